@@ -1,0 +1,131 @@
+// Every setting, read once from the environment: its name, default, meaning, and what a wrong value should have been.
+// README's table is generated from `settings`.
+import { Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { IpNetwork } from "effect/net"
+
+/** A setting that does not parse stops the start. `value` is `<hidden>` for secrets. */
+export class SettingInvalid extends Schema.TaggedError<SettingInvalid>()("SettingInvalid", {
+  setting: Schema.String,
+  value: Schema.String,
+  wanted: Schema.String
+}) {
+  override get message() {
+    return `${this.setting}=${this.value} is not usable: ${this.wanted}`
+  }
+}
+
+interface Setting<A> {
+  readonly config: (name: string) => Config.Config<A>
+  readonly fallback: string | undefined
+  readonly shown: string | undefined
+  readonly meaning: string
+  readonly wanted: string
+  readonly secret: boolean
+}
+
+const setting = <A>(
+  config: (name: string) => Config.Config<A>,
+  fallback: string | undefined,
+  meaning: string,
+  wanted: string,
+  more: { readonly secret?: boolean; readonly shown?: string } = {}
+): Setting<A> => ({ config, fallback, meaning, wanted, secret: more.secret ?? false, shown: more.shown })
+
+const text = (name: string) => Config.NonEmptyString(name)
+const duration = (name: string) => Config.Duration(name)
+const secret = (name: string) => Config.Redacted(name)
+const list = (name: string) =>
+  Config.String(name).pipe(
+    Config.withDefault(""),
+    Config.map((value) =>
+      value
+        .split(",")
+        .map((part) => part.trim())
+        .filter((part) => part !== "")
+    )
+  )
+const count = (name: string) => Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThan(0)), name)
+const ratio = (name: string) =>
+  Config.schema(Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0, maximum: 1 })), name)
+const matching = (pattern: RegExp) => (name: string) =>
+  Config.map(Config.schema(Schema.String.check(Schema.isPattern(pattern)), name), (value) => Redacted.make(value))
+const networks = (name: string) =>
+  Config.mapEffect(list(name), (parts) =>
+    Effect.forEach(parts, (part) => Effect.fromResult(IpNetwork.fromString(part))).pipe(
+      Effect.mapError((cause) => new Config.ConfigError(new ConfigProvider.SourceError({ message: cause.message })))
+    )
+  )
+const port = (name: string) =>
+  Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65_535 })), name)
+
+const wholeNumber = "a whole number above 0"
+const aDuration = "a duration, such as 5 seconds"
+
+export const settings = {
+  HOST: setting(text, "127.0.0.1", "the address it listens on", "an address or a host name"),
+  PORT: setting(port, "8080", "the port it listens on; 0 picks a free one and prints it", "a port, 0 to 65535"),
+  DATABASE_URL: setting(matching(/^postgres(ql)?:\/\/.+/), undefined, "PostgreSQL, `postgres://…`; unset: embedded", "postgres://user:password@host:5432/database", { secret: true }),
+  DATA_DIR: setting(text, "./data", "the embedded database's files; `memory://` keeps none", "a folder, or memory://"),
+  REDIS_URL: setting(matching(/^rediss?:\/\/[^,]+(,\s*rediss?:\/\/[^,]+)*$/), undefined, "Redis, `redis://…` or `rediss://…` (TLS); several, comma-separated: a Redis Cluster; unset: in-process", "redis://host:6379", { secret: true }),
+  AUTH_SECRET: setting(matching(/^.{16,}$/s), undefined, "HS256 secret of the clients' JWTs; unset: development, `?user=NAME`", "at least 16 characters", { secret: true }),
+  AUTH_JWKS_URL: setting(Config.URL, undefined, "where the keys of asymmetrically signed JWTs are", "an http or https URL"),
+  ADMIN_TOKEN: setting(secret, undefined, "bearer token of `/admin`; unset: made at start, printed", "a token", { secret: true }),
+  ALLOWED_ORIGINS: setting(list, "", "comma-separated origins a browser may connect from, besides the same origin", "https://example.org,…"),
+  UPSTREAM_DENY: setting(networks, "169.254.0.0/16,fe80::/10,224.0.0.0/4,ff00::/8,0.0.0.0/8,::/128,fd00:ec2::254/128,100.100.100.200/32", "address ranges (CIDR, comma-separated) that an integration may not reach", "10.0.0.0/8,…", { shown: "link-local, metadata, multicast, unspecified" }),
+  UPSTREAM_ALLOW: setting(networks, "", "exceptions to UPSTREAM_DENY", "10.1.2.3/32,…"),
+  FLUSH_INTERVAL: setting(duration, "5 seconds", "how long a buffered write may wait", aDuration),
+  CATALOG_REFRESH: setting(duration, "10 seconds", "how often the catalog is re-read", aDuration),
+  RECORD_QUEUE: setting(count, "10000", "the record queue's bound; beyond it a call is `Overloaded`", wholeNumber),
+  RECORD_WORKERS: setting(count, "5", "the record queue's writers", wholeNumber),
+  LOG_FORMAT: setting((name) => Config.Literals(["pretty", "json"], name), undefined, "`pretty` or `json`; unset: `pretty` on a terminal, else `json`", "pretty or json"),
+  LOG_LEVEL: setting((name) => Config.Literals(["trace", "debug", "info", "warn", "error", "fatal", "none"], name), "info", "the least severe log level that is written", "trace, debug, info, warn, error, fatal or none"),
+  OTEL_EXPORTER_OTLP_ENDPOINT: setting(Config.URL, undefined, "where traces, metrics and logs are sent by OTLP (HTTP, JSON)", "an http or https URL"),
+  TRACE_SAMPLE_RATIO: setting(ratio, "0.05", "the share of requests that are traced", "a number from 0 to 1"),
+  MAX_FRAME_BYTES: setting(count, "65536", "a frame; beyond it close 1009", wholeNumber),
+  MAX_FRAGMENTS: setting(count, "256", "fragments of one message; beyond it close 1008", wholeNumber),
+  MAX_IN_FLIGHT: setting(count, "16", "requests in flight per connection; beyond it its socket is paused", wholeNumber),
+  REQUEST_RATE: setting(count, "50", "requests per second and connection; beyond it `RateLimited`", wholeNumber),
+  REQUEST_BURST: setting(count, "100", "requests a connection may send at once", wholeNumber),
+  MAX_OUTBOUND_BYTES: setting(count, "1048576", "bytes waiting for a client that does not read; beyond it close 1013", wholeNumber),
+  MAX_WAITING_CALLS: setting(count, "1000", "calls waiting for a slot of one integration; beyond it `Overloaded`", wholeNumber),
+  MAX_ANSWER_BYTES: setting(count, "1048576", "an integration's answer; beyond it `IntegrationInvalidResponse`", wholeNumber),
+  MAX_JSON_DEPTH: setting(count, "64", "nesting of a frame's JSON; beyond it −32600", wholeNumber),
+  MAX_CONNECTIONS: setting(count, "20000", "open sockets; beyond it the upgrade is answered 503", wholeNumber),
+  MAX_ROOMS: setting(count, "100", "rooms a connection may be in", wholeNumber),
+  PING_INTERVAL: setting(duration, "25 seconds", "how often a connection is pinged", aDuration),
+  PONG_TIMEOUT: setting(duration, "10 seconds", "how long a pong may take before the connection is ended", aDuration),
+  SHUTDOWN_DEADLINE: setting(duration, "25 seconds", "how long a graceful shutdown may take", aDuration),
+  REDIS_TIMEOUT: setting(duration, "500 millis", "the deadline of one Redis command", aDuration),
+  DATABASE_TIMEOUT: setting(duration, "5 seconds", "the deadline of one SQL statement", aDuration)
+}
+
+type Known = typeof settings
+type Optional = "DATABASE_URL" | "REDIS_URL" | "AUTH_SECRET" | "AUTH_JWKS_URL" | "ADMIN_TOKEN" | "LOG_FORMAT" | "OTEL_EXPORTER_OTLP_ENDPOINT"
+type Value<S> = S extends Setting<infer A> ? A : never
+
+export type SettingsShape = {
+  readonly [Name in keyof Known]: Name extends Optional ? Value<Known[Name]> | undefined : Value<Known[Name]>
+}
+
+const readSetting = Effect.fnUntraced(function* (name: string, definition: Setting<unknown>) {
+  const given = Option.getOrUndefined(yield* Config.option(Config.String(name)))
+  const raw = given === undefined || given === "" ? definition.fallback : given
+  if (raw === undefined) return undefined
+  const value = definition.secret ? "<hidden>" : JSON.stringify(raw)
+  return yield* Effect.mapError(
+    definition.config("value").parse(ConfigProvider.fromUnknown({ value: raw })),
+    () => new SettingInvalid({ setting: name, value, wanted: definition.wanted })
+  )
+})
+
+export class Settings extends Context.Service<Settings, SettingsShape>()("hotpath/Settings") {
+  /** Reads everything; fails with the first setting that does not parse. */
+  static readonly layer = Layer.effect(
+    Settings,
+    Effect.gen(function* () {
+      const values: Record<string, unknown> = {}
+      for (const [name, definition] of Object.entries(settings)) values[name] = yield* readSetting(name, definition)
+      return Settings.of(values as unknown as SettingsShape)
+    })
+  )
+}

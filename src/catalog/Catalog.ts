@@ -1,0 +1,63 @@
+// What a call needs to know: the integration it names and the configuration of the user who asks.
+import { Context, Effect, Layer, Option } from "effect"
+import { Redis } from "effect/persistence"
+import { type Integration, IntegrationNotFound } from "../domain/Integration.ts"
+import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/UserConfig.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { Settings } from "../Settings.ts"
+import { CatalogStore, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
+import { makeTiers } from "./Tiers.ts"
+
+/** Users whose configuration is kept in memory; the least recently read go first. */
+const maxUsers = 50_000
+const maxIntegrations = 1000
+
+export class Catalog extends Context.Service<
+  Catalog,
+  {
+    readonly integration: (name: string) => Effect.Effect<Integration, IntegrationNotFound | ConfigUnavailable>
+    /** A user without a configuration has an empty one, version 0. */
+    readonly userConfig: (user: string) => Effect.Effect<UserConfig, ConfigUnavailable>
+  }
+>()("hotpath/catalog/Catalog") {
+  static readonly layer = Layer.effect(
+    Catalog,
+    Effect.gen(function* () {
+      const redis = yield* Redis.Redis
+      const store = yield* CatalogStore
+      const { cache } = yield* Metrics
+      const refresh = (yield* Settings).CATALOG_REFRESH
+
+      const integrations = yield* makeTiers({
+        redis,
+        refresh,
+        metrics: cache.integration,
+        prefix: "hotpath:integration:",
+        capacity: maxIntegrations,
+        fromPostgres: store.integration,
+        encode: ({ definition, version }) => ({ version, content: definition }),
+        decode: decodeIntegration
+      })
+      const users = yield* makeTiers({
+        redis,
+        refresh,
+        metrics: cache.config,
+        prefix: "hotpath:config:",
+        capacity: maxUsers,
+        fromPostgres: store.userConfig,
+        encode: ({ config, version }) => ({ version, content: config }),
+        decode: (_key, version, content) => decodeUserConfig(version, content)
+      })
+
+      return Catalog.of({
+        integration: (name) =>
+          Effect.flatMap(integrations.get(name), (found) =>
+            Option.isSome(found)
+              ? Effect.succeed(found.value)
+              : Effect.fail(new IntegrationNotFound({ integration: name.slice(0, 100) }))
+          ),
+        userConfig: (user) => Effect.map(users.get(user), Option.getOrElse(() => noConfig))
+      })
+    })
+  )
+}

@@ -1,0 +1,36 @@
+// The catalog a newcomer starts with: `weather`, answered by the built-in sample upstream; or by OpenWeatherMap itself
+// when its key is in the environment.
+import { Config, Effect, Fiber, Layer, Option } from "effect"
+import { Database } from "../infra/Database.ts"
+import { CatalogStore } from "./CatalogStore.ts"
+
+const weather = (origin: string) => ({
+  url: `${origin}/data/2.5/weather`,
+  method: "GET",
+  query: { q: "{input.city}", units: "metric", appid: origin.startsWith("https") ? "{secret.OPENWEATHER_KEY}" : "sample" },
+  result: {
+    city: "/name",
+    temperature: "/main/temp",
+    feels_like: "/main/feels_like",
+    description: "/weather/0/description",
+    humidity: "/main/humidity"
+  },
+  errors: { "401": "Invalid API key", "404": "City not found" }
+})
+
+/** Written behind the start, as soon as the tables are there. */
+export const layer = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const database = yield* Database
+    const store = yield* CatalogStore
+    const key = yield* Config.option(Config.Redacted("INTEGRATION_SECRET_OPENWEATHER_KEY"))
+    const origin = Option.isSome(key) ? "https://api.openweathermap.org" : "http://sample.localhost"
+    const put = Effect.andThen(database.migrated, store.putSample("weather", weather(origin))).pipe(
+      Effect.retry({ times: 10 }),
+      Effect.catch((error) => Effect.logWarning("the sample catalog was not written", error))
+    )
+    // A server that is away must not hold up the start; one that is there is waited for, so that a first call works.
+    const fiber = yield* Effect.forkScoped(put)
+    yield* Effect.timeoutOption(Fiber.await(fiber), "1 second")
+  })
+)

@@ -1,0 +1,69 @@
+// An integration: the HTTP service that answers a call, as an operator defines it, and the ways it can fail a caller.
+import { Effect, Schema } from "effect"
+
+/** What must hold before the reply leaves: queued, in Redis, or committed. */
+export const Ack = Schema.Literals(["memory", "redis", "postgres"])
+export type Ack = typeof Ack.Type
+
+const withDefault = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]) =>
+  Schema.withDecodingDefaultKey<S>(Effect.succeed(value))(schema)
+
+const Strings = Schema.Record(Schema.String, Schema.String)
+const between = (minimum: number, maximum: number) =>
+  Schema.Finite.check(Schema.isInt(), Schema.isBetween({ minimum, maximum }))
+
+/** `url` alone is required; DESIGN.md section 4 says what each field does. */
+export const IntegrationDefinition = Schema.Struct({
+  url: Schema.String.check(Schema.isPattern(/^https?:\/\//)),
+  method: withDefault(Schema.Literals(["GET", "POST"]), "POST"),
+  timeoutMs: withDefault(between(1, 600_000), 5000),
+  maxConcurrent: withDefault(between(1, 100_000), 200),
+  retries: withDefault(between(0, 10), 0),
+  headers: withDefault(Strings, {}),
+  query: withDefault(Strings, {}),
+  result: Schema.optionalKey(Strings),
+  errors: withDefault(Strings, {}),
+  cacheTtlMs: withDefault(between(0, 86_400_000), 0),
+  ack: withDefault(Ack, "memory"),
+  overflow: withDefault(Schema.Literals(["reject", "spill", "drop"]), "spill")
+})
+export type IntegrationDefinition = typeof IntegrationDefinition.Type
+
+export interface Integration {
+  readonly name: string
+  readonly version: number
+  readonly definition: IntegrationDefinition
+}
+
+/** There is no integration of that name. */
+export class IntegrationNotFound extends Schema.TaggedError<IntegrationNotFound>()("IntegrationNotFound", {
+  integration: Schema.String
+}) {}
+
+/** No whole answer within `timeoutMs`, the wait for a slot included. */
+export class IntegrationTimeout extends Schema.TaggedError<IntegrationTimeout>()("IntegrationTimeout", {}) {}
+
+/** No connection, or it broke. */
+export class IntegrationUnreachable extends Schema.TaggedError<IntegrationUnreachable>()("IntegrationUnreachable", {
+  reason: Schema.String
+}) {}
+
+/** It answered with a status that is not 2xx; `text` is what the definition's `errors` say of it. */
+export class IntegrationRejected extends Schema.TaggedError<IntegrationRejected>()("IntegrationRejected", {
+  status: Schema.Finite,
+  text: Schema.UndefinedOr(Schema.String)
+}) {}
+
+/** Its answer is too big, no JSON, or lacks what `result` points at. */
+export class IntegrationInvalidResponse extends Schema.TaggedError<IntegrationInvalidResponse>()(
+  "IntegrationInvalidResponse",
+  {}
+) {}
+
+/** Its breaker is open: it failed so often that it is left alone for a while. */
+export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("IntegrationOpen", {
+  retryAfterMs: Schema.Finite
+}) {}
+
+/** A placeholder's value can't stand where the definition puts it. */
+export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", { reason: Schema.String }) {}

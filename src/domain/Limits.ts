@@ -1,0 +1,16 @@
+// The errors of somebody asking for more than there is.
+import { Schema } from "effect"
+
+/** The instance, or an integration's waiting room, is full: nothing was begun. */
+export class Overloaded extends Schema.TaggedError<Overloaded>()("Overloaded", {
+  /** What is full: `records`, `calls`. */
+  what: Schema.String
+}) {}
+
+/** The connection asks faster than it may. */
+export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", {
+  retryAfterMs: Schema.Finite
+}) {}
+
+/** The instance is shutting down and takes no new requests: reconnect. */
+export class Draining extends Schema.TaggedError<Draining>()("Draining", {}) {}

@@ -1,0 +1,10 @@
+// The migrations in order. Each runs once, in one transaction under a table lock: instances that start at the same time
+// wait for each other and find the work done.
+import { Effect } from "effect"
+import { Migrator } from "effect/sql"
+import catalogAndRecords from "./migrations/0001_catalog_and_records.ts"
+
+export const migrate = Migrator.make({})({
+  table: "hotpath_migrations",
+  loader: Effect.succeed([[1, "catalog_and_records", Effect.succeed(catalogAndRecords)] as const])
+})

@@ -1,0 +1,105 @@
+// PGlite behind the Database service, spoken to by the same client through its wire protocol. It is one session in this
+// process: statements run one after the other, and a folder belongs to one process at a time.
+import { Duplex } from "node:stream"
+import { PGlite } from "@electric-sql/pglite"
+import { PgClient } from "@effect/sql-pg"
+import { Duration, Effect, FileSystem, Layer, Path, Schema } from "effect"
+import { Reactivity } from "effect/reactivity"
+import { Database, makeDatabase } from "./Database.ts"
+
+/** Another running process has the folder open; two would destroy it. */
+export class DataDirInUse extends Schema.TaggedError<DataDirInUse>()("DataDirInUse", {
+  dataDir: Schema.String,
+  pid: Schema.Finite
+}) {
+  override get message() {
+    return `DATA_DIR ${this.dataDir} is in use by process ${this.pid}`
+  }
+}
+
+/** The embedded database does not start. */
+export class EmbeddedFailed extends Schema.TaggedError<EmbeddedFailed>()("EmbeddedFailed", {
+  cause: Schema.Defect()
+}) {}
+
+/** The client's end of a connection: what it writes is the frontend's bytes, what it reads the backend's. */
+class PgliteConnection extends Duplex {
+  readonly #database: PGlite
+
+  constructor(database: PGlite) {
+    super()
+    this.#database = database
+  }
+
+  override _read() {}
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void) {
+    this.#database
+      .runExclusive(() => this.#database.execProtocolRaw(chunk))
+      .then(
+        (answer) => {
+          if (answer.length > 0) this.push(answer)
+          done()
+        },
+        (error: Error) => done(error)
+      )
+  }
+}
+
+const isAlive = (pid: number) =>
+  Effect.try({ try: () => process.kill(pid, 0), catch: (error) => error as NodeJS.ErrnoException }).pipe(
+    Effect.match({ onSuccess: () => true, onFailure: (error) => error.code === "EPERM" })
+  )
+
+const lock = Effect.fnUntraced(function* (dataDir: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  yield* fs.makeDirectory(dataDir, { recursive: true })
+  const file = path.join(dataDir, "hotpath.pid")
+  const written = fs.writeFileString(file, String(process.pid), { flag: "wx" })
+  yield* written.pipe(
+    Effect.catch((error) =>
+      Effect.gen(function* () {
+        const pid = Number(yield* fs.readFileString(file))
+        if (pid > 0 && pid !== process.pid && (yield* isAlive(pid))) return yield* new DataDirInUse({ dataDir, pid })
+        // The process that wrote it is gone: a crash leaves the file behind.
+        if (!Number.isFinite(pid)) return yield* error
+        yield* fs.remove(file)
+        return yield* written
+      })
+    )
+  )
+  yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(file)))
+  return path.join(dataDir, "postgres")
+})
+
+const failed = (cause: unknown) => new EmbeddedFailed({ cause })
+
+/** `dataDir`: a folder, made if need be, or `memory://`. */
+export const layer = (options: { readonly dataDir: string; readonly timeout: Duration.Duration }) =>
+  Layer.effect(
+    Database,
+    Effect.gen(function* () {
+      const location = options.dataDir.startsWith("memory:")
+        ? "memory://"
+        : yield* lock(options.dataDir).pipe(Effect.catchTag("PlatformError", (cause) => Effect.fail(failed(cause))))
+      const database = yield* Effect.acquireRelease(
+        Effect.tryPromise({ try: () => PGlite.create(location), catch: failed }),
+        (opened) => Effect.ignore(Effect.tryPromise(() => opened.close()))
+      )
+      const sql = yield* PgClient.make({
+        stream: () => new PgliteConnection(database),
+        username: "postgres",
+        database: "postgres",
+        maxConnections: 1,
+        idleTimeout: Duration.infinity
+      })
+      // The first start makes the database's files, which takes seconds on a slow disk.
+      return yield* makeDatabase({
+        kind: "embedded",
+        sql,
+        timeout: options.timeout,
+        patience: Duration.seconds(60)
+      })
+    })
+  ).pipe(Layer.provide(Reactivity.layer))

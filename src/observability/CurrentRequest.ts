@@ -1,0 +1,26 @@
+// Who asked, on which connection, in which trace: carried by every fiber that works for a request, so that a log line
+// or an error reply can name them. The trace id is made only when somebody reads it.
+import { Context } from "effect"
+import { Hex } from "effect/encoding"
+
+export class RequestInfo {
+  readonly connectionId: string
+  readonly user: string
+  #traceId: string | undefined
+
+  constructor(connectionId: string, user: string, traceId?: string) {
+    this.connectionId = connectionId
+    this.user = user
+    this.#traceId = traceId
+  }
+
+  get traceId(): string {
+    this.#traceId ??= Hex.random(32)
+    return this.#traceId
+  }
+}
+
+/** Undefined outside a request (start-up, background work). */
+export const CurrentRequest = Context.Reference<RequestInfo | undefined>("hotpath/observability/CurrentRequest", {
+  defaultValue: () => undefined
+})

@@ -1,0 +1,42 @@
+// Logs: one JSON object a line for machines, or pretty for a person at a terminal. A line of a request carries its
+// traceId and connectionId.
+import { Context, Effect, Layer, Logger, References } from "effect"
+import { Settings } from "../Settings.ts"
+import { CurrentRequest } from "./CurrentRequest.ts"
+
+const levels = {
+  trace: "Trace",
+  debug: "Debug",
+  info: "Info",
+  warn: "Warn",
+  error: "Error",
+  fatal: "Fatal",
+  none: "None"
+} as const
+
+/** Effect's structured entry, and whose request it is about. */
+export const structured = Logger.make<unknown, Record<string, unknown>>((options) => {
+  const { message, level, timestamp, annotations, cause } = Logger.formatStructured.log(options)
+  const request = Context.get(options.fiber.context, CurrentRequest)
+  return {
+    timestamp,
+    level,
+    message,
+    ...(request && { traceId: request.traceId, connectionId: request.connectionId }),
+    ...annotations,
+    ...(cause !== undefined && { cause })
+  }
+})
+
+const json = Logger.withConsoleLog(Logger.map(structured, (entry) => JSON.stringify(entry)))
+
+export const layer = Layer.unwrap(
+  Effect.gen(function* () {
+    const settings = yield* Settings
+    const format = settings.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json")
+    return Layer.mergeAll(
+      Logger.layer([format === "json" ? json : Logger.consolePretty()], { mergeWithExisting: false }),
+      Layer.succeed(References.MinimumLogLevel, levels[settings.LOG_LEVEL])
+    )
+  })
+)

@@ -1,0 +1,113 @@
+// Every metric of hotpath, made once an instance. Names start with `hotpath_`; seconds and bytes; no user, room or id is
+// ever a label.
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { Context, Effect, Layer } from "effect"
+import { registerCounter, registerCounters, registerGauge, registerHistogram, sizeBoundaries } from "./Instruments.ts"
+
+const stages = ["lookup", "fetch", "reply", "record"] as const
+
+const make = Effect.gen(function* () {
+  const context = yield* Effect.context<never>()
+  const counter = (name: string, description: string, labels?: Record<string, string>) =>
+    registerCounter(context, `hotpath_${name}`, description, labels)
+  const counters = (name: string, description: string, label: string) =>
+    registerCounters(context, `hotpath_${name}`, description, label)
+  const gauge = (name: string, description: string, read: () => number, labels?: Record<string, string>) =>
+    registerGauge(context, `hotpath_${name}`, description, read, labels)
+  const stage = (name: (typeof stages)[number]) =>
+    registerHistogram(context, "hotpath_call_stage_duration_seconds", "Time a call spends in each of its stages", {
+      labels: { stage: name }
+    })
+  const cache = (name: string) => {
+    const outcome = (tier: string, found: string) =>
+      counter("cache_requests_total", "Reads of a cache, by the tier asked and what it said", {
+        cache: name,
+        tier,
+        outcome: found
+      })
+    return {
+      memoryHit: outcome("memory", "hit"),
+      memoryStale: outcome("memory", "stale"),
+      memoryMiss: outcome("memory", "miss"),
+      redisHit: outcome("redis", "hit"),
+      redisMiss: outcome("redis", "miss"),
+      redisError: outcome("redis", "error"),
+      postgresHit: outcome("postgres", "hit"),
+      postgresMiss: outcome("postgres", "miss"),
+      postgresError: outcome("postgres", "error")
+    }
+  }
+
+  const delay = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const monitor = monitorEventLoopDelay({ resolution: 10 })
+      monitor.enable()
+      return monitor
+    }),
+    (monitor) => Effect.sync(() => monitor.disable())
+  )
+  // The monitor counts its own 10 ms timer too: what is over that is the delay.
+  const seconds = (nanos: number) => Math.max(0, nanos / 1e9 - 0.01)
+  gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.percentile(50)), {
+    quantile: "0.5"
+  })
+  gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.percentile(99)), {
+    quantile: "0.99"
+  })
+  gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.max), {
+    quantile: "1"
+  })
+  yield* Effect.sync(() => delay.reset()).pipe(Effect.delay("1 minute"), Effect.forever, Effect.forkScoped)
+  gauge("resident_memory_bytes", "Resident memory of the process", () => process.memoryUsage.rss())
+  gauge("uptime_seconds", "Age of the process", () => process.uptime())
+
+  return {
+    gauge,
+    requests: counter("requests_total", "Requests received, notifications and refused ones included"),
+    successful: counter("requests_successful_total", "Requests answered with a result"),
+    failed: counter("requests_failed_total", "Requests answered with an error"),
+    errors: counters("errors_total", "Errors sent to clients, by type", "type"),
+    requestDuration: registerHistogram(context, "hotpath_request_duration_seconds", "Time from a request to its reply"),
+    stages: { lookup: stage("lookup"), fetch: stage("fetch"), reply: stage("reply"), record: stage("record") },
+    connectionsOpened: counter("connections_opened_total", "Sockets accepted"),
+    upgradesRefused: counters("upgrades_refused_total", "Upgrades refused, by status", "status"),
+    closed: counters("connections_closed_total", "Sockets closed, by close code", "code"),
+    paused: counter("connections_paused_total", "Times a socket was paused at its bound of requests in flight"),
+    recordsQueued: counter("records_queued_total", "Records accepted into the queue"),
+    recordsCompleted: counter("records_completed_total", "Records stored in Postgres"),
+    recordsDropped: counter("records_dropped_total", "Records given up"),
+    recordsSpilled: counter("records_spilled_total", "Records that went to Redis because the queue was full"),
+    recordBatch: registerHistogram(context, "hotpath_record_batch_rows", "Rows of one insert", {
+      boundaries: sizeBoundaries
+    }),
+    recordInsert: registerHistogram(context, "hotpath_record_insert_duration_seconds", "Time of one insert"),
+    cache: { config: cache("config"), integration: cache("integration") }
+  }
+})
+
+export class Metrics extends Context.Service<Metrics, Effect.Success<typeof make>>()("hotpath/observability/Metrics") {
+  static readonly layer = Layer.effect(Metrics, make)
+}
+
+type Cache = Metrics["Service"]["cache"]["config"]
+
+const hitRate = ({ memoryHit, memoryStale, memoryMiss }: Cache) => {
+  const reads = memoryHit.value + memoryStale.value + memoryMiss.value
+  return reads === 0 ? null : (memoryHit.value + memoryStale.value) / reads
+}
+
+/** The counters as one small object: `/metrics` as JSON, and the `stats` notification. */
+export const counters = (metrics: Metrics["Service"]) => ({
+  requests: metrics.requests.value,
+  successful: metrics.successful.value,
+  failed: metrics.failed.value,
+  queued: metrics.recordsQueued.value,
+  completed: metrics.recordsCompleted.value,
+  dropped: metrics.recordsDropped.value,
+  spilled: metrics.recordsSpilled.value
+})
+
+export const cacheHitRates = (metrics: Metrics["Service"]) => ({
+  config: hitRate(metrics.cache.config),
+  integration: hitRate(metrics.cache.integration)
+})

@@ -1,0 +1,35 @@
+// Decides which requests are traced, before a single span is made: an unsampled request runs with tracing off and pays
+// nothing; a sampled one gets its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
+import { Effect, Random, Tracer } from "effect"
+
+/** Runs the effect in a span of its own when the fiber belongs to a sampled trace; otherwise as it is. */
+export const spanIfSampled =
+  (name: string, options?: Tracer.SpanOptionsNoTrace) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
+    Effect.withFiber((fiber) =>
+      fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true
+        ? Effect.withSpan(name, options, { captureStackTrace: false })(effect)
+        : (effect as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>)
+    )
+
+/** The parts of a W3C `traceparent`: 32 and 16 lower-case hex digits, and whether the caller samples. */
+export interface TraceParent {
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+}
+
+const traceParent = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/
+
+/** Reads a W3C `traceparent` (https://www.w3.org/TR/trace-context/); undefined when it isn't one. */
+export const parseTraceParent = (header: string): TraceParent | undefined => {
+  const match = traceParent.exec(header)
+  const [, traceId, spanId, flags] = match ?? []
+  if (traceId === undefined || spanId === undefined || flags === undefined) return undefined
+  if (header.startsWith("ff") || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
+  return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 }
+}
+
+/** Whether a request that brings no decision of its own is traced. */
+export const sample = (ratio: number): Effect.Effect<boolean> =>
+  ratio <= 0 ? Effect.succeed(false) : ratio >= 1 ? Effect.succeed(true) : Effect.map(Random.next, (n) => n < ratio)

@@ -1,0 +1,35 @@
+// Every error a client can get: its code, whether the same request may be tried again, and its text. README's table is
+// generated from here. JSON-RPC's own codes first, then hotpath's from −32000 down to −32099.
+
+interface ErrorCode {
+  readonly code: number
+  readonly retryable: boolean
+  readonly meaning: string
+}
+
+export const ErrorCodes = {
+  ParseError: { code: -32700, retryable: false, meaning: "the frame is not JSON" },
+  InvalidRequest: { code: -32600, retryable: false, meaning: "not a JSON-RPC 2.0 request, or nested too deep" },
+  MethodNotFound: { code: -32601, retryable: false, meaning: "no such method" },
+  InvalidParams: { code: -32602, retryable: false, meaning: "params are not what the method takes, by name" },
+  InternalError: { code: -32603, retryable: true, meaning: "a fault of hotpath's; the log has it under the traceId" },
+  Overloaded: { code: -32000, retryable: true, meaning: "a queue is full; nothing was begun" },
+  RateLimited: { code: -32001, retryable: true, meaning: "more requests than the connection may send; `retryAfterMs`" },
+  Draining: { code: -32002, retryable: true, meaning: "the instance is shutting down: reconnect" },
+  ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
+  IntegrationNotFound: { code: -32011, retryable: false, meaning: "no integration of that name" },
+  IntegrationTimeout: { code: -32012, retryable: true, meaning: "no whole answer within the integration's `timeoutMs`" },
+  IntegrationUnreachable: { code: -32013, retryable: true, meaning: "no connection to the integration, or it broke" },
+  IntegrationRejected: { code: -32014, retryable: false, meaning: "the integration answered with an error `status`" },
+  IntegrationInvalidResponse: { code: -32015, retryable: true, meaning: "the answer is too big, no JSON, or lacks a field" },
+  IntegrationOpen: { code: -32016, retryable: true, meaning: "the integration's breaker is open; `retryAfterMs`" },
+  RecordUnavailable: { code: -32017, retryable: true, meaning: "the record could not be stored as `ack` asked" }
+} as const satisfies Record<string, ErrorCode>
+
+export type ErrorType = keyof typeof ErrorCodes
+
+/** JSON-RPC's own errors, as values. */
+export interface ProtocolError {
+  readonly _tag: "ParseError" | "InvalidRequest" | "MethodNotFound" | "InvalidParams" | "InternalError"
+  readonly message: string
+}

@@ -1,0 +1,70 @@
+// Where call records last. Inserting a record that is there already changes nothing, so a batch whose answer was lost may
+// be inserted again.
+import { Context, Effect, Layer } from "effect"
+import type { CallRecord } from "../domain/CallRecord.ts"
+import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
+
+export class RecordStore extends Context.Service<
+  RecordStore,
+  {
+    /** All or none of them; at least once: `recordId` makes it once. */
+    readonly insert: (
+      records: ReadonlyArray<CallRecord>
+    ) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    /** What is there of a user, newest first. */
+    readonly byUser: (
+      user: string,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<CallRecord>, DatabaseUnavailable | DatabaseRefused>
+  }
+>()("hotpath/storage/RecordStore") {
+  static readonly layer = Layer.effect(
+    RecordStore,
+    Effect.gen(function* () {
+      const { run, sql } = yield* Database
+
+      // One array a column: the statement's text stays the same whatever the batch's size, so it is prepared once.
+      const insert = (records: ReadonlyArray<CallRecord>) =>
+        run(sql`INSERT INTO call_records (record_id, user_id, integration, input, config_version, status, body,
+            requested_at, replied_at, connection_id, trace_id)
+          SELECT id, user_id, integration, input::jsonb, config_version, status, body::jsonb,
+            to_timestamp(requested_at / 1000), to_timestamp(replied_at / 1000), connection_id, nullif(trace_id, '')
+          FROM unnest(${records.map((r) => r.recordId)}::uuid[], ${records.map((r) => r.user)}::text[],
+            ${records.map((r) => r.integration)}::text[], ${records.map((r) => r.input)}::text[],
+            ${records.map((r) => r.configVersion)}::bigint[], ${records.map((r) => r.status)}::int[],
+            ${records.map((r) => r.body)}::text[], ${records.map((r) => r.requestedAt)}::float8[],
+            ${records.map((r) => r.repliedAt)}::float8[], ${records.map((r) => r.connectionId)}::text[],
+            ${records.map((r) => r.traceId ?? "")}::text[])
+            AS batch (id, user_id, integration, input, config_version, status, body, requested_at, replied_at,
+              connection_id, trace_id)
+          ON CONFLICT DO NOTHING`).pipe(Effect.asVoid)
+
+      const byUser = (user: string, limit: number) =>
+        run(sql<CallRecord>`SELECT record_id AS "recordId", user_id AS "user", integration, input::text AS input,
+            config_version::float8 AS "configVersion", status, body::text AS body,
+            (extract(epoch FROM requested_at) * 1000)::float8 AS "requestedAt",
+            (extract(epoch FROM replied_at) * 1000)::float8 AS "repliedAt",
+            connection_id AS "connectionId", trace_id AS "traceId"
+          FROM call_records WHERE user_id = ${user} ORDER BY record_id DESC LIMIT ${limit}`)
+
+      return RecordStore.of({ insert, byUser })
+    })
+  )
+
+  static readonly layerMemory = Layer.sync(RecordStore, () => {
+    const stored = new Map<string, CallRecord>()
+    return RecordStore.of({
+      insert: (records) =>
+        Effect.sync(() => {
+          for (const record of records) if (!stored.has(record.recordId)) stored.set(record.recordId, record)
+        }),
+      byUser: (user, limit) =>
+        Effect.sync(() =>
+          [...stored.values()]
+            .filter((record) => record.user === user)
+            .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
+            .slice(0, limit)
+        )
+    })
+  })
+}
