@@ -108,6 +108,8 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: {
   const cache = yield* Cache.makeWith(
     (key: string) =>
       Effect.suspend(() => {
+        // `get` counted a hit before it knew better.
+        metrics.memoryHit.add(-1)
         metrics.memoryMiss.add()
         return lookup(key)
       }),

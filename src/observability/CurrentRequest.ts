@@ -8,9 +8,13 @@ export class RequestInfo {
   readonly user: string
   #traceId: string | undefined
 
-  constructor(connectionId: string, user: string, traceId?: string) {
+  constructor(connectionId: string, user: string) {
     this.connectionId = connectionId
     this.user = user
+  }
+
+  /** Takes the id of the trace the request turned out to belong to. */
+  joinTrace(traceId: string) {
     this.#traceId = traceId
   }
 

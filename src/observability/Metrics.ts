@@ -70,6 +70,7 @@ const make = Effect.gen(function* () {
     requestDuration: registerHistogram(context, "hotpath_request_duration_seconds", "Time from a request to its reply"),
     stages: { lookup: stage("lookup"), fetch: stage("fetch"), reply: stage("reply"), record: stage("record") },
     connectionsOpened: counter("connections_opened_total", "Sockets accepted"),
+    connectionsEnded: counter("connections_ended_total", "Sockets that are gone"),
     upgradesRefused: counters("upgrades_refused_total", "Upgrades refused, by status", "status"),
     closed: counters("connections_closed_total", "Sockets closed, by close code", "code"),
     paused: counter("connections_paused_total", "Times a socket was paused at its bound of requests in flight"),

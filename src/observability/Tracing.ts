@@ -1,6 +1,6 @@
 // Decides which requests are traced, before a single span is made: an unsampled request runs with tracing off and pays
 // nothing; a sampled one gets its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
-import { Effect, Random, Tracer } from "effect"
+import { Effect, type Tracer } from "effect"
 
 /** Runs the effect in a span of its own when the fiber belongs to a sampled trace; otherwise as it is. */
 export const spanIfSampled =
@@ -29,7 +29,3 @@ export const parseTraceParent = (header: string): TraceParent | undefined => {
   if (header.startsWith("ff") || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 }
 }
-
-/** Whether a request that brings no decision of its own is traced. */
-export const sample = (ratio: number): Effect.Effect<boolean> =>
-  ratio <= 0 ? Effect.succeed(false) : ratio >= 1 ? Effect.succeed(true) : Effect.map(Random.next, (n) => n < ratio)

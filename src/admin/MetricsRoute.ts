@@ -1,0 +1,24 @@
+// `/metrics`: Prometheus text; or, for whoever accepts JSON, the handful of counters a person asks for.
+import { Effect } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { PrometheusMetrics } from "effect/observability"
+import { cacheHitRates, counters, Metrics } from "../observability/Metrics.ts"
+
+export const layer = HttpRouter.use((router) =>
+  Effect.gen(function* () {
+    const metrics = yield* Metrics
+    yield* router.add(
+      "GET",
+      "/metrics",
+      Effect.gen(function* () {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        if (request.headers["accept"]?.includes("application/json") === true) {
+          return HttpServerResponse.jsonUnsafe({ ...counters(metrics), cacheHitRates: cacheHitRates(metrics) })
+        }
+        return HttpServerResponse.text(yield* PrometheusMetrics.format(), {
+          contentType: "text/plain; version=0.0.4; charset=utf-8"
+        })
+      })
+    )
+  })
+)

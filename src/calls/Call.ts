@@ -1,0 +1,107 @@
+// The hot path on one screen: Lookup → Fetch → Reply → Record.
+import { Clock, Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
+import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
+import type { ConfigUnavailable } from "../domain/UserConfig.ts"
+import type { Histogram } from "../observability/Instruments.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { spanIfSampled } from "../observability/Tracing.ts"
+import type { EncodedJson } from "../protocol/JsonRpc.ts"
+import { Fetch, type FetchError } from "./Fetch.ts"
+import { type Found, Lookup } from "./Lookup.ts"
+import { Record } from "./Record.ts"
+import { encodeReply } from "./Reply.ts"
+
+export interface CallRequest {
+  readonly user: string
+  readonly connectionId: string
+  readonly integration: string
+  readonly input: unknown
+  /** What must hold before the reply leaves; undefined: what the integration says. */
+  readonly ack: Ack | undefined
+}
+
+export type CallError = IntegrationNotFound | ConfigUnavailable | FetchError | RecordUnavailable
+
+export class Call extends Context.Service<
+  Call,
+  {
+    readonly run: (call: CallRequest) => Effect.Effect<EncodedJson, CallError>
+  }
+>()("hotpath/calls/Call") {
+  static readonly layer = Layer.effect(
+    Call,
+    Effect.gen(function* () {
+      const lookup = yield* Lookup
+      const fetch = yield* Fetch
+      const record = yield* Record
+      const { stages } = yield* Metrics
+
+      const stage = <A, E>(name: string, duration: Histogram, effect: Effect.Effect<A, E>) =>
+        Effect.suspend(() => {
+          const began = performance.now()
+          return Effect.ensuring(
+            spanIfSampled(name)(effect),
+            Effect.sync(() => duration.observe((performance.now() - began) / 1000))
+          )
+        })
+
+      const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
+        const requestedAt = yield* Clock.currentTimeMillis
+        const found = yield* stage("call.lookup", stages.lookup, lookup.find(call.integration, call.user))
+        yield* record.reserve
+        return yield* answer(call, found, requestedAt)
+      })
+
+      // From the reservation on, an interruption (the caller left) ends the exchange and nothing else: a place taken is
+      // filled or given back, and what the integration answered is recorded.
+      const answer = (call: CallRequest, found: Found, requestedAt: number) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            const inputText = JSON.stringify(call.input)
+            const exchange = restore(fetch.exchange(found, call.input, inputText))
+            const { body, status } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
+              Effect.onError(() => Effect.sync(record.giveBack))
+            )
+            const bodyText = JSON.stringify(body)
+            const recordId = SecureRandom.uuidV7Unsafe()
+            // `redis` is not a level of its own yet: the stronger one is given, and the reply says so.
+            const wanted = call.ack ?? found.endpoint.integration.definition.ack
+            const level: Ack = wanted === "redis" ? "postgres" : wanted
+            const version = found.config.version
+            const reply = yield* stage(
+              "call.reply",
+              stages.reply,
+              Effect.sync(() => encodeReply(status, bodyText, version, recordId, level))
+            )
+            const repliedAt = yield* Clock.currentTimeMillis
+            const span = yield* Effect.withFiberSucceed((fiber) =>
+              fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
+            )
+            const row: CallRecord = {
+              recordId,
+              user: call.user,
+              integration: call.integration,
+              input: inputText,
+              configVersion: version,
+              status,
+              body: bodyText,
+              requestedAt,
+              repliedAt,
+              connectionId: call.connectionId,
+              traceId: span?.traceId
+            }
+            yield* stage(
+              "call.record",
+              stages.record,
+              level === "memory" ? Effect.sync(() => record.add(row, span)) : restore(record.addAndWait(row, span))
+            )
+            return reply
+          })
+        )
+
+      return Call.of({ run })
+    })
+  )
+}

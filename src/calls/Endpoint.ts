@@ -1,0 +1,127 @@
+// An integration's definition, made ready once a version: how a call becomes an HTTP request, and an answer a reply.
+import { Effect, JsonPointer, Result } from "effect"
+import { InvalidInput, type Integration, type IntegrationDefinition } from "../domain/Integration.ts"
+import type { HttpRequest } from "../infra/Http.ts"
+import { compileTemplate, DefinitionInvalid, render, type Rendered, type Template, type Values } from "./Template.ts"
+
+export interface Endpoint {
+  readonly integration: Integration
+  /** `inputText` is the input as JSON, `configText` the configuration. */
+  readonly request: (
+    values: Values,
+    inputText: string,
+    configText: string
+  ) => Result.Result<Omit<HttpRequest, "timeoutMs" | "maxBytes">, InvalidInput>
+  /** The reply's body from the answer's; undefined when the answer lacks what `result` points at. */
+  readonly map: (answer: unknown) => unknown
+}
+
+const urlParts = /^(https?:\/\/[^/?#\s]+)([^?#]*)(?:\?([^#]*))?$/
+
+interface Field {
+  readonly name: string
+  readonly template: Template
+}
+
+const compileFields = (field: string, texts: Readonly<Record<string, string>>) =>
+  Effect.forEach(Object.entries(texts), ([name, text]) =>
+    Effect.map(compileTemplate(`${field}.${name}`, text), (template): Field => ({ name, template }))
+  )
+
+const compilePointers = (result: Readonly<Record<string, string>>) =>
+  Effect.forEach(Object.entries(result), ([name, pointer]) =>
+    pointer === "" || pointer.startsWith("/")
+      ? Effect.succeed({ name, path: pointer.split("/").slice(1).map(JsonPointer.unescapeToken) })
+      : Effect.fail(new DefinitionInvalid({ field: `result.${name}`, reason: "a JSON pointer starts with /" }))
+  )
+
+const at = (value: unknown, path: ReadonlyArray<string>): unknown => {
+  let found = value
+  for (const part of path) {
+    if (typeof found !== "object" || found === null || !Object.hasOwn(found, part)) return undefined
+    found = (found as Readonly<Record<string, unknown>>)[part]
+  }
+  return found
+}
+
+const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition) {
+  const match = urlParts.exec(definition.url)
+  const origin = match?.[1]
+  if (match === null || origin === undefined || origin.includes("{")) {
+    return yield* new DefinitionInvalid({ field: "url", reason: "http://host/path, placeholders in the path only" })
+  }
+  if (origin.includes("@") || !URL.canParse(origin)) {
+    return yield* new DefinitionInvalid({ field: "url", reason: "the host is not one" })
+  }
+  const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) => compileTemplate("url", part))
+  const query = yield* Effect.forEach((match[3] ?? "").split("&").filter((part) => part !== ""), (part) => {
+    const [name = "", ...value] = part.split("=")
+    return Effect.map(compileTemplate("url", value.join("=")), (template): Field => ({ name, template }))
+  })
+  return { origin, segments, query }
+})
+
+const bad = (reason: string) => Result.fail(new InvalidInput({ reason }))
+const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
+  bad("missing" in rendered ? `${rendered.missing} is missing` : `${rendered.unusable} must be a text or a number`)
+
+// A header's value may hold neither line breaks nor control characters: nothing can be smuggled behind it.
+const unsafeInHeader = /[^\t\x20-\x7e\x80-\xff]/
+
+export const makeEndpoint = Effect.fnUntraced(function* (integration: Integration) {
+  const { definition } = integration
+  const { origin, segments, query } = yield* parseUrl(definition)
+  const fields = [...query, ...(yield* compileFields("query", definition.query))]
+  const headers = yield* compileFields("headers", definition.headers)
+  const pointers = definition.result === undefined ? undefined : yield* compilePointers(definition.result)
+
+  const request: Endpoint["request"] = (values, inputText, configText) => {
+    let path = ""
+    for (const segment of segments) {
+      const rendered = render(segment, values, encodeURIComponent)
+      if (!("text" in rendered)) return problem(rendered)
+      // A value that makes a segment `..`, `.` or nothing would change the path's structure.
+      if (segment.some((piece) => typeof piece !== "string") && /^(\.|%2e){0,2}$/i.test(rendered.text)) {
+        return bad("a value can't be a path segment")
+      }
+      path += `/${rendered.text}`
+    }
+    let separator = "?"
+    for (const { name, template } of fields) {
+      const rendered = render(template, values, encodeURIComponent)
+      // What the caller or the configuration does not say is not asked for.
+      if ("missing" in rendered) continue
+      if (!("text" in rendered)) return problem(rendered)
+      const isStatic = template.every((piece) => typeof piece === "string")
+      path += `${separator}${encodeURIComponent(name)}=${isStatic ? encodeURIComponent(rendered.text) : rendered.text}`
+      separator = "&"
+    }
+    const sent: Record<string, string> = { accept: "application/json" }
+    for (const { name, template } of headers) {
+      const rendered = render(template, values, (value) => value)
+      if ("missing" in rendered) continue
+      if (!("text" in rendered)) return problem(rendered)
+      if (unsafeInHeader.test(rendered.text)) return bad(`a value can't be in the header ${name}`)
+      sent[name.toLowerCase()] = rendered.text
+    }
+    if (definition.method === "GET") {
+      return Result.succeed({ origin, path: path === "" ? "/" : path, method: "GET", headers: sent, body: undefined })
+    }
+    sent["content-type"] ??= "application/json"
+    const body = `{"input":${inputText},"config":${configText}}`
+    return Result.succeed({ origin, path: path === "" ? "/" : path, method: "POST", headers: sent, body })
+  }
+
+  const map: Endpoint["map"] = (answer) => {
+    if (pointers === undefined) return answer
+    const body: Record<string, unknown> = {}
+    for (const { name, path } of pointers) {
+      const found = at(answer, path)
+      if (found === undefined) return undefined
+      body[name] = found
+    }
+    return body
+  }
+
+  return { integration, request, map } satisfies Endpoint
+})

@@ -1,0 +1,72 @@
+// Stage 1: what the call is about. The integration, made ready once a version, and the caller's configuration.
+import { Context, Effect, Layer } from "effect"
+import { Catalog } from "../catalog/Catalog.ts"
+import type { Integration, IntegrationNotFound } from "../domain/Integration.ts"
+import { ConfigUnavailable, type UserConfig } from "../domain/UserConfig.ts"
+import { Settings } from "../Settings.ts"
+import { type Bulkhead, makeBulkhead } from "./Bulkhead.ts"
+import { type Endpoint, makeEndpoint } from "./Endpoint.ts"
+
+export interface Found {
+  readonly endpoint: Endpoint
+  readonly bulkhead: Bulkhead
+  readonly config: UserConfig
+}
+
+export class Lookup extends Context.Service<
+  Lookup,
+  {
+    readonly find: (
+      integration: string,
+      user: string
+    ) => Effect.Effect<Found, IntegrationNotFound | ConfigUnavailable>
+  }
+>()("hotpath/calls/Lookup") {
+  static readonly layer = Layer.effect(
+    Lookup,
+    Effect.gen(function* () {
+      const catalog = yield* Catalog
+      const settings = yield* Settings
+      // By name; as many as there are integrations. The catalog hands out the same object while nothing changed, or an
+      // equal one of the same version after a refresh.
+      const ready = new Map<string, Omit<Found, "config">>()
+
+      const prepare = (integration: Integration) => {
+        const known = ready.get(integration.name)
+        if (known !== undefined && known.endpoint.integration.version === integration.version) {
+          return Effect.succeed(known)
+        }
+        return makeEndpoint(integration).pipe(
+          Effect.map((endpoint) => {
+            const limit = integration.definition.maxConcurrent
+            // Calls under way hold slots of the bulkhead they began with: it is kept while its size is.
+            const bulkhead =
+              known !== undefined && known.endpoint.integration.definition.maxConcurrent === limit
+                ? known.bulkhead
+                : makeBulkhead(limit, settings.MAX_WAITING_CALLS)
+            const made = { endpoint, bulkhead }
+            ready.set(integration.name, made)
+            return made
+          }),
+          Effect.tapError((error) =>
+            Effect.logError("an integration's definition can't be used", {
+              integration: integration.name,
+              field: error.field,
+              reason: error.reason
+            })
+          ),
+          Effect.mapError(() => new ConfigUnavailable({ reason: "DefinitionInvalid" }))
+        )
+      }
+
+      return Lookup.of({
+        find: (name, user) =>
+          Effect.flatMap(catalog.integration(name), (integration) =>
+            Effect.flatMap(prepare(integration), ({ bulkhead, endpoint }) =>
+              Effect.map(catalog.userConfig(user), (config): Found => ({ endpoint, bulkhead, config }))
+            )
+          )
+      })
+    })
+  )
+}

@@ -1,0 +1,199 @@
+// One socket: frames in, replies out, and the bounds of what one client can do.
+//
+// Requests in flight are bounded by MAX_IN_FLIGHT. At the bound the socket is paused, so that the client feels it as TCP
+// backpressure; frames that the current read brought along wait in the backlog (no more than one read holds, 64 KiB). Below
+// the bound the backlog is worked off, then the socket resumed. Replies that the client does not read are bounded by
+// MAX_OUTBOUND_BYTES; beyond it the socket is closed (1013), because TCP can't say "slower" for us there.
+//
+// open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
+// whichever side, interrupts whatever still runs for the connection.
+import type { Effect, Fiber } from "effect"
+import type { RawData, WebSocket } from "ws"
+import { RequestInfo } from "../observability/CurrentRequest.ts"
+import type { Metrics } from "../observability/Metrics.ts"
+import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
+import { decode, encodeNotification, type Message, type Request } from "../protocol/JsonRpc.ts"
+import type { Identity } from "../domain/Identity.ts"
+import type { SettingsShape } from "../Settings.ts"
+import type { Dispatcher, Origin } from "./Dispatcher.ts"
+import { TokenBucket } from "./TokenBucket.ts"
+
+/** What all connections of an instance share. */
+export interface Shared {
+  readonly settings: SettingsShape
+  readonly metrics: Metrics["Service"]
+  readonly dispatcher: Dispatcher["Service"]
+  readonly fork: <A>(effect: Effect.Effect<A>, info: RequestInfo | undefined) => Fiber.Fiber<A>
+  readonly forget: (connection: Connection) => void
+}
+
+export class Connection implements Origin {
+  readonly id: string
+  readonly user: string
+  readonly connectedAt: number
+  readonly expiresAt: number | undefined
+  readonly bucket: TokenBucket
+  requests = 0
+  inFlight = 0
+  paused = false
+  draining = false
+  /** When the last ping went out, and whether its pong is still to come. */
+  pingedAt: number
+  awaitsPong = false
+  readonly #socket: WebSocket
+  readonly #shared: Shared
+  // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
+  #backlog: Array<string> | undefined
+  #fibers: Set<Fiber.Fiber<unknown>> | undefined
+  #kept: Map<string, Fiber.Fiber<unknown>> | undefined
+
+  constructor(socket: WebSocket, id: string, identity: Identity, shared: Shared, now: number) {
+    this.#socket = socket
+    this.#shared = shared
+    this.id = id
+    this.user = identity.user
+    this.expiresAt = identity.expiresAt
+    this.connectedAt = now
+    // The first pings of connections that came together are spread out.
+    this.pingedAt = now - Math.random() * 1000
+    this.bucket = new TokenBucket(shared.settings.REQUEST_RATE, shared.settings.REQUEST_BURST, now)
+  }
+
+  receive(data: RawData, isBinary: boolean): void {
+    if (isBinary) return this.close(CloseCodes.binary)
+    const text = data.toString()
+    if (this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#backlog !== undefined) {
+      this.#backlog ??= []
+      this.#backlog.push(text)
+      this.#pause()
+    } else this.#work(text)
+  }
+
+  #work(text: string): void {
+    const frame = decode(text, this.#shared.settings.MAX_JSON_DEPTH)
+    if (isBatch(frame)) this.#startBatch(frame, text)
+    else if (frame._tag === "Invalid") this.send(this.#refuse(frame))
+    else this.#start(frame, text)
+  }
+
+  #info() {
+    this.requests++
+    return new RequestInfo(this.id, this.user)
+  }
+
+  #refuse(invalid: Extract<Message, { _tag: "Invalid" }>) {
+    return this.#shared.dispatcher.refuse(invalid, this.#info())
+  }
+
+  #start(request: Request, text: string): void {
+    const info = this.#info()
+    this.#run(this.#shared.dispatcher.handle(request, text, this, info), info, 1)
+  }
+
+  /** A batch takes the slots that are free and works in them; its replies go out as one array, when all are there. */
+  #startBatch(batch: ReadonlyArray<Message>, text: string): void {
+    const slots = Math.max(1, Math.min(batch.length, this.#shared.settings.MAX_IN_FLIGHT - this.inFlight))
+    const info = new RequestInfo(this.id, this.user)
+    this.#run(this.#shared.dispatcher.batch(batch, text, this, slots, () => this.#info()), info, slots)
+  }
+
+  #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number): void {
+    this.inFlight += slots
+    const fiber = this.#shared.fork(effect, info)
+    const finished = fiber.pollUnsafe()
+    if (finished !== undefined) return this.#finish(finished._tag === "Success" ? finished.value : undefined, slots)
+    this.#fibers ??= new Set()
+    this.#fibers.add(fiber)
+    fiber.addObserver((exit) => {
+      this.#fibers?.delete(fiber)
+      this.#finish(exit._tag === "Success" ? exit.value : undefined, slots)
+    })
+  }
+
+  #finish(reply: string | undefined, slots: number): void {
+    this.inFlight -= slots
+    if (reply !== undefined) this.send(reply)
+    while (this.#backlog !== undefined && this.inFlight < this.#shared.settings.MAX_IN_FLIGHT) {
+      const next = this.#backlog.shift()
+      if (next === undefined) {
+        this.#backlog = undefined
+        this.#resume()
+      } else this.#work(next)
+    }
+    if (this.draining) this.#closeWhenIdle()
+  }
+
+  #pause(): void {
+    if (this.paused) return
+    this.paused = true
+    this.#shared.metrics.paused.add()
+    this.#socket.pause()
+  }
+
+  #resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    // A paused socket hears no pong: its time begins anew.
+    this.awaitsPong = false
+    this.#socket.resume()
+  }
+
+  send(text: string): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return
+    if (this.#socket.bufferedAmount > this.#shared.settings.MAX_OUTBOUND_BYTES) return this.close(CloseCodes.overload)
+    this.#socket.send(text)
+  }
+
+  notify(method: string, params: unknown): void {
+    this.send(encodeNotification(method, params))
+  }
+
+  keep(name: string, effect: Effect.Effect<void> | undefined): void {
+    this.#kept?.get(name)?.interruptUnsafe()
+    this.#kept?.delete(name)
+    if (effect === undefined || this.#socket.readyState !== this.#socket.OPEN) return
+    this.#kept ??= new Map()
+    this.#kept.set(name, this.#shared.fork(effect, undefined))
+  }
+
+  /** Called once a second. */
+  beat(now: number, pingInterval: number, pongTimeout: number): void {
+    if (this.expiresAt !== undefined && now >= this.expiresAt) return this.close(CloseCodes.tokenExpired)
+    if (this.awaitsPong && !this.paused && now - this.pingedAt >= pongTimeout) return this.#socket.terminate()
+    if (now - this.pingedAt < pingInterval || this.#socket.readyState !== this.#socket.OPEN) return
+    this.pingedAt = now
+    this.awaitsPong = true
+    this.#socket.ping()
+  }
+
+  drain(deadlineMs: number): void {
+    this.draining = true
+    this.notify("draining", { deadlineMs })
+    this.#closeWhenIdle()
+  }
+
+  #closeWhenIdle(): void {
+    if (this.inFlight === 0 && this.#backlog === undefined) this.close(CloseCodes.draining)
+  }
+
+  close({ code, reason }: CloseCode): void {
+    this.#socket.close(code, reason)
+    // Nothing that comes after the decision to close is worked on; a paused socket could not hear the answer to it.
+    this.#backlog = undefined
+    this.#resume()
+  }
+
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  closed(code: number): void {
+    this.#shared.metrics.closed(String(code)).add()
+    for (const fiber of this.#fibers ?? []) fiber.interruptUnsafe()
+    for (const fiber of this.#kept?.values() ?? []) fiber.interruptUnsafe()
+    this.#backlog = undefined
+    this.#shared.forget(this)
+  }
+}
+
+const isBatch = (frame: Message | ReadonlyArray<Message>): frame is ReadonlyArray<Message> => Array.isArray(frame)

@@ -1,0 +1,176 @@
+// From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
+// happens becomes a reply (or, for a notification, nothing).
+import { Cause, Context, Effect, Layer, Option, Result, Schema, Tracer } from "effect"
+import { Draining, RateLimited } from "../domain/Limits.ts"
+import { isStorable } from "../domain/StorableJson.ts"
+import { CurrentRequest, type RequestInfo } from "../observability/CurrentRequest.ts"
+import { Lifecycle } from "../observability/Lifecycle.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { parseTraceParent } from "../observability/Tracing.ts"
+import type { ProtocolError } from "../protocol/ErrorCodes.ts"
+import { encodeError, encodeResult, type Id, type Invalid, type Message, type Request } from "../protocol/JsonRpc.ts"
+import { isMethodName, type MethodName, Methods } from "../protocol/Methods.ts"
+import { Settings } from "../Settings.ts"
+import { type ClientError, errorReply } from "./ErrorReply.ts"
+import { type Caller, Handling } from "./Handlers.ts"
+import type { TokenBucket } from "./TokenBucket.ts"
+
+export interface Origin extends Caller {
+  readonly bucket: TokenBucket
+}
+
+type Decoder = (params: unknown) => Result.Result<unknown, Schema.SchemaError>
+type Handler = (params: unknown, caller: Caller) => Effect.Effect<unknown, ClientError>
+
+export class Dispatcher extends Context.Service<
+  Dispatcher,
+  {
+    /** The reply's text; undefined when there is none to send. `text` is the frame the request came in. */
+    readonly handle: (
+      request: Request,
+      text: string,
+      origin: Origin,
+      info: RequestInfo
+    ) => Effect.Effect<string | undefined>
+    readonly refuse: (invalid: Invalid, info: RequestInfo) => string
+    /** All replies in one array, in any order; undefined when there are only notifications. */
+    readonly batch: (
+      messages: ReadonlyArray<Message>,
+      text: string,
+      origin: Origin,
+      concurrency: number,
+      info: () => RequestInfo
+    ) => Effect.Effect<string | undefined>
+  }
+>()("hotpath/gateway/Dispatcher") {
+  static readonly layer = Layer.effect(
+    Dispatcher,
+    Effect.gen(function* () {
+      const handlers = yield* Handling
+      const metrics = yield* Metrics
+      const lifecycle = yield* Lifecycle
+      const settings = yield* Settings
+      const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
+      const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
+
+      // Hoisted: a decoder is compiled once a method, not once a request.
+      const decoders = new Map<string, Decoder>(
+        Object.entries(Methods).map(([name, { params }]) => [
+          name,
+          Schema.decodeUnknownResult(params as Schema.Codec<unknown, unknown>)
+        ])
+      )
+
+      const invalidParams = (message: string): Effect.Effect<never, ProtocolError> =>
+        Effect.fail({ _tag: "InvalidParams", message })
+
+      const invoke = (method: MethodName, params: unknown, caller: Caller): Effect.Effect<unknown, ClientError> => {
+        const decoded = decoders.get(method)?.(params)
+        if (decoded === undefined) return Effect.fail({ _tag: "MethodNotFound", message: "no such method" })
+        if (Result.isFailure(decoded)) return invalidParams(decoded.failure.message)
+        return (handlers[method] as Handler)(decoded.success, caller)
+      }
+
+      const errorText = (id: Id, error: ClientError, info: RequestInfo) => {
+        const { fields, message, type } = errorReply(error)
+        metrics.failed.add()
+        metrics.errors(type).add()
+        return encodeError(id, type, message, info.traceId, fields)
+      }
+
+      const withTrace = (
+        effect: Effect.Effect<unknown, ClientError>,
+        method: string,
+        traceparent: string | undefined,
+        info: RequestInfo
+      ) => {
+        const parent = traceparent === undefined ? undefined : parseTraceParent(traceparent)
+        if (parent !== undefined) info.joinTrace(parent.traceId)
+        // Decided here, before any span: what is not sampled makes none.
+        if (!traced || !(parent?.sampled ?? Math.random() < ratio)) return effect
+        return Effect.withFiber((fiber) => {
+          const span = fiber.cache.span
+          if (span !== undefined) info.joinTrace(span.traceId)
+          return effect
+        }).pipe(
+          Effect.withSpan(
+            `rpc ${method}`,
+            {
+              kind: "server",
+              attributes: { "rpc.system": "jsonrpc", "rpc.method": method, "hotpath.connection_id": info.connectionId },
+              ...(parent === undefined ? { root: true } : { parent: Tracer.externalSpan(parent) })
+            },
+            { captureStackTrace: false }
+          ),
+          Effect.withTracerEnabled(true)
+        )
+      }
+
+      const run = (request: Request, text: string, origin: Origin, info: RequestInfo): Effect.Effect<unknown, ClientError> => {
+        if (lifecycle.state() === "draining") return Effect.fail(new Draining())
+        const { method, params = {} } = request
+        if (!isMethodName(method)) return Effect.fail({ _tag: "MethodNotFound", message: "no such method" })
+        if (Array.isArray(params)) return invalidParams("params are by name: an object")
+        if (!isStorable(params, text)) return invalidParams("a text holds NUL or half a surrogate pair")
+        const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
+        const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
+        return withTrace(invoke(method, params, origin), method, traceparent, info)
+      }
+
+      const handle: Dispatcher["Service"]["handle"] = (request, text, origin, info) =>
+        Effect.clockWith((clock) => {
+          const began = performance.now()
+          const { id } = request
+          metrics.requests.add()
+          const wait = origin.bucket.take(clock.currentTimeMillisUnsafe())
+          const work =
+            wait > 0 ? Effect.fail(new RateLimited({ retryAfterMs: wait })) : run(request, text, origin, info)
+          return Effect.matchCauseEffect(work, {
+            onSuccess: (result) => {
+              metrics.successful.add()
+              metrics.requestDuration.observe((performance.now() - began) / 1000)
+              return Effect.succeed(id === undefined ? undefined : encodeResult(id, result))
+            },
+            onFailure: (cause) => {
+              metrics.requestDuration.observe((performance.now() - began) / 1000)
+              const failure = Cause.findErrorOption(cause)
+              if (Option.isSome(failure)) {
+                const reply = errorText(id ?? null, failure.value, info)
+                return Effect.succeed(id === undefined ? undefined : reply)
+              }
+              // The caller left: nobody is there to be answered.
+              if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(undefined)
+              const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info)
+              return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
+            }
+          })
+        })
+
+      const refuse: Dispatcher["Service"]["refuse"] = (invalid, info) => {
+        metrics.requests.add()
+        return errorText(invalid.id, invalid.error, info)
+      }
+
+      return Dispatcher.of({
+        handle,
+        refuse,
+        batch: (messages, text, origin, concurrency, info) =>
+          Effect.forEach(
+            messages,
+            (message) => {
+              const own = info()
+              return message._tag === "Invalid"
+                ? Effect.sync((): string | undefined => refuse(message, own))
+                : Effect.provideService(handle(message, text, origin, own), CurrentRequest, own)
+            },
+            { concurrency }
+          ).pipe(
+            Effect.map((replies) => {
+              const sent = replies.filter((reply) => reply !== undefined)
+              return sent.length === 0 ? undefined : `[${sent.join(",")}]`
+            })
+          )
+      })
+    })
+  )
+}

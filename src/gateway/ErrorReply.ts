@@ -1,0 +1,42 @@
+// What a client reads of an error: its text and the fields that are its own. Nothing else of it leaves the process.
+import type { CallError } from "../calls/Call.ts"
+import type { Draining, RateLimited } from "../domain/Limits.ts"
+import type { ErrorType, ProtocolError } from "../protocol/ErrorCodes.ts"
+
+export type ClientError = CallError | RateLimited | Draining | ProtocolError
+
+interface ErrorReply {
+  readonly type: ErrorType
+  readonly message: string
+  readonly fields?: Readonly<Record<string, unknown>>
+}
+
+export const errorReply = (error: ClientError): ErrorReply => {
+  const type = error._tag
+  switch (type) {
+    case "InvalidInput":
+      return { type: "InvalidParams", message: error.reason }
+    case "IntegrationNotFound":
+      return { type, message: `No integration named ${error.integration}`, fields: { integration: error.integration } }
+    case "ConfigUnavailable":
+      return { type, message: "Configuration unavailable" }
+    case "IntegrationTimeout":
+      return { type, message: "Request timeout - API too slow" }
+    case "IntegrationUnreachable":
+      return { type, message: `API error: ${error.reason}` }
+    case "IntegrationRejected":
+      return { type, message: error.text ?? `API status: ${error.status}`, fields: { status: error.status } }
+    case "IntegrationInvalidResponse":
+      return { type, message: "Invalid API response" }
+    case "Overloaded":
+      return { type, message: `Overloaded: too many ${error.what} waiting`, fields: { retryAfterMs: 1000 } }
+    case "RateLimited":
+      return { type, message: "Rate limit exceeded", fields: { retryAfterMs: error.retryAfterMs } }
+    case "Draining":
+      return { type, message: "Shutting down: reconnect" }
+    case "RecordUnavailable":
+      return { type, message: "The record could not be stored in time" }
+    default:
+      return { type, message: error.message }
+  }
+}

@@ -1,0 +1,65 @@
+// What each method does: from decoded params to a result. The types come from Methods.ts; a method without a handler
+// does not compile.
+import { Context, Duration, Effect, Layer } from "effect"
+import { Call } from "../calls/Call.ts"
+import { counters, Metrics } from "../observability/Metrics.ts"
+import type { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { MethodName, Methods, Params } from "../protocol/Methods.ts"
+import { openRpcDocument } from "../protocol/OpenRpc.ts"
+import type { ClientError } from "./ErrorReply.ts"
+
+/** What a handler may know of, and do with, the connection it works for. */
+export interface Caller {
+  readonly id: string
+  readonly user: string
+  readonly connectedAt: number
+  readonly requests: number
+  readonly notify: (method: string, params: unknown) => void
+  /** Keeps the effect going beside the connection, in place of the one that went under that name; ends it with it. */
+  readonly keep: (name: string, effect: Effect.Effect<void> | undefined) => void
+}
+
+export type Handlers = {
+  readonly [M in MethodName]: (
+    params: Params<M>,
+    caller: Caller
+  ) => Effect.Effect<(typeof Methods)[M]["result"]["Type"] | EncodedJson, ClientError>
+}
+
+export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gateway/Handling") {
+  static readonly layer = Layer.effect(
+    Handling,
+    Effect.gen(function* () {
+      const call = yield* Call
+      const metrics = yield* Metrics
+      const stats = () => ({
+        connections: metrics.connectionsOpened.value - metrics.connectionsEnded.value,
+        ...counters(metrics)
+      })
+
+      return Handling.of({
+        "rpc.discover": () => Effect.succeed(openRpcDocument),
+        "session.get": (_params, caller) =>
+          Effect.succeed({
+            connectionId: caller.id,
+            user: caller.user,
+            connectedAt: new Date(caller.connectedAt).toISOString(),
+            requests: caller.requests
+          }),
+        "stats.subscribe": ({ everyMs }, caller) =>
+          Effect.sync(() => {
+            const tell = Effect.sync(() => caller.notify("stats", stats()))
+            caller.keep("stats", Effect.forever(Effect.andThen(tell, Effect.sleep(Duration.millis(everyMs)))))
+            return {}
+          }),
+        "stats.unsubscribe": (_params, caller) =>
+          Effect.sync(() => {
+            caller.keep("stats", undefined)
+            return {}
+          }),
+        call: ({ ack, input, integration }, caller) =>
+          call.run({ user: caller.user, connectionId: caller.id, integration, input, ack })
+      })
+    })
+  )
+}
