@@ -44,7 +44,8 @@ const list = (name: string) =>
         .filter((part) => part !== "")
     )
   )
-const count = (name: string) => Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThan(0)), name)
+const count = (name: string) =>
+  Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThan(0)), name)
 const ratio = (name: string) =>
   Config.schema(Schema.FiniteFromString.check(Schema.isBetween({ minimum: 0, maximum: 1 })), name)
 const matching = (pattern: RegExp) => (name: string) =>
@@ -64,31 +65,97 @@ const aDuration = "a duration, such as 5 seconds"
 export const settings = {
   HOST: setting(text, "127.0.0.1", "the address it listens on", "an address or a host name"),
   PORT: setting(port, "8080", "the port it listens on; 0 picks a free one and prints it", "a port, 0 to 65535"),
-  DATABASE_URL: setting(matching(/^postgres(ql)?:\/\/.+/), undefined, "PostgreSQL, `postgres://…`; unset: embedded", "postgres://user:password@host:5432/database", { secret: true }),
+  DATABASE_URL: setting(
+    matching(/^postgres(ql)?:\/\/.+/),
+    undefined,
+    "PostgreSQL, `postgres://…`; unset: embedded",
+    "postgres://user:password@host:5432/database",
+    { secret: true }
+  ),
   DATA_DIR: setting(text, "./data", "the embedded database's files; `memory://` keeps none", "a folder, or memory://"),
-  REDIS_URL: setting(matching(/^rediss?:\/\/[^,]+(,\s*rediss?:\/\/[^,]+)*$/), undefined, "Redis, `redis://…` or `rediss://…` (TLS); several, comma-separated: a Redis Cluster; unset: in-process", "redis://host:6379", { secret: true }),
-  AUTH_SECRET: setting(matching(/^.{16,}$/s), undefined, "HS256 secret of the clients' JWTs; unset: development, `?user=NAME`", "at least 16 characters", { secret: true }),
-  AUTH_JWKS_URL: setting(Config.URL, undefined, "where the keys of asymmetrically signed JWTs are", "an http or https URL"),
-  ADMIN_TOKEN: setting(secret, undefined, "bearer token of `/admin`; unset: made at start, printed", "a token", { secret: true }),
-  ALLOWED_ORIGINS: setting(list, "", "comma-separated origins a browser may connect from, besides the same origin", "https://example.org,…"),
-  UPSTREAM_DENY: setting(networks, "169.254.0.0/16,fe80::/10,224.0.0.0/4,ff00::/8,0.0.0.0/8,::/128,fd00:ec2::254/128,100.100.100.200/32", "address ranges (CIDR, comma-separated) that an integration may not reach", "10.0.0.0/8,…", { shown: "link-local, metadata, multicast, unspecified" }),
+  REDIS_URL: setting(
+    matching(/^rediss?:\/\/[^,]+(,\s*rediss?:\/\/[^,]+)*$/),
+    undefined,
+    "Redis, `redis://…` or `rediss://…` (TLS); several, comma-separated: a Redis Cluster; unset: in-process",
+    "redis://host:6379",
+    { secret: true }
+  ),
+  AUTH_SECRET: setting(
+    matching(/^.{16,}$/s),
+    undefined,
+    "HS256 secret of the clients' JWTs; unset: development, `?user=NAME`",
+    "at least 16 characters",
+    { secret: true }
+  ),
+  AUTH_JWKS_URL: setting(
+    Config.URL,
+    undefined,
+    "where the keys of asymmetrically signed JWTs are",
+    "an http or https URL"
+  ),
+  ADMIN_TOKEN: setting(secret, undefined, "bearer token of `/admin`; unset: made at start, printed", "a token", {
+    secret: true
+  }),
+  ALLOWED_ORIGINS: setting(
+    list,
+    "",
+    "comma-separated origins a browser may connect from, besides the same origin",
+    "https://example.org,…"
+  ),
+  UPSTREAM_DENY: setting(
+    networks,
+    "169.254.0.0/16,fe80::/10,224.0.0.0/4,ff00::/8,0.0.0.0/8,::/128,fd00:ec2::254/128,100.100.100.200/32",
+    "address ranges (CIDR, comma-separated) that an integration may not reach",
+    "10.0.0.0/8,…",
+    { shown: "link-local, metadata, multicast, unspecified" }
+  ),
   UPSTREAM_ALLOW: setting(networks, "", "exceptions to UPSTREAM_DENY", "10.1.2.3/32,…"),
   FLUSH_INTERVAL: setting(duration, "5 seconds", "how long a buffered write may wait", aDuration),
   CATALOG_REFRESH: setting(duration, "10 seconds", "how often the catalog is re-read", aDuration),
   RECORD_QUEUE: setting(count, "10000", "the record queue's bound; beyond it a call is `Overloaded`", wholeNumber),
   RECORD_WORKERS: setting(count, "5", "the record queue's writers", wholeNumber),
-  LOG_FORMAT: setting((name) => Config.Literals(["pretty", "json"], name), undefined, "`pretty` or `json`; unset: `pretty` on a terminal, else `json`", "pretty or json"),
-  LOG_LEVEL: setting((name) => Config.Literals(["trace", "debug", "info", "warn", "error", "fatal", "none"], name), "info", "the least severe log level that is written", "trace, debug, info, warn, error, fatal or none"),
-  OTEL_EXPORTER_OTLP_ENDPOINT: setting(Config.URL, undefined, "where traces, metrics and logs are sent by OTLP (HTTP, JSON)", "an http or https URL"),
+  LOG_FORMAT: setting(
+    (name) => Config.Literals(["pretty", "json"], name),
+    undefined,
+    "`pretty` or `json`; unset: `pretty` on a terminal, else `json`",
+    "pretty or json"
+  ),
+  LOG_LEVEL: setting(
+    (name) => Config.Literals(["trace", "debug", "info", "warn", "error", "fatal", "none"], name),
+    "info",
+    "the least severe log level that is written",
+    "trace, debug, info, warn, error, fatal or none"
+  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: setting(
+    Config.URL,
+    undefined,
+    "where traces, metrics and logs are sent by OTLP (HTTP, JSON)",
+    "an http or https URL"
+  ),
   TRACE_SAMPLE_RATIO: setting(ratio, "0.05", "the share of requests that are traced", "a number from 0 to 1"),
   MAX_FRAME_BYTES: setting(count, "65536", "a frame; beyond it close 1009", wholeNumber),
   MAX_FRAGMENTS: setting(count, "256", "fragments of one message; beyond it close 1008", wholeNumber),
   MAX_IN_FLIGHT: setting(count, "16", "requests in flight per connection; beyond it its socket is paused", wholeNumber),
   REQUEST_RATE: setting(count, "50", "requests per second and connection; beyond it `RateLimited`", wholeNumber),
   REQUEST_BURST: setting(count, "100", "requests a connection may send at once", wholeNumber),
-  MAX_OUTBOUND_BYTES: setting(count, "1048576", "bytes waiting for a client that does not read; beyond it close 1013", wholeNumber),
-  MAX_WAITING_CALLS: setting(count, "1000", "calls waiting for a slot of one integration; beyond it `Overloaded`", wholeNumber),
-  MAX_ANSWER_BYTES: setting(count, "1048576", "an integration's answer; beyond it `IntegrationInvalidResponse`", wholeNumber),
+  MAX_OUTBOUND_BYTES: setting(
+    count,
+    "1048576",
+    "bytes waiting for a client that does not read; beyond it close 1013",
+    wholeNumber
+  ),
+  MAX_WAITING_CALLS: setting(
+    count,
+    "1000",
+    "calls waiting for a slot of one integration; beyond it `Overloaded`",
+    wholeNumber
+  ),
+  MAX_ANSWER_BYTES: setting(
+    count,
+    "1048576",
+    "an integration's answer; beyond it `IntegrationInvalidResponse`",
+    wholeNumber
+  ),
   MAX_JSON_DEPTH: setting(count, "64", "nesting of a frame's JSON; beyond it −32600", wholeNumber),
   MAX_CONNECTIONS: setting(count, "20000", "open sockets; beyond it the upgrade is answered 503", wholeNumber),
   MAX_ROOMS: setting(count, "100", "rooms a connection may be in", wholeNumber),
@@ -100,7 +167,14 @@ export const settings = {
 }
 
 type Known = typeof settings
-type Optional = "DATABASE_URL" | "REDIS_URL" | "AUTH_SECRET" | "AUTH_JWKS_URL" | "ADMIN_TOKEN" | "LOG_FORMAT" | "OTEL_EXPORTER_OTLP_ENDPOINT"
+type Optional =
+  | "DATABASE_URL"
+  | "REDIS_URL"
+  | "AUTH_SECRET"
+  | "AUTH_JWKS_URL"
+  | "ADMIN_TOKEN"
+  | "LOG_FORMAT"
+  | "OTEL_EXPORTER_OTLP_ENDPOINT"
 type Value<S> = S extends Setting<infer A> ? A : never
 
 export type SettingsShape = {

@@ -17,7 +17,8 @@ export const layer = HttpRouter.use((router) =>
     const database = yield* Database
     const redis = yield* RedisState
 
-    const isUp = <E>(check: Effect.Effect<void, E>) => Effect.match(check, { onSuccess: () => true, onFailure: () => false })
+    const isUp = <E>(check: Effect.Effect<void, E>) =>
+      Effect.match(check, { onSuccess: () => true, onFailure: () => false })
 
     const details = Effect.gen(function* () {
       const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })

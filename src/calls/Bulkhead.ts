@@ -48,9 +48,7 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number): Bulkhea
     Effect.callback<void>((resume) => {
       waiter.wake = () => resume(Effect.void)
       waiters.add(waiter)
-    }).pipe(
-      Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => Effect.fail(new IntegrationTimeout()) })
-    )
+    }).pipe(Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => Effect.fail(new IntegrationTimeout()) }))
 
   const afterWait = <A, E, R>(
     timeoutMs: number,

@@ -1,8 +1,8 @@
 // An integration's definition, made ready once a version: how a call becomes an HTTP request, and an answer a reply.
 import { Effect, JsonPointer, Result } from "effect"
-import { InvalidInput, type Integration, type IntegrationDefinition } from "../domain/Integration.ts"
+import { type Integration, type IntegrationDefinition, InvalidInput } from "../domain/Integration.ts"
 import type { HttpRequest } from "../infra/Http.ts"
-import { compileTemplate, DefinitionInvalid, render, type Rendered, type Template, type Values } from "./Template.ts"
+import { compileTemplate, DefinitionInvalid, type Rendered, render, type Template, type Values } from "./Template.ts"
 
 export interface Endpoint {
   readonly integration: Integration
@@ -54,10 +54,13 @@ const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition)
     return yield* new DefinitionInvalid({ field: "url", reason: "the host is not one" })
   }
   const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) => compileTemplate("url", part))
-  const query = yield* Effect.forEach((match[3] ?? "").split("&").filter((part) => part !== ""), (part) => {
-    const [name = "", ...value] = part.split("=")
-    return Effect.map(compileTemplate("url", value.join("=")), (template): Field => ({ name, template }))
-  })
+  const query = yield* Effect.forEach(
+    (match[3] ?? "").split("&").filter((part) => part !== ""),
+    (part) => {
+      const [name = "", ...value] = part.split("=")
+      return Effect.map(compileTemplate("url", value.join("=")), (template): Field => ({ name, template }))
+    }
+  )
   return { origin, segments, query }
 })
 

@@ -2,11 +2,11 @@
 // leaves, the fiber is interrupted and the socket to the integration closed.
 import { Context, Effect, Layer, Result } from "effect"
 import {
-  type InvalidInput,
   IntegrationInvalidResponse,
   IntegrationRejected,
   IntegrationTimeout,
-  IntegrationUnreachable
+  IntegrationUnreachable,
+  type InvalidInput
 } from "../domain/Integration.ts"
 import type { Overloaded } from "../domain/Limits.ts"
 import { isStorable } from "../domain/StorableJson.ts"

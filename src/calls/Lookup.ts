@@ -16,10 +16,7 @@ export interface Found {
 export class Lookup extends Context.Service<
   Lookup,
   {
-    readonly find: (
-      integration: string,
-      user: string
-    ) => Effect.Effect<Found, IntegrationNotFound | ConfigUnavailable>
+    readonly find: (integration: string, user: string) => Effect.Effect<Found, IntegrationNotFound | ConfigUnavailable>
   }
 >()("hotpath/calls/Lookup") {
   static readonly layer = Layer.effect(

@@ -57,10 +57,15 @@ export class Record extends Context.Service<
 
       metrics.gauge("record_queue_depth", "Records waiting or being stored, and places taken for calls", taken)
       metrics.gauge("record_queue_capacity", "The bound of the record queue", () => settings.RECORD_QUEUE)
-      metrics.gauge("buffer_oldest_age_seconds", "Age of the oldest record that is not stored", () => {
-        const oldest = pending.values().next()
-        return oldest.done === true ? 0 : Math.max(0, (Date.now() - oldest.value.record.repliedAt) / 1000)
-      }, { buffer: "records" })
+      metrics.gauge(
+        "buffer_oldest_age_seconds",
+        "Age of the oldest record that is not stored",
+        () => {
+          const oldest = pending.values().next()
+          return oldest.done === true ? 0 : Math.max(0, (Date.now() - oldest.value.record.repliedAt) / 1000)
+        },
+        { buffer: "records" }
+      )
 
       const settle = (batch: ReadonlyArray<Queued>) => {
         places += batch.length
@@ -94,7 +99,9 @@ export class Record extends Context.Service<
             })
           )
         }).pipe(
-          Effect.tapErrorTag("DatabaseUnavailable", ({ reason }) => Effect.logDebug("records wait for Postgres", { reason })),
+          Effect.tapErrorTag("DatabaseUnavailable", ({ reason }) =>
+            Effect.logDebug("records wait for Postgres", { reason })
+          ),
           Effect.retry({
             while: (error) => error._tag === "DatabaseUnavailable",
             schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
@@ -124,9 +131,8 @@ export class Record extends Context.Service<
         const more = Queue.sizeUnsafe(queue) > 0 ? yield* Queue.takeBetween(queue, 1, maxBatch - 1) : []
         yield* keep([first, ...more])
       }).pipe(Effect.forever)
-      const workers = yield* Effect.forEach(
-        Array.from({ length: settings.RECORD_WORKERS }),
-        () => Effect.forkDetach(Effect.withTracerEnabled(worker, false))
+      const workers = yield* Effect.forEach(Array.from({ length: settings.RECORD_WORKERS }), () =>
+        Effect.forkDetach(Effect.withTracerEnabled(worker, false))
       )
 
       const push = (queued: Queued) => {
@@ -170,9 +176,11 @@ export class Record extends Context.Service<
                 duration: settings.DATABASE_TIMEOUT,
                 orElse: () => Effect.fail(new RecordUnavailable())
               }),
-              Effect.ensuring(Effect.sync(() => {
-                hurried--
-              }))
+              Effect.ensuring(
+                Effect.sync(() => {
+                  hurried--
+                })
+              )
             )
           })
       })

@@ -1,6 +1,7 @@
 // Stage 3: the reply, encoded once. The body's text serves the client and the record.
-import { EncodedJson } from "../protocol/JsonRpc.ts"
+
 import type { Ack } from "../domain/Integration.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
 
 /** `bodyText` is JSON. */
 export const encodeReply = (

@@ -60,10 +60,7 @@ const find = (values: Values, { from, path }: Exclude<Piece, string>): unknown =
 }
 
 /** The rendered text; or the placeholder that has no value (`missing`), or one that is no text (`unusable`). */
-export type Rendered =
-  | { readonly text: string }
-  | { readonly missing: string }
-  | { readonly unusable: string }
+export type Rendered = { readonly text: string } | { readonly missing: string } | { readonly unusable: string }
 
 /** `encode` is applied to placeholders' values, never to the template's own text. */
 export const render = (template: Template, values: Values, encode: (value: string) => string): Rendered => {

@@ -56,7 +56,11 @@ export class Catalog extends Context.Service<
               ? Effect.succeed(found.value)
               : Effect.fail(new IntegrationNotFound({ integration: name.slice(0, 100) }))
           ),
-        userConfig: (user) => Effect.map(users.get(user), Option.getOrElse(() => noConfig))
+        userConfig: (user) =>
+          Effect.map(
+            users.get(user),
+            Option.getOrElse(() => noConfig)
+          )
       })
     })
   )

@@ -60,10 +60,10 @@ export class CatalogStore extends Context.Service<
         }),
         putSample: (name, definition) =>
           run(sql`INSERT INTO integrations AS existing (name, definition, sample)
-            VALUES (${name}, ${JSON.stringify(definition)}::text::jsonb, true)
+            VALUES (${name}, ${JSON.stringify(definition)}::text::json, true)
             ON CONFLICT (name) DO UPDATE
               SET definition = excluded.definition, version = existing.version + 1, updated_at = now()
-              WHERE existing.sample AND existing.definition <> excluded.definition`).pipe(Effect.asVoid)
+              WHERE existing.sample AND existing.definition::jsonb <> excluded.definition::jsonb`).pipe(Effect.asVoid)
       })
     })
   )

@@ -7,7 +7,11 @@ import { CatalogStore } from "./CatalogStore.ts"
 const weather = (origin: string) => ({
   url: `${origin}/data/2.5/weather`,
   method: "GET",
-  query: { q: "{input.city}", units: "metric", appid: origin.startsWith("https") ? "{secret.OPENWEATHER_KEY}" : "sample" },
+  query: {
+    q: "{input.city}",
+    units: "metric",
+    appid: origin.startsWith("https") ? "{secret.OPENWEATHER_KEY}" : "sample"
+  },
   result: {
     city: "/name",
     temperature: "/main/temp",

@@ -10,9 +10,7 @@ import type { CatalogStoreError } from "./CatalogStore.ts"
 /** What a key stands for, or `none`: absence is remembered too. */
 type Entry<A> = { readonly value: Option.Option<A>; readonly stale: boolean }
 
-const Stored = Schema.fromJsonString(
-  Schema.NullOr(Schema.Struct({ version: Schema.Finite, content: Schema.Unknown }))
-)
+const Stored = Schema.fromJsonString(Schema.NullOr(Schema.Struct({ version: Schema.Finite, content: Schema.Unknown })))
 const decodeStored = Schema.decodeUnknownEffect(Stored)
 
 /** How long what was served stale is kept before the stores are asked again. */

@@ -9,11 +9,11 @@
 // whichever side, interrupts whatever still runs for the connection.
 import type { Effect, Fiber } from "effect"
 import type { RawData, WebSocket } from "ws"
+import type { Identity } from "../domain/Identity.ts"
 import { RequestInfo } from "../observability/CurrentRequest.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
 import { decode, encodeNotification, type Message, type Request } from "../protocol/JsonRpc.ts"
-import type { Identity } from "../domain/Identity.ts"
 import type { SettingsShape } from "../Settings.ts"
 import type { Dispatcher, Origin } from "./Dispatcher.ts"
 import { TokenBucket } from "./TokenBucket.ts"
@@ -94,7 +94,11 @@ export class Connection implements Origin {
   #startBatch(batch: ReadonlyArray<Message>, text: string): void {
     const slots = Math.max(1, Math.min(batch.length, this.#shared.settings.MAX_IN_FLIGHT - this.inFlight))
     const info = new RequestInfo(this.id, this.user)
-    this.#run(this.#shared.dispatcher.batch(batch, text, this, slots, () => this.#info()), info, slots)
+    this.#run(
+      this.#shared.dispatcher.batch(batch, text, this, slots, () => this.#info()),
+      info,
+      slots
+    )
   }
 
   #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number): void {
@@ -164,6 +168,10 @@ export class Connection implements Origin {
     this.pingedAt = now
     this.awaitsPong = true
     this.#socket.ping()
+  }
+
+  pong(): void {
+    this.awaitsPong = false
   }
 
   drain(deadlineMs: number): void {

@@ -106,7 +106,12 @@ export class Dispatcher extends Context.Service<
         )
       }
 
-      const run = (request: Request, text: string, origin: Origin, info: RequestInfo): Effect.Effect<unknown, ClientError> => {
+      const run = (
+        request: Request,
+        text: string,
+        origin: Origin,
+        info: RequestInfo
+      ): Effect.Effect<unknown, ClientError> => {
         if (lifecycle.state() === "draining") return Effect.fail(new Draining())
         const { method, params = {} } = request
         if (!isMethodName(method)) return Effect.fail({ _tag: "MethodNotFound", message: "no such method" })

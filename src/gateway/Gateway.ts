@@ -7,7 +7,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Clock, Context, Deferred, Duration, Effect, Layer, References, Schema, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter } from "effect/http"
-import { type RawData, WebSocket, WebSocketServer } from "ws"
+import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from "ws"
 import type { Identity } from "../domain/Identity.ts"
 import { CurrentRequest } from "../observability/CurrentRequest.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
@@ -17,7 +17,7 @@ import { Settings } from "../Settings.ts"
 import { Connection, type Shared } from "./Connection.ts"
 import { Dispatcher } from "./Dispatcher.ts"
 import { Identify } from "./Identify.ts"
-import { admit, refuse, UpgradeRefused } from "./Upgrade.ts"
+import { admit, refuse, type UpgradeRefused } from "./Upgrade.ts"
 
 /** It can't listen there. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -34,14 +34,15 @@ class ClientSocket extends WebSocket {
   connection: Connection | undefined
 }
 
-function onMessage(this: ClientSocket, data: RawData, isBinary: boolean) {
-  this.connection?.receive(data, isBinary)
+const connectionOf = (socket: WebSocket) => (socket instanceof ClientSocket ? socket.connection : undefined)
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean) {
+  connectionOf(this)?.receive(data, isBinary)
 }
-function onPong(this: ClientSocket) {
-  if (this.connection !== undefined) this.connection.awaitsPong = false
+function onPong(this: WebSocket) {
+  connectionOf(this)?.pong()
 }
-function onClose(this: ClientSocket, code: number) {
-  this.connection?.closed(code)
+function onClose(this: WebSocket, code: number) {
+  connectionOf(this)?.closed(code)
 }
 // A broken frame: `ws` has closed the socket with its code (1002, 1007, 1008, 1009), and `close` follows.
 function onError() {}
@@ -95,7 +96,8 @@ export class Gateway extends Context.Service<
         settings,
         metrics,
         dispatcher,
-        fork: (effect, info) => (info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect)),
+        fork: (effect, info) =>
+          info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect),
         forget: (connection) => {
           connections.delete(connection)
           metrics.connectionsEnded.add()
@@ -103,7 +105,8 @@ export class Gateway extends Context.Service<
         }
       }
 
-      const sockets = new WebSocketServer({
+      // `closeTimeout` is how long a client may take to answer a close; @types/ws doesn't know it yet.
+      const options: ServerOptions<typeof ClientSocket> & { readonly closeTimeout: number } = {
         noServer: true,
         clientTracking: false,
         perMessageDeflate: false,
@@ -111,11 +114,18 @@ export class Gateway extends Context.Service<
         maxFragments: settings.MAX_FRAGMENTS,
         closeTimeout: 2000,
         WebSocket: ClientSocket
-      })
+      }
+      const sockets = new WebSocketServer(options)
       const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
 
       const open = (socket: ClientSocket, identity: Identity) => {
-        const connection = new Connection(socket, SecureRandom.uuidV7Unsafe(), identity, shared, clock.currentTimeMillisUnsafe())
+        const connection = new Connection(
+          socket,
+          SecureRandom.uuidV7Unsafe(),
+          identity,
+          shared,
+          clock.currentTimeMillisUnsafe()
+        )
         socket.connection = connection
         connections.add(connection)
         metrics.connectionsOpened.add()
@@ -132,7 +142,7 @@ export class Gateway extends Context.Service<
             onSuccess: (identity) => {
               socket.off("error", onError)
               if (!socket.destroyed) {
-                sockets.handleUpgrade(request, socket, head, (ws) => open(ws as ClientSocket, identity))
+                sockets.handleUpgrade(request, socket, head, (ws) => open(ws, identity))
               }
             },
             onFailure: (refused: UpgradeRefused) => {

@@ -1,6 +1,13 @@
 // Who is calling: a JWT (`Authorization: Bearer`, or `?token=` for browsers), or in development whoever `?user=` says.
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
-import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose"
+import {
+  createRemoteJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify
+} from "jose"
 import { type Identity, IdentityUnavailable, Unauthorized, UserId } from "../domain/Identity.ts"
 import { Settings } from "../Settings.ts"
 
@@ -64,14 +71,18 @@ const verify = (token: string, secret: Uint8Array | undefined, keys: JWTVerifyGe
     try: async () => {
       const hmac = decodeProtectedHeader(token).alg === "HS256"
       const options = { requiredClaims: ["sub", "exp"], clockTolerance: 5 }
-      if (hmac && secret !== undefined) return (await jwtVerify(token, secret, { ...options, algorithms: ["HS256"] })).payload
-      if (!hmac && keys !== undefined) return (await jwtVerify(token, keys, { ...options, algorithms: asymmetric })).payload
+      if (hmac && secret !== undefined)
+        return (await jwtVerify(token, secret, { ...options, algorithms: ["HS256"] })).payload
+      if (!hmac && keys !== undefined)
+        return (await jwtVerify(token, keys, { ...options, algorithms: asymmetric })).payload
       throw new errors.JOSEAlgNotAllowed("the token's algorithm is not accepted")
     },
     catch: (error) =>
       error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError || error instanceof TypeError)
         ? new IdentityUnavailable()
-        : new Unauthorized({ reason: error instanceof errors.JWTExpired ? "the token has expired" : "the token is not valid" })
+        : new Unauthorized({
+            reason: error instanceof errors.JWTExpired ? "the token has expired" : "the token is not valid"
+          })
   })
 
 const Claims = Schema.Struct({ sub: UserId, name: Schema.optionalKey(Schema.String), exp: Schema.Finite })

@@ -24,7 +24,11 @@ const reasons = {
  * A browser says where the page came from (`Origin`), and may connect from the same origin or an allowed one. Anything
  * else that connects sends none, and has to show who it is all the same.
  */
-export const isOriginAllowed = (origin: string | undefined, host: string | undefined, allowed: ReadonlyArray<string>) => {
+export const isOriginAllowed = (
+  origin: string | undefined,
+  host: string | undefined,
+  allowed: ReadonlyArray<string>
+) => {
   if (origin === undefined) return true
   if (allowed.includes(origin) || allowed.includes("*")) return true
   return URL.canParse(origin) && host !== undefined && new URL(origin).host === host.toLowerCase()
@@ -48,7 +52,8 @@ export const admit = (
     return identify.identify({ authorization: request.headers.authorization, query: url.searchParams }).pipe(
       Effect.catchTags({
         Unauthorized: ({ reason }) => Effect.fail(new UpgradeRefused({ status: 401, reason })),
-        IdentityUnavailable: () => Effect.fail(new UpgradeRefused({ status: 503, reason: "tokens can't be checked now" }))
+        IdentityUnavailable: () =>
+          Effect.fail(new UpgradeRefused({ status: 503, reason: "tokens can't be checked now" }))
       })
     )
   })

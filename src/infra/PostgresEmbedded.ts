@@ -1,8 +1,8 @@
 // PGlite behind the Database service, spoken to by the same client through its wire protocol. It is one session in this
 // process: statements run one after the other, and a folder belongs to one process at a time.
 import { Duplex } from "node:stream"
-import { PGlite } from "@electric-sql/pglite"
 import { PgClient } from "@effect/sql-pg"
+import { PGlite } from "@electric-sql/pglite"
 import { Duration, Effect, FileSystem, Layer, Path, Schema } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Database, makeDatabase } from "./Database.ts"

@@ -59,7 +59,12 @@ export class Histogram {
 
 const ignored = { update: () => {}, modify: () => {} }
 
-export const registerCounter = (context: Context.Context<never>, name: string, description: string, labels?: Attributes) => {
+export const registerCounter = (
+  context: Context.Context<never>,
+  name: string,
+  description: string,
+  labels?: Attributes
+) => {
   const counter = new Counter()
   Metric.registerUnsafe(
     Metric.counter(name, { description, incremental: true, ...(labels && { attributes: labels }) }),

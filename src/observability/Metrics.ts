@@ -48,12 +48,22 @@ const make = Effect.gen(function* () {
   )
   // The monitor counts its own 10 ms timer too: what is over that is the delay.
   const seconds = (nanos: number) => Math.max(0, nanos / 1e9 - 0.01)
-  gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.percentile(50)), {
-    quantile: "0.5"
-  })
-  gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.percentile(99)), {
-    quantile: "0.99"
-  })
+  gauge(
+    "event_loop_delay_seconds",
+    "Delay of the event loop since the last reset",
+    () => seconds(delay.percentile(50)),
+    {
+      quantile: "0.5"
+    }
+  )
+  gauge(
+    "event_loop_delay_seconds",
+    "Delay of the event loop since the last reset",
+    () => seconds(delay.percentile(99)),
+    {
+      quantile: "0.99"
+    }
+  )
   gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.max), {
     quantile: "1"
   })

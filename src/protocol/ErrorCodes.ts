@@ -18,10 +18,18 @@ export const ErrorCodes = {
   Draining: { code: -32002, retryable: true, meaning: "the instance is shutting down: reconnect" },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
   IntegrationNotFound: { code: -32011, retryable: false, meaning: "no integration of that name" },
-  IntegrationTimeout: { code: -32012, retryable: true, meaning: "no whole answer within the integration's `timeoutMs`" },
+  IntegrationTimeout: {
+    code: -32012,
+    retryable: true,
+    meaning: "no whole answer within the integration's `timeoutMs`"
+  },
   IntegrationUnreachable: { code: -32013, retryable: true, meaning: "no connection to the integration, or it broke" },
   IntegrationRejected: { code: -32014, retryable: false, meaning: "the integration answered with an error `status`" },
-  IntegrationInvalidResponse: { code: -32015, retryable: true, meaning: "the answer is too big, no JSON, or lacks a field" },
+  IntegrationInvalidResponse: {
+    code: -32015,
+    retryable: true,
+    meaning: "the answer is too big, no JSON, or lacks a field"
+  },
   IntegrationOpen: { code: -32016, retryable: true, meaning: "the integration's breaker is open; `retryAfterMs`" },
   RecordUnavailable: { code: -32017, retryable: true, meaning: "the record could not be stored as `ack` asked" }
 } as const satisfies Record<string, ErrorCode>

@@ -70,7 +70,8 @@ const decodeMessage = (value: unknown): Message => {
   if (!Predicate.isObject(value) || Array.isArray(value)) return invalid("a request is an object")
   const message = value as { readonly [key: string]: unknown }
   const hasId = Object.hasOwn(message, "id")
-  if (hasId && !isId(message["id"])) return invalid("id is a string, a number that can be given back unchanged, or null")
+  if (hasId && !isId(message["id"]))
+    return invalid("id is a string, a number that can be given back unchanged, or null")
   const id = hasId ? (message["id"] as Id) : undefined
   if (message["jsonrpc"] !== "2.0") return invalid('jsonrpc must be "2.0"', id)
   const method = message["method"]

@@ -8,9 +8,7 @@ export class RecordStore extends Context.Service<
   RecordStore,
   {
     /** All or none of them; at least once: `recordId` makes it once. */
-    readonly insert: (
-      records: ReadonlyArray<CallRecord>
-    ) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
     /** What is there of a user, newest first. */
     readonly byUser: (
       user: string,

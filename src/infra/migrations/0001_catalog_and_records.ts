@@ -1,4 +1,5 @@
-// The catalog (integrations, user configurations) and the call records.
+// The catalog (integrations, user configurations) and the call records. A definition is `json`: the order in which `result`
+// names its fields is the order of the reply.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
@@ -7,7 +8,7 @@ export default Effect.gen(function* () {
   yield* sql`CREATE TABLE integrations (
     name text PRIMARY KEY,
     version bigint NOT NULL DEFAULT 1,
-    definition jsonb NOT NULL,
+    definition json NOT NULL,
     sample boolean NOT NULL DEFAULT false,
     updated_at timestamptz NOT NULL DEFAULT now()
   )`

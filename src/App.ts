@@ -1,0 +1,78 @@
+// The whole graph: which layer stands behind which service. Swap a line here, or provide another layer in a test.
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { HttpRouter } from "effect/http"
+import * as Health from "./admin/Health.ts"
+import * as MetricsRoute from "./admin/MetricsRoute.ts"
+import { Call } from "./calls/Call.ts"
+import { Fetch } from "./calls/Fetch.ts"
+import { Lookup } from "./calls/Lookup.ts"
+import { Record } from "./calls/Record.ts"
+import { Catalog } from "./catalog/Catalog.ts"
+import { CatalogStore } from "./catalog/CatalogStore.ts"
+import * as SampleCatalog from "./catalog/SampleCatalog.ts"
+import * as SampleUpstream from "./catalog/SampleUpstream.ts"
+import { Dispatcher } from "./gateway/Dispatcher.ts"
+import { Gateway } from "./gateway/Gateway.ts"
+import { Handling } from "./gateway/Handlers.ts"
+import { Identify } from "./gateway/Identify.ts"
+import * as OpenRpcRoute from "./gateway/OpenRpcRoute.ts"
+import { Http } from "./infra/Http.ts"
+import { LocalHosts } from "./infra/LocalHosts.ts"
+import * as Postgres from "./infra/Postgres.ts"
+import * as PostgresEmbedded from "./infra/PostgresEmbedded.ts"
+import * as Redis from "./infra/Redis.ts"
+import * as RedisMemory from "./infra/RedisMemory.ts"
+import { Lifecycle } from "./observability/Lifecycle.ts"
+import * as Logging from "./observability/Logging.ts"
+import { Metrics } from "./observability/Metrics.ts"
+import * as Telemetry from "./observability/Telemetry.ts"
+import { Settings } from "./Settings.ts"
+import { RecordStore } from "./storage/RecordStore.ts"
+
+const DatabaseLayer = Layer.unwrap(
+  Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
+    DATABASE_URL === undefined
+      ? PostgresEmbedded.layer({ dataDir: DATA_DIR, timeout: DATABASE_TIMEOUT }).pipe(Layer.provide(NodeServices.layer))
+      : Postgres.layer({ url: DATABASE_URL, timeout: DATABASE_TIMEOUT })
+  )
+)
+
+const RedisLayer = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_TIMEOUT, REDIS_URL }) =>
+    REDIS_URL === undefined
+      ? RedisMemory.layer
+      : Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000 })
+  )
+)
+
+const Infra = Layer.mergeAll(DatabaseLayer, RedisLayer, Http.layer.pipe(Layer.provideMerge(LocalHosts.layer)))
+
+const Stores = Layer.mergeAll(CatalogStore.layer, RecordStore.layer)
+
+const Calls = Call.layer.pipe(Layer.provide([Lookup.layer, Fetch.layer, Record.layer]), Layer.provide(Catalog.layer))
+
+const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer)
+
+const Edge = Gateway.layer.pipe(
+  Layer.provide([Dispatcher.layer, Identify.layer, Routes]),
+  Layer.provide(Handling.layer),
+  Layer.provide(HttpRouter.layer)
+)
+
+const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
+
+/** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
+export const Service = Edge.pipe(
+  Layer.provide(Calls),
+  Layer.provideMerge(Samples),
+  Layer.provide(Stores),
+  Layer.provideMerge(Infra)
+)
+
+export const App = Service.pipe(
+  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
+  Layer.provideMerge(Layer.mergeAll(Logging.layer)),
+  Layer.provide(Telemetry.layer),
+  Layer.provideMerge(Settings.layer)
+)

@@ -1,0 +1,60 @@
+// Launches App, says where it listens, and turns signals into an orderly end: the first SIGTERM or SIGINT drains, the
+// second exits at once. Exit 0: nothing was lost; 1: it did not start, or something was left.
+import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, References, Scope } from "effect"
+import { App } from "./App.ts"
+import { Gateway } from "./gateway/Gateway.ts"
+import { Lifecycle } from "./observability/Lifecycle.ts"
+import { Settings } from "./Settings.ts"
+
+const welcome = Effect.gen(function* () {
+  const { address } = yield* Gateway
+  const settings = yield* Settings
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host
+  const ws = `ws://${host}:${address.port}/ws`
+  const development = settings.AUTH_SECRET === undefined && settings.AUTH_JWKS_URL === undefined
+  const attempt = `scripts/call call '{"integration":"weather","input":{"city":"London"}}' --url ${ws}${development ? "" : " --token JWT"}`
+  if (settings.LOG_FORMAT === "json" || !process.stdout.isTTY) yield* Effect.logInfo("listening", { ws, try: attempt })
+  else yield* Console.log(`\n  hotpath listens on ${ws}\n\n  Try:  ${attempt}\n`)
+})
+
+const firstSignal = Effect.callback<void>((resume) => {
+  const signals = ["SIGTERM", "SIGINT"] as const
+  const again = () => process.exit(1)
+  const first = () => {
+    for (const signal of signals) process.off(signal, first).on(signal, again)
+    resume(Effect.void)
+  }
+  for (const signal of signals) process.on(signal, first)
+})
+
+const program = Effect.gen(function* () {
+  const signal = yield* Effect.forkChild(firstSignal, { startImmediately: true })
+  const scope = yield* Scope.make()
+  const built = yield* Effect.exit(Layer.buildWithScope(App, scope))
+  if (Exit.isFailure(built)) {
+    const failure = Cause.squash(built.cause)
+    yield* Console.error(`hotpath did not start: ${failure instanceof Error ? failure.message : String(failure)}`)
+    yield* Scope.close(scope, built)
+    return 1
+  }
+  return yield* Effect.gen(function* () {
+    const lifecycle = yield* Lifecycle
+    yield* welcome
+    yield* Fiber.join(signal)
+    yield* lifecycle.drain
+    yield* Effect.logInfo("draining")
+    // Whatever hangs in the shutdown ends with the process, soon after the deadline.
+    const hardStop = Duration.sum(yield* lifecycle.remaining, Duration.seconds(3))
+    yield* Effect.forkDetach(
+      Effect.delay(
+        Effect.sync(() => process.exit(1)),
+        hardStop
+      )
+    )
+    yield* Scope.close(scope, Exit.void)
+    yield* Effect.logInfo("stopped", { left: lifecycle.left() })
+    return lifecycle.left().length === 0 ? 0 : 1
+  }).pipe(Effect.provideContext(built.value))
+}).pipe(Effect.provideService(References.TracerEnabled, false))
+
+process.exit(await Effect.runPromise(program))
