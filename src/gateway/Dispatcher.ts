@@ -144,7 +144,11 @@ export class Dispatcher extends Context.Service<
                 return Effect.succeed(id === undefined ? undefined : reply)
               }
               // The caller left: nobody is there to be answered.
-              if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(undefined)
+              if (Cause.hasInterruptsOnly(cause)) {
+                metrics.failed.add()
+                metrics.errors("ClientGone").add()
+                return Effect.succeed(undefined)
+              }
               const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info)
               return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
             }

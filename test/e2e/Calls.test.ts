@@ -1,0 +1,186 @@
+// The main job over a real socket, with real Redis and PostgreSQL: answers, errors, records, and what may not hurt others.
+import { afterAll, assert, beforeAll, describe, inject, it } from "vitest"
+import type { Client } from "../support/Client.ts"
+import { freshDatabase, query } from "../support/Databases.ts"
+import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
+import { until } from "../support/Until.ts"
+import { startUpstream, type Upstream } from "../support/Upstream.ts"
+
+describe("calls", () => {
+  let database: string
+  let hotpath: Hotpath
+  let upstream: Upstream
+  let client: Client
+
+  const define = (name: string, definition: object) =>
+    query(database, "INSERT INTO integrations (name, definition) VALUES ($1, $2::text::json)", [
+      name,
+      JSON.stringify(definition)
+    ])
+  const call = (integration: string, input: unknown = {}, more: object = {}) =>
+    client.request("call", { integration, input, ...more })
+
+  beforeAll(async () => {
+    database = await freshDatabase()
+    upstream = await startUpstream()
+    hotpath = await startHotpath({
+      DATABASE_URL: database,
+      REDIS_URL: inject("redisUrl"),
+      CATALOG_REFRESH: "1 second",
+      REQUEST_BURST: "10000",
+      RECORD_QUEUE: "20",
+      INTEGRATION_SECRET_KEY: "s3cret value"
+    })
+    const { origin } = upstream
+    const names = ["echo", "hang", "status/500", "garbage", "deep", "nul", "endless", "break", "redirect", "gate"]
+    for (const name of names) await define(name, { url: `${origin}/${name}`, timeoutMs: 1000 })
+    await define("refused", { url: "http://127.0.0.1:1/" })
+    await define("nowhere", { url: "http://nowhere.invalid/" })
+    await define("narrow", { url: `${origin}/gate`, maxConcurrent: 2, timeoutMs: 5000 })
+    await define("get", {
+      url: `${origin}/path/{input.place}/x`,
+      method: "GET",
+      query: { q: "{input.q}", units: "{config.units}", key: "{secret.KEY}", gone: "{input.gone}" },
+      headers: { "x-user-units": "{config.units}" }
+    })
+    await define("broken", { url: `${origin}/`, method: "GET", query: { q: "{nonsense}" } })
+    await query(database, `INSERT INTO user_configs (user_id, version, config) VALUES ('ann', 7, '{"units":"metric"}')`)
+    client = await hotpath.client()
+  })
+
+  afterAll(async () => {
+    await hotpath?.stop()
+    await upstream?.stop()
+  })
+
+  it("answers with the sample's weather, and the record is in Postgres", async () => {
+    const { result } = await call("weather", { city: "London" })
+    assert.deepEqual(Object.keys(result?.["body"] ?? {}), [
+      "city",
+      "temperature",
+      "feels_like",
+      "description",
+      "humidity"
+    ])
+    assert.strictEqual(result?.["ack"], "memory")
+    assert.strictEqual(result?.["configVersion"], 7)
+    const rows = () =>
+      query<{ user_id: string; status: number; body: unknown; input: unknown }>(
+        database,
+        "SELECT user_id, status, body, input FROM call_records WHERE record_id = $1::text::uuid",
+        [result?.["recordId"]]
+      )
+    await until(async () => (await rows()).length === 1, "the record")
+    assert.deepEqual(await rows(), [{ user_id: "ann", status: 200, body: result?.["body"], input: { city: "London" } }])
+  })
+
+  it("sends input and config by POST", async () => {
+    const { result } = await call("echo", { a: [1, "é"] })
+    assert.deepEqual(result?.["body"], { input: { a: [1, "é"] }, config: { units: "metric" } })
+  })
+
+  it("fills path, query and headers, encoded, and leaves out what is not said", async () => {
+    const { result } = await call("get", { place: "a/../b?", q: "x&y=1" })
+    const body = result?.["body"] as { path: string; headers: Record<string, string> }
+    assert.strictEqual(body.path, "/path/a%2F..%2Fb%3F/x?q=x%26y%3D1&units=metric&key=s3cret%20value")
+    assert.strictEqual(body.headers["x-user-units"], "metric")
+  })
+
+  it("refuses values that would change the path", async () => {
+    const { error } = await call("get", { place: "..", q: "x" })
+    assert.strictEqual(error?.code, -32602)
+    const missing = await call("get", { q: "x" })
+    assert.strictEqual(missing.error?.code, -32602)
+  })
+
+  it("has committed the record before the reply with ack postgres", async () => {
+    const { result } = await call("echo", {}, { ack: "postgres" })
+    assert.strictEqual(result?.["ack"], "postgres")
+    const rows = await query(database, "SELECT 1 FROM call_records WHERE record_id = $1::text::uuid", [
+      result?.["recordId"]
+    ])
+    assert.strictEqual(rows.length, 1)
+    const redis = await call("echo", {}, { ack: "redis" })
+    assert.strictEqual(redis.result?.["ack"], "postgres")
+  })
+
+  const failures = [
+    ["missing", "IntegrationNotFound", "No integration named missing"],
+    ["hang", "IntegrationTimeout", "Request timeout - API too slow"],
+    ["status/500", "IntegrationRejected", "API status: 500"],
+    ["redirect", "IntegrationRejected", "API status: 302"],
+    ["garbage", "IntegrationInvalidResponse", "Invalid API response"],
+    ["deep", "IntegrationInvalidResponse", "Invalid API response"],
+    ["nul", "IntegrationInvalidResponse", "Invalid API response"],
+    ["endless", "IntegrationInvalidResponse", "Invalid API response"],
+    ["break", "IntegrationUnreachable", "API error: connection closed"],
+    ["refused", "IntegrationUnreachable", "API error: connection refused"],
+    ["nowhere", "IntegrationUnreachable", "API error: host not found"],
+    ["broken", "ConfigUnavailable", "Configuration unavailable"]
+  ] as const
+  it.each(failures)("%s: %s", async (integration, type, message) => {
+    const { error } = await call(integration)
+    assert.strictEqual(error?.data.type, type)
+    assert.strictEqual(error?.message, message)
+    assert.match(error?.data.traceId ?? "", /^[0-9a-f]{32}$/)
+    const after = await call("echo")
+    assert.strictEqual(after.error, undefined)
+  })
+
+  it("says City not found", async () => {
+    const { error } = await call("weather", { city: "Atlantis" })
+    assert.strictEqual(error?.message, "City not found")
+    assert.strictEqual(error?.data["status"], 404)
+  })
+
+  it("closes the socket to the integration when the client leaves", async () => {
+    const other = await hotpath.client("bob")
+    const before = upstream.openRequests()
+    other.request("call", { integration: "gate", input: {} }).catch(() => {})
+    await until(() => upstream.openRequests() === before + 1, "the call to reach the integration")
+    other.socket.terminate()
+    await until(() => upstream.openRequests() === before, "the integration to see it leave", 900)
+  })
+
+  it("refuses what does not fit the record queue, before the integration is called", async () => {
+    const clients = await Promise.all(Array.from({ length: 3 }, (_, n) => hotpath.client(`queue${n}`)))
+    const before = upstream.seen.length
+    const calls = clients.flatMap((one) =>
+      Array.from({ length: 10 }, () => one.request("call", { integration: "gate", input: {} }))
+    )
+    // 20 places are taken by calls under way; the other ten never reach the integration.
+    const refused: Array<unknown> = []
+    for (const each of calls) each.then(({ error }) => error?.data.type === "Overloaded" && refused.push(error))
+    await until(() => refused.length === 10, "the queue's bound")
+    await until(() => upstream.seen.length - before >= 20, "the others to reach the integration")
+    assert.strictEqual(upstream.seen.length - before, 20)
+    upstream.release()
+    const replies = await Promise.all(calls)
+    assert.strictEqual(replies.filter(({ result }) => result !== undefined).length, 20)
+    for (const one of clients) one.close()
+    await until(async () => (await call("echo")).error === undefined, "the queue to be worked off")
+  })
+
+  it("runs no more calls of an integration than it may, and the others don't notice", async () => {
+    const before = upstream.seen.length
+    const calls = Array.from({ length: 5 }, () => call("narrow"))
+    await until(() => upstream.seen.length === before + 2, "two calls to reach the integration")
+    assert.strictEqual((await call("echo")).error, undefined)
+    assert.strictEqual(upstream.seen.length, before + 3)
+    await until(async () => {
+      upstream.release()
+      return upstream.seen.length === before + 6
+    }, "all five to be let in")
+    upstream.release()
+    const replies = await Promise.all(calls)
+    assert.isTrue(replies.every(({ result }) => result !== undefined))
+  })
+
+  it("counts what it did", async () => {
+    const counters = await hotpath.counters()
+    assert.strictEqual(counters["requests"], (counters["successful"] ?? 0) + (counters["failed"] ?? 0))
+    const text = await (await fetch(`${hotpath.http}/metrics`)).text()
+    assert.match(text, /hotpath_call_stage_duration_seconds_count\{stage="fetch"\} \d+/)
+    assert.match(text, /hotpath_cache_requests_total\{cache="config",tier="memory",outcome="hit"\} \d+/)
+  })
+})

@@ -1,0 +1,306 @@
+// The gateway over a real socket: JSON-RPC to the letter, identity, origins, every limit, and the end.
+import { connect } from "node:net"
+import { RequestManager, Client as StockClient, WebSocketTransport } from "@open-rpc/client-js"
+import { SignJWT } from "jose"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { openClient, type Reply, refusedWith } from "../support/Client.ts"
+import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
+import { until } from "../support/Until.ts"
+
+const request = (id: unknown, method: string, params?: unknown) => ({ jsonrpc: "2.0", id, method, params })
+
+describe("JSON-RPC 2.0", () => {
+  let hotpath: Hotpath
+  beforeAll(async () => {
+    hotpath = await startHotpath({ REQUEST_BURST: "10000" })
+  })
+  afterAll(() => hotpath?.stop())
+
+  const answer = async (text: string) => {
+    const client = await hotpath.client()
+    const reply = (await client.raw(text)) as Reply
+    client.close()
+    return reply
+  }
+
+  const single = [
+    ["not JSON", "{", -32700, null],
+    ["nothing", "", -32700, null],
+    ["an empty batch", "[]", -32600, null],
+    ["a number", "1", -32600, null],
+    ["no version", '{"id":1,"method":"session.get"}', -32600, 1],
+    ["another version", '{"jsonrpc":"1.0","id":1,"method":"session.get"}', -32600, 1],
+    ["a method that is no text", '{"jsonrpc":"2.0","method":1,"params":"bar"}', -32600, null],
+    ["params that are a text", '{"jsonrpc":"2.0","id":"x","method":"session.get","params":"bar"}', -32600, "x"],
+    ["an id that is an object", '{"jsonrpc":"2.0","id":{},"method":"session.get"}', -32600, null],
+    ["an id too big to be kept", '{"jsonrpc":"2.0","id":12345678901234567890,"method":"session.get"}', -32600, null],
+    ["an unknown method", '{"jsonrpc":"2.0","id":"1","method":"toString"}', -32601, "1"],
+    ["params by position", '{"jsonrpc":"2.0","id":1,"method":"call","params":["weather",{}]}', -32602, 1],
+    ["params missing", '{"jsonrpc":"2.0","id":1,"method":"call","params":{"input":{}}}', -32602, 1],
+    [
+      "a NUL",
+      '{"jsonrpc":"2.0","id":1,"method":"call","params":{"integration":"weather","input":"\\u0000"}}',
+      -32602,
+      1
+    ],
+    [
+      "half a surrogate pair",
+      '{"jsonrpc":"2.0","id":1,"method":"call","params":{"integration":"weather","input":"\\ud800"}}',
+      -32602,
+      1
+    ],
+    ["60 kB of [", "[".repeat(60_000), -32600, null],
+    [
+      "65 levels",
+      `{"jsonrpc":"2.0","id":1,"method":"session.get","params":${'{"a":'.repeat(64)}1${"}".repeat(64)}}`,
+      -32600,
+      null
+    ]
+  ] as const
+  it.each(single)("%s", async (_name, text, code, id) => {
+    const reply = await answer(text)
+    assert.strictEqual(reply.error?.code, code)
+    assert.strictEqual(reply.id, id)
+    assert.isString(reply.error?.data.traceId)
+  })
+
+  it.each([0, -1, 1.5, "", 'é"', null])("gives id %j back", async (id) => {
+    assert.deepEqual((await answer(JSON.stringify(request(id, "session.get")))).id, id)
+  })
+
+  it("answers a batch with an array, without its notifications", async () => {
+    const batch = [
+      request(1, "session.get"),
+      { jsonrpc: "2.0", method: "session.get" },
+      1,
+      request(2, "nothing"),
+      request(3, "session.get", [])
+    ]
+    const replies = (await answer(JSON.stringify(batch))) as unknown as ReadonlyArray<Reply>
+    assert.deepEqual(
+      replies.map(({ id, error }) => [id, error?.code]).sort(),
+      [
+        [1, undefined],
+        [null, -32600],
+        [2, -32601],
+        [3, -32602]
+      ].sort()
+    )
+  })
+
+  it("never answers notifications, not even wrong ones", async () => {
+    const client = await hotpath.client()
+    client.socket.send('{"jsonrpc":"2.0","method":"nothing"}')
+    client.socket.send('{"jsonrpc":"2.0","method":"session.get"}')
+    client.socket.send('[{"jsonrpc":"2.0","method":"session.get"}]')
+    const { result } = await client.request("session.get")
+    assert.strictEqual(result?.["requests"], 4)
+    assert.strictEqual(client.messages.length, 2)
+    client.close()
+  })
+
+  it("describes itself the same way on both paths", async () => {
+    const client = await hotpath.client()
+    const { result } = await client.request("rpc.discover")
+    assert.deepEqual(await (await fetch(`${hotpath.http}/openrpc.json`)).json(), result)
+    assert.includeMembers(
+      ((result?.["methods"] ?? []) as Array<{ name: string }>).map(({ name }) => name),
+      ["call", "session.get"]
+    )
+    client.close()
+  })
+
+  it("sends stats until it is told not to", async () => {
+    const client = await hotpath.client()
+    const stats = () => client.messages.filter((message) => (message as { method?: string }).method === "stats")
+    await client.request("stats.subscribe", { everyMs: 100 })
+    await until(() => stats().length >= 3, "three stats")
+    assert.deepInclude((stats()[0] as { params: object }).params, { dropped: 0, spilled: 0 })
+    await client.request("stats.unsubscribe")
+    assert.strictEqual((await client.request("stats.subscribe", { everyMs: 1 })).error?.code, -32602)
+    client.close()
+  })
+
+  it("serves a stock JSON-RPC client as it is", async () => {
+    const transport = new WebSocketTransport(`${hotpath.ws}?user=stock`)
+    const client = new StockClient(new RequestManager([transport]))
+    const result = await client.request({
+      method: "call",
+      params: { integration: "weather", input: { city: "Paris" } }
+    })
+    assert.deepInclude(result, { status: 200, ack: "memory" })
+    client.close()
+  })
+})
+
+describe("who may connect", () => {
+  const secret = "a secret of the tests, long enough"
+  let hotpath: Hotpath
+  const token = (claims: object, key = secret) =>
+    new SignJWT({ ...claims }).setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(key))
+  const inAnHour = () => Math.floor(Date.now() / 1000) + 3600
+
+  beforeAll(async () => {
+    hotpath = await startHotpath({ AUTH_SECRET: secret, ALLOWED_ORIGINS: "https://app.example" })
+  })
+  afterAll(() => hotpath?.stop())
+
+  it("takes a token in the header or in the address", async () => {
+    const jwt = await token({ sub: "ann", exp: inAnHour() })
+    for (const open of [
+      openClient(hotpath.ws, { headers: { authorization: `Bearer ${jwt}` } }),
+      openClient(`${hotpath.ws}?token=${jwt}`)
+    ]) {
+      const client = await open
+      assert.strictEqual((await client.request("session.get")).result?.["user"], "ann")
+      client.close()
+    }
+  })
+
+  it("refuses everything else with 401", async () => {
+    assert.strictEqual(await refusedWith(`${hotpath.ws}?user=ann`), 401)
+    assert.strictEqual(await refusedWith(`${hotpath.ws}?token=x.y.z`), 401)
+    const others = [
+      token({ sub: "ann", exp: inAnHour() }, "another secret, long enough too"),
+      token({ sub: "ann", exp: inAnHour() - 7200 }),
+      token({ sub: "ann" }),
+      token({ exp: inAnHour() }),
+      token({ sub: "", exp: inAnHour() })
+    ]
+    for (const jwt of others) assert.strictEqual(await refusedWith(`${hotpath.ws}?token=${await jwt}`), 401)
+    const none = `${Buffer.from('{"alg":"none"}').toString("base64url")}.${Buffer.from(`{"sub":"ann","exp":${inAnHour()}}`).toString("base64url")}.`
+    assert.strictEqual(await refusedWith(`${hotpath.ws}?token=${none}`), 401)
+  })
+
+  it("closes the socket when its token expires", async () => {
+    const jwt = await token({ sub: "ann", exp: Math.floor(Date.now() / 1000) + 1 })
+    const client = await openClient(`${hotpath.ws}?token=${jwt}`)
+    assert.strictEqual((await client.closed).code, 4001)
+  })
+
+  it("refuses foreign origins with 403, other paths with 404", async () => {
+    const jwt = await token({ sub: "ann", exp: inAnHour() })
+    const url = `${hotpath.ws}?token=${jwt}`
+    assert.strictEqual(await refusedWith(url, { origin: "https://evil.example" }), 403)
+    assert.strictEqual(await refusedWith(url, { origin: "null" }), 403)
+    assert.strictEqual(await refusedWith(url.replace("/ws?", "/other?")), 404)
+    for (const origin of ["https://app.example", hotpath.http]) (await openClient(url, { origin })).close()
+  })
+
+  it("does not start without keys where others could reach it, nor with a setting it can't read", async () => {
+    const open = launch({ HOST: "0.0.0.0" })
+    assert.strictEqual(await open.exitCode, 1)
+    assert.include(open.output(), "AUTH_SECRET")
+    const wrong = launch({ MAX_FRAME_BYTES: "many" })
+    assert.strictEqual(await wrong.exitCode, 1)
+    assert.include(wrong.output(), "MAX_FRAME_BYTES")
+    const hidden = launch({ DATABASE_URL: "mysql://u:pass@host/db" })
+    assert.strictEqual(await hidden.exitCode, 1)
+    assert.notInclude(hidden.output(), "pass@")
+  })
+})
+
+describe("limits", () => {
+  let hotpath: Hotpath
+  beforeAll(async () => {
+    hotpath = await startHotpath({ MAX_OUTBOUND_BYTES: "100000", PING_INTERVAL: "1 second", PONG_TIMEOUT: "1 second" })
+  })
+  afterAll(() => hotpath?.stop())
+
+  const stillServes = async () => {
+    const client = await hotpath.client("other")
+    assert.isDefined((await client.request("call", { integration: "weather", input: { city: "Rome" } })).result)
+    client.close()
+  }
+
+  it("closes 1003 on binary, 1009 on too big, 1007 on bad UTF-8, 1008 on too many fragments", async () => {
+    const binary = await hotpath.client()
+    binary.socket.send(Buffer.from("{}"))
+    assert.strictEqual((await binary.closed).code, 1003)
+    const big = await hotpath.client()
+    big.socket.send(JSON.stringify(request(1, "x".repeat(65_536))))
+    assert.strictEqual((await big.closed).code, 1009)
+    const utf8 = await hotpath.client()
+    utf8.socket.send(Buffer.from([0x22, 0xff, 0xfe, 0x22]), { binary: false })
+    assert.strictEqual((await utf8.closed).code, 1007)
+    const pieces = await hotpath.client()
+    for (let n = 0; n < 300; n++) pieces.socket.send(" ", { fin: false, binary: false })
+    assert.strictEqual((await pieces.closed).code, 1008)
+    await stillServes()
+  })
+
+  it("limits the rate, and says when to come back", async () => {
+    const client = await hotpath.client()
+    const replies = await Promise.all(Array.from({ length: 150 }, () => client.request("session.get")))
+    const limited = replies.filter(({ error }) => error?.data.type === "RateLimited")
+    assert.isAtLeast(limited.length, 30)
+    assert.isAbove(limited[0]?.error?.data["retryAfterMs"] as number, 0)
+    client.close()
+  })
+
+  it("answers 100,000 requests sent at once, one by one, and serves the others meanwhile", async () => {
+    const client = await hotpath.client("flood")
+    for (let id = 0; id < 100_000; id++) client.socket.send(`{"jsonrpc":"2.0","id":${id + 1},"method":"session.get"}`)
+    await stillServes()
+    await until(() => client.messages.length === 100_001, "every answer", 25_000)
+    client.close()
+  })
+
+  it("cuts off a client that reads nothing, with nothing lost for the others", async () => {
+    const { hostname, port } = new URL(hotpath.http)
+    const socket = connect(Number(port), hostname)
+    socket.on("error", () => {})
+    socket.write(
+      "GET /ws?user=deaf HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n" +
+        "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    socket.pause()
+    const text = Buffer.from('{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')
+    const frame = Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), text])
+    for (let n = 0; n < 20_000; n++) socket.write(frame)
+    const closed = async () =>
+      (await (await fetch(`${hotpath.http}/metrics`)).text()).includes('connections_closed_total{code="1006"}')
+    await until(closed, "the socket to be cut", 15_000)
+    await stillServes()
+    socket.destroy()
+  })
+
+  it("ends a connection that answers no ping, and keeps one that does", async () => {
+    const quiet = await openClient(`${hotpath.ws}?user=quiet`, { autoPong: false })
+    const alive = await hotpath.client("alive")
+    assert.strictEqual((await quiet.closed).code, 1006)
+    assert.isDefined((await alive.request("session.get")).result)
+    alive.close()
+  })
+})
+
+describe("the end", () => {
+  it("drains: tells, finishes what is under way, closes 1001, exits 0", async () => {
+    const hotpath = await startHotpath()
+    const idle = await hotpath.client("idle")
+    const busy = await hotpath.client("busy")
+    const replies = Array.from({ length: 10 }, () =>
+      busy.request("call", { integration: "weather", input: { city: "Oslo" } })
+    )
+    await busy.request("session.get")
+    const exit = hotpath.stop()
+    const closed = await idle.closed
+    assert.strictEqual(closed.code, 1001)
+    assert.deepInclude(idle.messages.at(-1), { method: "draining" })
+    assert.isTrue((await Promise.all(replies)).every(({ result }) => result !== undefined))
+    assert.strictEqual((await busy.closed).code, 1001)
+    assert.strictEqual(await exit, 0)
+    assert.include(hotpath.output(), "records stored")
+  })
+
+  it("exits at once on a second signal", async () => {
+    const hotpath = await startHotpath({
+      DATABASE_URL: "postgres://nobody@127.0.0.1:1/none",
+      DATABASE_TIMEOUT: "1 second"
+    })
+    hotpath.process.kill("SIGTERM")
+    hotpath.process.kill("SIGTERM")
+    hotpath.process.kill("SIGINT")
+    assert.isNotNull(await hotpath.exitCode)
+  })
+})

@@ -1,0 +1,129 @@
+// Real servers on free ports of 127.0.0.1, which a test may stop, kill and start again on the same port.
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { connect, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { until } from "./Until.ts"
+
+export interface RunningServer {
+  readonly url: string
+  readonly port: number
+  readonly signal: (signal: NodeJS.Signals) => void
+  /** kill -9, and waits until it is gone. */
+  readonly kill: () => Promise<void>
+  /** On the same port, with the same files. */
+  readonly start: () => Promise<void>
+  /** Ends it, and removes its files. */
+  readonly stop: () => Promise<void>
+}
+
+export const freePort = () =>
+  new Promise<number>((resolve, reject) => {
+    const probe = createServer()
+    probe.once("error", reject)
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
+    })
+  })
+
+export const accepts = (port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect(port, "127.0.0.1")
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once("error", () => resolve(false))
+  })
+
+const exited = (child: ChildProcess) =>
+  new Promise<void>((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) resolve()
+    else child.once("exit", () => resolve())
+  })
+
+const run = async (
+  url: string,
+  port: number,
+  folder: string,
+  launch: () => ChildProcess,
+  isUp: () => Promise<boolean>
+): Promise<RunningServer> => {
+  let child = launch()
+  const start = () => until(isUp, `a server on port ${port}`, 20_000)
+  await start()
+  const kill = async () => {
+    child.kill("SIGKILL")
+    await exited(child)
+  }
+  return {
+    url,
+    port,
+    signal: (signal) => {
+      child.kill(signal)
+    },
+    kill,
+    start: async () => {
+      child = launch()
+      await start()
+    },
+    stop: async () => {
+      child.kill("SIGCONT")
+      await kill()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+export const startRedis = async (more: ReadonlyArray<string> = [], scheme = "redis"): Promise<RunningServer> => {
+  const port = await freePort()
+  const folder = mkdtempSync(join(tmpdir(), "hotpath-redis-"))
+  const ports = scheme === "rediss" ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]
+  const args = [...ports, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--loglevel", "warning", ...more]
+  return run(
+    `${scheme}://127.0.0.1:${port}`,
+    port,
+    folder,
+    () => spawn("redis-server", args, { stdio: "ignore" }),
+    () => accepts(port)
+  )
+}
+
+const postgresBin = () => {
+  if (spawnSync("initdb", ["--version"]).status === 0) return ""
+  const versions = existsSync("/usr/lib/postgresql") ? readdirSync("/usr/lib/postgresql").sort() : []
+  const newest = versions.at(-1)
+  if (newest === undefined) throw new Error("no PostgreSQL here: scripts/test installs it")
+  return `/usr/lib/postgresql/${newest}/bin/`
+}
+
+// PostgreSQL refuses to run as root: then it runs as the user its package made.
+const postgresUser = () => {
+  if (process.getuid?.() !== 0) return {}
+  const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
+  return { uid: id("-u"), gid: id("-g") }
+}
+
+export const startPostgres = async (): Promise<RunningServer> => {
+  const port = await freePort()
+  const folder = mkdtempSync(join(tmpdir(), "hotpath-postgres-"))
+  const user = postgresUser()
+  if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
+  const bin = postgresBin()
+  const data = join(folder, "data")
+  execFileSync(`${bin}initdb`, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], {
+    ...user,
+    cwd: folder,
+    stdio: "ignore"
+  })
+  const args = ["-D", data, "-h", "127.0.0.1", "-p", String(port), "-k", folder, "-c", "max_connections=200"]
+  return run(
+    `postgres://postgres@127.0.0.1:${port}/postgres`,
+    port,
+    folder,
+    () => spawn(`${bin}postgres`, args, { ...user, cwd: folder, stdio: "ignore" }),
+    () => Promise.resolve(spawnSync(`${bin}pg_isready`, ["-h", "127.0.0.1", "-p", String(port)]).status === 0)
+  )
+}

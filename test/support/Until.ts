@@ -1,0 +1,11 @@
+// Waits for a state that can be read, for so long and no longer.
+import { setInterval } from "node:timers/promises"
+
+export const until = async (isSo: () => boolean | Promise<boolean>, what: string, limitMs = 10_000): Promise<void> => {
+  const began = Date.now()
+  if (await isSo()) return
+  for await (const _ of setInterval(20)) {
+    if (await isSo()) return
+    if (Date.now() - began > limitMs) throw new Error(`waited ${limitMs} ms for ${what}`)
+  }
+}
