@@ -130,7 +130,7 @@ export class Dispatcher extends Context.Service<
           const wait = origin.bucket.take(clock.currentTimeMillisUnsafe())
           const work =
             wait > 0 ? Effect.fail(new RateLimited({ retryAfterMs: wait })) : run(request, text, origin, info)
-          return Effect.matchCauseEffect(work, {
+          const answered = Effect.matchCauseEffect(work, {
             onSuccess: (result) => {
               metrics.successful.add()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
@@ -143,16 +143,17 @@ export class Dispatcher extends Context.Service<
                 const reply = errorText(id ?? null, failure.value, info)
                 return Effect.succeed(id === undefined ? undefined : reply)
               }
-              // The caller left: nobody is there to be answered.
-              if (Cause.hasInterruptsOnly(cause)) {
-                metrics.failed.add()
-                metrics.errors("ClientGone").add()
-                return Effect.succeed(undefined)
-              }
               const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info)
               return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
             }
           })
+          // The caller left: nobody is there to be answered.
+          return Effect.onInterrupt(answered, () =>
+            Effect.sync(() => {
+              metrics.failed.add()
+              metrics.errors("ClientGone").add()
+            })
+          )
         })
 
       const refuse: Dispatcher["Service"]["refuse"] = (invalid, info) => {
