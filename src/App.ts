@@ -1,5 +1,5 @@
 // The whole graph: which layer stands behind which service. Swap a line here, or provide another layer in a test.
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import * as Health from "./admin/Health.ts"

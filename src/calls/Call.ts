@@ -1,8 +1,8 @@
 // The hot path on one screen: Lookup → Fetch → Reply → Record.
 import { Clock, Context, Effect, Layer } from "effect"
-import { SecureRandom } from "effect/crypto"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
+import { makeRecordId } from "../domain/RecordId.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import type { Histogram } from "../observability/Instruments.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -65,7 +65,7 @@ export class Call extends Context.Service<
               Effect.onError(() => Effect.sync(record.giveBack))
             )
             const bodyText = JSON.stringify(body)
-            const recordId = SecureRandom.uuidV7Unsafe()
+            const recordId = makeRecordId(requestedAt)
             // `redis` is not a level of its own yet: the stronger one is given, and the reply says so.
             const wanted = call.ack ?? found.endpoint.integration.definition.ack
             const level: Ack = wanted === "redis" ? "postgres" : wanted

@@ -1,6 +1,6 @@
 // PostgreSQL as hotpath uses it: one SQL client, whose every use has a deadline and fails with one of two errors; and
 // the state of the schema. Postgres.ts (a server) and PostgresEmbedded.ts (PGlite) stand behind it.
-import type { PgClient } from "@effect/sql-pg"
+import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Context, Deferred, type Duration, Effect, Fiber, Schedule, Schema, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { migrate } from "./Migrations.ts"

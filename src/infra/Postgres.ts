@@ -1,6 +1,6 @@
 // A PostgreSQL server behind the Database service. The pool connects when it is used, so an absent server does not stop
 // the start; statements are bounded by the server as well as here.
-import { PgClient } from "@effect/sql-pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Duration, Effect, Layer, type Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Database, makeDatabase } from "./Database.ts"
