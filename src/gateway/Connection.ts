@@ -7,6 +7,7 @@
 //
 // open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
 // whichever side, interrupts whatever still runs for the connection.
+import type { Duplex } from "node:stream"
 import type { Effect, Fiber } from "effect"
 import type { RawData, WebSocket } from "ws"
 import type { Identity } from "../domain/Identity.ts"
@@ -16,6 +17,7 @@ import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
 import { decode, encodeNotification, type Message, type Request } from "../protocol/JsonRpc.ts"
 import type { SettingsShape } from "../Settings.ts"
 import type { Dispatcher, Origin } from "./Dispatcher.ts"
+import { textFrame } from "./Frame.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What all connections of an instance share. */
@@ -41,14 +43,19 @@ export class Connection implements Origin {
   pingedAt: number
   awaitsPong = false
   readonly #socket: WebSocket
+  // The TCP socket under it. Without compression `ws` queues nothing, so that frames of ours and of its own (ping, close)
+  // never mix.
+  readonly #wire: Duplex
   readonly #shared: Shared
+  #corked = false
   // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
   #backlog: Array<string> | undefined
   #fibers: Set<Fiber.Fiber<unknown>> | undefined
   #kept: Map<string, Fiber.Fiber<unknown>> | undefined
 
-  constructor(socket: WebSocket, id: string, identity: Identity, shared: Shared, now: number) {
+  constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, shared: Shared, now: number) {
     this.#socket = socket
+    this.#wire = wire
     this.#shared = shared
     this.id = id
     this.user = identity.user
@@ -144,8 +151,19 @@ export class Connection implements Origin {
 
   send(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return
-    if (this.#socket.bufferedAmount > this.#shared.settings.MAX_OUTBOUND_BYTES) return this.close(CloseCodes.overload)
-    this.#socket.send(text)
+    if (this.#wire.writableLength > this.#shared.settings.MAX_OUTBOUND_BYTES) return this.close(CloseCodes.overload)
+    // What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply.
+    if (!this.#corked) {
+      this.#corked = true
+      this.#wire.cork()
+      process.nextTick(uncork, this)
+    }
+    this.#wire.write(textFrame(text))
+  }
+
+  uncork(): void {
+    this.#corked = false
+    this.#wire.uncork()
   }
 
   notify(method: string, params: unknown): void {
@@ -203,5 +221,7 @@ export class Connection implements Origin {
     this.#shared.forget(this)
   }
 }
+
+const uncork = (connection: Connection) => connection.uncork()
 
 const isBatch = (frame: Message | ReadonlyArray<Message>): frame is ReadonlyArray<Message> => Array.isArray(frame)

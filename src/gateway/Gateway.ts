@@ -118,9 +118,10 @@ export class Gateway extends Context.Service<
       const sockets = new WebSocketServer(options)
       const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
 
-      const open = (socket: ClientSocket, identity: Identity) => {
+      const open = (socket: ClientSocket, wire: Duplex, identity: Identity) => {
         const connection = new Connection(
           socket,
+          wire,
           SecureRandom.uuidV7Unsafe(),
           identity,
           shared,
@@ -142,7 +143,7 @@ export class Gateway extends Context.Service<
             onSuccess: (identity) => {
               socket.off("error", onError)
               if (!socket.destroyed) {
-                sockets.handleUpgrade(request, socket, head, (ws) => open(ws, identity))
+                sockets.handleUpgrade(request, socket, head, (ws) => open(ws, socket, identity))
               }
             },
             onFailure: (refused: UpgradeRefused) => {

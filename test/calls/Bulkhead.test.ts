@@ -24,18 +24,28 @@ describe("Bulkhead", () => {
   it.effect("counts the wait against the deadline", () =>
     Effect.gen(function* () {
       const bulkhead = makeBulkhead(1, 10)
-      yield* Effect.forkChild(bulkhead.run(10_000, () => Effect.sleep(600)), { startImmediately: true })
+      yield* Effect.forkChild(
+        bulkhead.run(10_000, () => Effect.sleep(600)),
+        { startImmediately: true }
+      )
       const left = yield* Effect.forkChild(bulkhead.run(1000, Effect.succeed), { startImmediately: true })
       const late = yield* Effect.forkChild(Effect.flip(bulkhead.run(500, Effect.succeed)), { startImmediately: true })
       yield* TestClock.adjust(600)
       assert.strictEqual(yield* Fiber.join(left), 400)
-      assert.strictEqual((yield* Fiber.join(late) as Effect.Effect<{ _tag: string }>)._tag, "IntegrationTimeout")
+      assert.strictEqual((yield* Fiber.join(late))._tag, "IntegrationTimeout")
     })
   )
 
   it.effect.prop(
     "loses no slot, whoever leaves when",
-    [Schema.Array(Schema.Struct({ holds: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 })), leaves: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 })) }))],
+    [
+      Schema.Array(
+        Schema.Struct({
+          holds: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 })),
+          leaves: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 }))
+        })
+      )
+    ],
     ([callers]) =>
       Effect.gen(function* () {
         const bulkhead = makeBulkhead(2, 1000)

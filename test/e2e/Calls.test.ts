@@ -1,14 +1,16 @@
 // The main job over a real socket, with real Redis and PostgreSQL: answers, errors, records, and what may not hurt others.
-import { afterAll, assert, beforeAll, describe, inject, it } from "vitest"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { Client } from "../support/Client.ts"
 import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
+import { type RunningServer, startRedis } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream, type Upstream } from "../support/Upstream.ts"
 
 describe("calls", () => {
   let database: string
   let hotpath: Hotpath
+  let redis: RunningServer
   let upstream: Upstream
   let client: Client
 
@@ -21,11 +23,12 @@ describe("calls", () => {
     client.request("call", { integration, input, ...more })
 
   beforeAll(async () => {
+    redis = await startRedis()
     database = await freshDatabase()
     upstream = await startUpstream()
     hotpath = await startHotpath({
       DATABASE_URL: database,
-      REDIS_URL: inject("redisUrl"),
+      REDIS_URL: redis.url,
       CATALOG_REFRESH: "1 second",
       REQUEST_BURST: "10000",
       RECORD_QUEUE: "20",
@@ -50,6 +53,7 @@ describe("calls", () => {
 
   afterAll(async () => {
     await hotpath?.stop()
+    await redis?.stop()
     await upstream?.stop()
   })
 

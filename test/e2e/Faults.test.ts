@@ -1,5 +1,5 @@
 // What a client feels when Redis or PostgreSQL is away: at the start, during calls, wedged, and back again.
-import { afterEach, assert, describe, inject, it } from "vitest"
+import { afterEach, assert, describe, it } from "vitest"
 import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { freePort, type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
@@ -71,9 +71,16 @@ describe("with something away", () => {
   it("PostgreSQL is away at the start, and comes: the schema is made, calls work", async () => {
     const postgres = await server(startPostgres)
     await postgres.kill()
-    const one = await hotpath({ DATABASE_URL: postgres.url, REDIS_URL: inject("redisUrl"), DATABASE_TIMEOUT: "1 second" })
+    const one = await hotpath({
+      DATABASE_URL: postgres.url,
+      REDIS_URL: (await server(startRedis)).url,
+      DATABASE_TIMEOUT: "1 second"
+    })
     const client = await one.client()
-    assert.strictEqual((await client.request("call", { integration: "other", input: {} })).error?.data.type, "ConfigUnavailable")
+    assert.strictEqual(
+      (await client.request("call", { integration: "other", input: {} })).error?.data.type,
+      "ConfigUnavailable"
+    )
     assert.strictEqual((await state(one)).postgres.state, "away")
     assert.strictEqual((await fetch(`${one.http}/livez`)).status, 200)
     await postgres.start()
@@ -104,7 +111,11 @@ describe("with something away", () => {
 
   it("PostgreSQL is stopped in the middle (SIGSTOP): calls keep their pace, and the end is not held up", async () => {
     const postgres = await server(startPostgres)
-    const one = await hotpath({ DATABASE_URL: postgres.url, DATABASE_TIMEOUT: "1 second", SHUTDOWN_DEADLINE: "2 seconds" })
+    const one = await hotpath({
+      DATABASE_URL: postgres.url,
+      DATABASE_TIMEOUT: "1 second",
+      SHUTDOWN_DEADLINE: "2 seconds"
+    })
     const client = await one.client()
     assert.isDefined((await client.request("call", london)).result)
     postgres.signal("SIGSTOP")

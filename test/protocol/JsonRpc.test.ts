@@ -22,10 +22,14 @@ describe("JsonRpc", () => {
     assert.deepEqual(frame, { _tag: "Request", id: "x", method, params: { input: JSON.parse(JSON.stringify(input)) } })
   })
 
-  it.prop("encodes results and errors as JSON with the id they answer", [Schema.String, Schema.Json], ([id, result]) => {
-    const sent = JSON.parse(encodeResult(id, result))
-    assert.strictEqual(sent.id, id)
-    assert.deepEqual(sent.result, JSON.parse(JSON.stringify(result ?? {})))
-    assert.strictEqual(JSON.parse(encodeError(id, "Overloaded", id, "0")).error.message, id)
-  })
+  it.prop(
+    "encodes results and errors as JSON with the id they answer",
+    [Schema.String, Schema.Json],
+    ([id, result]) => {
+      const sent = JSON.parse(encodeResult(id, result))
+      assert.strictEqual(sent.id, id)
+      assert.deepEqual(sent.result, JSON.parse(JSON.stringify(result ?? {})))
+      assert.strictEqual(JSON.parse(encodeError(id, "Overloaded", id, "0")).error.message, id)
+    }
+  )
 })
