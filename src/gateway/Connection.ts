@@ -151,6 +151,7 @@ export class Connection implements Origin {
 
   send(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return
+    if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
     if (this.#wire.writableLength > this.#shared.settings.MAX_OUTBOUND_BYTES) return this.close(CloseCodes.overload)
     // What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply.
     if (!this.#corked) {
@@ -162,6 +163,7 @@ export class Connection implements Origin {
   }
 
   uncork(): void {
+    if (!this.#corked) return
     this.#corked = false
     this.#wire.uncork()
   }
@@ -221,6 +223,9 @@ export class Connection implements Origin {
     this.#shared.forget(this)
   }
 }
+
+/** What is gathered for one write, at the most: more would look like a client that does not read. */
+const turnBytes = 16_384
 
 const uncork = (connection: Connection) => connection.uncork()
 
