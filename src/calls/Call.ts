@@ -47,6 +47,16 @@ export class Call extends Context.Service<
           )
         })
 
+      // A stage that waits for nothing: measured as it is, and made an effect only for the sake of its span.
+      const instant = <A>(name: string, duration: Histogram, work: () => A) =>
+        Effect.withFiber((fiber) => {
+          if (fiber.cache.tracerEnabled) return stage(name, duration, Effect.sync(work))
+          const began = performance.now()
+          const result = work()
+          duration.observe((performance.now() - began) / 1000)
+          return Effect.succeed(result)
+        })
+
       const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
         const requestedAt = yield* Clock.currentTimeMillis
         const found = yield* stage("call.lookup", stages.lookup, lookup.find(call.integration, call.user))
@@ -70,10 +80,8 @@ export class Call extends Context.Service<
             const wanted = call.ack ?? found.endpoint.integration.definition.ack
             const level: Ack = wanted === "redis" ? "postgres" : wanted
             const version = found.config.version
-            const reply = yield* stage(
-              "call.reply",
-              stages.reply,
-              Effect.sync(() => encodeReply(status, bodyText, version, recordId, level))
+            const reply = yield* instant("call.reply", stages.reply, () =>
+              encodeReply(status, bodyText, version, recordId, level)
             )
             const repliedAt = yield* Clock.currentTimeMillis
             const span = yield* Effect.withFiberSucceed((fiber) =>
@@ -92,11 +100,9 @@ export class Call extends Context.Service<
               connectionId: call.connectionId,
               traceId: span?.traceId
             }
-            yield* stage(
-              "call.record",
-              stages.record,
-              level === "memory" ? Effect.sync(() => record.add(row, span)) : restore(record.addAndWait(row, span))
-            )
+            yield* level === "memory"
+              ? instant("call.record", stages.record, () => record.add(row, span))
+              : stage("call.record", stages.record, restore(record.addAndWait(row, span)))
             return reply
           })
         )

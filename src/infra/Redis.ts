@@ -1,192 +1,184 @@
-// Effect's Redis service over ioredis: one connection for commands (pipelined by themselves), one for subscriptions, and
-// dedicated ones for blocking commands. An absent Redis neither stops the start nor holds anybody up: commands fail at
-// once while there is no connection, within their deadline while there is one, and it reconnects for ever.
+// Effect's Redis service over ioredis. An absent Redis neither stops the start nor holds anybody up: it connects behind
+// the start and for ever; while there is no connection a command fails at once, while there is one it fails within its
+// deadline. A failed command may have been applied all the same: writes must be safe to repeat.
 //
-// A command that timed out may have been applied all the same: writes must be safe to repeat. A wedged server (it accepts,
-// and never answers) would make every command wait out its deadline: after some in a row the connection is torn down, and
-// commands fail at once until a new one answers.
-import { Context, Duration, Effect, Layer, Redacted } from "effect"
+// A wedged server accepts and never answers, so every command would wait out its deadline: after some in a row the
+// connection is given up, and commands fail at once until a new one answers.
+import { Context, Duration, Effect, Layer } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
-import { Redis as Client, Cluster } from "ioredis"
+import { Cluster, Command } from "ioredis"
 import { spanIfSampled } from "../observability/Tracing.ts"
+import {
+  type AnyClient,
+  abandon,
+  close,
+  endpoints,
+  makeDedicated,
+  makeShared,
+  type RedisOptions
+} from "./RedisClient.ts"
 import { RedisState } from "./RedisState.ts"
+import * as RedisSubscriber from "./RedisSubscriber.ts"
 
-export interface RedisOptions {
-  /** `redis://…`, `rediss://…` (TLS); several, comma-separated: a Cluster. */
-  readonly url: Redacted.Redacted
-  readonly commandTimeout: Duration.Duration
-  /** Commands not settled yet; beyond it a command fails at once. */
-  readonly maxInFlight: number
-  /** A certificate authority to trust besides the system's. */
-  readonly ca?: string
-}
+export type { RedisOptions } from "./RedisClient.ts"
 
-const timeoutsInARow = 5
 const { RedisError } = EffectRedis
+type Send = EffectRedis.Redis["Service"]["send"]
 
-const clientOptions = (options: RedisOptions) => ({
-  lazyConnect: true,
-  enableOfflineQueue: false,
-  enableAutoPipelining: true,
-  autoResendUnfulfilledCommands: false,
-  maxRetriesPerRequest: 0,
-  commandTimeout: Duration.toMillis(options.commandTimeout),
-  connectTimeout: 2000,
-  // Instances that lost the same server don't come back in step.
-  retryStrategy: (times: number): number | null =>
-    Math.min(50 * 2 ** Math.min(times, 5), 1000) * (0.5 + Math.random() / 2),
-  reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
-  ...(options.ca !== undefined && { tls: { ca: options.ca } })
-})
+const unansweredInARow = 5
 
-type AnyClient = Client | Cluster
-type More = Partial<{
-  readonly enableOfflineQueue: boolean
-  readonly maxRetriesPerRequest: number | null
-  readonly commandTimeout: number
-  readonly retryStrategy: () => null
-}>
+const failure = (message: string) => new RedisError({ cause: new Error(message) })
+const away = Effect.fail(failure("Redis is away"))
+const tooMany = Effect.fail(failure("too many Redis commands in flight"))
+const unanswered = Effect.fail(failure("Redis did not answer in time"))
 
-const makeClient = (options: RedisOptions, more: More = {}): AnyClient => {
-  const urls = Redacted.value(options.url)
-    .split(",")
-    .map((url) => url.trim())
-  const settings = { ...clientOptions(options), ...more }
-  const { commandTimeout, connectTimeout, maxRetriesPerRequest } = settings
-  const [first = ""] = urls
-  if (urls.length === 1) return new Client(first, settings)
-  return new Cluster(urls, {
-    lazyConnect: true,
-    enableOfflineQueue: false,
-    enableAutoPipelining: true,
-    slotsRefreshTimeout: 2000,
-    clusterRetryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 5), 1000),
-    redisOptions: {
-      commandTimeout,
-      connectTimeout,
-      maxRetriesPerRequest,
-      ...(first.startsWith("rediss:") && { tls: options.ca === undefined ? {} : { ca: options.ca } })
-    }
-  })
-}
+// They change the connection that everybody shares.
+const ofAConnection = new Set(
+  "AUTH,EXEC,DISCARD,HELLO,MONITOR,MULTI,PSUBSCRIBE,PUNSUBSCRIBE,QUIT,RESET,SELECT,SSUBSCRIBE,SUBSCRIBE,SUNSUBSCRIBE,UNSUBSCRIBE,UNWATCH,WATCH".split(
+    ","
+  )
+)
 
-/** Opens a connection in the background, closes it within a deadline, and says once when it is lost and back. */
-const open = (options: RedisOptions, name: string, more?: More) =>
+/** Opens the shared client in the background, closes it with the scope, and says once when it is lost and once when back. */
+const openShared = (options: RedisOptions) =>
   Effect.acquireRelease(
     Effect.gen(function* () {
       const run = Effect.runForkWith(yield* Effect.context<never>())
-      const client = makeClient(options, more)
-      let away = false
-      client.on("error", (error: Error) => {
-        if (!away) run(Effect.logWarning("Redis is away", { connection: name, reason: error.message }))
-        away = true
-      })
+      const client = makeShared(options)
+      let lost = false
+      const onError = (error: Error) => {
+        if (!lost) run(Effect.logWarning("Redis is away", { reason: error.message }))
+        lost = true
+      }
+      client.on("error", onError)
+      const onClose = () => onError(new Error("the connection closed"))
+      client.on("close", onClose)
       client.on("ready", () => {
-        if (away) run(Effect.logInfo("Redis is there", { connection: name }))
-        away = false
+        // A node connects with its first command, and refuses others meanwhile: don't leave that to the first commands.
+        if (client instanceof Cluster) {
+          for (const node of client.nodes("master")) if (node.status === "wait") node.connect().catch(() => {})
+        }
+        if (lost) run(Effect.logInfo("Redis is there"))
+        lost = false
       })
       client.connect().catch(() => {})
-      return client
+      return { client, onClose }
     }),
-    (client) =>
-      Effect.tryPromise(() => client.quit()).pipe(
-        Effect.timeoutOption("500 millis"),
-        Effect.ignore,
-        Effect.andThen(Effect.sync(() => client.disconnect()))
+    ({ client, onClose }) =>
+      Effect.andThen(
+        Effect.sync(() => client.off("close", onClose)),
+        close(client)
       )
   )
 
-const isTimeout = (error: unknown) => error instanceof Error && error.message === "Command timed out"
+/** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
+const caller = (client: AnyClient) => {
+  if (!(client instanceof Cluster)) {
+    return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...args)
+  }
+  return async (name: string, args: ReadonlyArray<string>): Promise<unknown> => {
+    if (name !== "SCRIPT") return client.call(name, ...args)
+    const [answer] = await Promise.all(client.nodes("master").map((node) => node.call(name, ...args)))
+    return answer
+  }
+}
 
-export const layer = (options: RedisOptions) =>
+const makeSend = (client: AnyClient, options: RedisOptions): Send => {
+  const call = caller(client)
+  const deadline = Duration.toMillis(options.commandTimeout)
+  let inFlight = 0
+  let unansweredNow = 0
+
+  // The slot in flight is the command's, not the caller's: it is free again when ioredis has settled the command, even
+  // when the caller left long before.
+  const command = <A>(name: string, args: ReadonlyArray<string>) =>
+    Effect.callback<A, EffectRedis.RedisError>((resume) => {
+      if (client.status !== "ready") return resume(away)
+      if (inFlight >= options.maxInFlight) return resume(tooMany)
+      inFlight++
+      let settled = false
+      const late = () => {
+        if (settled) return
+        resume(unanswered)
+        if (++unansweredNow < unansweredInARow) return
+        unansweredNow = 0
+        abandon(client)
+      }
+      // An answer that waits in the socket because this process was busy still counts: it is read before setImmediate.
+      const timer = setTimeout(() => setImmediate(late), deadline)
+      const settle = () => {
+        settled = true
+        inFlight--
+        clearTimeout(timer)
+      }
+      call(name, args).then(
+        (value) => {
+          settle()
+          unansweredNow = 0
+          resume(Effect.succeed(value as A))
+        },
+        (cause: unknown) => {
+          settle()
+          // An error reply is an answer too.
+          if (cause instanceof Error && cause.name === "ReplyError") unansweredNow = 0
+          resume(Effect.fail(new RedisError({ cause })))
+        }
+      )
+    })
+
+  // One entry a command's name: names are the program's own words, not its clients'.
+  const known = new Map<string, { readonly name: string; readonly spanned: ReturnType<typeof spanIfSampled> }>()
+  const look = (given: string) => {
+    const name = given.toUpperCase()
+    const made = {
+      name,
+      spanned: spanIfSampled(`redis ${name}`, { kind: "client", attributes: { "db.system.name": "redis" } })
+    }
+    known.set(given, made)
+    return made
+  }
+
+  return <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
+    const { name, spanned } = known.get(given) ?? look(given)
+    return ofAConnection.has(name)
+      ? Effect.fail(failure(`${name} needs a connection of its own: reserve one`))
+      : spanned(command<A>(name, args))
+  }
+}
+
+/** For commands that block: as long as the caller wants. The others have the usual deadline. */
+const openDedicated = (options: RedisOptions) =>
+  Effect.suspend(() => {
+    const client = makeDedicated(options)
+    client.on("error", () => {})
+    const call = caller(client)
+    const closed = Effect.sync(() => client.disconnect())
+    const withDeadline = Effect.timeoutOrElse({ duration: options.commandTimeout, orElse: () => unanswered })
+    const send: Send = <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
+      const name = given.toUpperCase()
+      const effect = Effect.tryPromise({
+        try: () => call(name, args) as Promise<A>,
+        catch: (cause) => new RedisError({ cause })
+      })
+      return Command.checkFlag("BLOCKING_COMMANDS", name) ? effect : withDeadline(effect)
+    }
+    return Effect.tryPromise({ try: () => client.connect(), catch: (cause) => new RedisError({ cause }) }).pipe(
+      withDeadline,
+      Effect.onError(() => closed),
+      Effect.as({ send, close: closed })
+    )
+  })
+
+export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisState> =>
   Layer.effectContext(
     Effect.gen(function* () {
-      const client = yield* open(options, "commands")
-      let inFlight = 0
-      let timeouts = 0
-
-      const settled = (error: unknown) => {
-        inFlight--
-        timeouts = isTimeout(error) ? timeouts + 1 : error === undefined ? 0 : timeouts
-        if (timeouts >= timeoutsInARow) {
-          timeouts = 0
-          if (client instanceof Cluster) for (const node of client.nodes("all")) node.disconnect(true)
-          else client.disconnect(true)
-        }
-      }
-
-      // Settles in its own time when the caller has left: the slot in flight is the command's, not the caller's.
-      const command = <A>(name: string, args: ReadonlyArray<string>) =>
-        Effect.callback<A, EffectRedis.RedisError>((resume) => {
-          if (inFlight >= options.maxInFlight) {
-            return resume(Effect.fail(new RedisError({ cause: new Error("too many Redis commands in flight") })))
-          }
-          inFlight++
-          client.call(name, ...args).then(
-            (value) => {
-              settled(undefined)
-              resume(Effect.succeed(value as A))
-            },
-            (cause: unknown) => {
-              settled(cause)
-              resume(Effect.fail(new RedisError({ cause })))
-            }
-          )
-        })
-
-      const send = <A = unknown>(name: string, ...args: ReadonlyArray<string>) =>
-        spanIfSampled(`redis ${name}`, { kind: "client", attributes: { "db.system.name": "redis" } })(
-          command<A>(name, args)
-        )
-
-      // Subscriptions share one connection, made when there is a first one.
-      const listeners = new Map<string, Set<(message: EffectRedis.RedisMessage) => void>>()
-      const subscriber = yield* open(options, "subscriptions", {
-        enableOfflineQueue: true,
-        maxRetriesPerRequest: null,
-        commandTimeout: 60_000
-      })
-      subscriber.on("message", (channel: string, message: string) => {
-        for (const listener of listeners.get(channel) ?? []) listener({ channel, message })
-      })
-      const subscribe = (channel: string, onMessage: (message: EffectRedis.RedisMessage) => void) =>
-        Effect.acquireRelease(
-          Effect.gen(function* () {
-            const known = listeners.get(channel) ?? new Set()
-            listeners.set(channel, known.add(onMessage))
-            if (known.size === 1) {
-              yield* Effect.tryPromise({
-                try: () => subscriber.subscribe(channel),
-                catch: (cause) => new RedisError({ cause })
-              })
-            }
-            return Effect.never
-          }),
-          () =>
-            Effect.suspend(() => {
-              const known = listeners.get(channel)
-              known?.delete(onMessage)
-              if (known === undefined || known.size > 0) return Effect.void
-              listeners.delete(channel)
-              return Effect.ignore(Effect.tryPromise(() => subscriber.unsubscribe(channel)))
-            })
-        )
-
-      const connect = Effect.gen(function* () {
-        const dedicated = makeClient(options, { commandTimeout: 60_000, retryStrategy: () => null })
-        dedicated.on("error", () => {})
-        yield* Effect.tryPromise({ try: () => dedicated.connect(), catch: (cause) => new RedisError({ cause }) })
-        return {
-          send: <A = unknown>(name: string, ...args: ReadonlyArray<string>) =>
-            Effect.tryPromise({
-              try: () => dedicated.call(name, ...args) as Promise<A>,
-              catch: (cause) => new RedisError({ cause })
-            }),
-          close: Effect.sync(() => dedicated.disconnect())
-        }
-      })
-
-      const redis = yield* EffectRedis.make({ send, subscribe, connect })
+      // The URL's own error would show its password.
+      if (!endpoints(options).every((url) => URL.canParse(url)))
+        return yield* Effect.die("the Redis URL does not parse")
+      const { client } = yield* openShared(options)
+      const send = makeSend(client, options)
+      const subscribe = yield* RedisSubscriber.make(options)
+      const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
       return Context.make(EffectRedis.Redis, redis).pipe(
         Context.add(RedisState, { kind: "server", check: Effect.asVoid(send("PING")) })
       )

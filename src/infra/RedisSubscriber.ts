@@ -1,0 +1,117 @@
+// One subscriber connection for all channels of an instance, opened with the first subscription. It is replaced for ever
+// when it is lost or silent, and subscribes again to everything: what was published in between is a gap that nobody
+// reports, so a subscriber counts its messages (or re-reads). Messages of one channel arrive in the order published.
+import { Duration, Effect, Latch } from "effect"
+import type { Redis } from "effect/persistence"
+import type { Redis as Client } from "ioredis"
+import { backoff, endpoints, makeSingle, type RedisOptions } from "./RedisClient.ts"
+
+type Listener = (message: Redis.RedisMessage) => void
+
+/** Asked this often, a connection that died without a word is found out. */
+const heartbeat = 5000
+
+const live = (millis: number): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), millis)
+    return Effect.sync(() => clearTimeout(timer))
+  })
+
+/** Ends when the connection has; it ends the connection when it does not answer. */
+const untilLost = (client: Client): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const beat = setInterval(() => client.ping().catch(() => client.disconnect()), heartbeat)
+    const end = () => {
+      clearInterval(beat)
+      resume(Effect.void)
+    }
+    if (client.status === "end") return end()
+    client.once("end", end)
+    return Effect.sync(() => clearInterval(beat))
+  })
+
+export const make = Effect.fnUntraced(function* (options: RedisOptions) {
+  const scope = yield* Effect.scope
+  const urls = endpoints(options)
+  const patience = Duration.toMillis(options.commandTimeout)
+  const listeners = new Map<string, Set<Listener>>()
+  const subscribed = Latch.makeUnsafe(false)
+  let current: Client | undefined
+  let started = false
+  let attempt = 0
+  let away = false
+
+  const open = Effect.acquireRelease(
+    Effect.sync(() => {
+      const [first = ""] = urls
+      const client = makeSingle(options, urls[attempt % urls.length] ?? first)
+      client.on("error", () => {})
+      client.on("message", (channel: string, message: string) => {
+        for (const listener of listeners.get(channel) ?? []) listener({ channel, message })
+      })
+      return client
+    }),
+    (client) =>
+      Effect.sync(() => {
+        current = undefined
+        subscribed.closeUnsafe()
+        client.disconnect()
+      })
+  )
+
+  const session = Effect.gen(function* () {
+    const client = yield* open
+    yield* Effect.tryPromise(() => client.connect())
+    // From here on a new listener subscribes for itself, on this connection.
+    current = client
+    if (listeners.size > 0) yield* Effect.tryPromise(() => client.subscribe(...listeners.keys()))
+    subscribed.openUnsafe()
+    attempt = 0
+    if (away) yield* Effect.logInfo("Redis subscriptions are there")
+    away = false
+    yield* untilLost(client)
+  }).pipe(Effect.scoped, Effect.ignore)
+
+  const sessions = session.pipe(
+    Effect.andThen(
+      Effect.suspend(() => {
+        attempt++
+        const log = away ? Effect.void : Effect.logWarning("Redis subscriptions are away")
+        away = true
+        return Effect.andThen(log, live(backoff(attempt)))
+      })
+    ),
+    Effect.forever
+  )
+
+  /** Every listener subscribes, the channel's second too: only the server's answer says that messages flow. */
+  const add = (channel: string, listener: Listener) =>
+    Effect.suspend(() => {
+      listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
+      const client = current
+      if (client === undefined) return subscribed.await
+      return Effect.tryPromise(() => client.subscribe(channel)).pipe(
+        Effect.catch(() => Effect.sync(() => client.disconnect()))
+      )
+    })
+
+  const remove = (channel: string, listener: Listener) =>
+    Effect.sync(() => {
+      const known = listeners.get(channel)
+      known?.delete(listener)
+      if (known === undefined || known.size > 0) return
+      listeners.delete(channel)
+      current?.unsubscribe(channel).catch(() => current?.disconnect())
+    })
+
+  /** Returns when messages flow; when Redis is away, after a command's deadline: they flow once it is back. */
+  return Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
+    if (!started) {
+      started = true
+      yield* Effect.forkIn(sessions, scope)
+    }
+    yield* Effect.addFinalizer(() => remove(channel, onMessage))
+    yield* Effect.raceFirst(add(channel, onMessage), live(patience))
+    return Effect.never
+  })
+})
