@@ -1,5 +1,5 @@
 // The catalog's truth: the tables of integrations and user configurations.
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Context, Effect, Layer, Option, Request, RequestResolver, Schema } from "effect"
 import { type Integration, IntegrationDefinition } from "../domain/Integration.ts"
 import { ConfigObject, makeUserConfig, type UserConfig } from "../domain/UserConfig.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
@@ -27,6 +27,8 @@ export const decodeUserConfig = (version: number, config: unknown) =>
     Effect.mapError((error) => new CatalogRowInvalid({ row: "user config", reason: error.message }))
   )
 
+class ReadConfig extends Request.Class<{ readonly user: string }, Option.Option<UserConfig>, CatalogStoreError> {}
+
 export class CatalogStore extends Context.Service<
   CatalogStore,
   {
@@ -40,6 +42,28 @@ export class CatalogStore extends Context.Service<
     CatalogStore,
     Effect.gen(function* () {
       const { run, sql } = yield* Database
+
+      // 10,000 users who come at once (after a restart, all of them) are 20 statements, not 10,000.
+      const readConfigs = RequestResolver.make<ReadConfig>(
+        Effect.fnUntraced(function* (entries) {
+          const rows = yield* run(
+            sql<{
+              user_id: string
+              version: number
+              config: unknown
+            }>`SELECT user_id, version::float8 AS version, config
+              FROM user_configs WHERE user_id = ANY(${entries.map(({ request }) => request.user)}::text[])`
+          )
+          const byUser = new Map(rows.map((row) => [row.user_id, row]))
+          for (const entry of entries) {
+            const row = byUser.get(entry.request.user)
+            const found =
+              row === undefined ? Effect.succeedNone : Effect.asSome(decodeUserConfig(row.version, row.config))
+            entry.completeUnsafe(yield* Effect.exit(found))
+          }
+        })
+      ).pipe(RequestResolver.batchN(500))
+
       return CatalogStore.of({
         integration: Effect.fnUntraced(function* (name) {
           const rows = yield* run(
@@ -50,14 +74,7 @@ export class CatalogStore extends Context.Service<
           if (row === undefined) return Option.none()
           return Option.some(yield* decodeIntegration(name, row.version, row.definition))
         }),
-        userConfig: Effect.fnUntraced(function* (user) {
-          const rows = yield* run(
-            sql<{ version: number; config: unknown }>`SELECT version::float8 AS version, config
-              FROM user_configs WHERE user_id = ${user}`
-          )
-          const row = rows[0]
-          return row === undefined ? Option.none() : Option.some(yield* decodeUserConfig(row.version, row.config))
-        }),
+        userConfig: (user) => Effect.request(new ReadConfig({ user }), readConfigs),
         putSample: (name, definition) =>
           run(sql`INSERT INTO integrations AS existing (name, definition, sample)
             VALUES (${name}, ${JSON.stringify(definition)}::text::json, true)
