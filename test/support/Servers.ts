@@ -1,6 +1,6 @@
 // Real servers on free ports of 127.0.0.1, which a test may stop, kill and start again on the same port.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -44,35 +44,67 @@ const exited = (child: ChildProcess) =>
     else child.once("exit", () => resolve())
   })
 
+// A PostgreSQL server is many processes: a signal means all of them.
+const family = (pid: number): ReadonlyArray<number> => {
+  const listed = `/proc/${pid}/task/${pid}/children`
+  const text = existsSync(listed)
+    ? readFileSync(listed, "utf8")
+    : spawnSync("pgrep", ["-P", String(pid)], { encoding: "utf8" }).stdout
+  return [pid, ...text.split(/\s+/).filter(Boolean).map(Number)]
+}
+
+const signalAll = (child: ChildProcess, signal: NodeJS.Signals) => {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  for (const pid of family(child.pid)) {
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // It ended by itself meanwhile.
+    }
+  }
+}
+
 const run = async (
   url: string,
   port: number,
   folder: string,
-  launch: () => ChildProcess,
+  spawnServer: () => ChildProcess,
   isUp: () => Promise<boolean>
 ): Promise<RunningServer> => {
+  const launch = () => {
+    const launched = spawnServer()
+    // scripts/test ends what is left here when a run is torn down in the middle.
+    writeFileSync(join(folder, "pid"), String(launched.pid))
+    return launched
+  }
   let child = launch()
-  const start = () => until(isUp, `a server on port ${port}`, 20_000)
+  // After a kill -9 PostgreSQL refuses to start while a process of the former one is not gone yet: then once more.
+  const start = () =>
+    until(
+      async () => {
+        if (child.exitCode !== null) child = launch()
+        return isUp()
+      },
+      `a server on port ${port}`,
+      20_000
+    )
   await start()
   const kill = async () => {
-    child.kill("SIGKILL")
+    signalAll(child, "SIGKILL")
     await exited(child)
   }
   return {
     url,
     port,
-    signal: (signal) => {
-      child.kill(signal)
-    },
+    signal: (signal) => signalAll(child, signal),
     kill,
     start: async () => {
       child = launch()
       await start()
     },
     stop: async () => {
-      child.kill("SIGCONT")
       await kill()
-      rmSync(folder, { recursive: true, force: true })
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     }
   }
 }
@@ -93,16 +125,19 @@ export const startRedis = async (more: ReadonlyArray<string> = [], scheme = "red
 
 const postgresBin = () => {
   if (spawnSync("initdb", ["--version"]).status === 0) return ""
-  const versions = existsSync("/usr/lib/postgresql") ? readdirSync("/usr/lib/postgresql").sort() : []
+  const versions = existsSync("/usr/lib/postgresql")
+    ? readdirSync("/usr/lib/postgresql").sort((a, b) => Number(a) - Number(b))
+    : []
   const newest = versions.at(-1)
   if (newest === undefined) throw new Error("no PostgreSQL here: scripts/test installs it")
   return `/usr/lib/postgresql/${newest}/bin/`
 }
 
-// PostgreSQL refuses to run as root: then it runs as the user its package made.
+// PostgreSQL refuses to run as root: then it runs as the user its package made, or as nobody.
 const postgresUser = () => {
   if (process.getuid?.() !== 0) return {}
-  const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
+  const name = spawnSync("id", ["-u", "postgres"]).status === 0 ? "postgres" : "nobody"
+  const id = (flag: string) => Number(execFileSync("id", [flag, name], { encoding: "utf8" }))
   return { uid: id("-u"), gid: id("-g") }
 }
 
@@ -113,12 +148,25 @@ export const startPostgres = async (): Promise<RunningServer> => {
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
   const bin = postgresBin()
   const data = join(folder, "data")
-  execFileSync(`${bin}initdb`, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], {
+  execFileSync(`${bin}initdb`, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"], {
     ...user,
     cwd: folder,
     stdio: "ignore"
   })
-  const args = ["-D", data, "-h", "127.0.0.1", "-p", String(port), "-k", folder, "-c", "max_connections=200"]
+  const args = [
+    "-D",
+    data,
+    "-h",
+    "127.0.0.1",
+    "-p",
+    String(port),
+    "-k",
+    "",
+    "-c",
+    "fsync=off",
+    "-c",
+    "max_connections=200"
+  ]
   return run(
     `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,

@@ -1,0 +1,182 @@
+// The four stages over in-memory layers: the example of README, and what the record queue does with its clock.
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Deferred, Effect, Fiber, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { Call } from "../../src/calls/Call.ts"
+import { Fetch } from "../../src/calls/Fetch.ts"
+import { Lookup } from "../../src/calls/Lookup.ts"
+import { Record } from "../../src/calls/Record.ts"
+import { Catalog } from "../../src/catalog/Catalog.ts"
+import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
+import type { CallRecord } from "../../src/domain/CallRecord.ts"
+import { DatabaseRefused, DatabaseUnavailable } from "../../src/infra/Database.ts"
+import { Http } from "../../src/infra/Http.ts"
+import * as RedisMemory from "../../src/infra/RedisMemory.ts"
+import { Lifecycle } from "../../src/observability/Lifecycle.ts"
+import { Metrics } from "../../src/observability/Metrics.ts"
+import { Settings } from "../../src/Settings.ts"
+import { RecordStore } from "../../src/storage/RecordStore.ts"
+
+const settings = (env: { [name: string]: string }) =>
+  Layer.mergeAll(Settings.layer).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(env))))
+
+const app = (options: {
+  readonly http: Parameters<typeof Http.layerScripted>[0]
+  readonly store?: Layer.Layer<RecordStore>
+  readonly env?: { [name: string]: string }
+}) =>
+  Layer.mergeAll(Call.layer).pipe(
+    Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
+    Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
+    Layer.provide(
+      CatalogStore.layerMemory({ integrations: { weather: { url: "http://x/" } }, users: { ann: { units: "metric" } } })
+    ),
+    Layer.provideMerge(options.store ?? RecordStore.layerMemory),
+    Layer.provideMerge(Layer.mergeAll(RedisMemory.layer, Metrics.layer, Lifecycle.layer)),
+    Layer.provide(settings(options.env ?? {}))
+  )
+
+const call = (ack?: "postgres") =>
+  Effect.flatMap(Call, ({ run }) =>
+    run({ user: "ann", connectionId: "c", integration: "weather", input: { city: "London" }, ack })
+  )
+
+const sunny = () => Effect.succeed({ status: 200, body: '{"temperature":21}' })
+
+/** Stores what is asked of it, after failing as often as it is told. */
+const failing = (stored: Array<CallRecord>, failures: number, error: () => DatabaseUnavailable | DatabaseRefused) => {
+  let left = failures
+  return Layer.succeed(RecordStore, {
+    insert: (records) =>
+      Effect.suspend(() => {
+        if (left-- > 0) return Effect.fail(error())
+        stored.push(...records)
+        return Effect.void
+      }),
+    byUser: () => Effect.succeed(stored)
+  })
+}
+
+describe("Call", () => {
+  it.effect("answers from the integration, with the user's configuration, and records it behind the reply", () => {
+    const bodies: Array<string | undefined> = []
+    return Effect.gen(function* () {
+      const reply = JSON.parse((yield* call()).text)
+      assert.deepInclude(reply, { status: 200, body: { temperature: 21 }, configVersion: 1, ack: "memory" })
+      assert.deepEqual(bodies, ['{"input":{"city":"London"},"config":{"units":"metric"}}'])
+      const store = yield* RecordStore
+      assert.deepEqual(yield* store.byUser("ann", 1), [])
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude((yield* store.byUser("ann", 1))[0], { recordId: reply.recordId, body: '{"temperature":21}' })
+    }).pipe(
+      Effect.provide(
+        app({
+          http: ({ body }) => {
+            bodies.push(body)
+            return sunny()
+          }
+        })
+      )
+    )
+  })
+
+  it.effect("stores what waits when Postgres is back", () => {
+    const stored: Array<CallRecord> = []
+    return Effect.gen(function* () {
+      yield* Effect.all([call(), call(), call()])
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(stored.length, 3)
+    }).pipe(
+      Effect.provide(
+        app({ http: sunny, store: failing(stored, 10, () => new DatabaseUnavailable({ reason: "away" })) })
+      )
+    )
+  })
+
+  it.effect("finds the one record that Postgres refuses, and stores its neighbours", () => {
+    const stored: Array<CallRecord> = []
+    let poison: string | undefined
+    const store = Layer.succeed(RecordStore, {
+      insert: (records) =>
+        Effect.suspend(() => {
+          poison ??= records[2]?.recordId
+          if (records.some(({ recordId }) => recordId === poison)) {
+            return Effect.fail(new DatabaseRefused({ sqlState: "22P05", cause: "poison" }))
+          }
+          stored.push(...records)
+          return Effect.void
+        }),
+      byUser: () => Effect.succeed(stored)
+    })
+    return Effect.gen(function* () {
+      yield* Effect.all(Array.from({ length: 7 }, () => call()))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(stored.length, 6)
+      assert.strictEqual((yield* Metrics).recordsDropped.value, 1)
+    }).pipe(Effect.provide(app({ http: sunny, store })))
+  })
+
+  it.effect("refuses a call that has no place in the queue, and takes it when there is one", () => {
+    let asked = 0
+    const gate = Deferred.makeUnsafe<void>()
+    const http = () => {
+      asked++
+      return Effect.andThen(Deferred.await(gate), sunny())
+    }
+    return Effect.gen(function* () {
+      const first = yield* Effect.forEach([1, 2], () => Effect.forkChild(call(), { startImmediately: true }))
+      assert.strictEqual((yield* Effect.flip(call()))._tag, "Overloaded")
+      assert.strictEqual(asked, 2)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Effect.forEach(first, Fiber.join)
+      yield* TestClock.adjust("1 second")
+      yield* call()
+      yield* TestClock.adjust("1 second")
+    }).pipe(Effect.provide(app({ http, env: { RECORD_QUEUE: "2" } })))
+  })
+
+  it.effect("gives the place back when the call fails or its caller leaves", () =>
+    Effect.gen(function* () {
+      yield* Effect.flip(call())
+      const leaving = yield* Effect.forkChild(call(), { startImmediately: true })
+      yield* Fiber.interrupt(leaving)
+      const { gauge: _, ...metrics } = yield* Metrics
+      assert.strictEqual(metrics.recordsQueued.value, 0)
+      const again = yield* Effect.forkChild(call(), { startImmediately: true })
+      assert.isUndefined(again.pollUnsafe())
+    }).pipe(
+      Effect.provide(
+        app({
+          env: { RECORD_QUEUE: "1" },
+          http: (() => {
+            let first = true
+            return () => {
+              const answer = first ? Effect.succeed({ status: 500, body: "" }) : Effect.never
+              first = false
+              return answer
+            }
+          })()
+        })
+      )
+    )
+  )
+
+  it.effect("answers a call with ack postgres when its record is stored, and says so when it is not", () => {
+    const stored: Array<CallRecord> = []
+    return Effect.gen(function* () {
+      const late = yield* Effect.forkChild(Effect.flip(call("postgres")), { startImmediately: true })
+      yield* TestClock.adjust("6 seconds")
+      assert.strictEqual((yield* Fiber.join(late))._tag, "RecordUnavailable")
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(stored.length, 1)
+      const fine = yield* Effect.forkChild(call("postgres"), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(JSON.parse((yield* Fiber.join(fine)).text).ack, "postgres")
+      assert.strictEqual(stored.length, 2)
+    }).pipe(
+      Effect.provide(
+        app({ http: sunny, store: failing(stored, 20, () => new DatabaseUnavailable({ reason: "away" })) })
+      )
+    )
+  })
+})

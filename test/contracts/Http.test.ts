@@ -1,0 +1,115 @@
+// One suite over both layers of Http: undici against a real server, and the scripted twin.
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
+import { Http, type HttpRequest } from "../../src/infra/Http.ts"
+import { LocalHosts } from "../../src/infra/LocalHosts.ts"
+import { until } from "../support/Until.ts"
+import { startUpstream } from "../support/Upstream.ts"
+
+const request = (origin: string, path: string, more: Partial<HttpRequest> = {}): HttpRequest => ({
+  origin,
+  path,
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: '{"a":"é"}',
+  timeoutMs: 300,
+  maxBytes: 10_000,
+  ...more
+})
+
+const upstream = Effect.acquireRelease(Effect.promise(startUpstream), (started) => Effect.promise(started.stop))
+const real = Http.layer.pipe(Layer.provideMerge(LocalHosts.layer))
+
+const scripted = Http.layerScripted(({ body, path }) =>
+  path === "/echo"
+    ? Effect.succeed({ status: 200, body: body ?? "" })
+    : path === "/hang"
+      ? Effect.never
+      : path === "/endless"
+        ? Effect.succeed({ status: 200, body: "x".repeat(20_000) })
+        : Effect.succeed({ status: 500, body: "{}" })
+)
+
+for (const [name, httpLayer] of Object.entries({ undici: real, scripted })) {
+  describe(`Http: ${name}`, () => {
+    layer(httpLayer, { excludeTestServices: true })((test) => {
+      test.effect("answers with status and body, whatever the status", () =>
+        Effect.gen(function* () {
+          const { origin } = yield* upstream
+          const http = yield* Http
+          assert.deepInclude(yield* http.send(request(origin, "/echo")), { status: 200, body: '{"a":"é"}' })
+          assert.strictEqual((yield* http.send(request(origin, "/status/500"))).status, 500)
+        })
+      )
+
+      test.effect("ends at the deadline", () =>
+        Effect.gen(function* () {
+          const { origin } = yield* upstream
+          const http = yield* Http
+          assert.strictEqual((yield* Effect.flip(http.send(request(origin, "/hang"))))._tag, "HttpTimeout")
+        })
+      )
+
+      test.effect("reads no more than it may", () =>
+        Effect.gen(function* () {
+          const { origin } = yield* upstream
+          const http = yield* Http
+          const error = yield* Effect.flip(http.send(request(origin, "/endless")))
+          assert.deepInclude(error, { _tag: "HttpAnswerTooLarge", limit: 10_000 })
+        })
+      )
+    })
+  })
+}
+
+describe("Http over sockets", () => {
+  layer(real, { excludeTestServices: true })((test) => {
+    const reasons = [
+      ["/break", "connection closed"],
+      ["/refused", "connection refused"],
+      ["/nowhere", "host not found"]
+    ] as const
+    test.effect.each(reasons)("%s: %s, and no address", ([path, reason]) =>
+      Effect.gen(function* () {
+        const { origin } = yield* upstream
+        const http = yield* Http
+        const where =
+          path === "/refused" ? "http://127.0.0.1:1" : path === "/nowhere" ? "http://nowhere.invalid" : origin
+        const error = yield* Effect.flip(http.send(request(where, path, { timeoutMs: 5000 })))
+        assert.deepInclude(error, { _tag: "HttpUnreachable", reason })
+      })
+    )
+
+    test.effect("closes the socket of an exchange that is ended: by its deadline, its bound, or its caller", () =>
+      Effect.gen(function* () {
+        const server = yield* upstream
+        const http = yield* Http
+        yield* Effect.ignore(http.send(request(server.origin, "/hang")))
+        yield* Effect.ignore(http.send(request(server.origin, "/endless")))
+        const fiber = yield* Effect.forkChild(http.send(request(server.origin, "/hang", { timeoutMs: 60_000 })))
+        yield* Effect.promise(() => until(() => server.seen.length === 3, "the exchange"))
+        yield* Fiber.interrupt(fiber)
+        yield* Effect.promise(() => until(() => server.openRequests() === 0, "the sockets to close"))
+      })
+    )
+
+    test.effect("follows no redirect", () =>
+      Effect.gen(function* () {
+        const server = yield* upstream
+        const http = yield* Http
+        assert.strictEqual((yield* http.send(request(server.origin, "/redirect"))).status, 302)
+        assert.deepEqual(server.seen, ["/redirect"])
+      })
+    )
+
+    test.effect("reaches the hosts that this process answers itself", () =>
+      Effect.gen(function* () {
+        const server = yield* upstream
+        const http = yield* Http
+        const hosts = yield* LocalHosts
+        hosts.register("own.localhost", Number(new URL(server.origin).port))
+        assert.strictEqual((yield* http.send(request("http://own.localhost", "/echo"))).status, 200)
+      })
+    )
+  })
+})

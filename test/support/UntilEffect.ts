@@ -1,0 +1,5 @@
+// Waits for an effect to succeed, for so long and no longer.
+import { Effect, Schedule } from "effect"
+
+export const untilEffect = <A, E, R>(effect: Effect.Effect<A, E, R>, limitMs = 10_000) =>
+  Effect.retry(effect, Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: limitMs })))
