@@ -1,5 +1,6 @@
-// The load, as a process of its own: opens connections, says so, calls at a fixed rate when it is told ("run SECONDS
-// RATE" on stdin), and prints what it saw. Latency counts from when a call was due, not from when it could be sent.
+// The load, as a process of its own: opens connections, says so, then does what it is told on stdin. "run SECONDS RATE"
+// calls at a fixed rate and prints what it saw; "open" prints how many connections are. Latency counts from when a call
+// was due, not from when it could be sent.
 import { createInterface } from "node:readline"
 import { WebSocket } from "ws"
 
@@ -7,72 +8,89 @@ const { URL: url = "", CONNECTIONS = "200" } = process.env
 const count = Number(CONNECTIONS)
 const sockets: Array<WebSocket> = []
 const due = new Map<number, number>()
+const errors = new Map<string, number>()
 let latencies: Array<number> = []
-let errors = 0
 let id = 0
+
+const fail = (kind: string, times = 1) => {
+  if (times > 0) errors.set(kind, (errors.get(kind) ?? 0) + times)
+}
+
+const kindOf = (reply: string) => {
+  const { error } = JSON.parse(reply) as { error?: { message: string; data?: { type?: string } } }
+  return error?.data?.type ?? error?.message ?? "not a reply"
+}
+
+const receive = (data: Buffer) => {
+  const text = data.toString("latin1", 0, 60)
+  const start = text.indexOf('"id":')
+  if (start === -1) return
+  const own = Number.parseInt(text.slice(start + 5), 10)
+  const at = due.get(own)
+  if (at === undefined) return
+  due.delete(own)
+  if (text.includes('"result"')) latencies.push(performance.now() - at)
+  else fail(kindOf(data.toString()))
+}
 
 const open = (n: number) =>
   new Promise<void>((resolve, reject) => {
     const socket = new WebSocket(`${url}?user=user${n}`, { perMessageDeflate: false, skipUTF8Validation: true })
     socket.once("open", () => resolve())
     socket.once("error", reject)
-    socket.once("close", () => {
-      errors++
-    })
+    socket.once("close", () => fail("closed"))
+    socket.on("message", receive)
     sockets.push(socket)
-    socket.on("message", (data: Buffer) => {
-      const text = data.toString("latin1", 0, 60)
-      const start = text.indexOf('"id":')
-      if (start === -1) return
-      const own = Number.parseInt(text.slice(start + 5), 10)
-      const at = due.get(own)
-      if (at === undefined) return
-      due.delete(own)
-      latencies.push(performance.now() - at)
-      if (!text.includes('"result"')) errors++
-    })
   })
+
+const say = (what: unknown) => console.log(JSON.stringify(what))
+const opened = () => sockets.filter(({ readyState }) => readyState === WebSocket.OPEN).length
 
 for (let n = 0; n < count; n += 100) {
   await Promise.all(Array.from({ length: Math.min(100, count - n) }, (_, k) => open(n + k)))
 }
-console.log(JSON.stringify({ opened: count }))
+say({ open: opened() })
 
 const run = (seconds: number, rate: number) =>
   new Promise<void>((resolve) => {
     latencies = []
-    errors = 0
+    errors.clear()
     due.clear()
     const began = performance.now()
-    let sent = 0
     const total = seconds * rate
+    let sent = 0
     const tick = setInterval(() => {
-      const target = Math.min(total, Math.floor(((performance.now() - began) / 1000) * rate))
+      const now = performance.now() - began
+      const target = Math.min(total, Math.floor((now / 1000) * rate))
       for (; sent < target; sent++) {
         due.set(++id, began + (sent / rate) * 1000)
         sockets[sent % count]?.send(
           `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}}}`
         )
       }
-      if (sent >= total) {
-        clearInterval(tick)
-        // What is not answered by then counts as an error.
-        setTimeout(() => {
-          errors += due.size
-          resolve()
-        }, 500)
-      }
-    }, 2)
+      // Half a second for what is written behind the replies; what is not answered in two is an error.
+      const after = now - seconds * 1000
+      if (sent < total || after < 500 || (due.size > 0 && after < 2000)) return
+      clearInterval(tick)
+      fail("unanswered", due.size)
+      resolve()
+    }, 1)
   })
 
 const percentile = (sorted: ReadonlyArray<number>, p: number) => sorted[Math.floor(sorted.length * p)] ?? Number.NaN
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const [, seconds = "1", rate = "1000"] = line.split(" ")
-  await run(Number(seconds), Number(rate))
-  const sorted = latencies.sort((a, b) => a - b)
-  console.log(
-    JSON.stringify({ calls: sorted.length, errors, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) })
-  )
+  const [command, seconds = "1", rate = "1000"] = line.split(" ")
+  if (command === "open") say({ open: opened() })
+  else {
+    await run(Number(seconds), Number(rate))
+    const sorted = latencies.sort((a, b) => a - b)
+    say({
+      calls: sorted.length,
+      errors: Object.fromEntries(errors),
+      p50: percentile(sorted, 0.5),
+      p99: percentile(sorted, 0.99)
+    })
+  }
 }
 process.exit(0)

@@ -1,17 +1,45 @@
-// npm run bench [-- NAME] [--quick]: measures hotpath beside hand-written peers, in one run, and prints ratios.
+// npm run bench -- [NAME] [--quick] [--rounds=N] [--self]: measures hotpath beside hand-written peers, in one run, and
+// prints ratios. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
 import { call } from "./call.ts"
+import { type Options, readOptions } from "./options.ts"
+import { Processes } from "./processes.ts"
 
-const quick = process.argv.includes("--quick")
-const name = process.argv.slice(2).find((argument) => !argument.startsWith("--")) ?? "call"
+const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = { call }
 
-const benches: Readonly<Record<string, () => Promise<void>>> = {
-  call: () => call({ rounds: quick ? 2 : 5, seconds: quick ? 3 : 6, rate: 2000, idle: quick ? 2000 : 10_000 })
+const processes = new Processes()
+let ending = false
+const end = async (code: number, reason?: unknown) => {
+  if (ending) return
+  ending = true
+  if (reason !== undefined) console.error(reason)
+  // As long as a server may take to start, which is when it can be stopped.
+  const hard = setTimeout(() => process.exit(code || 1), 25_000)
+  await processes.endAll()
+  clearTimeout(hard)
+  process.exit(code)
+}
+const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
+for (const [signal, code] of Object.entries(signals)) process.on(signal, () => void end(code))
+process.on("uncaughtException", (error) => void end(1, error))
+process.on("unhandledRejection", (error) => void end(1, error))
+
+const read = () => {
+  const names = Object.keys(benches)
+  try {
+    return readOptions(names)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : error
+    console.error(`${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self]`)
+    process.exit(2)
+  }
 }
 
-const bench = benches[name]
-if (bench === undefined) {
-  console.error(`no benchmark named ${name}; there are: ${Object.keys(benches).join(", ")}`)
-  process.exit(1)
+const { name, ...options } = read()
+const limit = 150 + options.rounds * 18
+setTimeout(() => void end(1, `not done within ${limit} s`), limit * 1000).unref()
+try {
+  console.log(await benches[name]?.(processes, options))
+  await end(0)
+} catch (error) {
+  await end(1, error)
 }
-await bench()
-process.exit(0)

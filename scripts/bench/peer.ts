@@ -1,125 +1,157 @@
 // The yardstick: what hotpath's main job costs when it is written by hand. `ws`, ioredis with autopipelining, undici's
 // request, batched multi-row inserts; with the bounds and deadlines a production service needs, and nothing else.
-import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { Redis } from "ioredis"
-import postgres from "postgres"
-import { Agent, request } from "undici"
+import { Agent, type Dispatcher, errors } from "undici"
 import { WebSocket, WebSocketServer } from "ws"
+import { PeerRecords } from "./peer-records.ts"
 
 const { DATABASE_URL = "", REDIS_URL = "", UPSTREAM_URL = "" } = process.env
 const maxInFlight = 16
 const maxOutbound = 1024 * 1024
-const maxQueue = 10_000
+const maxCalls = 2000
 const timeoutMs = 5000
 
-interface Row {
-  readonly id: string
-  readonly user: string
-  readonly input: string
-  readonly version: number
-  readonly status: number
-  readonly body: string
-  readonly requestedAt: number
-  readonly repliedAt: number
+class CallError extends Error {
+  readonly type: string
+  readonly code: number
+  constructor(type: string, code = -32000, message = type) {
+    super(message)
+    this.type = type
+    this.code = code
+  }
 }
 
-const sql = postgres(DATABASE_URL, { max: 5, onnotice: () => {} })
-await sql`CREATE TABLE IF NOT EXISTS peer_records (record_id uuid PRIMARY KEY, user_id text NOT NULL, input jsonb NOT NULL,
-  config_version bigint NOT NULL, status int NOT NULL, body jsonb NOT NULL, requested_at timestamptz NOT NULL,
-  replied_at timestamptz NOT NULL)`
+const records = await PeerRecords.open(DATABASE_URL)
 const redis = new Redis(REDIS_URL, {
   enableAutoPipelining: true,
   commandTimeout: 500,
   enableOfflineQueue: false,
   lazyConnect: true
 })
+redis.on("error", (error: Error) => console.error("redis:", error.message))
 await redis.connect()
-const agent = new Agent({ connections: 1000, headersTimeout: timeoutMs, bodyTimeout: timeoutMs })
 
-let queue: Array<Row> = []
-let writing = 0
-const column = <K extends keyof Row>(rows: ReadonlyArray<Row>, key: K) => rows.map((row) => row[key])
-const write = async (rows: ReadonlyArray<Row>) => {
-  writing++
-  await sql`INSERT INTO peer_records SELECT id, user_id, input::jsonb, version, status, body::jsonb,
-    to_timestamp(requested / 1000), to_timestamp(replied / 1000)
-    FROM unnest(${column(rows, "id")}::uuid[], ${column(rows, "user")}::text[], ${column(rows, "input")}::text[],
-      ${column(rows, "version")}::bigint[], ${column(rows, "status")}::int[], ${column(rows, "body")}::text[],
-      ${column(rows, "requestedAt")}::float8[], ${column(rows, "repliedAt")}::float8[])
-    AS t (id, user_id, input, version, status, body, requested, replied) ON CONFLICT DO NOTHING`
-  writing--
-}
-const flush = () => {
-  while (queue.length > 0 && writing < 5) {
-    const rows = queue.slice(0, 500)
-    queue = queue.slice(500)
-    write(rows).catch((error) => console.error(error))
+const upstream = new URL(UPSTREAM_URL)
+const integrations = new Map([["bench", { origin: upstream.origin, path: upstream.pathname }]])
+const agent = new Agent({
+  connections: 1000,
+  connect: { timeout: timeoutMs },
+  headersTimeout: timeoutMs,
+  bodyTimeout: timeoutMs,
+  maxResponseSize: 1024 * 1024
+})
+const headers = { "content-type": "application/json", accept: "application/json" }
+let calls = 0
+
+// undici bounds connecting and the wait for the headers; the deadline ends an answer that only trickles in.
+const exchange = async (target: { readonly origin: string; readonly path: string }, body: string) => {
+  let answer: Dispatcher.ResponseData | undefined
+  const deadline = setTimeout(() => answer?.body.destroy(new CallError("IntegrationTimeout")), timeoutMs)
+  try {
+    answer = await agent.request({ ...target, method: "POST", headers, body })
+    const text = await answer.body.text()
+    if (answer.statusCode < 200 || answer.statusCode > 299) {
+      throw new CallError("IntegrationRejected", -32000, `API status: ${answer.statusCode}`)
+    }
+    return { status: answer.statusCode, text }
+  } catch (error) {
+    if (error instanceof CallError) throw error
+    const late = error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError
+    throw new CallError(late ? "IntegrationTimeout" : "IntegrationUnreachable")
+  } finally {
+    clearTimeout(deadline)
   }
 }
-setInterval(flush, 50)
 
-const call = async (user: string, input: unknown): Promise<string> => {
-  if (queue.length >= maxQueue) throw new Error("Overloaded")
-  const requestedAt = Date.now()
-  const stored = await redis.get(`peer:config:${user}`)
-  const { config, version } = stored === null ? { config: {}, version: 0 } : JSON.parse(stored)
-  const answer = await request(UPSTREAM_URL, {
-    dispatcher: agent,
-    method: "POST",
-    headers: { "content-type": "application/json", accept: "application/json" },
-    body: JSON.stringify({ input, config })
-  })
-  const text = await answer.body.text()
-  if (answer.statusCode !== 200) throw new Error(`API status: ${answer.statusCode}`)
-  const body = JSON.stringify(JSON.parse(text))
-  const id = randomUUID()
-  queue.push({
-    id,
-    user,
-    input: JSON.stringify(input),
-    version,
-    status: answer.statusCode,
-    body,
-    requestedAt,
-    repliedAt: Date.now()
-  })
-  if (queue.length >= 500) flush()
-  return `{"status":${answer.statusCode},"body":${body},"configVersion":${version},"recordId":"${id}","ack":"memory"}`
+/** The answer as it came, once it is known to be JSON. */
+const checked = (text: string) => {
+  try {
+    JSON.parse(text)
+    return text
+  } catch {
+    throw new CallError("IntegrationInvalidResponse")
+  }
 }
 
-const sockets = new WebSocketServer({
-  noServer: true,
-  maxPayload: 65_536,
-  perMessageDeflate: false,
-  clientTracking: true
-})
+const call = async (user: string, name: string, input: unknown): Promise<string> => {
+  const target = integrations.get(name)
+  if (target === undefined) throw new CallError("IntegrationNotFound")
+  if (calls >= maxCalls || !records.reserve()) throw new CallError("Overloaded")
+  calls++
+  let recorded = false
+  try {
+    const requestedAt = Date.now()
+    const inputText = JSON.stringify(input) ?? "null"
+    const stored = await redis.get(`peer:config:${user}`)
+    const { config, version } =
+      stored === null ? { config: {}, version: 0 } : (JSON.parse(stored) as { config: unknown; version: number })
+    const { status, text } = await exchange(target, `{"input":${inputText},"config":${JSON.stringify(config)}}`)
+    const body = checked(text)
+    recorded = true
+    const id = records.add({
+      user,
+      integration: name,
+      input: inputText,
+      version,
+      status,
+      body,
+      requestedAt,
+      repliedAt: Date.now()
+    })
+    return `{"status":${status},"body":${body},"configVersion":${version},"recordId":"${id}","ack":"memory"}`
+  } finally {
+    calls--
+    if (!recorded) records.giveBack()
+  }
+}
+
+interface Request {
+  readonly id?: unknown
+  readonly method?: unknown
+  readonly params?: { readonly integration?: unknown; readonly input?: unknown }
+}
+
+const parseRequest = (text: string): Request => {
+  try {
+    const message: unknown = JSON.parse(text)
+    if (typeof message === "object" && message !== null) return message
+  } catch {
+    throw new CallError("ParseError", -32700)
+  }
+  throw new CallError("InvalidRequest", -32600)
+}
+
+/** The reply's text; undefined for a notification. */
+const answer = async (user: string, text: string): Promise<string | undefined> => {
+  let id: unknown = null
+  try {
+    const { id: given, method, params } = parseRequest(text)
+    id = given
+    if (method !== "call") throw new CallError("MethodNotFound", -32601)
+    if (typeof params?.integration !== "string") throw new CallError("InvalidParams", -32602)
+    const result = await call(user, params.integration, params.input)
+    return id === undefined ? undefined : `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}`
+  } catch (error) {
+    if (id === undefined) return undefined
+    const { code, message, type } = error instanceof CallError ? error : new CallError("ConfigUnavailable")
+    return JSON.stringify({ jsonrpc: "2.0", id, error: { code, message, data: { type } } })
+  }
+}
+
+const sockets = new WebSocketServer({ noServer: true, maxPayload: 65_536, perMessageDeflate: false })
 const alive = new WeakSet<WebSocket>()
 sockets.on("connection", (socket: WebSocket, user: string) => {
   let inFlight = 0
   alive.add(socket)
   socket.on("pong", () => alive.add(socket))
   socket.on("error", () => {})
-  const send = (text: string) => {
-    if (socket.readyState !== WebSocket.OPEN) return
-    if (socket.bufferedAmount > maxOutbound) socket.close(1013)
-    else socket.send(text)
-  }
   const handle = async (text: string) => {
-    let id: unknown = null
-    try {
-      const message = JSON.parse(text)
-      id = message.id
-      if (message.method !== "call" || typeof message.params?.integration !== "string") throw new Error("invalid")
-      const result = await call(user, message.params.input)
-      send(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}`)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : "failed"
-      send(JSON.stringify({ jsonrpc: "2.0", id, error: { code: -32000, message: reason } }))
-    } finally {
-      if (--inFlight < maxInFlight && socket.isPaused) socket.resume()
-    }
+    const reply = await answer(user, text)
+    if (--inFlight < maxInFlight && socket.isPaused) socket.resume()
+    if (reply === undefined || socket.readyState !== WebSocket.OPEN) return
+    if (socket.bufferedAmount > maxOutbound) socket.close(1013)
+    else socket.send(reply)
   }
   socket.on("message", (data, isBinary) => {
     if (isBinary) return socket.close(1003)
@@ -142,6 +174,12 @@ server.on("upgrade", (upgrade, socket, head) => {
   if (user === null) socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n")
   else sockets.handleUpgrade(upgrade, socket, head, (ws) => sockets.emit("connection", ws, user))
 })
+process.once("SIGTERM", () => {
+  server.close()
+  for (const socket of sockets.clients) socket.close(1001)
+  void records.close().then((left) => process.exit(left === 0 ? 0 : 1))
+})
 server.listen(0, "127.0.0.1", () => {
-  console.log(`listening on ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`)
+  const address = server.address()
+  if (typeof address === "object") console.log(`listening on ws://127.0.0.1:${address?.port}/ws`)
 })

@@ -1,76 +1,87 @@
-// Child processes of the benchmark: started, heard, measured, and all ended with it.
+// Child processes and servers of the benchmark: started, heard, and all ended with it, however it ends.
 import { type ChildProcess, spawn } from "node:child_process"
-import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 
 const root = join(import.meta.dirname, "../..")
-const children = new Set<ChildProcess>()
-
-export const endAll = () => {
-  for (const child of children) child.kill("SIGKILL")
-}
-process.on("exit", endAll)
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1))
 
 export interface Child {
   readonly pid: number
+  /** The next line it prints; fails when it has ended instead. */
   readonly line: () => Promise<string>
   readonly write: (line: string) => void
+  /** Fails when it has ended. */
+  readonly ended: Promise<never>
   readonly end: () => Promise<void>
 }
 
-export const start = (script: string, env: Readonly<Record<string, string>>): Child => {
-  const child = spawn(process.execPath, [script], {
-    cwd: root,
-    env: { PATH: process.env["PATH"] ?? "", ...env },
-    stdio: ["pipe", "pipe", "inherit"]
-  })
-  children.add(child)
-  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()))
-  const lines: Array<string> = []
-  const waiting: Array<(line: string) => void> = []
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    const next = waiting.shift()
-    if (next === undefined) lines.push(line)
-    else next(line)
-  })
-  return {
-    pid: child.pid ?? 0,
-    line: () => {
-      const next = lines.shift()
-      return next === undefined
-        ? Promise.race([new Promise<string>((resolve) => waiting.push(resolve)), gone.then(() => "")])
-        : Promise.resolve(next)
-    },
-    write: (line) => child.stdin.write(`${line}\n`),
-    end: async () => {
-      child.kill("SIGTERM")
-      const hard = setTimeout(() => child.kill("SIGKILL"), 5000)
-      await gone
-      clearTimeout(hard)
-      children.delete(child)
+export interface Server extends Child {
+  readonly address: string
+}
+
+/** Owns what a benchmark starts, so that one call ends all of it: the own processes at once, the servers with their files. */
+export class Processes {
+  readonly #children = new Set<ChildProcess>()
+  readonly #servers = new Set<Promise<{ readonly stop: () => Promise<void> }>>()
+
+  /** A server of test/support, owned from before it is up. */
+  own<S extends { readonly stop: () => Promise<void> }>(starting: Promise<S>): Promise<S> {
+    this.#servers.add(starting)
+    return starting
+  }
+
+  start(script: string, env: Readonly<Record<string, string>>): Child {
+    const child = spawn(process.execPath, [script], {
+      cwd: root,
+      env: { PATH: process.env["PATH"] ?? "", ...env },
+      stdio: ["pipe", "pipe", "inherit"]
+    })
+    this.#children.add(child)
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+    const ended = gone.then((): never => {
+      throw new Error(`${script} ended: ${child.exitCode ?? child.signalCode}`)
+    })
+    ended.catch(() => {})
+    child.stdin.on("error", () => {})
+    const lines: Array<string> = []
+    const waiting: Array<(line: string) => void> = []
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const next = waiting.shift()
+      if (next === undefined) lines.push(line)
+      else next(line)
+    })
+    return {
+      pid: child.pid ?? 0,
+      line: () => {
+        const next = lines.shift()
+        if (next !== undefined) return Promise.resolve(next)
+        return Promise.race([new Promise<string>((resolve) => waiting.push(resolve)), ended])
+      },
+      ended,
+      write: (line) => child.stdin.write(`${line}\n`),
+      end: async () => {
+        child.kill("SIGTERM")
+        const hard = setTimeout(() => child.kill("SIGKILL"), 5000)
+        await gone
+        clearTimeout(hard)
+        this.#children.delete(child)
+      }
     }
   }
-}
 
-/** Starts a server and waits for the address it prints. */
-export const startServer = async (script: string, env: Readonly<Record<string, string>>) => {
-  const child = start(script, env)
-  for (;;) {
-    const line = await child.line()
-    if (line === "") throw new Error(`${script} did not start`)
-    const address = /(ws|http):\/\/[^"\s]+/.exec(line)?.[0]
-    if (address !== undefined) return { ...child, address }
+  /** Starts a server and waits for the address it prints. */
+  async startServer(script: string, scheme: "ws" | "http", env: Readonly<Record<string, string>>): Promise<Server> {
+    const child = this.start(script, env)
+    const address = new RegExp(`${scheme}://[^"\\s]+`)
+    for (;;) {
+      const found = address.exec(await child.line())?.[0]
+      if (found !== undefined) return { ...child, address: found }
+    }
+  }
+
+  async endAll(): Promise<void> {
+    for (const child of this.#children) child.kill("SIGKILL")
+    // A server that did not start has nothing to stop.
+    await Promise.allSettled([...this.#servers].map(async (starting) => (await starting).stop()))
   }
 }
-
-/** User and system time of a process so far, in milliseconds (Linux). */
-export const cpuMillis = (pid: number) => {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
-  return (Number(fields[11]) + Number(fields[12])) * 10
-}
-
-/** Resident memory in bytes (Linux). */
-export const residentBytes = (pid: number) =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024

@@ -1,5 +1,5 @@
 // How long hotpath's catalog takes to read a configuration from each of its tiers, in process.
-import { Duration, Effect, Layer, Redacted } from "effect"
+import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
@@ -15,6 +15,9 @@ export interface Tier {
 }
 
 const reads = 2000
+
+/** The tables alone go to stdout. */
+const ToStderr = Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])
 
 export const measureTiers = (redisUrl: string, databaseUrl: string): Promise<ReadonlyArray<Tier>> => {
   const Infra = Layer.mergeAll(
@@ -53,6 +56,6 @@ export const measureTiers = (redisUrl: string, databaseUrl: string): Promise<Rea
       const fromRedis = yield* measure("Redis", () => Effect.void)
       const memory = yield* measure("memory", (user) => Effect.flatMap(Catalog, ({ userConfig }) => userConfig(user)))
       return [memory, fromRedis, postgres]
-    }).pipe(Effect.provide(Infra), Effect.scoped)
+    }).pipe(Effect.provide(Infra), Effect.scoped, Effect.provide(ToStderr))
   )
 }

@@ -1,9 +1,10 @@
 // One socket: frames in, replies out, and the bounds of what one client can do.
 //
-// Requests in flight are bounded by MAX_IN_FLIGHT. At the bound the socket is paused, so that the client feels it as TCP
-// backpressure; frames that the current read brought along wait in the backlog (no more than one read holds, 64 KiB). Below
-// the bound the backlog is worked off, then the socket resumed. Replies that the client does not read are bounded by
-// MAX_OUTBOUND_BYTES; beyond it the socket is closed (1013), because TCP can't say "slower" for us there.
+// Requests in flight are bounded by MAX_IN_FLIGHT, replies that wait to be read by half of MAX_OUTBOUND_BYTES. At either
+// bound the socket is paused, so that the client feels it as TCP backpressure; frames that the current read brought along
+// wait in the backlog (no more than one read holds, 64 KiB). Below both bounds the backlog is worked off, then the socket
+// resumed. A client that reads nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the
+// same (notifications, big replies), is closed (1013).
 //
 // open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
 // whichever side, interrupts whatever still runs for the connection.
@@ -48,6 +49,8 @@ export class Connection implements Origin {
   readonly #wire: Duplex
   readonly #shared: Shared
   #corked = false
+  /** Since when the client has more to read than half its bound; undefined: it has not. */
+  #stalledAt: number | undefined
   // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
   #backlog: Array<string> | undefined
   #fibers: Set<Fiber.Fiber<unknown>> | undefined
@@ -67,13 +70,30 @@ export class Connection implements Origin {
   }
 
   receive(data: RawData, isBinary: boolean): void {
+    // Whoever sends is alive: a pong may stand behind megabytes of requests.
+    this.awaitsPong = false
     if (isBinary) return this.close(CloseCodes.binary)
     const text = data.toString()
-    if (this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#backlog !== undefined) {
+    if (this.#isBusy() || this.#backlog !== undefined) {
       this.#backlog ??= []
       this.#backlog.push(text)
       this.#pause()
     } else this.#work(text)
+  }
+
+  #isBusy(): boolean {
+    return this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#stalledAt !== undefined
+  }
+
+  #workOff(): void {
+    while (!this.#isBusy()) {
+      const next = this.#backlog?.shift()
+      if (next === undefined) {
+        this.#backlog = undefined
+        return this.#resume()
+      }
+      this.#work(next)
+    }
   }
 
   #work(text: string): void {
@@ -124,13 +144,7 @@ export class Connection implements Origin {
   #finish(reply: string | undefined, slots: number): void {
     this.inFlight -= slots
     if (reply !== undefined) this.send(reply)
-    while (this.#backlog !== undefined && this.inFlight < this.#shared.settings.MAX_IN_FLIGHT) {
-      const next = this.#backlog.shift()
-      if (next === undefined) {
-        this.#backlog = undefined
-        this.#resume()
-      } else this.#work(next)
-    }
+    if (this.#backlog !== undefined) this.#workOff()
     if (this.draining) this.#closeWhenIdle()
   }
 
@@ -152,7 +166,17 @@ export class Connection implements Origin {
   send(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return
     if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
-    if (this.#wire.writableLength > this.#shared.settings.MAX_OUTBOUND_BYTES) return this.close(CloseCodes.overload)
+    const waiting = this.#wire.writableLength
+    const most = this.#shared.settings.MAX_OUTBOUND_BYTES
+    if (waiting > most) return this.close(CloseCodes.overload)
+    if (waiting > most / 2 && this.#stalledAt === undefined) {
+      this.#stalledAt = Date.now()
+      this.#pause()
+      this.#wire.once("drain", () => {
+        this.#stalledAt = undefined
+        this.#workOff()
+      })
+    }
     // What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply.
     if (!this.#corked) {
       this.#corked = true
@@ -183,6 +207,7 @@ export class Connection implements Origin {
   /** Called once a second. */
   beat(now: number, pingInterval: number, pongTimeout: number): void {
     if (this.expiresAt !== undefined && now >= this.expiresAt) return this.close(CloseCodes.tokenExpired)
+    if (this.#stalledAt !== undefined && now - this.#stalledAt >= stallMs) return this.close(CloseCodes.overload)
     if (this.awaitsPong && !this.paused && now - this.pingedAt >= pongTimeout) return this.#socket.terminate()
     if (now - this.pingedAt < pingInterval || this.#socket.readyState !== this.#socket.OPEN) return
     this.pingedAt = now
@@ -223,6 +248,9 @@ export class Connection implements Origin {
     this.#shared.forget(this)
   }
 }
+
+/** How long a client may leave half of MAX_OUTBOUND_BYTES unread. */
+const stallMs = 5000
 
 /** What is gathered for one write, at the most: more would look like a client that does not read. */
 const turnBytes = 16_384

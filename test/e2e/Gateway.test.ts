@@ -242,7 +242,7 @@ describe("limits", () => {
     const client = await hotpath.client("flood")
     for (let id = 0; id < 100_000; id++) client.socket.send(`{"jsonrpc":"2.0","id":${id + 1},"method":"session.get"}`)
     await stillServes()
-    await until(() => client.messages.length === 100_001, "every answer", 25_000)
+    await until(() => client.messages.length === 100_001, "every answer", 28_000)
     client.close()
   })
 

@@ -1,6 +1,6 @@
 // What a caller of Redis feels when the server is away, wedged, cut off or overloaded, and when it is back.
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Queue, Redacted, Scope } from "effect"
+import { Context, Duration, Effect, Exit, Fiber, Layer, Queue, Redacted, Scope, Tracer } from "effect"
 import { Redis } from "effect/persistence"
 import * as RealRedis from "../../src/infra/Redis.ts"
 import { RedisState } from "../../src/infra/RedisState.ts"
@@ -225,6 +225,31 @@ describe("a network with faults", () => {
       while (performance.now() < until);
       const answers = yield* Effect.forEach(waiting, Fiber.join)
       assert.lengthOf(answers, 20)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("traces", () => {
+  it.live("shows a command by its name alone, and only in a sampled trace", () =>
+    Effect.gen(function* () {
+      const server = yield* stopping(startRedis)
+      const { redis, state } = yield* open(server.url)
+      yield* untilEffect(state.check)
+      const names: Array<string> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          names.push(`${options.kind} ${options.name}`)
+          return new Tracer.NativeSpan(options)
+        }
+      })
+      const set = redis.send("SET", "secret-key", "secret-value")
+      const sampled = (yes: boolean) => Tracer.externalSpan({ spanId: "1", traceId: "2", sampled: yes })
+      const traced = (yes: boolean) =>
+        set.pipe(Effect.withParentSpan(sampled(yes)), Effect.provideService(Tracer.Tracer, tracer))
+      yield* traced(false)
+      assert.deepStrictEqual(names, [])
+      yield* traced(true)
+      assert.deepStrictEqual(names, ["client redis SET"])
     }).pipe(Effect.scoped)
   )
 })
