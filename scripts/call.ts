@@ -23,8 +23,13 @@ interface Options {
 }
 
 const converse = ({ method, params, url, watch }: Options) =>
-  Effect.callback<void, CallFailed>((resume) => {
+  Effect.callback<void, CallFailed>((settle) => {
     const socket = new WebSocket(url, { maxPayload: 16 * 1024 * 1024 })
+    // However it ends, the socket ends with it: an open one would keep the process.
+    const resume = (exit: Effect.Effect<void, CallFailed>) => {
+      settle(exit)
+      socket.terminate()
+    }
     const where = `${url.protocol}//${url.host}${url.pathname}`
     socket.on("error", (error) => resume(failed(`${where}: ${error.message || "no connection"}`)))
     socket.on("unexpected-response", (_request, response) => {
