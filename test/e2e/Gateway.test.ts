@@ -1,7 +1,8 @@
 // The gateway over a real socket: JSON-RPC to the letter, identity, origins, every limit, and the end.
-import { connect } from "node:net"
+import { createServer } from "node:http"
+import { type AddressInfo, connect } from "node:net"
 import { RequestManager, Client as StockClient, WebSocketTransport } from "@open-rpc/client-js"
-import { SignJWT } from "jose"
+import { exportJWK, generateKeyPair, SignJWT } from "jose"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { openClient, type Reply, refusedWith } from "../support/Client.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
@@ -170,6 +171,26 @@ describe("who may connect", () => {
     for (const jwt of others) assert.strictEqual(await refusedWith(`${hotpath.ws}?token=${await jwt}`), 401)
     const none = `${Buffer.from('{"alg":"none"}').toString("base64url")}.${Buffer.from(`{"sub":"ann","exp":${inAnHour()}}`).toString("base64url")}.`
     assert.strictEqual(await refusedWith(`${hotpath.ws}?token=${none}`), 401)
+  })
+
+  it("takes tokens signed with a published key, and no other", async () => {
+    const { privateKey, publicKey } = await generateKeyPair("ES256")
+    const stranger = await generateKeyPair("ES256")
+    const keys = createServer(async (_request, response) => {
+      response.end(JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: "1", alg: "ES256" }] }))
+    })
+    await new Promise<void>((resolve) => keys.listen(0, "127.0.0.1", resolve))
+    const { port } = keys.address() as AddressInfo
+    const other = await startHotpath({ AUTH_JWKS_URL: `http://127.0.0.1:${port}/keys` })
+    const sign = (key: typeof privateKey) =>
+      new SignJWT({ sub: "ann", exp: inAnHour() }).setProtectedHeader({ alg: "ES256", kid: "1" }).sign(key)
+    const client = await openClient(`${other.ws}?token=${await sign(privateKey)}`)
+    assert.strictEqual((await client.request("session.get")).result?.["user"], "ann")
+    client.close()
+    assert.strictEqual(await refusedWith(`${other.ws}?token=${await sign(stranger.privateKey)}`), 401)
+    assert.strictEqual(await refusedWith(`${other.ws}?token=${await token({ sub: "ann", exp: inAnHour() })}`), 401)
+    await other.stop()
+    keys.close()
   })
 
   it("closes the socket when its token expires", async () => {
