@@ -91,12 +91,12 @@ const seed = async (launch: () => Promise<Server>, databaseUrl: string, redisUrl
   redis.disconnect()
 }
 
-export const call = async (processes: Processes, { quick, rounds, self }: Options): Promise<string> => {
+export const call = async (processes: Processes, { quick, rounds, self, traced }: Options): Promise<string> => {
   const seconds = quick ? 3 : 6
   const idle = Math.min(quick ? 2000 : 10_000, openFilesLimit() - 500)
   const [redis, database] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
   const upstream = await processes.startServer("scripts/bench/upstream.ts", "http", {})
-  const collector = process.env["OTEL_EXPORTER_OTLP_ENDPOINT"]
+  const collector = traced ? await processes.startServer("scripts/bench/collector.ts", "http", {}) : undefined
   const env = {
     PORT: "0",
     REDIS_URL: redis.url,
@@ -105,7 +105,7 @@ export const call = async (processes: Processes, { quick, rounds, self }: Option
     LOG_FORMAT: "json",
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000",
-    ...(collector !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: collector })
+    ...(collector !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: collector.address })
   }
   const launchHotpath = () => processes.startServer("src/main.ts", "ws", env)
   const launchPeer = () => processes.startServer("scripts/bench/peer.ts", "ws", env)

@@ -1,5 +1,6 @@
 // The load, as a process of its own: opens connections, says so, then does what it is told on stdin. "run SECONDS RATE"
-// calls at a fixed rate and prints what it saw; "open" prints how many connections are. Latency counts from when a call
+// calls at a fixed rate and prints what it saw; "open" prints how many connections are; "crowd" calls once on every connection in
+// one moment. Latency counts from when a call
 // was due, not from when it could be sent.
 import { createInterface } from "node:readline"
 import { WebSocket } from "ws"
@@ -77,12 +78,39 @@ const run = (seconds: number, rate: number) =>
     }, 1)
   })
 
+const crowd = () =>
+  new Promise<{ readonly answered: number; readonly lastMs: number }>((resolve) => {
+    latencies = []
+    errors.clear()
+    const began = performance.now()
+    for (const socket of sockets) {
+      due.set(++id, performance.now())
+      socket.send(
+        `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}}}`
+      )
+    }
+    let left = due.size
+    let lastMs = 0
+    const tick = setInterval(() => {
+      const now = performance.now() - began
+      if (due.size < left) lastMs = now
+      left = due.size
+      if (left > 0 && now < 15_000) return
+      clearInterval(tick)
+      fail("unanswered", left)
+      resolve({ answered: latencies.length, lastMs })
+    }, 5)
+  })
+
 const percentile = (sorted: ReadonlyArray<number>, p: number) => sorted[Math.floor(sorted.length * p)] ?? Number.NaN
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, seconds = "1", rate = "1000"] = line.split(" ")
   if (command === "open") say({ open: opened() })
-  else {
+  else if (command === "crowd") {
+    const { answered, lastMs } = await crowd()
+    say({ errors: Object.fromEntries(errors), answered, lastMs })
+  } else {
     await run(Number(seconds), Number(rate))
     const sorted = latencies.sort((a, b) => a - b)
     say({

@@ -1,10 +1,11 @@
-// npm run bench -- [NAME] [--quick] [--rounds=N] [--self]: measures hotpath beside hand-written peers, in one run, and
+// npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--traced]: measures hotpath beside hand-written peers, in one run, and
 // prints ratios. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
 import { call } from "./call.ts"
+import { crowd } from "./crowd.ts"
 import { type Options, readOptions } from "./options.ts"
 import { Processes } from "./processes.ts"
 
-const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = { call }
+const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = { call, crowd }
 
 const processes = new Processes()
 let ending = false
@@ -29,7 +30,7 @@ const read = () => {
     return readOptions(names)
   } catch (error) {
     const reason = error instanceof Error ? error.message : error
-    console.error(`${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self]`)
+    console.error(`${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self] [--traced]`)
     process.exit(2)
   }
 }

@@ -11,6 +11,11 @@ import { Overloaded } from "../domain/Limits.ts"
 
 export interface Bulkhead {
   /**
+   * Counts a call that is on its way here while it reads what it needs, and refuses it at once when all places, in slots
+   * and in the waiting room, are spoken for: 10,000 calls that come together read 1,200 configurations, not 10,000.
+   */
+  readonly approach: <A, E, R>(reading: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Overloaded, R>
+  /**
    * Runs `use` in a slot, with what is left of `timeoutMs` after the wait for one. Fails with Overloaded at once when too
    * many wait already, with IntegrationTimeout when no slot came in time.
    */
@@ -31,6 +36,7 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number): Bulkhea
   // A Set keeps the order of arrival, and lets a waiter leave from the middle.
   const waiters = new Set<Waiter>()
   let held = 0
+  let approaching = 0
 
   const release = () => {
     const first = waiters.values().next()
@@ -77,6 +83,19 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number): Bulkhea
   return {
     waiting: () => waiters.size,
     running: () => held,
+    approach: <A, E, R>(reading: Effect.Effect<A, E, R>) =>
+      Effect.suspend((): Effect.Effect<A, E | Overloaded, R> => {
+        if (held + waiters.size + approaching >= maxConcurrent + maxWaiting) {
+          return Effect.fail(new Overloaded({ what: "calls" }))
+        }
+        approaching++
+        return Effect.ensuring(
+          reading,
+          Effect.sync(() => {
+            approaching--
+          })
+        )
+      }),
     run: <A, E, R>(timeoutMs: number, use: (leftMs: number) => Effect.Effect<A, E, R>) =>
       Effect.uninterruptibleMask((restore): Effect.Effect<A, E | Overloaded | IntegrationTimeout, R> => {
         if (held < maxConcurrent) {

@@ -2,6 +2,7 @@
 import { Clock, Context, Effect, Layer } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
+import type { Overloaded } from "../domain/Limits.ts"
 import { makeRecordId } from "../domain/RecordId.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import type { Histogram } from "../observability/Instruments.ts"
@@ -22,7 +23,7 @@ export interface CallRequest {
   readonly ack: Ack | undefined
 }
 
-export type CallError = IntegrationNotFound | ConfigUnavailable | FetchError | RecordUnavailable
+export type CallError = IntegrationNotFound | ConfigUnavailable | Overloaded | FetchError | RecordUnavailable
 
 export class Call extends Context.Service<
   Call,
@@ -59,18 +60,25 @@ export class Call extends Context.Service<
 
       const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
         const requestedAt = yield* Clock.currentTimeMillis
+        const known = lookup.known(call.integration, call.user)
+        if (known !== undefined) {
+          yield* instant("call.lookup", stages.lookup, () => known)
+          yield* record.reserve
+          return yield* answer(call, known, requestedAt, 0)
+        }
         const found = yield* stage("call.lookup", stages.lookup, lookup.find(call.integration, call.user))
         yield* record.reserve
-        return yield* answer(call, found, requestedAt)
+        // The deadline runs from the request on: what a cold Lookup took is the exchange's loss.
+        return yield* answer(call, found, requestedAt, (yield* Clock.currentTimeMillis) - requestedAt)
       })
 
       // From the reservation on, an interruption (the caller left) ends the exchange and nothing else: a place taken is
       // filled or given back, and what the integration answered is recorded.
-      const answer = (call: CallRequest, found: Found, requestedAt: number) =>
+      const answer = (call: CallRequest, found: Found, requestedAt: number, spentMs: number) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
             const inputText = JSON.stringify(call.input)
-            const exchange = restore(fetch.exchange(found, call.input, inputText))
+            const exchange = restore(fetch.exchange(found, call.input, inputText, spentMs))
             const { body, status } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
               Effect.onError(() => Effect.sync(record.giveBack))
             )

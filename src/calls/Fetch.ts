@@ -31,7 +31,15 @@ export type FetchError =
 
 export class Fetch extends Context.Service<
   Fetch,
-  { readonly exchange: (found: Found, input: unknown, inputText: string) => Effect.Effect<Answer, FetchError> }
+  {
+    /** `spentMs`: how much of the integration's `timeoutMs` is gone already. */
+    readonly exchange: (
+      found: Found,
+      input: unknown,
+      inputText: string,
+      spentMs: number
+    ) => Effect.Effect<Answer, FetchError>
+  }
 >()("hotpath/calls/Fetch") {
   static readonly layer = Layer.effect(
     Fetch,
@@ -56,14 +64,14 @@ export class Fetch extends Context.Service<
       }
 
       return Fetch.of({
-        exchange: (found, input, inputText) => {
+        exchange: (found, input, inputText, spentMs) => {
           const { bulkhead, config, endpoint } = found
           const request = endpoint.request({ input, config: config.config }, inputText, config.text)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
+          const leftMs = endpoint.integration.definition.timeoutMs - spentMs
+          if (leftMs <= 0) return Effect.fail(new IntegrationTimeout())
           return bulkhead
-            .run(endpoint.integration.definition.timeoutMs, (timeoutMs) =>
-              http.send({ ...request.success, timeoutMs, maxBytes: MAX_ANSWER_BYTES })
-            )
+            .run(leftMs, (timeoutMs) => http.send({ ...request.success, timeoutMs, maxBytes: MAX_ANSWER_BYTES }))
             .pipe(
               Effect.flatMap((answer) => Effect.fromResult(read(found, answer))),
               Effect.catchTags({

@@ -2,6 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { Catalog } from "../catalog/Catalog.ts"
 import type { Integration, IntegrationNotFound } from "../domain/Integration.ts"
+import type { Overloaded } from "../domain/Limits.ts"
 import { ConfigUnavailable, type UserConfig } from "../domain/UserConfig.ts"
 import { Settings } from "../Settings.ts"
 import { type Bulkhead, makeBulkhead } from "./Bulkhead.ts"
@@ -16,7 +17,13 @@ export interface Found {
 export class Lookup extends Context.Service<
   Lookup,
   {
-    readonly find: (integration: string, user: string) => Effect.Effect<Found, IntegrationNotFound | ConfigUnavailable>
+    /** What memory knows, without an effect made: the usual case. Undefined: `find` has to ask. */
+    readonly known: (integration: string, user: string) => Found | undefined
+    /** Fails with Overloaded, before it asks for the configuration, when all places at the integration are taken. */
+    readonly find: (
+      integration: string,
+      user: string
+    ) => Effect.Effect<Found, IntegrationNotFound | ConfigUnavailable | Overloaded>
   }
 >()("hotpath/calls/Lookup") {
   static readonly layer = Layer.effect(
@@ -57,10 +64,20 @@ export class Lookup extends Context.Service<
       }
 
       return Lookup.of({
+        known: (name, user) => {
+          const integration = catalog.knownIntegration(name)
+          const known = integration === undefined ? undefined : ready.get(name)
+          if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
+          const config = catalog.knownConfig(user)
+          return config === undefined ? undefined : { endpoint: known.endpoint, bulkhead: known.bulkhead, config }
+        },
         find: (name, user) =>
           Effect.flatMap(catalog.integration(name), (integration) =>
             Effect.flatMap(prepare(integration), ({ bulkhead, endpoint }) =>
-              Effect.map(catalog.userConfig(user), (config): Found => ({ endpoint, bulkhead, config }))
+              Effect.map(
+                bulkhead.approach(catalog.userConfig(user, integration.definition.timeoutMs)),
+                (config): Found => ({ endpoint, bulkhead, config })
+              )
             )
           )
       })

@@ -16,8 +16,11 @@ export class Catalog extends Context.Service<
   Catalog,
   {
     readonly integration: (name: string) => Effect.Effect<Integration, IntegrationNotFound | ConfigUnavailable>
-    /** A user without a configuration has an empty one, version 0. */
-    readonly userConfig: (user: string) => Effect.Effect<UserConfig, ConfigUnavailable>
+    /** A user without a configuration has an empty one, version 0. Within `withinMs`, if given. */
+    readonly userConfig: (user: string, withinMs?: number) => Effect.Effect<UserConfig, ConfigUnavailable>
+    /** What memory knows of them without asking a store: the usual case, which makes no effect. */
+    readonly knownIntegration: (name: string) => Integration | undefined
+    readonly knownConfig: (user: string) => UserConfig | undefined
   }
 >()("hotpath/catalog/Catalog") {
   static readonly layer = Layer.effect(
@@ -56,11 +59,19 @@ export class Catalog extends Context.Service<
               ? Effect.succeed(found.value)
               : Effect.fail(new IntegrationNotFound({ integration: name.slice(0, 100) }))
           ),
-        userConfig: (user) =>
+        userConfig: (user, withinMs) =>
           Effect.map(
-            users.get(user),
+            users.get(user, withinMs),
             Option.getOrElse(() => noConfig)
-          )
+          ),
+        knownIntegration: (name) => {
+          const known = integrations.peek(name)
+          return known === undefined ? undefined : Option.getOrUndefined(known)
+        },
+        knownConfig: (user) => {
+          const known = users.peek(user)
+          return known === undefined ? undefined : Option.getOrElse(known, () => noConfig)
+        }
       })
     })
   )

@@ -110,16 +110,35 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: {
   // One flight a key; what it brings is kept in `known`.
   const flights = yield* Cache.makeWith(lookup, { capacity: options.capacity, timeToLive: () => Duration.zero })
 
+  /** What memory knows and is not out of date; undefined when a store has to be asked. */
+  const peek = (key: string): Option.Option<A> | undefined => {
+    const found = known.get(key)
+    if (found === undefined || found.until <= clock.currentTimeMillisUnsafe()) return undefined
+    metrics.memoryHit.add()
+    return found.value
+  }
+
+  // The caller's time is up before the stores have answered: what was last known, or nothing.
+  const lastKnown = (key: string) =>
+    Effect.suspend(() => {
+      const last = known.get(key)
+      if (last === undefined) return Effect.fail(new ConfigUnavailable({ reason: "deadline" }))
+      metrics.memoryStale.add()
+      return Effect.succeed(last.value)
+    })
+
   return {
-    /** The value, or none if it is known that there is none. */
-    get: (key: string): Effect.Effect<Option.Option<A>, ConfigUnavailable> => {
-      const found = known.get(key)
-      if (found !== undefined && found.until > clock.currentTimeMillisUnsafe()) {
-        metrics.memoryHit.add()
-        return Effect.succeed(found.value)
-      }
-      metrics.memoryMiss.add()
-      return Cache.get(flights, key)
-    }
+    peek,
+    /** The value, or none if it is known that there is none; within `withinMs`, if given. */
+    get: (key: string, withinMs?: number): Effect.Effect<Option.Option<A>, ConfigUnavailable> =>
+      Effect.suspend(() => {
+        const found = peek(key)
+        if (found !== undefined) return Effect.succeed(found)
+        metrics.memoryMiss.add()
+        const flight = Cache.get(flights, key)
+        return withinMs === undefined
+          ? flight
+          : Effect.timeoutOrElse(flight, { duration: withinMs, orElse: () => lastKnown(key) })
+      })
   }
 })

@@ -21,6 +21,26 @@ describe("Bulkhead", () => {
     })
   )
 
+  it.effect("refuses who has no place before they have read what they need", () =>
+    Effect.gen(function* () {
+      const bulkhead = makeBulkhead(1, 1)
+      const gate = yield* Deferred.make<void>()
+      let reads = 0
+      const reading = Effect.andThen(
+        Effect.sync(() => reads++),
+        Deferred.await(gate)
+      )
+      const inside = yield* Effect.forEach([1, 2], () =>
+        Effect.forkChild(bulkhead.approach(reading), { startImmediately: true })
+      )
+      assert.strictEqual((yield* Effect.flip(bulkhead.approach(reading)))._tag, "Overloaded")
+      assert.strictEqual(reads, 2)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Effect.forEach(inside, Fiber.join)
+      yield* bulkhead.approach(reading)
+    })
+  )
+
   it.effect("counts the wait against the deadline", () =>
     Effect.gen(function* () {
       const bulkhead = makeBulkhead(1, 10)

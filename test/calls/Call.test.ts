@@ -20,17 +20,21 @@ import { RecordStore } from "../../src/storage/RecordStore.ts"
 const settings = (env: { [name: string]: string }) =>
   Layer.mergeAll(Settings.layer).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(env))))
 
+const weather = CatalogStore.layerMemory({
+  integrations: { weather: { url: "http://x/" } },
+  users: { ann: { units: "metric" } }
+})
+
 const app = (options: {
   readonly http: Parameters<typeof Http.layerScripted>[0]
+  readonly catalog?: Layer.Layer<CatalogStore>
   readonly store?: Layer.Layer<RecordStore>
   readonly env?: { [name: string]: string }
 }) =>
   Layer.mergeAll(Call.layer).pipe(
     Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
     Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
-    Layer.provide(
-      CatalogStore.layerMemory({ integrations: { weather: { url: "http://x/" } }, users: { ann: { units: "metric" } } })
-    ),
+    Layer.provide(options.catalog ?? weather),
     Layer.provideMerge(options.store ?? RecordStore.layerMemory),
     Layer.provideMerge(Layer.mergeAll(RedisMemory.layer, Metrics.layer, Lifecycle.layer)),
     Layer.provide(settings(options.env ?? {}))
@@ -73,6 +77,38 @@ describe("Call", () => {
         app({
           http: ({ body }) => {
             bodies.push(body)
+            return sunny()
+          }
+        })
+      )
+    )
+  })
+
+  it.effect("counts a slow reading of the configuration against the deadline", () => {
+    const given: Array<number> = []
+    const slow = Layer.effect(
+      CatalogStore,
+      Effect.map(CatalogStore, (store) => ({
+        ...store,
+        userConfig: (user: string) => Effect.delay(store.userConfig(user), user === "ann" ? "3 seconds" : "1 hour")
+      }))
+    ).pipe(Layer.provide(weather))
+    return Effect.gen(function* () {
+      const answered = yield* Effect.forkChild(call(), { startImmediately: true })
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(answered)
+      assert.deepEqual(given, [2000])
+      const { run } = yield* Call
+      const late = { user: "bob", connectionId: "c", integration: "weather", input: {}, ack: undefined }
+      const refused = yield* Effect.forkChild(Effect.flip(run(late)), { startImmediately: true })
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* Fiber.join(refused))._tag, "ConfigUnavailable")
+    }).pipe(
+      Effect.provide(
+        app({
+          catalog: slow,
+          http: ({ timeoutMs }) => {
+            given.push(timeoutMs)
             return sunny()
           }
         })

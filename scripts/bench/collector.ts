@@ -1,0 +1,11 @@
+// An OTLP collector that reads what it is sent and keeps nothing.
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+
+const server = createServer((request, response) => {
+  request.resume()
+  request.on("end", () => response.writeHead(200, { "content-type": "application/json" }).end("{}"))
+})
+server.listen(0, "127.0.0.1", () =>
+  console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+)
