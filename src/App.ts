@@ -2,14 +2,23 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
+import * as AdminAuth from "./admin/AdminAuth.ts"
+import * as AdminHandlers from "./admin/AdminHandlers.ts"
+import * as AdminProblems from "./admin/AdminProblems.ts"
+import * as AdminRoutes from "./admin/AdminRoutes.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
+import { Breaker } from "./calls/Breaker.ts"
 import { Call } from "./calls/Call.ts"
 import { Fetch } from "./calls/Fetch.ts"
 import { Lookup } from "./calls/Lookup.ts"
 import { Record } from "./calls/Record.ts"
+import { Responses } from "./calls/Responses.ts"
 import { Catalog } from "./catalog/Catalog.ts"
+import { CatalogEditor } from "./catalog/CatalogEditor.ts"
 import { CatalogStore } from "./catalog/CatalogStore.ts"
+import { CatalogSync } from "./catalog/CatalogSync.ts"
+import { HotCopy } from "./catalog/HotCopy.ts"
 import * as SampleCatalog from "./catalog/SampleCatalog.ts"
 import * as SampleUpstream from "./catalog/SampleUpstream.ts"
 import { Dispatcher } from "./gateway/Dispatcher.ts"
@@ -23,6 +32,7 @@ import * as Postgres from "./infra/Postgres.ts"
 import * as PostgresEmbedded from "./infra/PostgresEmbedded.ts"
 import * as Redis from "./infra/Redis.ts"
 import * as RedisMemory from "./infra/RedisMemory.ts"
+import { UpstreamPolicy } from "./infra/UpstreamPolicy.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import * as Logging from "./observability/Logging.ts"
 import { Metrics } from "./observability/Metrics.ts"
@@ -46,13 +56,29 @@ const RedisLayer = Layer.unwrap(
   )
 )
 
-const Infra = Layer.mergeAll(DatabaseLayer, RedisLayer, Http.layer.pipe(Layer.provideMerge(LocalHosts.layer)))
+const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, UpstreamPolicy.layer)))
 
-const Stores = Layer.mergeAll(CatalogStore.layer, RecordStore.layer)
+const Infra = Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)
 
-const Calls = Call.layer.pipe(Layer.provide([Lookup.layer, Fetch.layer, Record.layer]), Layer.provide(Catalog.layer))
+const HotCopyLayer = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? HotCopy.layerMemory : HotCopy.layer))
+)
 
-const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer)
+const Stores = Layer.mergeAll(CatalogStore.layer, RecordStore.layer, HotCopyLayer)
+
+const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
+
+const Calls = Call.layer.pipe(
+  Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
+  Layer.provide([Breaker.layer, Responses.layer])
+)
+
+const Admin = AdminRoutes.layer.pipe(
+  Layer.provide([AdminHandlers.catalog, AdminHandlers.records]),
+  Layer.provide([AdminAuth.layer, AdminProblems.layer])
+)
+
+const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer, Admin)
 
 const Edge = Gateway.layer.pipe(
   Layer.provide([Dispatcher.layer, Identify.layer, Routes]),
@@ -65,13 +91,14 @@ const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 /** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
 export const Service = Edge.pipe(
   Layer.provide(Calls),
+  Layer.provide(Catalogs),
   Layer.provideMerge(Samples),
   Layer.provide(Stores),
   Layer.provideMerge(Infra)
 )
 
 export const App = Service.pipe(
-  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
+  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, AdminAuth.AdminToken.layer)),
   Layer.provideMerge(Layer.mergeAll(Logging.layer)),
   Layer.provide(Telemetry.layer),
   Layer.provideMerge(Settings.layer)

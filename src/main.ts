@@ -1,20 +1,28 @@
 // Launches App, says where it listens, and turns signals into an orderly end: the first SIGTERM or SIGINT drains, the
 // second exits at once. Exit 0: nothing was lost; 1: it did not start, or something was left.
-import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, References, Scope } from "effect"
+import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Redacted, References, Scope } from "effect"
 import { App } from "./App.ts"
+import { AdminToken } from "./admin/AdminAuth.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import { Settings } from "./Settings.ts"
 
 const welcome = Effect.gen(function* () {
   const { address } = yield* Gateway
+  const { isMade, token } = yield* AdminToken
   const settings = yield* Settings
   const host = address.host.includes(":") ? `[${address.host}]` : address.host
   const ws = `ws://${host}:${address.port}/ws`
   const development = settings.AUTH_SECRET === undefined && settings.AUTH_JWKS_URL === undefined
   const attempt = `scripts/call call '{"integration":"weather","input":{"city":"London"}}' --url ${ws}${development ? "" : " --token JWT"}`
-  if (settings.LOG_FORMAT === "json" || !process.stdout.isTTY) yield* Effect.logInfo("listening", { ws, try: attempt })
-  else yield* Console.log(`\n  hotpath listens on ${ws}\n\n  Try:  ${attempt}\n`)
+  // Made at this start and nowhere else to be had.
+  const admin = isMade ? Redacted.value(token) : undefined
+  if (settings.LOG_FORMAT === "json" || !process.stdout.isTTY) {
+    yield* Effect.logInfo("listening", { ws, try: attempt, ...(admin !== undefined && { adminToken: admin }) })
+  } else {
+    yield* Console.log(`\n  hotpath listens on ${ws}\n\n  Try:  ${attempt}\n`)
+    if (admin !== undefined) yield* Console.log(`  ADMIN_TOKEN for this run:  ${admin}\n`)
+  }
 })
 
 const firstSignal = Effect.callback<void>((resume) => {

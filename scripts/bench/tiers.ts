@@ -3,6 +3,7 @@ import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
+import { HotCopy } from "../../src/catalog/HotCopy.ts"
 import * as Postgres from "../../src/infra/Postgres.ts"
 import * as Redis from "../../src/infra/Redis.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
@@ -27,7 +28,7 @@ export const measureTiers = (redisUrl: string, databaseUrl: string): Promise<Rea
     Settings.layer
   )
   // A catalog of its own has an empty memory.
-  const catalog = Layer.fresh(Catalog.layer).pipe(Layer.provide(CatalogStore.layer))
+  const catalog = Layer.fresh(Catalog.layer).pipe(Layer.provide([CatalogStore.layer, HotCopy.layer]))
 
   const measure = (
     name: string,

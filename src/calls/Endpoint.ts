@@ -6,6 +6,8 @@ import { compileTemplate, DefinitionInvalid, type Rendered, render, type Templat
 
 export interface Endpoint {
   readonly integration: Integration
+  /** The name of its circuit: another version is another circuit. */
+  readonly circuit: string
   /** `inputText` is the input as JSON, `configText` the configuration. */
   readonly request: (
     values: Values,
@@ -28,11 +30,34 @@ const compileFields = (field: string, texts: Readonly<Record<string, string>>) =
     Effect.map(compileTemplate(`${field}.${name}`, text), (template): Field => ({ name, template }))
   )
 
+// A header's value may hold neither line breaks nor control characters: nothing can be smuggled behind it.
+const unsafeInHeader = /[^\t\x20-\x7e\x80-\xff]/
+
+// What the connection and the body say of themselves is not for a definition to say.
+const ofTheExchange = new Set(
+  "connection,content-length,expect,host,keep-alive,proxy-connection,te,trailer,transfer-encoding,upgrade".split(",")
+)
+
+const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<string, string>>) {
+  for (const [name, text] of Object.entries(texts)) {
+    const wrong = (reason: string) => new DefinitionInvalid({ field: `headers.${name}`, reason })
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return yield* wrong("not a header's name")
+    if (ofTheExchange.has(name.toLowerCase())) return yield* wrong("this header is set by the exchange itself")
+    if (unsafeInHeader.test(text)) return yield* wrong("a header's value holds no line breaks or control characters")
+  }
+  return yield* compileFields("headers", texts)
+})
+
 const compilePointers = (result: Readonly<Record<string, string>>) =>
   Effect.forEach(Object.entries(result), ([name, pointer]) =>
-    pointer === "" || pointer.startsWith("/")
+    /^(\/([^~]|~[01])*)?$/.test(pointer)
       ? Effect.succeed({ name, path: pointer.split("/").slice(1).map(JsonPointer.unescapeToken) })
-      : Effect.fail(new DefinitionInvalid({ field: `result.${name}`, reason: "a JSON pointer starts with /" }))
+      : Effect.fail(
+          new DefinitionInvalid({
+            field: `result.${name}`,
+            reason: "a JSON pointer is empty or starts with /; ~ stands in ~0 and ~1 only"
+          })
+        )
   )
 
 const at = (value: unknown, path: ReadonlyArray<string>): unknown => {
@@ -68,14 +93,11 @@ const bad = (reason: string) => Result.fail(new InvalidInput({ reason }))
 const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
   bad("missing" in rendered ? `${rendered.missing} is missing` : `${rendered.unusable} must be a text or a number`)
 
-// A header's value may hold neither line breaks nor control characters: nothing can be smuggled behind it.
-const unsafeInHeader = /[^\t\x20-\x7e\x80-\xff]/
-
 export const makeEndpoint = Effect.fnUntraced(function* (integration: Integration) {
   const { definition } = integration
   const { origin, segments, query } = yield* parseUrl(definition)
   const fields = [...query, ...(yield* compileFields("query", definition.query))]
-  const headers = yield* compileFields("headers", definition.headers)
+  const headers = yield* compileHeaders(definition.headers)
   const pointers = definition.result === undefined ? undefined : yield* compilePointers(definition.result)
 
   const request: Endpoint["request"] = (values, inputText, configText) => {
@@ -126,5 +148,6 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
     return body
   }
 
-  return { integration, request, map } satisfies Endpoint
+  const circuit = `${integration.name}@${integration.version}`
+  return { integration, circuit, request, map } satisfies Endpoint
 })

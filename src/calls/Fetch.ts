@@ -1,8 +1,10 @@
 // Stage 2: one exchange with the integration, within its deadline, its slots and the answer's bound. When the caller
-// leaves, the fiber is interrupted and the socket to the integration closed.
-import { Context, Effect, Layer, Result } from "effect"
+// leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside out: the
+// breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the kept answers.
+import { Clock, Context, Effect, Layer, Result } from "effect"
 import {
   IntegrationInvalidResponse,
+  type IntegrationOpen,
   IntegrationRejected,
   IntegrationTimeout,
   IntegrationUnreachable,
@@ -10,24 +12,38 @@ import {
 } from "../domain/Integration.ts"
 import type { Overloaded } from "../domain/Limits.ts"
 import { isStorable } from "../domain/StorableJson.ts"
-import { Http, type HttpAnswer } from "../infra/Http.ts"
+import { Http, type HttpAnswer, type HttpRequest } from "../infra/Http.ts"
+import { Metrics } from "../observability/Metrics.ts"
 import { nestsDeeperThan } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
+import { Breaker } from "./Breaker.ts"
 import type { Found } from "./Lookup.ts"
+import { Responses } from "./Responses.ts"
 
 export interface Answer {
   readonly status: number
   /** The reply's body, mapped as the definition says. */
   readonly body: unknown
+  /** How long the integration's text was. */
+  readonly bytes: number
 }
 
 export type FetchError =
   | InvalidInput
   | Overloaded
+  | IntegrationOpen
   | IntegrationTimeout
   | IntegrationUnreachable
   | IntegrationRejected
   | IntegrationInvalidResponse
+
+/** The pause before the first retry; it doubles with each. */
+const firstPauseMs = 100
+
+// The same request may do better: there was no answer, or one that says "not now".
+const isTransient = (error: FetchError) =>
+  error._tag === "IntegrationUnreachable" ||
+  (error._tag === "IntegrationRejected" && (error.status >= 500 || error.status === 429))
 
 export class Fetch extends Context.Service<
   Fetch,
@@ -45,6 +61,9 @@ export class Fetch extends Context.Service<
     Fetch,
     Effect.gen(function* () {
       const http = yield* Http
+      const breaker = yield* Breaker
+      const responses = yield* Responses
+      const { retries } = yield* Metrics
       const { MAX_ANSWER_BYTES, MAX_JSON_DEPTH } = yield* Settings
 
       const read = ({ endpoint }: Found, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
@@ -53,33 +72,77 @@ export class Fetch extends Context.Service<
           const text = endpoint.integration.definition.errors[String(status)]
           return Result.fail(new IntegrationRejected({ status, text }))
         }
-        if (answer.body === "" && status === 204) return Result.succeed({ status, body: null })
+        if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, bytes: 0 })
         if (nestsDeeperThan(answer.body, MAX_JSON_DEPTH)) return Result.fail(new IntegrationInvalidResponse())
         const parsed = Result.try(() => JSON.parse(answer.body) as unknown)
         if (Result.isFailure(parsed) || !isStorable(parsed.success, answer.body)) {
           return Result.fail(new IntegrationInvalidResponse())
         }
         const body = endpoint.map(parsed.success)
-        return body === undefined ? Result.fail(new IntegrationInvalidResponse()) : Result.succeed({ status, body })
+        return body === undefined
+          ? Result.fail(new IntegrationInvalidResponse())
+          : Result.succeed({ status, body, bytes: answer.body.length })
       }
+
+      const attempt = (
+        found: Found,
+        request: Omit<HttpRequest, "timeoutMs" | "maxBytes">,
+        leftMs: number
+      ): Effect.Effect<Answer, FetchError> => {
+        const { circuit, integration } = found.endpoint
+        return found.bulkhead
+          .run(leftMs, (timeoutMs) =>
+            breaker.run(
+              circuit,
+              timeoutMs < integration.definition.timeoutMs / 2,
+              http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES })
+            )
+          )
+          .pipe(
+            Effect.flatMap((answer) => Effect.fromResult(read(found, answer))),
+            Effect.catchTags({
+              HttpTimeout: () => Effect.fail(new IntegrationTimeout()),
+              HttpUnreachable: ({ reason }) => Effect.fail(new IntegrationUnreachable({ reason })),
+              HttpAnswerTooLarge: () => Effect.fail(new IntegrationInvalidResponse())
+            })
+          )
+      }
+
+      const withRetries = (
+        found: Found,
+        request: Omit<HttpRequest, "timeoutMs" | "maxBytes">,
+        leftMs: number,
+        times: number,
+        pauseMs: number
+      ): Effect.Effect<Answer, FetchError> =>
+        Effect.flatMap(Clock.currentTimeMillis, (began) =>
+          Effect.catchIf(attempt(found, request, leftMs), isTransient, (error) =>
+            Effect.gen(function* () {
+              const pause = pauseMs * (0.5 + Math.random())
+              const left = leftMs - ((yield* Clock.currentTimeMillis) - began) - pause
+              if (left <= 0) return yield* Effect.fail(error)
+              retries.add()
+              yield* Effect.sleep(pause)
+              return yield* times > 1
+                ? withRetries(found, request, left, times - 1, pauseMs * 2)
+                : attempt(found, request, left)
+            })
+          )
+        )
 
       return Fetch.of({
         exchange: (found, input, inputText, spentMs) => {
-          const { bulkhead, config, endpoint } = found
+          const { config, endpoint } = found
+          const { definition } = endpoint.integration
           const request = endpoint.request({ input, config: config.config }, inputText, config.text)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
-          const leftMs = endpoint.integration.definition.timeoutMs - spentMs
+          const leftMs = definition.timeoutMs - spentMs
           if (leftMs <= 0) return Effect.fail(new IntegrationTimeout())
-          return bulkhead
-            .run(leftMs, (timeoutMs) => http.send({ ...request.success, timeoutMs, maxBytes: MAX_ANSWER_BYTES }))
-            .pipe(
-              Effect.flatMap((answer) => Effect.fromResult(read(found, answer))),
-              Effect.catchTags({
-                HttpTimeout: () => Effect.fail(new IntegrationTimeout()),
-                HttpUnreachable: ({ reason }) => Effect.fail(new IntegrationUnreachable({ reason })),
-                HttpAnswerTooLarge: () => Effect.fail(new IntegrationInvalidResponse())
-              })
-            )
+          const fetched =
+            definition.retries > 0 && definition.method === "GET"
+              ? withRetries(found, request.success, leftMs, definition.retries, firstPauseMs)
+              : attempt(found, request.success, leftMs)
+          return definition.cacheTtlMs > 0 ? responses.get(endpoint.integration, request.success, fetched) : fetched
         }
       })
     })

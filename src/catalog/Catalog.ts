@@ -1,16 +1,24 @@
 // What a call needs to know: the integration it names and the configuration of the user who asks.
 import { Context, Effect, Layer, Option } from "effect"
-import { Redis } from "effect/persistence"
 import { type Integration, IntegrationNotFound } from "../domain/Integration.ts"
 import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/UserConfig.ts"
+import type { CatalogKind } from "../domain/Versioned.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { CatalogStore, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
+import { CatalogStore, type CatalogStoreError, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
+import { HotCopy } from "./HotCopy.ts"
 import { makeTiers } from "./Tiers.ts"
 
-/** Users whose configuration is kept in memory; the least recently read go first. */
+/** Users whose configuration, or lack of one, is kept in memory; the least used go first. */
 const maxUsers = 50_000
 const maxIntegrations = 1000
+
+/** A change somebody heard of. */
+export interface Change {
+  readonly kind: CatalogKind
+  readonly key: string
+  readonly version: number
+}
 
 export class Catalog extends Context.Service<
   Catalog,
@@ -21,36 +29,46 @@ export class Catalog extends Context.Service<
     /** What memory knows of them without asking a store: the usual case, which makes no effect. */
     readonly knownIntegration: (name: string) => Integration | undefined
     readonly knownConfig: (user: string) => UserConfig | undefined
+    /** Reads again what changed, into Redis and, where it is in use, into memory. Never fails: the next check tries again. */
+    readonly changed: (changes: ReadonlyArray<Change>) => Effect.Effect<void>
+    /** Compares what was read from Redis lately, or all of memory, with Postgres; how many had changed. */
+    readonly check: (what: "doubtful" | "all") => Effect.Effect<number, CatalogStoreError>
+    /** How many keys memory holds. */
+    readonly size: () => number
   }
 >()("hotpath/catalog/Catalog") {
   static readonly layer = Layer.effect(
     Catalog,
     Effect.gen(function* () {
-      const redis = yield* Redis.Redis
+      const hot = yield* HotCopy
       const store = yield* CatalogStore
-      const { cache } = yield* Metrics
+      const { cache, gauge } = yield* Metrics
       const refresh = (yield* Settings).CATALOG_REFRESH
 
       const integrations = yield* makeTiers({
-        redis,
+        hot,
         refresh,
+        kind: "integration",
         metrics: cache.integration,
-        prefix: "hotpath:integration:",
         capacity: maxIntegrations,
         fromPostgres: store.integration,
-        encode: ({ definition, version }) => ({ version, content: definition }),
+        versions: (keys) => store.versions("integration", keys),
+        encode: ({ definition }) => definition,
         decode: decodeIntegration
       })
       const users = yield* makeTiers({
-        redis,
+        hot,
         refresh,
+        kind: "config",
         metrics: cache.config,
-        prefix: "hotpath:config:",
         capacity: maxUsers,
         fromPostgres: store.userConfig,
-        encode: ({ config, version }) => ({ version, content: config }),
-        decode: (_key, version, content) => decodeUserConfig(version, content)
+        versions: (keys) => store.versions("config", keys),
+        encode: ({ config }) => config,
+        decode: decodeUserConfig
       })
+      gauge("catalog_entries", "Catalog entries in memory", integrations.size, { kind: "integration" })
+      gauge("catalog_entries", "Catalog entries in memory", users.size, { kind: "config" })
 
       return Catalog.of({
         integration: (name) =>
@@ -71,7 +89,23 @@ export class Catalog extends Context.Service<
         knownConfig: (user) => {
           const known = users.peek(user)
           return known === undefined ? undefined : Option.getOrElse(known, () => noConfig)
-        }
+        },
+        changed: (changes) =>
+          Effect.all(
+            [
+              integrations.changed(changes.filter(({ kind }) => kind === "integration")),
+              users.changed(changes.filter(({ kind }) => kind === "config"))
+            ],
+            { concurrency: 2, discard: true }
+          ),
+        check: (what) =>
+          Effect.all(
+            what === "all"
+              ? [integrations.checkAll, users.checkAll]
+              : [integrations.checkDoubtful, users.checkDoubtful],
+            { concurrency: 2 }
+          ).pipe(Effect.map(([a, b]) => a + b)),
+        size: () => integrations.size() + users.size()
       })
     })
   )

@@ -1,12 +1,15 @@
-// The catalog's truth: the tables of integrations and user configurations.
-import { Context, Effect, Layer, Option, Request, RequestResolver, Schema } from "effect"
+// The catalog's truth, for reading: the tables of integrations and user configurations, and their versions. Reads that
+// come together share a statement: 10,000 users who come at once (after a restart, all of them) are 20, not 10,000.
+import { Context, Effect, Exit, Layer, Option, Request, RequestResolver, Schema } from "effect"
 import { type Integration, IntegrationDefinition } from "../domain/Integration.ts"
 import { ConfigObject, makeUserConfig, type UserConfig } from "../domain/UserConfig.ts"
+import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
 
 /** A row that plain SQL left in a shape hotpath can't use. */
 export class CatalogRowInvalid extends Schema.TaggedError<CatalogRowInvalid>()("CatalogRowInvalid", {
   row: Schema.String,
+  version: Schema.Finite,
   reason: Schema.String
 }) {}
 
@@ -18,22 +21,42 @@ const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
 export const decodeIntegration = (name: string, version: number, definition: unknown) =>
   decodeDefinition(definition).pipe(
     Effect.map((decoded): Integration => ({ name, version, definition: decoded })),
-    Effect.mapError((error) => new CatalogRowInvalid({ row: `integration ${name}`, reason: error.message }))
+    Effect.mapError((error) => new CatalogRowInvalid({ row: `integration ${name}`, version, reason: error.message }))
   )
 
-export const decodeUserConfig = (version: number, config: unknown) =>
+export const decodeUserConfig = (_user: string, version: number, config: unknown) =>
   decodeConfig(config).pipe(
     Effect.map((decoded) => makeUserConfig(version, decoded)),
-    Effect.mapError((error) => new CatalogRowInvalid({ row: "user config", reason: error.message }))
+    Effect.mapError((error) => new CatalogRowInvalid({ row: "user config", version, reason: error.message }))
   )
 
-class ReadConfig extends Request.Class<{ readonly user: string }, Option.Option<UserConfig>, CatalogStoreError> {}
+interface Row {
+  readonly key: string
+  readonly version: number
+  /** Null: there is no row (any more). */
+  readonly content: unknown
+}
+
+const rowsPerStatement = 500
+
+const fromRow = <A>(
+  decode: (key: string, version: number, content: unknown) => Effect.Effect<A, CatalogRowInvalid>,
+  { content, key, version }: Row
+): Effect.Effect<Versioned<A>, CatalogRowInvalid> =>
+  content === null
+    ? Effect.succeed({ version, value: Option.none() })
+    : Effect.map(decode(key, version, content), (value) => ({ version, value: Option.some(value) }))
 
 export class CatalogStore extends Context.Service<
   CatalogStore,
   {
-    readonly integration: (name: string) => Effect.Effect<Option.Option<Integration>, CatalogStoreError>
-    readonly userConfig: (user: string) => Effect.Effect<Option.Option<UserConfig>, CatalogStoreError>
+    readonly integration: (name: string) => Effect.Effect<Versioned<Integration>, CatalogStoreError>
+    readonly userConfig: (user: string) => Effect.Effect<Versioned<UserConfig>, CatalogStoreError>
+    /** The versions alone, of those keys that ever had one. */
+    readonly versions: (
+      kind: CatalogKind,
+      keys: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyMap<string, number>, CatalogStoreError>
     /** Puts a sample integration in, unless somebody made that name their own (or took the sample away). */
     readonly putSample: (name: string, definition: unknown) => Effect.Effect<void, CatalogStoreError>
   }
@@ -43,43 +66,51 @@ export class CatalogStore extends Context.Service<
     Effect.gen(function* () {
       const { run, sql } = yield* Database
 
-      // 10,000 users who come at once (after a restart, all of them) are 20 statements, not 10,000.
-      const readConfigs = RequestResolver.make<ReadConfig>(
-        Effect.fnUntraced(function* (entries) {
-          const rows = yield* run(
-            sql<{
-              user_id: string
-              version: number
-              config: unknown
-            }>`SELECT user_id, version::float8 AS version, config
-              FROM user_configs WHERE user_id = ANY(${entries.map(({ request }) => request.user)}::text[])`
-          )
-          const byUser = new Map(rows.map((row) => [row.user_id, row]))
-          for (const entry of entries) {
-            const row = byUser.get(entry.request.user)
-            const found =
-              row === undefined ? Effect.succeedNone : Effect.asSome(decodeUserConfig(row.version, row.config))
-            entry.completeUnsafe(yield* Effect.exit(found))
-          }
-        })
-      ).pipe(RequestResolver.batchN(500))
+      class Read extends Request.Class<{ readonly key: string }, Row, CatalogStoreError> {}
+
+      const resolver = (
+        statement: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Row>, CatalogStoreError>
+      ) =>
+        RequestResolver.make<Read>(
+          Effect.fnUntraced(function* (entries) {
+            const rows = yield* statement(entries.map(({ request }) => request.key))
+            const byKey = new Map(rows.map((row) => [row.key, row]))
+            for (const entry of entries) {
+              const { key } = entry.request
+              entry.completeUnsafe(Exit.succeed(byKey.get(key) ?? { key, version: 0, content: null }))
+            }
+          })
+        ).pipe(RequestResolver.batchN(rowsPerStatement))
+
+      // A deleted row's version is that of its deletion. One statement, one snapshot.
+      const integrations = resolver((keys) =>
+        run(sql<Row>`SELECT v.key, coalesce(i.version, v.version)::float8 AS version, i.definition AS content
+          FROM catalog_versions v LEFT JOIN integrations i ON i.name = v.key
+          WHERE v.kind = 'integration' AND v.key = ANY(${keys}::text[])`)
+      )
+      const configs = resolver((keys) =>
+        run(sql<Row>`SELECT v.key, coalesce(c.version, v.version)::float8 AS version, c.config AS content
+          FROM catalog_versions v LEFT JOIN user_configs c ON c.user_id = v.key
+          WHERE v.kind = 'config' AND v.key = ANY(${keys}::text[])`)
+      )
 
       return CatalogStore.of({
-        integration: Effect.fnUntraced(function* (name) {
-          const rows = yield* run(
-            sql<{ version: number; definition: unknown }>`SELECT version::float8 AS version, definition
-              FROM integrations WHERE name = ${name}`
-          )
-          const row = rows[0]
-          if (row === undefined) return Option.none()
-          return Option.some(yield* decodeIntegration(name, row.version, row.definition))
-        }),
-        userConfig: (user) => Effect.request(new ReadConfig({ user }), readConfigs),
+        integration: (name) =>
+          Effect.flatMap(Effect.request(new Read({ key: name }), integrations), (row) =>
+            fromRow(decodeIntegration, row)
+          ),
+        userConfig: (user) =>
+          Effect.flatMap(Effect.request(new Read({ key: user }), configs), (row) => fromRow(decodeUserConfig, row)),
+        versions: (kind, keys) =>
+          Effect.map(
+            run(sql<{ key: string; version: number }>`SELECT key, version::float8 AS version
+              FROM catalog_versions WHERE kind = ${kind} AND key = ANY(${keys}::text[])`),
+            (rows) => new Map(rows.map(({ key, version }) => [key, version]))
+          ),
         putSample: (name, definition) =>
           run(sql`INSERT INTO integrations AS existing (name, definition, sample)
             VALUES (${name}, ${JSON.stringify(definition)}::text::json, true)
-            ON CONFLICT (name) DO UPDATE
-              SET definition = excluded.definition, version = existing.version + 1, updated_at = now()
+            ON CONFLICT (name) DO UPDATE SET definition = excluded.definition
               WHERE existing.sample AND existing.definition::jsonb <> excluded.definition::jsonb`).pipe(Effect.asVoid)
       })
     })
@@ -95,15 +126,19 @@ export class CatalogStore extends Context.Service<
     Layer.sync(CatalogStore, () => {
       const integrations = new Map(Object.entries(content.integrations ?? {}))
       const users = new Map(Object.entries(content.users ?? {}))
+      const row = (from: ReadonlyMap<string, unknown>, key: string): Row => ({
+        key,
+        version: from.has(key) ? 1 : 0,
+        content: from.get(key) ?? null
+      })
       return CatalogStore.of({
-        integration: (name) =>
-          integrations.has(name)
-            ? Effect.asSome(decodeIntegration(name, 1, integrations.get(name)))
-            : Effect.succeedNone,
-        userConfig: (user) => {
-          const config = users.get(user)
-          return config === undefined ? Effect.succeedNone : Effect.succeedSome(makeUserConfig(1, config))
-        },
+        integration: (name) => fromRow(decodeIntegration, row(integrations, name)),
+        userConfig: (user) => fromRow(decodeUserConfig, row(users, user)),
+        versions: (kind, keys) =>
+          Effect.sync(() => {
+            const from = kind === "integration" ? integrations : users
+            return new Map(keys.filter((key) => from.has(key)).map((key) => [key, 1]))
+          }),
         putSample: (name, definition) => Effect.sync(() => integrations.set(name, definition))
       })
     })

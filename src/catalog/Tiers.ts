@@ -1,63 +1,102 @@
-// Reading through three tiers: this instance's memory, Redis, Postgres. One flight a key; memory is bounded. A read is at
-// most twice CATALOG_REFRESH old while a store answers. While none does, what memory last knew is served, however old.
-import { Cache, Clock, Duration, Effect, Option, Schema } from "effect"
-import type { Redis } from "effect/persistence"
+// One kind of the catalog's things, read through three tiers: this instance's memory, Redis, Postgres. One flight a key.
+//
+// A key is unknown → in memory, read from Postgres (as true as a read can be) or from Redis (doubtful: checked against
+// Postgres within a second) → read again when it is told, or found, to have changed → pushed out by others, least used
+// first. Memory never forgets by the clock: a change is told by the listener, and every CATALOG_REFRESH the versions of
+// all that is in memory are compared with Postgres'. While no store answers, what memory knows is served, however old.
+//
+// On one instance no version is used after a newer one: memory takes newer versions only, and of what it pushed out or
+// heard of it keeps the version as a floor, under which a copy in Redis is not believed.
+import { Cache, Clock, Duration, Effect, Option } from "effect"
 import { ConfigUnavailable } from "../domain/UserConfig.ts"
+import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import type { CatalogStoreError } from "./CatalogStore.ts"
+import type { HotCopy } from "./HotCopy.ts"
 
-/** What a key stands for, or `none`: absence is remembered too. `until`: when it goes out of date, ms. */
-interface Known<A> {
-  readonly value: Option.Option<A>
-  readonly until: number
+interface Entry<A> extends Versioned<A> {
+  /** Read since it was last passed over for eviction. */
+  used: boolean
 }
 
-const Stored = Schema.fromJsonString(Schema.NullOr(Schema.Struct({ version: Schema.Finite, content: Schema.Unknown })))
-const decodeStored = Schema.decodeUnknownEffect(Stored)
+/** How many used entries are passed over to evict one. */
+const maxPassed = 100
+/** Floors kept per entry of memory. */
+const floorsPerEntry = 4
+/** Keys of one comparison of versions. */
+const comparedAtOnce = 5000
 
-/** How long what was served stale is kept before the stores are asked again. */
-const staleMs = 1000
-
-export const makeTiers = Effect.fnUntraced(function* <A>(options: {
-  readonly redis: Redis.Redis["Service"]
+export interface TiersOptions<A> {
+  readonly kind: CatalogKind
+  readonly hot: HotCopy["Service"]
   readonly metrics: Metrics["Service"]["cache"]["config"]
-  /** In Redis: `prefix` + key. */
-  readonly prefix: string
   readonly capacity: number
+  /** How often all versions are compared; what was not for twice that time counts as stale. */
   readonly refresh: Duration.Duration
-  readonly fromPostgres: (key: string) => Effect.Effect<Option.Option<A>, CatalogStoreError>
-  readonly encode: (value: A) => { readonly version: number; readonly content: unknown }
+  readonly fromPostgres: (key: string) => Effect.Effect<Versioned<A>, CatalogStoreError>
+  readonly versions: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, number>, CatalogStoreError>
+  readonly encode: (value: A) => unknown
   readonly decode: (key: string, version: number, content: unknown) => Effect.Effect<A, unknown>
-}) {
-  const { metrics, redis } = options
-  const lifetime = String(Duration.toMillis(options.refresh))
+}
+
+export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A>) {
+  const { capacity, hot, kind, metrics } = options
   const clock = yield* Clock.Clock
-  const refreshMs = Duration.toMillis(options.refresh)
-  // What each key last stood for: an entry goes out of date, but is not forgotten, when its time is up. A plain map before
-  // the cache that keeps one flight a key: a hit in it is a tenth of a hit in the cache, and most reads are hits.
-  const known = new Map<string, Known<A>>()
-  const remember = (key: string, value: Option.Option<A>, forMs: number) => {
-    known.delete(key)
-    known.set(key, { value, until: clock.currentTimeMillisUnsafe() + forMs })
-    if (known.size > options.capacity) {
-      const oldest = known.keys().next()
-      if (oldest.done !== true) known.delete(oldest.value)
+  const staleAfter = 2 * Duration.toMillis(options.refresh)
+  // A plain map before the cache that keeps one flight a key: a hit in it is a tenth of a hit in the cache, and most
+  // reads are hits.
+  const known = new Map<string, Entry<A>>()
+  const floors = new Map<string, number>()
+  const doubtful = new Set<string>()
+  let comparedAt = clock.currentTimeMillisUnsafe()
+
+  const raiseFloor = (key: string, version: number) => {
+    const floor = Math.max(version, floors.get(key) ?? 0)
+    floors.delete(key)
+    if (floor === 0) return
+    floors.set(key, floor)
+    const [oldest] = floors.keys()
+    if (floors.size > capacity * floorsPerEntry && oldest !== undefined) floors.delete(oldest)
+  }
+
+  const evict = () => {
+    let passed = 0
+    for (const [key, entry] of known) {
+      known.delete(key)
+      if (entry.used && passed++ < maxPassed) {
+        entry.used = false
+        known.set(key, entry)
+      } else {
+        doubtful.delete(key)
+        raiseFloor(key, entry.version)
+        return
+      }
     }
   }
 
-  // Outer option: whether Redis knew anything; inner: the value, or known absence.
-  const fromRedis = (key: string): Effect.Effect<Option.Option<Option.Option<A>>> =>
+  /** Whether it is what stands now: an older version than is known does not. */
+  const take = (key: string, { value, version }: Versioned<A>): boolean => {
+    if (version < Math.max(known.get(key)?.version ?? 0, floors.get(key) ?? 0)) return false
+    floors.delete(key)
+    known.set(key, { value, version, used: false })
+    if (known.size > capacity) evict()
+    return true
+  }
+
+  const fromRedis = (key: string): Effect.Effect<Option.Option<Versioned<A>>> =>
     Effect.gen(function* () {
-      const text = yield* redis.send<string | null>("GET", options.prefix + key)
-      if (text === null) {
+      const found = yield* hot.read(kind, key)
+      if (Option.isNone(found) || found.value.version < (floors.get(key) ?? 0)) {
         metrics.redisMiss.add()
         return Option.none()
       }
-      const stored = yield* decodeStored(text)
+      const { value, version } = found.value
+      const decoded = Option.isNone(value)
+        ? Option.none()
+        : Option.some(yield* options.decode(key, version, value.value))
       metrics.redisHit.add()
-      if (stored === null) return Option.some(Option.none())
-      return Option.some(Option.some(yield* options.decode(key, stored.version, stored.content)))
+      return Option.some({ version, value: decoded })
     }).pipe(
       Effect.catch(() =>
         Effect.sync(() => {
@@ -67,65 +106,99 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: {
       )
     )
 
-  const toRedis = (key: string, value: Option.Option<A>) =>
-    Effect.ignore(
-      redis.send(
-        "SET",
-        options.prefix + key,
-        JSON.stringify(Option.isSome(value) ? options.encode(value.value) : null),
-        "PX",
-        lifetime
-      )
-    )
+  const toRedis = (key: string, { value, version }: Versioned<A>) =>
+    Effect.ignore(hot.write(kind, key, { version, value: Option.map(value, options.encode) }))
 
   const fromPostgres = (key: string) =>
     options.fromPostgres(key).pipe(
-      Effect.tap((value) => {
-        ;(Option.isSome(value) ? metrics.postgresHit : metrics.postgresMiss).add()
-        return toRedis(key, value)
+      Effect.tap((found) => {
+        ;(Option.isSome(found.value) ? metrics.postgresHit : metrics.postgresMiss).add()
+        return toRedis(key, found)
       }),
       Effect.tapError((error) => {
         metrics.postgresError.add()
-        return Effect.logDebug("the catalog can't be read from Postgres", error)
+        return error._tag === "CatalogRowInvalid"
+          ? Effect.logError("a row of the catalog can't be used", { row: error.row, reason: error.reason })
+          : Effect.logDebug("the catalog can't be read from Postgres", error)
       })
     )
 
   const lookup = (key: string): Effect.Effect<Option.Option<A>, ConfigUnavailable> =>
-    fromRedis(key).pipe(
-      Effect.flatMap((found) => (Option.isSome(found) ? Effect.succeed(found.value) : fromPostgres(key))),
-      Effect.map((value) => {
-        remember(key, value, refreshMs)
-        return value
-      }),
+    Effect.gen(function* () {
+      const copy = yield* fromRedis(key)
+      if (Option.isSome(copy) && take(key, copy.value)) {
+        doubtful.add(key)
+        return copy.value.value
+      }
+      const found = yield* fromPostgres(key)
+      // Something newer was heard of while this was on its way: it is in memory, or will be read with the next check.
+      if (!take(key, found)) return known.get(key)?.value ?? found.value
+      return found.value
+    }).pipe(
       Effect.catch((error): Effect.Effect<Option.Option<A>, ConfigUnavailable> => {
         const last = known.get(key)
-        if (last === undefined) return Effect.fail(new ConfigUnavailable({ reason: error._tag }))
-        metrics.memoryStale.add()
-        remember(key, last.value, staleMs)
-        return Effect.succeed(last.value)
+        return last === undefined
+          ? Effect.fail(new ConfigUnavailable({ reason: error._tag }))
+          : Effect.succeed(last.value)
       }),
       spanIfSampled("catalog.read")
     )
 
   // One flight a key; what it brings is kept in `known`.
-  const flights = yield* Cache.makeWith(lookup, { capacity: options.capacity, timeToLive: () => Duration.zero })
+  const flights = yield* Cache.makeWith(lookup, { capacity, timeToLive: () => Duration.zero })
 
-  /** What memory knows and is not out of date; undefined when a store has to be asked. */
+  /** What memory knows; undefined when a store has to be asked. */
   const peek = (key: string): Option.Option<A> | undefined => {
     const found = known.get(key)
-    if (found === undefined || found.until <= clock.currentTimeMillisUnsafe()) return undefined
-    metrics.memoryHit.add()
+    if (found === undefined) return undefined
+    found.used = true
+    const isStale = clock.currentTimeMillisUnsafe() - comparedAt > staleAfter
+    if (isStale) metrics.memoryStale.add()
+    else metrics.memoryHit.add()
     return found.value
   }
 
-  // The caller's time is up before the stores have answered: what was last known, or nothing.
-  const lastKnown = (key: string) =>
-    Effect.suspend(() => {
-      const last = known.get(key)
-      if (last === undefined) return Effect.fail(new ConfigUnavailable({ reason: "deadline" }))
-      metrics.memoryStale.add()
-      return Effect.succeed(last.value)
-    })
+  // Reads a key again and puts it where it belongs: in Redis, and in memory if it is there. A failure leaves the key
+  // doubtful: it is tried again with the next check.
+  const reread = (key: string) =>
+    fromPostgres(key).pipe(
+      Effect.matchEffect({
+        onSuccess: (found) =>
+          Effect.sync(() => {
+            if (known.has(key)) take(key, found)
+            else raiseFloor(key, found.version)
+          }),
+        onFailure: (error) =>
+          Effect.sync(() => {
+            if (error._tag !== "CatalogRowInvalid") {
+              if (known.has(key)) doubtful.add(key)
+              return
+            }
+            // Nobody can use what stands there now; what stood there before is not used any more.
+            known.delete(key)
+            doubtful.delete(key)
+            raiseFloor(key, error.version)
+          })
+      })
+    )
+  const rereadAll = (keys: ReadonlyArray<string>) => Effect.forEach(keys, reread, { concurrency: 500, discard: true })
+
+  /** Compares with Postgres and reads again what changed; how many did. */
+  const compare = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
+    let changed = 0
+    for (let n = 0; n < keys.length; n += comparedAtOnce) {
+      const some = keys.slice(n, n + comparedAtOnce)
+      const versions = yield* options.versions(some)
+      for (const key of some) doubtful.delete(key)
+      const other = some.filter((key) => {
+        const entry = known.get(key)
+        return entry !== undefined && (versions.get(key) ?? 0) > entry.version
+      })
+      changed += other.length
+      yield* rereadAll(other)
+    }
+    return changed
+  })
 
   return {
     peek,
@@ -138,7 +211,35 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: {
         const flight = Cache.get(flights, key)
         return withinMs === undefined
           ? flight
-          : Effect.timeoutOrElse(flight, { duration: withinMs, orElse: () => lastKnown(key) })
-      })
+          : Effect.timeoutOrElse(flight, {
+              duration: withinMs,
+              orElse: () => Effect.fail(new ConfigUnavailable({ reason: "deadline" }))
+            })
+      }),
+    size: () => known.size,
+    /** These keys changed, as far as the listener heard; a version that memory has already is no news. */
+    changed: (changes: ReadonlyArray<{ readonly key: string; readonly version: number }>) =>
+      Effect.suspend(() => {
+        const news = new Set<string>()
+        for (const { key, version } of changes) {
+          const entry = known.get(key)
+          if (entry === undefined) raiseFloor(key, version)
+          if (entry === undefined || entry.version < version) news.add(key)
+        }
+        return rereadAll([...news])
+      }),
+    /** Checks what was read from Redis since the last time. */
+    checkDoubtful: Effect.suspend(() => compare([...doubtful])),
+    /** Checks all that memory knows. */
+    checkAll: Effect.suspend(() => {
+      const began = clock.currentTimeMillisUnsafe()
+      return Effect.tap(compare([...known.keys()]), () =>
+        Effect.sync(() => {
+          comparedAt = began
+        })
+      )
+    })
   }
 })
+
+export type Tiers<A> = Effect.Success<ReturnType<typeof makeTiers<A>>>

@@ -28,6 +28,8 @@ export const errorReply = (error: ClientError): ErrorReply => {
       return { type, message: error.text ?? `API status: ${error.status}`, fields: { status: error.status } }
     case "IntegrationInvalidResponse":
       return { type, message: "Invalid API response" }
+    case "IntegrationOpen":
+      return { type, message: "API left alone: it failed too often", fields: { retryAfterMs: error.retryAfterMs } }
     case "Overloaded":
       return { type, message: `Overloaded: too many ${error.what} waiting`, fields: { retryAfterMs: 1000 } }
     case "RateLimited":

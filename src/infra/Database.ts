@@ -1,7 +1,7 @@
 // PostgreSQL as hotpath uses it: one SQL client, whose every use has a deadline and fails with one of two errors; and
 // the state of the schema. Postgres.ts (a server) and PostgresEmbedded.ts (PGlite) stand behind it.
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import { Context, Deferred, type Duration, Effect, Fiber, Schedule, Schema, type Scope } from "effect"
+import { Context, Deferred, type Duration, Effect, Fiber, type Queue, Schedule, Schema, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { migrate } from "./Migrations.ts"
 
@@ -27,6 +27,13 @@ export class Database extends Context.Service<
     ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused>
     /** Asks the server, within the deadline. */
     readonly check: Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    /**
+     * The payloads of a channel's notifications, from when this returns, over a connection of its own. The queue fails
+     * when the connection is lost, or answers no more: what is notified after that is told to nobody.
+     */
+    readonly listen: (
+      channel: string
+    ) => Effect.Effect<Queue.Dequeue<string, DatabaseUnavailable>, DatabaseUnavailable, Scope.Scope>
     /** Waits until the schema is there. */
     readonly migrated: Effect.Effect<void>
   }
@@ -39,7 +46,7 @@ const sqlState = (error: SqlError.SqlError): string => {
 
 const refusals = new Set(["21", "22", "23", "42"])
 
-const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
+export const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
   const state = sqlState(error)
   return refusals.has(state.slice(0, 2)) && state.length === 5
     ? new DatabaseRefused({ sqlState: state, cause: error })
@@ -58,6 +65,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
   readonly sql: PgClient.PgClient
   readonly timeout: Duration.Duration
   readonly patience: Duration.Duration
+  readonly listen: Database["Service"]["listen"]
 }): Effect.fn.Return<Database["Service"], DatabaseRefused, Scope.Scope> {
   const { kind, sql, timeout } = options
   const schema = yield* Deferred.make<void>()
@@ -119,6 +127,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     sql,
     run,
     check: Effect.asVoid(within(sql`SELECT 1`, timeout)),
+    listen: options.listen,
     migrated: Deferred.await(schema)
   })
 })

@@ -1,9 +1,12 @@
 // One HTTP exchange with an integration, over undici's `dispatch`: the answer whole, within its deadline and its bound, or
 // a typed error. Redirects are not followed. An interruption closes the exchange's socket.
+import { lookup as resolve } from "node:dns"
+import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Agent, buildConnector, type Dispatcher } from "undici"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import { LocalHosts } from "./LocalHosts.ts"
+import { UpstreamPolicy } from "./UpstreamPolicy.ts"
 
 export interface HttpRequest {
   /** `https://host:port` */
@@ -38,6 +41,7 @@ export class HttpAnswerTooLarge extends Schema.TaggedError<HttpAnswerTooLarge>()
 export type HttpError = HttpTimeout | HttpUnreachable | HttpAnswerTooLarge
 
 const reasons: Readonly<Record<string, string>> = {
+  HOTPATH_DENIED: "address not allowed",
   ECONNREFUSED: "connection refused",
   ECONNRESET: "connection closed",
   EPIPE: "connection closed",
@@ -127,6 +131,21 @@ class Exchange implements Dispatcher.DispatchHandler {
 
 const stopped = new Error("the exchange was ended")
 
+const denied = () => Object.assign(new Error("the address is not allowed"), { code: "HOTPATH_DENIED" })
+
+/** Resolves a name to those of its addresses that are allowed. The socket connects to what this says, and to nothing else. */
+const allowedLookup =
+  (allows: (address: string) => boolean): LookupFunction =>
+  (hostname, options, callback) =>
+    resolve(hostname, { ...options, all: true }, (error, found) => {
+      if (error !== null) return callback(error, "")
+      const allowed = found.filter(({ address }) => allows(address))
+      const [first] = allowed
+      if (first === undefined) return callback(denied(), "")
+      if (options.all === true) callback(null, allowed)
+      else callback(null, first.address, first.family)
+    })
+
 export class Http extends Context.Service<
   Http,
   { readonly send: (request: HttpRequest) => Effect.Effect<HttpAnswer, HttpError> }
@@ -136,7 +155,8 @@ export class Http extends Context.Service<
     Http,
     Effect.gen(function* () {
       const hosts = yield* LocalHosts
-      const connect = buildConnector({ timeout: 5000 })
+      const { allows } = yield* UpstreamPolicy
+      const connect = buildConnector({ timeout: 5000, lookup: allowedLookup(allows) })
       const agent = yield* Effect.acquireRelease(
         Effect.sync(
           () =>
@@ -147,6 +167,9 @@ export class Http extends Context.Service<
               pipelining: 1,
               connect: (options, callback) => {
                 const port = hosts.resolve(options.hostname)
+                // An address in the URL is not resolved, so it is looked at here.
+                const literal = options.hostname.replace(/^\[(.*)\]$/, "$1")
+                if (port === undefined && isIP(literal) !== 0 && !allows(literal)) return callback(denied(), null)
                 connect(
                   port === undefined
                     ? options

@@ -3,9 +3,9 @@
 import { Duplex } from "node:stream"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { PGlite } from "@electric-sql/pglite"
-import { Duration, Effect, FileSystem, Layer, Path, Schema } from "effect"
+import { Duration, Effect, FileSystem, Layer, Path, Queue, Schema } from "effect"
 import { Reactivity } from "effect/reactivity"
-import { Database, makeDatabase } from "./Database.ts"
+import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
 
 /** Another running process has the folder open; two would destroy it. */
 export class DataDirInUse extends Schema.TaggedError<DataDirInUse>()("DataDirInUse", {
@@ -103,7 +103,19 @@ export const layer = (options: { readonly dataDir: string; readonly timeout: Dur
         kind: "embedded",
         sql,
         timeout: options.timeout,
-        patience: Duration.seconds(60)
+        patience: Duration.seconds(60),
+        listen: (channel) =>
+          Effect.gen(function* () {
+            const payloads = yield* Queue.make<string, DatabaseUnavailable>()
+            yield* Effect.acquireRelease(
+              Effect.tryPromise({
+                try: () => database.listen(channel, (payload) => Queue.offerUnsafe(payloads, payload)),
+                catch: () => new DatabaseUnavailable({ reason: "the embedded database does not listen" })
+              }),
+              (unlisten) => Effect.ignore(Effect.tryPromise(() => unlisten()))
+            )
+            return payloads
+          })
       })
     })
   ).pipe(Layer.provide(Reactivity.layer))

@@ -4,6 +4,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Context, Effect, Layer } from "effect"
 import { registerCounter, registerCounters, registerGauge, registerHistogram, sizeBoundaries } from "./Instruments.ts"
 
+const cacheReads = "Reads of a cache, by the tier asked and what it said"
 const stages = ["lookup", "fetch", "reply", "record"] as const
 
 const make = Effect.gen(function* () {
@@ -20,7 +21,7 @@ const make = Effect.gen(function* () {
     })
   const cache = (name: string) => {
     const outcome = (tier: string, found: string) =>
-      counter("cache_requests_total", "Reads of a cache, by the tier asked and what it said", {
+      counter("cache_requests_total", cacheReads, {
         cache: name,
         tier,
         outcome: found
@@ -73,6 +74,8 @@ const make = Effect.gen(function* () {
 
   return {
     gauge,
+    counter,
+    counters,
     requests: counter("requests_total", "Requests received, notifications and refused ones included"),
     successful: counter("requests_successful_total", "Requests answered with a result"),
     failed: counter("requests_failed_total", "Requests answered with an error"),
@@ -92,7 +95,15 @@ const make = Effect.gen(function* () {
       boundaries: sizeBoundaries
     }),
     recordInsert: registerHistogram(context, "hotpath_record_insert_duration_seconds", "Time of one insert"),
-    cache: { config: cache("config"), integration: cache("integration") }
+    retries: counter("integration_retries_total", "Exchanges with integrations that were tried again"),
+    cache: {
+      config: cache("config"),
+      integration: cache("integration"),
+      response: {
+        hit: counter("cache_requests_total", cacheReads, { cache: "response", tier: "memory", outcome: "hit" }),
+        miss: counter("cache_requests_total", cacheReads, { cache: "response", tier: "memory", outcome: "miss" })
+      }
+    }
   }
 })
 
@@ -102,10 +113,10 @@ export class Metrics extends Context.Service<Metrics, Effect.Success<typeof make
 
 type Cache = Metrics["Service"]["cache"]["config"]
 
-const hitRate = ({ memoryHit, memoryStale, memoryMiss }: Cache) => {
-  const reads = memoryHit.value + memoryStale.value + memoryMiss.value
-  return reads === 0 ? null : (memoryHit.value + memoryStale.value) / reads
-}
+const rate = (hits: number, misses: number) => (hits + misses === 0 ? null : hits / (hits + misses))
+
+const hitRate = ({ memoryHit, memoryStale, memoryMiss }: Cache) =>
+  rate(memoryHit.value + memoryStale.value, memoryMiss.value)
 
 /** The counters as one small object: `/metrics` as JSON, and the `stats` notification. */
 export const counters = (metrics: Metrics["Service"]) => ({
@@ -120,5 +131,6 @@ export const counters = (metrics: Metrics["Service"]) => ({
 
 export const cacheHitRates = (metrics: Metrics["Service"]) => ({
   config: hitRate(metrics.cache.config),
-  integration: hitRate(metrics.cache.integration)
+  integration: hitRate(metrics.cache.integration),
+  response: rate(metrics.cache.response.hit.value, metrics.cache.response.miss.value)
 })

@@ -9,11 +9,12 @@ export class RecordStore extends Context.Service<
   {
     /** All or none of them; at least once: `recordId` makes it once. */
     readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
-    /** What is there of a user, newest first. */
-    readonly byUser: (
-      user: string,
-      limit: number
-    ) => Effect.Effect<ReadonlyArray<CallRecord>, DatabaseUnavailable | DatabaseRefused>
+    /** What is there, of a user or of all, newest first; the page that comes after the record `after`. */
+    readonly list: (page: {
+      readonly user?: string | undefined
+      readonly after?: string | undefined
+      readonly limit: number
+    }) => Effect.Effect<ReadonlyArray<CallRecord>, DatabaseUnavailable | DatabaseRefused>
   }
 >()("hotpath/storage/RecordStore") {
   static readonly layer = Layer.effect(
@@ -37,15 +38,21 @@ export class RecordStore extends Context.Service<
               connection_id, trace_id)
           ON CONFLICT DO NOTHING`).pipe(Effect.asVoid)
 
-      const byUser = (user: string, limit: number) =>
-        run(sql<CallRecord>`SELECT record_id AS "recordId", user_id AS "user", integration, input::text AS input,
+      const list: RecordStore["Service"]["list"] = ({ after, limit, user }) => {
+        const conditions = [
+          ...(user === undefined ? [] : [sql`user_id = ${user}`]),
+          ...(after === undefined ? [] : [sql`record_id < ${after}::text::uuid`])
+        ]
+        const where = conditions.length === 0 ? sql`` : sql`WHERE ${sql.and(conditions)}`
+        return run(sql<CallRecord>`SELECT record_id AS "recordId", user_id AS "user", integration, input::text AS input,
             config_version::float8 AS "configVersion", status, body::text AS body,
             (extract(epoch FROM requested_at) * 1000)::float8 AS "requestedAt",
             (extract(epoch FROM replied_at) * 1000)::float8 AS "repliedAt",
             connection_id AS "connectionId", trace_id AS "traceId"
-          FROM call_records WHERE user_id = ${user} ORDER BY record_id DESC LIMIT ${limit}`)
+          FROM call_records ${where} ORDER BY record_id DESC LIMIT ${limit}`)
+      }
 
-      return RecordStore.of({ insert, byUser })
+      return RecordStore.of({ insert, list })
     })
   )
 
@@ -56,10 +63,11 @@ export class RecordStore extends Context.Service<
         Effect.sync(() => {
           for (const record of records) if (!stored.has(record.recordId)) stored.set(record.recordId, record)
         }),
-      byUser: (user, limit) =>
+      list: ({ after, limit, user }) =>
         Effect.sync(() =>
           [...stored.values()]
-            .filter((record) => record.user === user)
+            .filter((record) => user === undefined || record.user === user)
+            .filter((record) => after === undefined || record.recordId < after)
             .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
             .slice(0, limit)
         )

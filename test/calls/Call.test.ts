@@ -2,16 +2,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Deferred, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { Breaker } from "../../src/calls/Breaker.ts"
 import { Call } from "../../src/calls/Call.ts"
 import { Fetch } from "../../src/calls/Fetch.ts"
 import { Lookup } from "../../src/calls/Lookup.ts"
 import { Record } from "../../src/calls/Record.ts"
+import { Responses } from "../../src/calls/Responses.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
+import { HotCopy } from "../../src/catalog/HotCopy.ts"
 import type { CallRecord } from "../../src/domain/CallRecord.ts"
 import { DatabaseRefused, DatabaseUnavailable } from "../../src/infra/Database.ts"
 import { Http } from "../../src/infra/Http.ts"
-import * as RedisMemory from "../../src/infra/RedisMemory.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
@@ -33,10 +35,12 @@ const app = (options: {
 }) =>
   Layer.mergeAll(Call.layer).pipe(
     Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
+    Layer.provide([Breaker.layer, Responses.layer]),
     Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
+    Layer.provide(HotCopy.layerMemory),
     Layer.provide(options.catalog ?? weather),
     Layer.provideMerge(options.store ?? RecordStore.layerMemory),
-    Layer.provideMerge(Layer.mergeAll(RedisMemory.layer, Metrics.layer, Lifecycle.layer)),
+    Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(settings(options.env ?? {}))
   )
 
@@ -57,7 +61,7 @@ const failing = (stored: Array<CallRecord>, failures: number, error: () => Datab
         stored.push(...records)
         return Effect.void
       }),
-    byUser: () => Effect.succeed(stored)
+    list: () => Effect.succeed(stored)
   })
 }
 
@@ -69,9 +73,12 @@ describe("Call", () => {
       assert.deepInclude(reply, { status: 200, body: { temperature: 21 }, configVersion: 1, ack: "memory" })
       assert.deepEqual(bodies, ['{"input":{"city":"London"},"config":{"units":"metric"}}'])
       const store = yield* RecordStore
-      assert.deepEqual(yield* store.byUser("ann", 1), [])
+      assert.deepEqual(yield* store.list({ user: "ann", limit: 1 }), [])
       yield* TestClock.adjust("1 second")
-      assert.deepInclude((yield* store.byUser("ann", 1))[0], { recordId: reply.recordId, body: '{"temperature":21}' })
+      assert.deepInclude((yield* store.list({ user: "ann", limit: 1 }))[0], {
+        recordId: reply.recordId,
+        body: '{"temperature":21}'
+      })
     }).pipe(
       Effect.provide(
         app({
@@ -142,7 +149,7 @@ describe("Call", () => {
           stored.push(...records)
           return Effect.void
         }),
-      byUser: () => Effect.succeed(stored)
+      list: () => Effect.succeed(stored)
     })
     return Effect.gen(function* () {
       yield* Effect.all(Array.from({ length: 7 }, () => call()))

@@ -3,6 +3,8 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { Http, type HttpRequest } from "../../src/infra/Http.ts"
 import { LocalHosts } from "../../src/infra/LocalHosts.ts"
+import { UpstreamPolicy } from "../../src/infra/UpstreamPolicy.ts"
+import { Settings } from "../../src/Settings.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream } from "../support/Upstream.ts"
 
@@ -18,7 +20,10 @@ const request = (origin: string, path: string, more: Partial<HttpRequest> = {}):
 })
 
 const upstream = Effect.acquireRelease(Effect.promise(startUpstream), (started) => Effect.promise(started.stop))
-const real = Http.layer.pipe(Layer.provideMerge(LocalHosts.layer))
+const real = Http.layer.pipe(
+  Layer.provideMerge(LocalHosts.layer),
+  Layer.provide(UpstreamPolicy.layer.pipe(Layer.provide(Settings.layer)))
+)
 
 const scripted = Http.layerScripted(({ body, path }) =>
   path === "/echo"

@@ -52,7 +52,7 @@ for (const [name, storeLayer] of Object.entries(layers)) {
           const store = yield* RecordStore
           const records = [record("ann", 1), record("ann", 2, { traceId: "t" }), record("bob", 3)]
           yield* store.insert(records)
-          const found = yield* store.byUser("ann", 10)
+          const found = yield* store.list({ user: "ann", limit: 10 })
           assert.deepEqual(
             found.map(({ recordId }) => recordId),
             [records[1]?.recordId, records[0]?.recordId]
@@ -69,7 +69,7 @@ for (const [name, storeLayer] of Object.entries(layers)) {
           const one = record("once", 1)
           yield* store.insert([one])
           yield* store.insert([one, record("once", 2)])
-          assert.strictEqual((yield* store.byUser("once", 10)).length, 2)
+          assert.strictEqual((yield* store.list({ user: "once", limit: 10 })).length, 2)
         })
       )
 
@@ -81,7 +81,7 @@ for (const [name, storeLayer] of Object.entries(layers)) {
             record(strange, n, { input: JSON.stringify({ strange }), integration: strange })
           )
           yield* store.insert(many)
-          const found = yield* store.byUser(strange, 2000)
+          const found = yield* store.list({ user: strange, limit: 2000 })
           assert.strictEqual(found.length, 1000)
           assert.deepEqual(JSON.parse(found[0]?.input ?? ""), { strange })
         })

@@ -1,0 +1,171 @@
+// The operators' API: what it takes and answers. The same schemas decode the requests and make /openapi.json and /docs.
+// Errors are RFC 9457 problem details.
+import { Schema } from "effect"
+import { HttpApi, HttpApiEndpoint, HttpApiError, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { UserId } from "../domain/Identity.ts"
+import { IntegrationDefinition } from "../domain/Integration.ts"
+import { ConfigObject } from "../domain/UserConfig.ts"
+import { AdminAuth } from "./AdminAuth.ts"
+import { AdminProblems } from "./AdminProblems.ts"
+
+const Version = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).annotate({
+  description: "counts the changes of this name or user, deletions too"
+})
+const Time = Schema.String.annotate({ description: "ISO 8601" })
+
+/** 1 to 128 characters, no control characters. */
+export const IntegrationName = Schema.String.check(
+  Schema.isMinLength(1),
+  Schema.isMaxLength(128),
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
+  Schema.isPattern(/^[^\u0000-\u001f\u007f]*$/)
+)
+
+export const Integration = Schema.Struct({
+  name: Schema.String,
+  version: Version,
+  updatedAt: Time,
+  ...IntegrationDefinition.fields
+})
+export const Config = Schema.Struct({ userId: Schema.String, version: Version, updatedAt: Time, config: ConfigObject })
+const Put = Schema.Struct({ version: Version })
+
+export const RecordItem = Schema.Struct({
+  recordId: Schema.String,
+  user: Schema.String,
+  integration: Schema.String,
+  input: Schema.Json,
+  configVersion: Schema.Int,
+  status: Schema.Int,
+  body: Schema.Json,
+  requestedAt: Time,
+  repliedAt: Time,
+  connectionId: Schema.String,
+  traceId: Schema.NullOr(Schema.String)
+})
+
+/** A page, and the cursor of the next one; null: there is none. */
+const page = <S extends Schema.Constraint>(item: S) =>
+  Schema.Struct({ items: Schema.Array(item), next: Schema.NullOr(Schema.String) })
+
+const paging = {
+  limit: Schema.optionalKey(
+    Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 500 }))
+  ),
+  cursor: Schema.optionalKey(Schema.String)
+}
+
+const withVersion = <S extends Schema.Top>(schema: S) => HttpApiSchema.WithHeaders(schema, { etag: Schema.String })
+
+/** There is another version than `If-Match` says; `version` is the one there is, 0 when there is nothing. */
+export class VersionMismatchProblem extends HttpApiError.Problem<VersionMismatchProblem>()(
+  "VersionMismatchProblem",
+  { type: "urn:hotpath:problem:version-mismatch", status: 412, title: "There is another version" },
+  { version: Version }
+) {}
+
+export class NotFoundProblem extends HttpApiError.Problem<NotFoundProblem>()("NotFoundProblem", {
+  type: "urn:hotpath:problem:not-found",
+  status: 404,
+  title: "There is no such thing"
+}) {}
+
+/** The body is not what is taken: the field, and the reason. */
+export class InvalidProblem extends HttpApiError.Problem<InvalidProblem>()(
+  "InvalidProblem",
+  { type: "urn:hotpath:problem:invalid", status: 422, title: "Not what is taken here" },
+  { field: Schema.String, reason: Schema.String }
+) {}
+
+/** Postgres is away: nothing was changed, or it can't be said (try again). */
+export class UnavailableProblem extends HttpApiError.Problem<UnavailableProblem>()("UnavailableProblem", {
+  type: "urn:hotpath:problem:unavailable",
+  status: 503,
+  title: "The database is away"
+}) {}
+
+const conditions = {
+  "if-match": Schema.optionalKey(Schema.String.annotate({ description: "the version it must have now; else 412" })),
+  "if-none-match": Schema.optionalKey(Schema.String.annotate({ description: "`*`: it must not be there yet" }))
+}
+
+const byName = { name: IntegrationName }
+const byUser = { userId: UserId }
+const edit = [InvalidProblem, VersionMismatchProblem, UnavailableProblem] as const
+
+class CatalogGroup extends HttpApiGroup.make("catalog")
+  .add(
+    HttpApiEndpoint.put("putIntegration", "/integrations/:name", {
+      params: byName,
+      headers: conditions,
+      payload: IntegrationDefinition,
+      success: withVersion(Put),
+      error: [...edit]
+    }),
+    HttpApiEndpoint.get("getIntegration", "/integrations/:name", {
+      params: byName,
+      success: withVersion(Integration),
+      error: [NotFoundProblem, UnavailableProblem]
+    }),
+    HttpApiEndpoint.delete("deleteIntegration", "/integrations/:name", {
+      params: byName,
+      headers: conditions,
+      success: HttpApiSchema.NoContent,
+      error: [NotFoundProblem, ...edit]
+    }),
+    HttpApiEndpoint.get("listIntegrations", "/integrations", {
+      query: paging,
+      success: page(Integration),
+      error: [UnavailableProblem]
+    }),
+    HttpApiEndpoint.put("putConfig", "/users/:userId/config", {
+      params: byUser,
+      headers: conditions,
+      payload: Schema.Struct({ config: ConfigObject }),
+      success: withVersion(Put),
+      error: [...edit]
+    }),
+    HttpApiEndpoint.get("getConfig", "/users/:userId/config", {
+      params: byUser,
+      success: withVersion(Config),
+      error: [NotFoundProblem, UnavailableProblem]
+    }),
+    HttpApiEndpoint.delete("deleteConfig", "/users/:userId/config", {
+      params: byUser,
+      headers: conditions,
+      success: HttpApiSchema.NoContent,
+      error: [NotFoundProblem, ...edit]
+    }),
+    HttpApiEndpoint.get("listConfigs", "/users", {
+      query: paging,
+      success: page(Config),
+      error: [UnavailableProblem]
+    }),
+    HttpApiEndpoint.post("sync", "/sync", {
+      success: Schema.Struct({ checked: Schema.Int, changed: Schema.Int, listening: Schema.Boolean }),
+      error: [UnavailableProblem]
+    })
+  )
+  .middleware(AdminProblems)
+  .middleware(AdminAuth)
+  .prefix("/admin") {}
+
+class RecordsGroup extends HttpApiGroup.make("records")
+  .add(
+    HttpApiEndpoint.get("listRecords", "/records", {
+      query: { ...paging, user: Schema.optionalKey(Schema.String) },
+      success: page(RecordItem),
+      error: [UnavailableProblem]
+    })
+  )
+  .middleware(AdminProblems)
+  .middleware(AdminAuth)
+  .prefix("/admin") {}
+
+export class AdminApi extends HttpApi.make("hotpath")
+  .add(CatalogGroup)
+  .add(RecordsGroup)
+  .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error", errors: "all" })
+  .annotateMerge(
+    OpenApi.annotations({ title: "hotpath", description: "Editing the catalog, reading the records", version: "1" })
+  ) {}

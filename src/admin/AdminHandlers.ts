@@ -1,0 +1,178 @@
+// What the operators' API does. An edit is checked as a call would use it, so that a definition that is taken works.
+import { isIP } from "node:net"
+import { Effect, Option, Result, Schema } from "effect"
+import { Base64Url } from "effect/encoding"
+import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
+import { makeEndpoint } from "../calls/Endpoint.ts"
+import { CatalogEditor, type CatalogRow } from "../catalog/CatalogEditor.ts"
+import { CatalogSync } from "../catalog/CatalogSync.ts"
+import type { CallRecord } from "../domain/CallRecord.ts"
+import type { Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
+import { IntegrationDefinition } from "../domain/Integration.ts"
+import { isStorable } from "../domain/StorableJson.ts"
+import { ConfigObject } from "../domain/UserConfig.ts"
+import type { DatabaseRefused, DatabaseUnavailable } from "../infra/Database.ts"
+import { UpstreamPolicy } from "../infra/UpstreamPolicy.ts"
+import { RecordStore } from "../storage/RecordStore.ts"
+import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem, VersionMismatchProblem } from "./AdminApi.ts"
+
+const defaultLimit = 50
+
+const invalid = (field: string, reason: string) => new InvalidProblem({ field, reason, detail: `${field}: ${reason}` })
+
+const asUnavailable = Effect.mapError(() => new UnavailableProblem())
+const notFound = ({ what }: NotFound) => Effect.fail(new NotFoundProblem({ detail: `there is no ${what}` }))
+const mismatch = ({ version }: VersionMismatch) => Effect.fail(new VersionMismatchProblem({ version }))
+const unavailable = () => Effect.fail(new UnavailableProblem())
+const refused = () => Effect.fail(invalid("", "PostgreSQL does not take it"))
+const away = { DatabaseUnavailable: unavailable, DatabaseRefused: unavailable }
+
+type Away = DatabaseUnavailable | DatabaseRefused
+const asRead = <A>(read: Effect.Effect<A, NotFound | Away>) => Effect.catchTags(read, { ...away, NotFound: notFound })
+const asEdit = <A>(edit: Effect.Effect<A, VersionMismatch | Away>) =>
+  Effect.catchTags(edit, { ...away, DatabaseRefused: refused, VersionMismatch: mismatch })
+const asDelete = <A>(edit: Effect.Effect<A, NotFound | VersionMismatch | Away>) =>
+  Effect.catchTags(edit, { ...away, NotFound: notFound, VersionMismatch: mismatch })
+
+const expected = (headers: {
+  readonly "if-match"?: string
+  readonly "if-none-match"?: string
+}): Effect.Effect<Expected, InvalidProblem> => {
+  const { "if-match": match, "if-none-match": noneMatch } = headers
+  if (noneMatch !== undefined) {
+    return noneMatch.trim() === "*" ? Effect.succeed("none") : Effect.fail(invalid("if-none-match", "it takes *"))
+  }
+  if (match === undefined) return Effect.succeed(undefined)
+  const version = /^\s*(?:W\/)?"?(\d{1,15})"?\s*$/.exec(match)?.[1]
+  return version === undefined
+    ? Effect.fail(invalid("if-match", 'it takes a version, such as "3"'))
+    : Effect.succeed(Number(version))
+}
+
+const tagged = <A extends { readonly version: number }>(body: A) =>
+  HttpApiSchema.withHeaders({ body, headers: { etag: `"${body.version}"` } })
+
+/** A cursor is the last key of the page before it. One that is not of our making starts from the beginning. */
+const fromCursor = (cursor: string | undefined) =>
+  cursor === undefined ? undefined : Option.getOrUndefined(Result.getSuccess(Base64Url.decodeString(cursor)))
+
+const pageOf = <A>(items: ReadonlyArray<A>, limit: number, key: (item: A) => string) => {
+  const shown = items.slice(0, limit)
+  const last = shown.at(-1)
+  return { shown, next: items.length > limit && last !== undefined ? Base64Url.encode(key(last)) : null }
+}
+
+const storable = <A>(field: string, content: A) =>
+  isStorable(content, JSON.stringify(content))
+    ? Effect.succeed(content)
+    : Effect.fail(invalid(field, "a text holds NUL or half a surrogate pair"))
+
+const decodeDefinition = Schema.decodeUnknownEffect(IntegrationDefinition)
+const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
+
+// What plain SQL left in the table may be anything; a listing shows what can be shown.
+const integration = ({ content, key, updatedAt, version }: CatalogRow) =>
+  Effect.map(decodeDefinition(content), (definition) => ({ name: key, version, updatedAt, ...definition }))
+const config = ({ content, key, updatedAt, version }: CatalogRow) =>
+  Effect.map(decodeConfig(content), (decoded) => ({ userId: key, version, updatedAt, config: decoded }))
+
+const readable = <A, E>(rows: ReadonlyArray<CatalogRow>, show: (row: CatalogRow) => Effect.Effect<A, E>) =>
+  Effect.map(
+    Effect.forEach(rows, (row) => Effect.option(show(row))),
+    (shown) => shown.flatMap(Option.toArray)
+  )
+
+export const catalog = HttpApiBuilder.group(
+  AdminApi,
+  "catalog",
+  Effect.fnUntraced(function* (handlers) {
+    const editor = yield* CatalogEditor
+    const sync = yield* CatalogSync
+    const policy = yield* UpstreamPolicy
+
+    const list = <A, E>(
+      kind: "integration" | "config",
+      query: { readonly limit?: number; readonly cursor?: string },
+      show: (row: CatalogRow) => Effect.Effect<A, E>
+    ) =>
+      Effect.gen(function* () {
+        const limit = query.limit ?? defaultLimit
+        const rows = yield* asUnavailable(editor.list(kind, fromCursor(query.cursor), limit + 1))
+        const { next, shown } = pageOf(rows, limit, ({ key }) => key)
+        return { items: yield* readable(shown, show), next }
+      })
+    // A row that can't be shown is as good as not there, to who asks for it by name: what a call finds of it.
+    const unreadable = () =>
+      new NotFoundProblem({ detail: "the row was written with SQL and is not usable: put it anew" })
+
+    return handlers.handleAll({
+      putIntegration: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const definition = yield* storable("", payload)
+          yield* makeEndpoint({ name: params.name, version: 0, definition }).pipe(
+            Effect.mapError(({ field, reason }) => invalid(field, reason))
+          )
+          // A name is resolved with each connection; an address says now where it leads.
+          const address = new URL(definition.url.replaceAll(/\{[^}]*\}/g, "x")).hostname.replace(/^\[(.*)\]$/, "$1")
+          if (isIP(address) !== 0 && !policy.allows(address)) {
+            return yield* invalid("url", "UPSTREAM_DENY has this address")
+          }
+          const version = yield* asEdit(editor.put("integration", params.name, definition, yield* expected(headers)))
+          return tagged({ version })
+        }),
+      getIntegration: ({ params }) =>
+        Effect.flatMap(asRead(editor.get("integration", params.name)), (row) =>
+          Effect.mapBoth(integration(row), { onSuccess: tagged, onFailure: unreadable })
+        ),
+      deleteIntegration: ({ headers, params }) =>
+        Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("integration", params.name, version))),
+      listIntegrations: ({ query }) => list("integration", query, integration),
+      putConfig: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const content = yield* storable("config", payload.config)
+          const version = yield* asEdit(editor.put("config", params.userId, content, yield* expected(headers)))
+          return tagged({ version })
+        }),
+      getConfig: ({ params }) =>
+        Effect.flatMap(asRead(editor.get("config", params.userId)), (row) =>
+          Effect.mapBoth(config(row), { onSuccess: tagged, onFailure: unreadable })
+        ),
+      deleteConfig: ({ headers, params }) =>
+        Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("config", params.userId, version))),
+      listConfigs: ({ query }) => list("config", query, config),
+      sync: () => Effect.map(asUnavailable(sync.sync), (done) => ({ ...done, listening: sync.isListening() }))
+    })
+  })
+)
+
+const iso = (ms: number) => new Date(ms).toISOString()
+
+const recordItem = (record: CallRecord) => ({
+  ...record,
+  input: JSON.parse(record.input) as Schema.Json,
+  body: JSON.parse(record.body) as Schema.Json,
+  requestedAt: iso(record.requestedAt),
+  repliedAt: iso(record.repliedAt),
+  traceId: record.traceId ?? null
+})
+
+const uuid = /^[0-9a-f-]{36}$/
+
+export const records = HttpApiBuilder.group(
+  AdminApi,
+  "records",
+  Effect.fnUntraced(function* (handlers) {
+    const store = yield* RecordStore
+    return handlers.handleAll({
+      listRecords: ({ query }) =>
+        Effect.gen(function* () {
+          const limit = query.limit ?? defaultLimit
+          const cursor = fromCursor(query.cursor)
+          const after = cursor !== undefined && uuid.test(cursor) ? cursor : undefined
+          const found = yield* asUnavailable(store.list({ user: query.user, after, limit: limit + 1 }))
+          const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
+          return { items: shown.map(recordItem), next }
+        })
+    })
+  })
+)

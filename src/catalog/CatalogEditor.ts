@@ -1,0 +1,123 @@
+// Editing the catalog in Postgres: put, get, delete and list, with optimistic concurrency. An edit is in effect on this
+// instance when it returns, and on the others when their listeners hear of it.
+import { Context, Effect, Layer } from "effect"
+import { type Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
+import type { CatalogKind } from "../domain/Versioned.ts"
+import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
+import { Catalog } from "./Catalog.ts"
+
+export interface CatalogRow {
+  /** The integration's name, or the user. */
+  readonly key: string
+  readonly version: number
+  /** The definition, or the configuration, as it stands in the table. */
+  readonly content: unknown
+  /** ISO */
+  readonly updatedAt: string
+}
+
+type Failure = DatabaseUnavailable | DatabaseRefused
+
+export class CatalogEditor extends Context.Service<
+  CatalogEditor,
+  {
+    /** Makes it or replaces it; the version it has now. */
+    readonly put: (
+      kind: CatalogKind,
+      key: string,
+      content: unknown,
+      expected: Expected
+    ) => Effect.Effect<number, VersionMismatch | Failure>
+    readonly get: (kind: CatalogKind, key: string) => Effect.Effect<CatalogRow, NotFound | Failure>
+    readonly delete: (
+      kind: CatalogKind,
+      key: string,
+      expected: Expected
+    ) => Effect.Effect<void, NotFound | VersionMismatch | Failure>
+    /** Those whose key comes after `after`, in order. */
+    readonly list: (
+      kind: CatalogKind,
+      after: string | undefined,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<CatalogRow>, Failure>
+  }
+>()("hotpath/catalog/CatalogEditor") {
+  static readonly layer = Layer.effect(
+    CatalogEditor,
+    Effect.gen(function* () {
+      const { run, sql } = yield* Database
+      const catalog = yield* Catalog
+
+      const tables = {
+        integration: {
+          table: sql("integrations"),
+          key: sql("name"),
+          content: sql("definition"),
+          type: sql.literal("json")
+        },
+        config: { table: sql("user_configs"), key: sql("user_id"), content: sql("config"), type: sql.literal("jsonb") }
+      }
+      // A sample that somebody edits is theirs from then on.
+      const own = (kind: CatalogKind) => sql.literal(kind === "integration" ? ", sample = false" : "")
+
+      const rows = (kind: CatalogKind) => {
+        const { content, key, table } = tables[kind]
+        return sql`SELECT ${key} AS key, version::float8 AS version, ${content} AS content,
+          to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt" FROM ${table}`
+      }
+      const find = (kind: CatalogKind, key: string) =>
+        Effect.map(run(sql<CatalogRow>`${rows(kind)} WHERE ${tables[kind].key} = ${key}`), (found) => found[0])
+
+      const write = (kind: CatalogKind, key: string, content: unknown, expected: Expected) => {
+        const { content: column, key: keyColumn, table, type } = tables[kind]
+        const value = sql`${JSON.stringify(content)}::text::${type}`
+        const set = sql`${column} = ${value}, version = existing.version + 1${own(kind)}`
+        const returning = sql`RETURNING version::float8 AS version`
+        if (typeof expected === "number") {
+          return sql<{ version: number }>`UPDATE ${table} AS existing SET ${set}
+            WHERE ${keyColumn} = ${key} AND version = ${expected} ${returning}`
+        }
+        const insert = sql`INSERT INTO ${table} AS existing (${keyColumn}, ${column}) VALUES (${key}, ${value})`
+        return expected === "none"
+          ? sql<{ version: number }>`${insert} ON CONFLICT DO NOTHING ${returning}`
+          : sql<{ version: number }>`${insert} ON CONFLICT (${keyColumn}) DO UPDATE SET ${set} ${returning}`
+      }
+
+      // Nobody waits for the listener to hear of one's own edit.
+      const applied = (kind: CatalogKind, key: string, version: number) => catalog.changed([{ kind, key, version }])
+
+      return CatalogEditor.of({
+        put: Effect.fn("CatalogEditor.put")(function* (kind, key, content, expected) {
+          const [written] = yield* run(write(kind, key, content, expected))
+          if (written === undefined) {
+            return yield* new VersionMismatch({ version: (yield* find(kind, key))?.version ?? 0 })
+          }
+          yield* applied(kind, key, written.version)
+          return written.version
+        }),
+        get: Effect.fn("CatalogEditor.get")(function* (kind, key) {
+          return (yield* find(kind, key)) ?? (yield* new NotFound({ what: `${kind} ${key}` }))
+        }),
+        delete: Effect.fn("CatalogEditor.delete")(function* (kind, key, expected) {
+          const { key: keyColumn, table } = tables[kind]
+          const condition = typeof expected === "number" ? sql`AND version = ${expected}` : sql``
+          const [gone] = yield* run(
+            sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${condition}
+              RETURNING version::float8 AS version`
+          )
+          if (gone === undefined) {
+            const found = yield* find(kind, key)
+            if (found === undefined) return yield* new NotFound({ what: `${kind} ${key}` })
+            return yield* new VersionMismatch({ version: found.version })
+          }
+          yield* applied(kind, key, gone.version + 1)
+        }),
+        list: (kind, after, limit) => {
+          const { key } = tables[kind]
+          const from = after === undefined ? sql`` : sql`WHERE ${key} > ${after}`
+          return run(sql<CatalogRow>`${rows(kind)} ${from} ORDER BY ${key} LIMIT ${limit}`)
+        }
+      })
+    })
+  )
+}

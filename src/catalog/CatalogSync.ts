@@ -1,0 +1,101 @@
+// Keeps this instance's catalog in step with Postgres: a listener hears of every change when it commits, and comparisons
+// find what it missed.
+//
+// The listener is listening, on a connection of its own, or away: trying again with growing pauses of up to 2 s. When it
+// is listening again, everything is compared at once: what changed meanwhile was told to nobody. The comparisons go on
+// beside it, every CATALOG_REFRESH of everything, every second of what came from Redis.
+import { Clock, Context, Duration, Effect, Layer, Queue } from "effect"
+import type { CatalogKind } from "../domain/Versioned.ts"
+import { Database, type DatabaseUnavailable } from "../infra/Database.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { Settings } from "../Settings.ts"
+import { Catalog, type Change } from "./Catalog.ts"
+import type { CatalogStoreError } from "./CatalogStore.ts"
+
+const channel = "hotpath_catalog"
+/** Changes taken from the listener at once. */
+const maxChanges = 1000
+
+/** `kind:version:key`; undefined: about all of them, or not understood, which is the same. */
+const parse = (payload: string): Change | undefined => {
+  const [, kind, version, key] = /^(integration|config):(\d+):(.+)$/s.exec(payload) ?? []
+  if (kind === undefined || key === undefined) return undefined
+  return { kind: kind as CatalogKind, version: Number(version), key }
+}
+
+export class CatalogSync extends Context.Service<
+  CatalogSync,
+  {
+    /** Compares everything now. */
+    readonly sync: Effect.Effect<{ readonly checked: number; readonly changed: number }, CatalogStoreError>
+    readonly isListening: () => boolean
+  }
+>()("hotpath/catalog/CatalogSync") {
+  static readonly layer = Layer.effect(
+    CatalogSync,
+    Effect.gen(function* () {
+      const catalog = yield* Catalog
+      const database = yield* Database
+      const { counter, gauge } = yield* Metrics
+      const refreshMs = Duration.toMillis((yield* Settings).CATALOG_REFRESH)
+      const heard = counter("catalog_changes_total", "Changes of the catalog that the listener heard of")
+      const lost = counter("catalog_listener_lost_total", "Times the listener lost its connection")
+      let listening = false
+      let attempts = 0
+      gauge("catalog_listening", "1 while changes of the catalog are heard at once", () => (listening ? 1 : 0))
+
+      const sync = Effect.gen(function* () {
+        const checked = catalog.size()
+        return { checked, changed: yield* catalog.check("all") }
+      })
+
+      const hear = (payloads: ReadonlyArray<string>) => {
+        heard.add(payloads.length)
+        const changes = payloads.map(parse)
+        const known = changes.filter((change) => change !== undefined)
+        return Effect.andThen(
+          catalog.changed(known),
+          known.length < changes.length ? Effect.ignore(catalog.check("all")) : Effect.void
+        )
+      }
+
+      const session: Effect.Effect<never, DatabaseUnavailable> = Effect.gen(function* () {
+        yield* database.migrated
+        const payloads = yield* database.listen(channel)
+        yield* Effect.ignore(sync)
+        if (!listening) yield* Effect.logDebug("changes of the catalog are heard")
+        listening = true
+        attempts = 0
+        return yield* Effect.forever(Effect.flatMap(Queue.takeBetween(payloads, 1, maxChanges), hear))
+      }).pipe(
+        Effect.scoped,
+        Effect.onError(() =>
+          Effect.suspend(() => {
+            if (!listening) return Effect.void
+            listening = false
+            lost.add()
+            return Effect.logWarning("changes of the catalog are not heard; they are looked for", {
+              everyMs: refreshMs
+            })
+          })
+        )
+      )
+
+      const pause = Effect.suspend(() =>
+        Effect.sleep(Math.min(100 * 2 ** attempts++, 2000) * (0.8 + 0.4 * Math.random()))
+      )
+      yield* Effect.forkScoped(Effect.forever(Effect.catch(session, () => pause)))
+
+      let dueAt = (yield* Clock.currentTimeMillis) + refreshMs
+      const tick = Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        const isDue = now >= dueAt
+        if (isDue) dueAt = now + refreshMs
+        yield* catalog.check(isDue ? "all" : "doubtful")
+      })
+      yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.ignore(tick), "1 second")))
+
+      return CatalogSync.of({ sync, isListening: () => listening })
+    })
+  )
+}

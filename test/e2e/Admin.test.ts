@@ -1,0 +1,234 @@
+// The catalog edited while two instances run, with real Redis and PostgreSQL: through the API and with plain SQL.
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { type AdminReply, admin, adminToken } from "../support/Admin.ts"
+import type { Client } from "../support/Client.ts"
+import { freshDatabase, query } from "../support/Databases.ts"
+import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
+import { type RunningServer, startRedis } from "../support/Servers.ts"
+import { until } from "../support/Until.ts"
+import { startUpstream, type Upstream } from "../support/Upstream.ts"
+
+describe("admin", () => {
+  let database: string
+  let redis: RunningServer
+  let upstream: Upstream
+  let one: Hotpath
+  let two: Hotpath
+  let ask: ReturnType<typeof admin>
+  let clients: ReadonlyArray<Client>
+
+  const versions = (integration = "echo") =>
+    Promise.all(
+      clients.map(async (client) => {
+        const { error, result } = await client.request("call", { integration, input: {} })
+        return result?.["configVersion"] ?? error?.data.type
+      })
+    )
+  const soon = async (wanted: unknown, what: string, withinMs = 1000) =>
+    until(async () => (await versions()).every((version) => version === wanted), what, withinMs)
+
+  beforeAll(async () => {
+    redis = await startRedis()
+    database = await freshDatabase()
+    upstream = await startUpstream()
+    const env = {
+      DATABASE_URL: database,
+      REDIS_URL: redis.url,
+      ADMIN_TOKEN: adminToken,
+      REQUEST_BURST: "10000",
+      REQUEST_RATE: "10000",
+      // Nothing here waits for it: what is seen comes from the listener.
+      CATALOG_REFRESH: "1 hour",
+      INTEGRATION_SECRET_KEY: "s3cret value"
+    }
+    ;[one, two] = await Promise.all([startHotpath(env), startHotpath(env)])
+    ask = admin(one.http)
+    await ask("PUT", "/integrations/echo", { url: `${upstream.origin}/echo` })
+    clients = await Promise.all([one.client("sync"), two.client("sync")])
+  })
+
+  afterAll(async () => {
+    await Promise.all([one?.stop(), two?.stop()])
+    await redis?.stop()
+    await upstream?.stop()
+  })
+
+  it("puts a configuration that both instances use at once, and takes it away again", async () => {
+    assert.deepEqual(await versions(), [0, 0])
+    const first = await ask("PUT", "/users/sync/config", { config: { units: "metric" } })
+    assert.deepInclude(first, { status: 200, etag: '"1"', body: { version: 1 } })
+    assert.strictEqual((await versions())[0], 1)
+    await soon(1, "the other instance to use it")
+    const [, reply] = await Promise.all(
+      clients.map((client) => client.request("call", { integration: "echo", input: 7 }))
+    )
+    assert.deepEqual(reply?.result?.["body"], { input: 7, config: { units: "metric" } })
+    assert.deepEqual((await ask("PUT", "/users/sync/config", { config: { units: "imperial" } })).body, { version: 2 })
+    await soon(2, "the next one")
+    assert.strictEqual((await ask("DELETE", "/users/sync/config")).status, 204)
+    await soon(0, "its absence")
+    assert.strictEqual((await ask("DELETE", "/users/sync/config")).status, 404)
+    // A version never comes again: the deletion was the third.
+    assert.deepEqual((await ask("PUT", "/users/sync/config", { config: {} })).body, { version: 4 })
+    await soon(4, "the one after the deletion")
+  })
+
+  it("hears plain SQL, in one transaction or in none, and truncation", async () => {
+    const sql = (text: string) => query(database, text)
+    await sql(`UPDATE user_configs SET config = '{"a":1}' WHERE user_id = 'sync'`)
+    await soon(5, "the update")
+    await sql(`UPDATE user_configs SET config = '{"a":1}' WHERE user_id = 'sync'`)
+    await sql(`DO $$ BEGIN UPDATE user_configs SET config = '{"a":2}' WHERE user_id = 'sync';
+      DELETE FROM user_configs WHERE user_id = 'sync'; INSERT INTO user_configs VALUES ('sync', 1, '{"a":3}'); END $$`)
+    await soon(8, "the last of three changes")
+    await sql("UPDATE user_configs SET user_id = 'other' WHERE user_id = 'sync'")
+    await soon(0, "the row under another name")
+    await sql("UPDATE user_configs SET user_id = 'sync' WHERE user_id = 'other'")
+    await soon(10, "the row under its name again")
+    await sql("TRUNCATE user_configs")
+    await soon(0, "the truncation")
+  })
+
+  it("does not write over a change it did not see", async () => {
+    const put = (headers: Record<string, string>, units = "metric") =>
+      ask("PUT", "/users/careful/config", { config: { units } }, headers)
+    const none = { "if-none-match": "*" }
+    assert.strictEqual((await put({ "if-match": '"1"' })).status, 412)
+    assert.strictEqual((await put(none)).status, 200)
+    assert.deepInclude((await put(none)).body, { status: 412, version: 1 })
+    assert.strictEqual((await put({ "if-match": '"1"' }, "imperial")).body.version, 2)
+    const stale = await put({ "if-match": '"1"' })
+    assert.deepInclude(stale, { status: 412, type: "application/problem+json" })
+    assert.deepInclude(stale.body, { version: 2, type: "urn:hotpath:problem:version-mismatch" })
+    const gone = await ask("DELETE", "/users/careful/config", undefined, { "if-match": '"1"' })
+    assert.strictEqual(gone.status, 412)
+    assert.deepInclude((await ask("GET", "/users/careful/config")).body, {
+      userId: "careful",
+      version: 2,
+      config: { units: "imperial" }
+    })
+    assert.strictEqual((await put({ "if-match": "soon" })).status, 422)
+  })
+
+  it("refuses a wrong definition with the field and the reason", async () => {
+    const wrong: ReadonlyArray<readonly [string, unknown, string]> = [
+      ["no URL", { method: "GET" }, "url"],
+      ["not a URL", { url: "weather" }, "url"],
+      ["another scheme", { url: "file:///etc/passwd" }, "url"],
+      ["a placeholder in the host", { url: "http://{input.host}/" }, "url"],
+      ["credentials", { url: "http://a:b@host/" }, "url"],
+      ["an unknown placeholder", { url: "http://host/", query: { q: "{env.PATH}" } }, "query.q"],
+      ["a missing secret", { url: "http://host/", headers: { key: "{secret.NONE}" } }, "headers.key"],
+      ["a bad pointer", { url: "http://host/", result: { t: "main/temp" } }, "result.t"],
+      ["a bad escape in a pointer", { url: "http://host/", result: { t: "/a~2" } }, "result.t"],
+      ["a header's value with a line break", { url: "http://host/", headers: { a: "b\r\nc: d" } }, "headers.a"],
+      ["a header's name with a line break", { url: "http://host/", headers: { "a\r\nb": "c" } }, "headers.a\r\nb"],
+      [
+        "a header of the connection's",
+        { url: "http://host/", headers: { "Content-Length": "3" } },
+        "headers.Content-Length"
+      ],
+      ["a timeout out of range", { url: "http://host/", timeoutMs: 0 }, "timeoutMs"],
+      ["a count that is none", { url: "http://host/", maxConcurrent: 1.5 }, "maxConcurrent"],
+      ["a method that is not taken", { url: "http://host/", method: "DELETE" }, "method"],
+      ["a name that nothing has", { url: "http://host/", timeoutMS: 5 }, "timeoutMS"],
+      ["a denied address", { url: "http://169.254.169.254/latest" }, "url"],
+      ["a denied address, in decimal", { url: "http://2852039166/latest" }, "url"],
+      ["a denied address, mapped", { url: "http://[::ffff:169.254.169.254]/" }, "url"]
+    ]
+    for (const [what, definition, field] of wrong) {
+      const { body, status, type } = await ask("PUT", "/integrations/wrong", definition)
+      assert.deepInclude({ what, status, type, field: body.field }, { what, status: 422, field })
+      assert.strictEqual(type, "application/problem+json")
+      assert.isString(body.reason)
+    }
+    assert.strictEqual((await ask("GET", "/integrations/wrong")).status, 404)
+    assert.strictEqual((await ask("PUT", "/integrations/wrong", "{")).status, 400)
+    assert.strictEqual((await ask("PUT", "/users/u/config", { config: { a: "\0" } })).status, 422)
+    assert.strictEqual((await ask("PUT", "/users/u/config", { config: [] })).status, 422)
+    assert.strictEqual((await ask("PUT", "/users/u/config", { config: { big: "x".repeat(2_000_000) } })).status, 413)
+  })
+
+  it("shows an integration as it is used, without its secrets", async () => {
+    const definition = {
+      url: `${upstream.origin}/echo`,
+      headers: { authorization: "Bearer {secret.KEY}" },
+      timeoutMs: 700
+    }
+    await ask("PUT", "/integrations/secretive", definition)
+    const { body } = await ask("GET", "/integrations/secretive")
+    assert.deepInclude(body, { name: "secretive", version: 1, method: "POST", ...definition })
+    const everything = JSON.stringify([body, (await ask("GET", "/integrations")).body]) + one.output()
+    assert.notInclude(everything, "s3cret")
+  })
+
+  it("changes an integration for the next call, and leaves those under way alone", async () => {
+    const gate = { url: `${upstream.origin}/gate`, timeoutMs: 5000 }
+    await ask("PUT", "/integrations/changing", gate)
+    const [client] = clients
+    assert.isDefined(client)
+    const underWay = client.request("call", { integration: "changing", input: 1 })
+    await until(() => upstream.openRequests() === 1, "the call to be under way")
+    await ask("PUT", "/integrations/changing", { url: `${upstream.origin}/echo` })
+    const next = await client.request("call", { integration: "changing", input: 2 })
+    assert.deepEqual(next.result?.["body"], { input: 2, config: {} })
+    upstream.release()
+    assert.strictEqual((await underWay).result?.["status"], 200)
+    await ask("DELETE", "/integrations/changing")
+    const gone = await client.request("call", { integration: "changing", input: 3 })
+    assert.strictEqual(gone.error?.data.type, "IntegrationNotFound")
+  })
+
+  it("lists by pages", async () => {
+    const users = Array.from({ length: 7 }, (_, n) => `page${n}`)
+    for (const user of users) await ask("PUT", `/users/${user}/config`, { config: { user } })
+    const seen: Array<string> = []
+    let cursor: string | null = ""
+    while (cursor !== null) {
+      const page: AdminReply = await ask("GET", `/users?limit=3${cursor === "" ? "" : `&cursor=${cursor}`}`)
+      seen.push(...page.body.items.map(({ userId }: { userId: string }) => userId))
+      cursor = page.body.next
+    }
+    assert.includeMembers(seen, users)
+    assert.deepEqual(seen, seen.toSorted())
+    assert.strictEqual(new Set(seen).size, seen.length)
+    assert.strictEqual((await ask("GET", "/users?limit=0")).status, 400)
+    assert.strictEqual((await ask("GET", "/users?cursor=%00")).status, 200)
+  })
+
+  it("lists what was recorded, newest first", async () => {
+    const client = await one.client("recorded")
+    for (const input of [1, 2, 3]) await client.request("call", { integration: "echo", input, ack: "postgres" })
+    const first = await ask("GET", "/records?user=recorded&limit=2")
+    assert.deepEqual(
+      first.body.items.map(({ input }: { input: number }) => input),
+      [3, 2]
+    )
+    assert.deepInclude(first.body.items[0], { user: "recorded", integration: "echo", status: 200, configVersion: 0 })
+    const second = await ask("GET", `/records?user=recorded&cursor=${first.body.next}`)
+    assert.deepEqual(
+      second.body.items.map(({ input }: { input: number }) => input),
+      [1]
+    )
+    assert.isNull(second.body.next)
+  })
+
+  it("lets nobody in without the token", async () => {
+    for (const authorization of ["", "Bearer ", "Bearer wrong", `Basic ${adminToken}`]) {
+      const { body, status, type } = await ask("GET", "/integrations", undefined, { authorization })
+      assert.deepInclude({ status, type }, { status: 401, type: "application/problem+json" })
+      assert.notProperty(body, "items")
+    }
+    assert.strictEqual((await ask("GET", "/nothing")).status, 404)
+  })
+
+  it("compares everything on demand, and describes itself", async () => {
+    const { body } = await ask("POST", "/sync")
+    assert.isTrue(body.listening)
+    assert.isAbove(body.checked, 0)
+    const document = (await (await fetch(`${one.http}/openapi.json`)).json()) as { paths: object }
+    assert.property(document.paths, "/admin/integrations/{name}")
+    const docs = await (await fetch(`${one.http}/docs`)).text()
+    assert.notMatch(docs.replaceAll(/<script>.*?<\/script>/gs, ""), /https?:\/\//)
+  })
+})
