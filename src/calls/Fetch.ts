@@ -4,38 +4,19 @@
 import { Clock, Context, Effect, Layer, Result } from "effect"
 import {
   IntegrationInvalidResponse,
-  type IntegrationOpen,
   IntegrationRejected,
   IntegrationTimeout,
-  IntegrationUnreachable,
-  type InvalidInput
+  IntegrationUnreachable
 } from "../domain/Integration.ts"
-import type { Overloaded } from "../domain/Limits.ts"
 import { isStorable } from "../domain/StorableJson.ts"
 import { Http, type HttpAnswer, type HttpRequest } from "../infra/Http.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { nestsDeeperThan } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
+import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
 import type { Found } from "./Lookup.ts"
 import { Responses } from "./Responses.ts"
-
-export interface Answer {
-  readonly status: number
-  /** The reply's body, mapped as the definition says. */
-  readonly body: unknown
-  /** How long the integration's text was. */
-  readonly bytes: number
-}
-
-export type FetchError =
-  | InvalidInput
-  | Overloaded
-  | IntegrationOpen
-  | IntegrationTimeout
-  | IntegrationUnreachable
-  | IntegrationRejected
-  | IntegrationInvalidResponse
 
 /** The pause before the first retry; it doubles with each. */
 const firstPauseMs = 100

@@ -5,7 +5,7 @@ import { Cache, Context, Duration, Effect, Equal, Exit, Hash, Layer } from "effe
 import type { Integration } from "../domain/Integration.ts"
 import type { HttpRequest } from "../infra/Http.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import type { Answer, FetchError } from "./Fetch.ts"
+import type { Answer, FetchError } from "./Answer.ts"
 
 /** Together at most 64 MiB. */
 const maxAnswers = 1000

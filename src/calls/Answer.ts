@@ -1,0 +1,27 @@
+// What comes of an exchange with an integration.
+import type {
+  IntegrationInvalidResponse,
+  IntegrationOpen,
+  IntegrationRejected,
+  IntegrationTimeout,
+  IntegrationUnreachable,
+  InvalidInput
+} from "../domain/Integration.ts"
+import type { Overloaded } from "../domain/Limits.ts"
+
+export interface Answer {
+  readonly status: number
+  /** The reply's body, mapped as the definition says. */
+  readonly body: unknown
+  /** How long the integration's text was. */
+  readonly bytes: number
+}
+
+export type FetchError =
+  | InvalidInput
+  | Overloaded
+  | IntegrationOpen
+  | IntegrationTimeout
+  | IntegrationUnreachable
+  | IntegrationRejected
+  | IntegrationInvalidResponse
