@@ -4,8 +4,13 @@ import { call } from "./call.ts"
 import { crowd } from "./crowd.ts"
 import { type Options, readOptions } from "./options.ts"
 import { Processes } from "./processes.ts"
+import { staleness } from "./staleness.ts"
 
-const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = { call, crowd }
+const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = {
+  call,
+  crowd,
+  staleness
+}
 
 const processes = new Processes()
 let ending = false

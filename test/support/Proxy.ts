@@ -13,30 +13,40 @@ export interface Proxy {
   readonly stop: () => Promise<void>
 }
 
-export const startProxy = async (targetPort: number): Promise<Proxy> => {
+/** `affects`: which connections are cut and stalled, by the first bytes their client sends; undefined: all. */
+export const startProxy = async (targetPort: number, affects?: (first: Buffer) => boolean): Promise<Proxy> => {
   const pairs = new Set<readonly [Socket, Socket]>()
+  const spared = new Set<readonly [Socket, Socket]>()
   let state: "open" | "cut" | "stalled" = "open"
 
   const destroy = (pair: readonly [Socket, Socket]) => {
     pairs.delete(pair)
+    spared.delete(pair)
     for (const socket of pair) socket.destroy()
   }
-  const server = createServer((near) => {
-    if (state === "cut") {
+  const open = (near: Socket, first: Buffer | undefined) => {
+    const isSpared = first !== undefined && affects?.(first) === false
+    if (state === "cut" && !isSpared) {
       near.destroy()
       return
     }
     const far = connect(targetPort, "127.0.0.1")
+    if (first !== undefined) far.write(first)
     const pair = [near, far] as const
-    pairs.add(pair)
+    ;(isSpared ? spared : pairs).add(pair)
     const pass = (from: Socket, to: Socket) => {
       from.on("data", (bytes) => to.write(bytes))
       from.on("error", () => {})
       from.on("close", () => destroy(pair))
-      if (state === "stalled") from.pause()
+      if (state === "stalled" && !isSpared) from.pause()
     }
     pass(near, far)
     pass(far, near)
+  }
+  const server = createServer((near) => {
+    near.on("error", () => {})
+    if (affects === undefined) open(near, undefined)
+    else near.once("data", (first: Buffer) => open(near, first))
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
 
@@ -56,6 +66,7 @@ export const startProxy = async (targetPort: number): Promise<Proxy> => {
     stop: () =>
       new Promise((resolve) => {
         change("cut")
+        for (const pair of [...spared]) destroy(pair)
         server.close(() => resolve())
       })
   }
