@@ -3,11 +3,12 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import * as AdminAuth from "./admin/AdminAuth.ts"
-import * as AdminHandlers from "./admin/AdminHandlers.ts"
 import * as AdminProblems from "./admin/AdminProblems.ts"
 import * as AdminRoutes from "./admin/AdminRoutes.ts"
+import * as CatalogHandlers from "./admin/CatalogHandlers.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
+import * as RecordHandlers from "./admin/RecordHandlers.ts"
 import { Breaker } from "./calls/Breaker.ts"
 import { Call } from "./calls/Call.ts"
 import { Fetch } from "./calls/Fetch.ts"
@@ -38,7 +39,12 @@ import * as Logging from "./observability/Logging.ts"
 import { Metrics } from "./observability/Metrics.ts"
 import * as Telemetry from "./observability/Telemetry.ts"
 import { Settings } from "./Settings.ts"
+import { DeadRecords } from "./storage/DeadRecords.ts"
+import * as RecordDays from "./storage/RecordDays.ts"
+import * as RecordDrain from "./storage/RecordDrain.ts"
 import { RecordStore } from "./storage/RecordStore.ts"
+import { RecordStream } from "./storage/RecordStream.ts"
+import { RecordWriter } from "./storage/RecordWriter.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -64,7 +70,16 @@ const HotCopyLayer = Layer.unwrap(
   Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? HotCopy.layerMemory : HotCopy.layer))
 )
 
-const Stores = Layer.mergeAll(CatalogStore.layer, RecordStore.layer, HotCopyLayer)
+const RecordStreamLayer = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? RecordStream.layerNone : RecordStream.layer))
+)
+
+const Records = Layer.mergeAll(RecordDrain.layer, RecordDays.layer).pipe(
+  Layer.provideMerge(RecordWriter.layer),
+  Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadRecords.layer, RecordStreamLayer))
+)
+
+const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records)
 
 const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
 
@@ -74,7 +89,7 @@ const Calls = Call.layer.pipe(
 )
 
 const Admin = AdminRoutes.layer.pipe(
-  Layer.provide([AdminHandlers.catalog, AdminHandlers.records]),
+  Layer.provide([CatalogHandlers.layer, RecordHandlers.layer]),
   Layer.provide([AdminAuth.layer, AdminProblems.layer])
 )
 

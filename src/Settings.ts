@@ -113,6 +113,18 @@ export const settings = {
   FLUSH_INTERVAL: setting(duration, "5 seconds", "how long a buffered write may wait", aDuration),
   CATALOG_REFRESH: setting(duration, "10 seconds", "how often the catalog is re-read", aDuration),
   RECORD_QUEUE: setting(count, "10000", "the record queue's bound; beyond it a call is `Overloaded`", wholeNumber),
+  RECORD_STREAM: setting(
+    count,
+    "200000",
+    "how many records may wait in Redis; beyond it they go to Postgres, or are refused",
+    wholeNumber
+  ),
+  RECORD_RETENTION_DAYS: setting(
+    count,
+    undefined,
+    "days that records are kept, the current one included; unset: for ever",
+    wholeNumber
+  ),
   RECORD_WORKERS: setting(count, "5", "the record queue's writers", wholeNumber),
   LOG_FORMAT: setting(
     (name) => Config.Literals(["pretty", "json"], name),
@@ -174,6 +186,7 @@ type Optional =
   | "AUTH_JWKS_URL"
   | "ADMIN_TOKEN"
   | "LOG_FORMAT"
+  | "RECORD_RETENTION_DAYS"
   | "OTEL_EXPORTER_OTLP_ENDPOINT"
 type Value<S> = S extends Setting<infer A> ? A : never
 

@@ -44,6 +44,14 @@ export const RecordItem = Schema.Struct({
   traceId: Schema.NullOr(Schema.String)
 })
 
+/** A record that Postgres refused: what it was, and its reason (an SQLSTATE, or words). */
+export const DeadItem = Schema.Struct({
+  recordId: Schema.String,
+  reason: Schema.String,
+  diedAt: Time,
+  text: Schema.String
+})
+
 /** A page, and the cursor of the next one; null: there is none. */
 const page = <S extends Schema.Constraint>(item: S) =>
   Schema.Struct({ items: Schema.Array(item), next: Schema.NullOr(Schema.String) })
@@ -156,6 +164,16 @@ class RecordsGroup extends HttpApiGroup.make("records")
       query: { ...paging, user: Schema.optionalKey(Schema.String) },
       success: page(RecordItem),
       error: [UnavailableProblem]
+    }),
+    HttpApiEndpoint.get("listDeadRecords", "/records/dead", {
+      query: paging,
+      success: page(DeadItem),
+      error: [UnavailableProblem]
+    }),
+    HttpApiEndpoint.post("retryDeadRecord", "/records/dead/:recordId/retry", {
+      params: { recordId: Schema.String },
+      success: Schema.Struct({ recordId: Schema.String }),
+      error: [NotFoundProblem, InvalidProblem, UnavailableProblem]
     })
   )
   .middleware(AdminProblems)

@@ -12,7 +12,7 @@ import type { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { FetchError } from "./Answer.ts"
 import { Fetch } from "./Fetch.ts"
 import { type Found, Lookup } from "./Lookup.ts"
-import { Record } from "./Record.ts"
+import { Record, type Reservation } from "./Record.ts"
 import { encodeReply } from "./Reply.ts"
 
 export interface CallRequest {
@@ -59,39 +59,38 @@ export class Call extends Context.Service<
           return Effect.succeed(result)
         })
 
+      const wantedAck = (call: CallRequest, found: Found): Ack => call.ack ?? found.endpoint.integration.definition.ack
+      const reserve = (call: CallRequest, found: Found) =>
+        record.reserve(found.endpoint.integration.definition.overflow, wantedAck(call, found))
+
       const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
         const requestedAt = yield* Clock.currentTimeMillis
         const known = lookup.known(call.integration, call.user)
         if (known !== undefined) {
           yield* instant("call.lookup", stages.lookup, () => known)
-          yield* record.reserve
-          return yield* answer(call, known, requestedAt, 0)
+          const place = yield* reserve(call, known)
+          return yield* answer(call, known, place, requestedAt, 0)
         }
         const found = yield* stage("call.lookup", stages.lookup, lookup.find(call.integration, call.user))
-        yield* record.reserve
+        const place = yield* reserve(call, found)
         // The deadline runs from the request on: what a cold Lookup took is the exchange's loss.
-        return yield* answer(call, found, requestedAt, (yield* Clock.currentTimeMillis) - requestedAt)
+        return yield* answer(call, found, place, requestedAt, (yield* Clock.currentTimeMillis) - requestedAt)
       })
 
       // From the reservation on, an interruption (the caller left) ends the exchange and nothing else: a place taken is
       // filled or given back, and what the integration answered is recorded.
-      const answer = (call: CallRequest, found: Found, requestedAt: number, spentMs: number) =>
+      const answer = (call: CallRequest, found: Found, place: Reservation, requestedAt: number, spentMs: number) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
             const inputText = JSON.stringify(call.input)
             const exchange = restore(fetch.exchange(found, call.input, inputText, spentMs))
             const { body, status } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
-              Effect.onError(() => Effect.sync(record.giveBack))
+              Effect.onError(() => Effect.sync(() => record.giveBack(place)))
             )
             const bodyText = JSON.stringify(body)
             const recordId = makeRecordId(requestedAt)
-            // `redis` is not a level of its own yet: the stronger one is given, and the reply says so.
-            const wanted = call.ack ?? found.endpoint.integration.definition.ack
-            const level: Ack = wanted === "redis" ? "postgres" : wanted
+            const wanted = wantedAck(call, found)
             const version = found.config.version
-            const reply = yield* instant("call.reply", stages.reply, () =>
-              encodeReply(status, bodyText, version, recordId, level)
-            )
             const repliedAt = yield* Clock.currentTimeMillis
             const span = yield* Effect.withFiberSucceed((fiber) =>
               fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
@@ -109,10 +108,17 @@ export class Call extends Context.Service<
               connectionId: call.connectionId,
               traceId: span?.traceId
             }
-            yield* level === "memory"
-              ? instant("call.record", stages.record, () => record.add(row, span))
-              : stage("call.record", stages.record, restore(record.addAndWait(row, span)))
-            return reply
+            // The record first where the reply has to wait for it: then the reply says what it got.
+            const level =
+              wanted === "memory" && place === "queue"
+                ? yield* instant("call.record", stages.record, () => {
+                    record.add(row, span, place)
+                    return wanted
+                  })
+                : yield* stage("call.record", stages.record, restore(record.keep(row, span, place, wanted)))
+            return yield* instant("call.reply", stages.reply, () =>
+              encodeReply(status, bodyText, version, recordId, level)
+            )
           })
         )
 

@@ -1,22 +1,29 @@
 // Stage 4: the record, written behind the reply. A place in the queue is taken before the integration is called, so that
 // what was answered can be kept; a full queue refuses the call. Workers insert in batches.
 //
-// A record is reserved (a place, nothing in it) → queued → in a batch → stored; or reserved → given back, when the call
-// fails. A batch that Postgres can't take now is tried again until it can, its records still counted in the queue: after
-// a lost answer it may be there already, which `recordId` makes harmless. A batch that Postgres refuses is halved until
-// the record to blame stands alone; that one is dropped, counted, and logged by its id.
+// A record is reserved (a place, nothing in it) → queued → in a batch → stored (RecordWriter sees to that, and its place is
+// taken until then); or reserved → given back, when the call fails or its record went to Redis. When there is no place, the
+// integration's `overflow` decides: the call is refused, or its record goes to Redis (refused, too, when that is full or
+// away), or there is none (dropped: counted, and logged once a second at most).
 import { Context, Deferred, Duration, Effect, Layer, Queue, Schedule, Semaphore, type Tracer } from "effect"
 import { type CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
+import type { Ack, IntegrationDefinition } from "../domain/Integration.ts"
 import { Overloaded } from "../domain/Limits.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { RecordStore } from "../storage/RecordStore.ts"
+import { RecordStream } from "../storage/RecordStream.ts"
+import { RecordWriter } from "../storage/RecordWriter.ts"
 
 /** Rows of one insert, at the most. */
 const maxBatch = 500
 /** How long a worker lets a batch fill. Nobody waits for it, except a reply that asked for `postgres`. */
 const linger = Duration.millis(50)
+
+export type Overflow = IntegrationDefinition["overflow"]
+
+/** `queue`: a place is taken; `redis`: there was none, the record goes to Redis; `dropped`: it goes nowhere. */
+export type Reservation = "queue" | "redis" | "dropped"
 
 interface Queued {
   readonly record: CallRecord
@@ -28,24 +35,27 @@ interface Queued {
 export class Record extends Context.Service<
   Record,
   {
-    /** Takes a place for one record, or fails when there is none. */
-    readonly reserve: Effect.Effect<void, Overloaded>
+    /** Says where the record of a call will go, and takes a place for it there; or fails, before anything is begun. */
+    readonly reserve: (overflow: Overflow, ack: Ack) => Effect.Effect<Reservation, Overloaded>
     /** Gives a place back that no record came for. */
-    readonly giveBack: () => void
-    /** Puts the record in its place; never waits, never fails. */
-    readonly add: (record: CallRecord, span: Tracer.AnySpan | undefined) => void
-    /** The same, and waits until it is committed. */
-    readonly addAndWait: (
+    readonly giveBack: (reservation: Reservation) => void
+    /** Puts the record into the queue; never waits, never fails. Only with a place in it, or dropped. */
+    readonly add: (record: CallRecord, span: Tracer.AnySpan | undefined, reservation: Reservation) => void
+    /** Keeps the record as `ack` asks, or better, and says what it got. */
+    readonly keep: (
       record: CallRecord,
-      span: Tracer.AnySpan | undefined
-    ) => Effect.Effect<void, RecordUnavailable>
+      span: Tracer.AnySpan | undefined,
+      reservation: Reservation,
+      ack: Ack
+    ) => Effect.Effect<Ack, RecordUnavailable>
   }
 >()("hotpath/calls/Record") {
   static readonly layer = Layer.effect(
     Record,
     Effect.gen(function* () {
       const settings = yield* Settings
-      const store = yield* RecordStore
+      const writer = yield* RecordWriter
+      const stream = yield* RecordStream
       const metrics = yield* Metrics
       const lifecycle = yield* Lifecycle
       const queue = yield* Queue.unbounded<Queued>()
@@ -75,54 +85,22 @@ export class Record extends Context.Service<
         }
       }
 
-      const insert = (batch: ReadonlyArray<Queued>) => {
+      const keep = (batch: ReadonlyArray<Queued>): Effect.Effect<void> => {
         const links = batch.flatMap(({ span }) => (span === undefined ? [] : [{ span, attributes: {} }]))
-        const inserting = store.insert(batch.map(({ record }) => record))
+        const writing = writer.write(batch.map(({ record }) => record))
         // A batch that holds a traced call is traced too, linked to every such call.
-        return links.length === 0
-          ? inserting
-          : inserting.pipe(
-              Effect.withSpan("records.insert", { root: true, links, attributes: { rows: batch.length } }),
-              Effect.withTracerEnabled(true)
-            )
-      }
-
-      const keep = (batch: ReadonlyArray<Queued>): Effect.Effect<void> =>
-        Effect.suspend(() => {
-          const began = performance.now()
-          return Effect.tap(insert(batch), () =>
-            Effect.sync(() => {
-              metrics.recordInsert.observe((performance.now() - began) / 1000)
-              metrics.recordBatch.observe(batch.length)
-              metrics.recordsCompleted.add(batch.length)
-              settle(batch)
-            })
-          )
-        }).pipe(
-          Effect.tapErrorTag("DatabaseUnavailable", ({ reason }) =>
-            Effect.logDebug("records wait for Postgres", { reason })
-          ),
-          Effect.retry({
-            while: (error) => error._tag === "DatabaseUnavailable",
-            schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(
-              Schedule.jittered
-            )
-          }),
-          Effect.catch((error) => {
-            const [first] = batch
-            if (batch.length > 1) {
-              const half = Math.ceil(batch.length / 2)
-              return Effect.andThen(keep(batch.slice(0, half)), keep(batch.slice(half)))
-            }
-            return Effect.andThen(
-              Effect.logError("a record can't be stored", { recordId: first?.record.recordId, error: error._tag }),
-              Effect.sync(() => {
-                metrics.recordsDropped.add()
-                settle(batch)
-              })
-            )
-          })
+        const traced =
+          links.length === 0
+            ? writing
+            : writing.pipe(
+                Effect.withSpan("records.insert", { root: true, links, attributes: { rows: batch.length } }),
+                Effect.withTracerEnabled(true)
+              )
+        return Effect.andThen(
+          traced,
+          Effect.sync(() => settle(batch))
         )
+      }
 
       // One worker gathers while the others insert: five that gather at once made batches of one row, and an insert is
       // dear (a third of a call's CPU time went there).
@@ -160,33 +138,73 @@ export class Record extends Context.Service<
         })
       )
 
+      const addAndWait = (record: CallRecord, span: Tracer.AnySpan | undefined) =>
+        Effect.suspend(() => {
+          const stored = Deferred.makeUnsafe<void>()
+          hurried++
+          push({ record, span, stored })
+          return Deferred.await(stored).pipe(
+            Effect.timeoutOrElse({
+              duration: settings.DATABASE_TIMEOUT,
+              orElse: () => Effect.fail(new RecordUnavailable())
+            }),
+            Effect.ensuring(
+              Effect.sync(() => {
+                hurried--
+              })
+            )
+          )
+        })
+
+      let loggedAt = 0
+      const drop = Effect.suspend(() => {
+        metrics.recordsDropped.add()
+        const now = performance.now()
+        if (now - loggedAt < 1000) return Effect.void
+        loggedAt = now
+        return Effect.logWarning("the record queue is full: records are dropped", {
+          total: metrics.recordsDropped.value
+        })
+      })
+
+      const full = Effect.fail(new Overloaded({ what: "records" }))
+      const queuePlace: Effect.Effect<Reservation> = Effect.succeed("queue")
+
       return Record.of({
-        reserve: Effect.suspend(() => {
-          if (places <= 0) return Effect.fail(new Overloaded({ what: "records" }))
-          places--
-          return Effect.void
-        }),
-        giveBack: () => {
-          places++
+        reserve: (overflow, ack) =>
+          Effect.suspend((): Effect.Effect<Reservation, Overloaded> => {
+            if (places > 0) {
+              places--
+              return queuePlace
+            }
+            // Who asked for more than memory is not told less.
+            if (overflow === "drop" && ack === "memory") return Effect.succeed("dropped")
+            return overflow === "spill" && stream.hasRoom() ? Effect.succeed("redis") : full
+          }),
+        giveBack: (reservation) => {
+          if (reservation === "queue") places++
         },
         add: (record, span) => push({ record, span, stored: undefined }),
-        addAndWait: (record, span) =>
-          Effect.suspend(() => {
-            const stored = Deferred.makeUnsafe<void>()
-            hurried++
-            push({ record, span, stored })
-            return Deferred.await(stored).pipe(
-              Effect.timeoutOrElse({
-                duration: settings.DATABASE_TIMEOUT,
-                orElse: () => Effect.fail(new RecordUnavailable())
-              }),
-              Effect.ensuring(
-                Effect.sync(() => {
-                  hurried--
-                })
-              )
-            )
+        keep: (record, span, reservation, ack) => {
+          if (reservation === "dropped") return Effect.as(drop, "memory")
+          // Without Redis, or when it does not take the record, the next stronger level; the place is there for that. A
+          // record that was to spill takes a place over the bound: as many as there are calls under way, at the most.
+          const toPostgres = Effect.suspend(() => {
+            if (reservation === "redis") places--
+            return Effect.as(addAndWait(record, span), "postgres" as const)
           })
+          if (ack === "postgres") return toPostgres
+          return Effect.matchEffect(Effect.uninterruptible(stream.append(record)), {
+            onSuccess: () =>
+              Effect.sync(() => {
+                metrics.recordsQueued.add()
+                if (reservation === "queue") places++
+                else metrics.recordsSpilled.add()
+                return "redis" as const
+              }),
+            onFailure: () => toPostgres
+          })
+        }
       })
     })
   )

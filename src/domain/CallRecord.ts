@@ -1,23 +1,24 @@
 // What is kept of an answered call.
 import { Schema } from "effect"
 
-export interface CallRecord {
+export const CallRecord = Schema.Struct({
   /** UUID version 7, made before the call: ids of one instance sort by time. */
-  readonly recordId: string
-  readonly user: string
-  readonly integration: string
+  recordId: Schema.String,
+  user: Schema.String,
+  integration: Schema.String,
   /** JSON text. */
-  readonly input: string
-  readonly configVersion: number
-  readonly status: number
+  input: Schema.String,
+  configVersion: Schema.Finite,
+  status: Schema.Finite,
   /** JSON text of the reply's `body`. */
-  readonly body: string
+  body: Schema.String,
   /** Milliseconds since the epoch. */
-  readonly requestedAt: number
-  readonly repliedAt: number
-  readonly connectionId: string
-  readonly traceId: string | undefined
-}
+  requestedAt: Schema.Finite,
+  repliedAt: Schema.Finite,
+  connectionId: Schema.String,
+  traceId: Schema.UndefinedOr(Schema.String)
+})
+export type CallRecord = typeof CallRecord.Type
 
 /** The reply was to wait for its record, and the record could not be stored in time. */
 export class RecordUnavailable extends Schema.TaggedError<RecordUnavailable>()("RecordUnavailable", {}) {}

@@ -4,11 +4,13 @@ import { Effect } from "effect"
 import { Migrator } from "effect/sql"
 import catalogAndRecords from "./migrations/0001_catalog_and_records.ts"
 import catalogSync from "./migrations/0002_catalog_sync.ts"
+import recordsByDay from "./migrations/0003_records_by_day.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
   loader: Effect.succeed([
     [1, "catalog_and_records", Effect.succeed(catalogAndRecords)] as const,
-    [2, "catalog_sync", Effect.succeed(catalogSync)] as const
+    [2, "catalog_sync", Effect.succeed(catalogSync)] as const,
+    [3, "records_by_day", Effect.succeed(recordsByDay)] as const
   ])
 })

@@ -89,6 +89,7 @@ const make = Effect.gen(function* () {
     paused: counter("connections_paused_total", "Times a socket was paused at its bound of requests in flight"),
     recordsQueued: counter("records_queued_total", "Records accepted into the queue"),
     recordsCompleted: counter("records_completed_total", "Records stored in Postgres"),
+    recordsDead: counter("records_dead_total", "Records that went to the dead-letter table"),
     recordsDropped: counter("records_dropped_total", "Records given up"),
     recordsSpilled: counter("records_spilled_total", "Records that went to Redis because the queue was full"),
     recordBatch: registerHistogram(context, "hotpath_record_batch_rows", "Rows of one insert", {

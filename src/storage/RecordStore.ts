@@ -9,6 +9,12 @@ export class RecordStore extends Context.Service<
   {
     /** All or none of them; at least once: `recordId` makes it once. */
     readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    /** Which of these are there. */
+    readonly present: (
+      recordIds: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<string>, DatabaseUnavailable | DatabaseRefused>
+    /** Makes the coming days' partitions; drops those older than `kept` days, if given. How many it dropped. */
+    readonly turnDays: (kept: number | undefined) => Effect.Effect<number, DatabaseUnavailable | DatabaseRefused>
     /** What is there, of a user or of all, newest first; the page that comes after the record `after`. */
     readonly list: (page: {
       readonly user?: string | undefined
@@ -52,7 +58,22 @@ export class RecordStore extends Context.Service<
           FROM call_records ${where} ORDER BY record_id DESC LIMIT ${limit}`)
       }
 
-      return RecordStore.of({ insert, list })
+      return RecordStore.of({
+        insert,
+        list,
+        present: (recordIds) =>
+          Effect.map(
+            run(
+              sql<{ id: string }>`SELECT record_id AS id FROM call_records WHERE record_id = ANY(${recordIds}::uuid[])`
+            ),
+            (rows) => rows.map(({ id }) => id)
+          ),
+        turnDays: (kept) =>
+          Effect.map(
+            run(sql<{ dropped: number }>`SELECT hotpath_record_days(3, ${kept ?? null}::int) AS dropped`),
+            ([row]) => row?.dropped ?? 0
+          )
+      })
     })
   )
 
@@ -63,6 +84,8 @@ export class RecordStore extends Context.Service<
         Effect.sync(() => {
           for (const record of records) if (!stored.has(record.recordId)) stored.set(record.recordId, record)
         }),
+      present: (recordIds) => Effect.sync(() => recordIds.filter((id) => stored.has(id))),
+      turnDays: () => Effect.succeed(0),
       list: ({ after, limit, user }) =>
         Effect.sync(() =>
           [...stored.values()]

@@ -17,7 +17,10 @@ import { Http } from "../../src/infra/Http.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
+import { DeadRecords } from "../../src/storage/DeadRecords.ts"
 import { RecordStore } from "../../src/storage/RecordStore.ts"
+import { RecordStream } from "../../src/storage/RecordStream.ts"
+import { RecordWriter } from "../../src/storage/RecordWriter.ts"
 
 const settings = (env: { [name: string]: string }) =>
   Layer.mergeAll(Settings.layer).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(env))))
@@ -39,6 +42,8 @@ const app = (options: {
     Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
     Layer.provide(HotCopy.layerMemory),
     Layer.provide(options.catalog ?? weather),
+    Layer.provide([RecordWriter.layer, RecordStream.layerNone]),
+    Layer.provideMerge(DeadRecords.layerMemory),
     Layer.provideMerge(options.store ?? RecordStore.layerMemory),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(settings(options.env ?? {}))
@@ -61,7 +66,9 @@ const failing = (stored: Array<CallRecord>, failures: number, error: () => Datab
         stored.push(...records)
         return Effect.void
       }),
-    list: () => Effect.succeed(stored)
+    list: () => Effect.succeed(stored),
+    present: () => Effect.succeed([]),
+    turnDays: () => Effect.succeed(0)
   })
 }
 
@@ -149,13 +156,17 @@ describe("Call", () => {
           stored.push(...records)
           return Effect.void
         }),
-      list: () => Effect.succeed(stored)
+      list: () => Effect.succeed(stored),
+      present: () => Effect.succeed([]),
+      turnDays: () => Effect.succeed(0)
     })
     return Effect.gen(function* () {
       yield* Effect.all(Array.from({ length: 7 }, () => call()))
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(stored.length, 6)
-      assert.strictEqual((yield* Metrics).recordsDropped.value, 1)
+      const [dead] = yield* (yield* DeadRecords).list(undefined, 10)
+      assert.deepEqual([dead?.recordId, dead?.reason], [poison, "22P05"])
+      assert.strictEqual((yield* Metrics).recordsDead.value, 1)
     }).pipe(Effect.provide(app({ http: sunny, store })))
   })
 

@@ -39,6 +39,8 @@ describe("calls", () => {
     for (const name of names) await define(name, { url: `${origin}/${name}`, timeoutMs: 1000 })
     await define("refused", { url: "http://127.0.0.1:1/" })
     await define("nowhere", { url: "http://nowhere.invalid/" })
+    await define("strict", { url: `${origin}/gate`, overflow: "reject" })
+    await define("lossy", { url: `${origin}/gate`, overflow: "drop" })
     await define("narrow", { url: `${origin}/gate`, maxConcurrent: 2, timeoutMs: 5000 })
     await define("get", {
       url: `${origin}/path/{input.place}/x`,
@@ -105,7 +107,7 @@ describe("calls", () => {
     ])
     assert.strictEqual(rows.length, 1)
     const redis = await call("echo", {}, { ack: "redis" })
-    assert.strictEqual(redis.result?.["ack"], "postgres")
+    assert.strictEqual(redis.result?.["ack"], "redis")
   })
 
   const failures = [
@@ -150,7 +152,7 @@ describe("calls", () => {
     const clients = await Promise.all(Array.from({ length: 3 }, (_, n) => hotpath.client(`queue${n}`)))
     const before = upstream.seen.length
     const calls = clients.flatMap((one) =>
-      Array.from({ length: 10 }, () => one.request("call", { integration: "gate", input: {} }))
+      Array.from({ length: 10 }, () => one.request("call", { integration: "strict", input: {} }))
     )
     // 20 places are taken by calls under way; the other ten never reach the integration.
     const refused: Array<unknown> = []
@@ -163,6 +165,31 @@ describe("calls", () => {
     assert.strictEqual(replies.filter(({ result }) => result !== undefined).length, 20)
     for (const one of clients) one.close()
     await until(async () => (await call("echo")).error === undefined, "the queue to be worked off")
+  })
+
+  it("spills what does not fit the queue to Redis, or drops it, as the integration says", async () => {
+    const clients = await Promise.all(Array.from({ length: 3 }, (_, n) => hotpath.client(`spill${n}`)))
+    const ask = async (integration: string, more: object = {}) => {
+      const before = upstream.seen.length
+      const calls = clients.flatMap((one) =>
+        Array.from({ length: 10 }, () => one.request("call", { integration, input: {}, ...more }))
+      )
+      await until(() => upstream.seen.length - before === 30, "all calls to reach the integration")
+      upstream.release()
+      const replies = await Promise.all(calls)
+      return replies.map(({ result }) => ({ ack: result?.["ack"], recordId: String(result?.["recordId"]) }))
+    }
+    const stored = async (ids: ReadonlyArray<string>) =>
+      (await query(database, "SELECT 1 FROM call_records WHERE record_id = ANY($1::text[]::uuid[])", [ids])).length
+    const spilled = await ask("gate")
+    assert.strictEqual(spilled.filter(({ ack }) => ack === "redis").length, 10)
+    const ids = spilled.map(({ recordId }) => recordId)
+    await until(async () => (await stored(ids)) === 30, "all of them to be stored")
+    assert.strictEqual((await hotpath.counters())["spilled"], 10)
+    const dropped = await ask("lossy")
+    assert.strictEqual((await hotpath.counters())["dropped"], 10)
+    await until(async () => (await stored(dropped.map(({ recordId }) => recordId))) === 20, "the others to be stored")
+    for (const one of clients) one.close()
   })
 
   it("runs no more calls of an integration than it may, and the others don't notice", async () => {

@@ -1,22 +1,18 @@
 // What the operators' API does. An edit is checked as a call would use it, so that a definition that is taken works.
 import { isIP } from "node:net"
-import { Effect, Option, Result, Schema } from "effect"
-import { Base64Url } from "effect/encoding"
+import { Effect, Option, Schema } from "effect"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { makeEndpoint } from "../calls/Endpoint.ts"
 import { CatalogEditor, type CatalogRow } from "../catalog/CatalogEditor.ts"
 import { CatalogSync } from "../catalog/CatalogSync.ts"
-import type { CallRecord } from "../domain/CallRecord.ts"
 import type { Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
 import { IntegrationDefinition } from "../domain/Integration.ts"
 import { isStorable } from "../domain/StorableJson.ts"
 import { ConfigObject } from "../domain/UserConfig.ts"
 import type { DatabaseRefused, DatabaseUnavailable } from "../infra/Database.ts"
 import { UpstreamPolicy } from "../infra/UpstreamPolicy.ts"
-import { RecordStore } from "../storage/RecordStore.ts"
 import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem, VersionMismatchProblem } from "./AdminApi.ts"
-
-const defaultLimit = 50
+import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
 
 const invalid = (field: string, reason: string) => new InvalidProblem({ field, reason, detail: `${field}: ${reason}` })
 
@@ -52,16 +48,6 @@ const expected = (headers: {
 const tagged = <A extends { readonly version: number }>(body: A) =>
   HttpApiSchema.withHeaders({ body, headers: { etag: `"${body.version}"` } })
 
-/** A cursor is the last key of the page before it. One that is not of our making starts from the beginning. */
-const fromCursor = (cursor: string | undefined) =>
-  cursor === undefined ? undefined : Option.getOrUndefined(Result.getSuccess(Base64Url.decodeString(cursor)))
-
-const pageOf = <A>(items: ReadonlyArray<A>, limit: number, key: (item: A) => string) => {
-  const shown = items.slice(0, limit)
-  const last = shown.at(-1)
-  return { shown, next: items.length > limit && last !== undefined ? Base64Url.encode(key(last)) : null }
-}
-
 const storable = <A>(field: string, content: A) =>
   isStorable(content, JSON.stringify(content))
     ? Effect.succeed(content)
@@ -82,7 +68,7 @@ const readable = <A, E>(rows: ReadonlyArray<CatalogRow>, show: (row: CatalogRow)
     (shown) => shown.flatMap(Option.toArray)
   )
 
-export const catalog = HttpApiBuilder.group(
+export const layer = HttpApiBuilder.group(
   AdminApi,
   "catalog",
   Effect.fnUntraced(function* (handlers) {
@@ -141,38 +127,6 @@ export const catalog = HttpApiBuilder.group(
         Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("config", params.userId, version))),
       listConfigs: ({ query }) => list("config", query, config),
       sync: () => Effect.map(asUnavailable(sync.sync), (done) => ({ ...done, listening: sync.isListening() }))
-    })
-  })
-)
-
-const iso = (ms: number) => new Date(ms).toISOString()
-
-const recordItem = (record: CallRecord) => ({
-  ...record,
-  input: JSON.parse(record.input) as Schema.Json,
-  body: JSON.parse(record.body) as Schema.Json,
-  requestedAt: iso(record.requestedAt),
-  repliedAt: iso(record.repliedAt),
-  traceId: record.traceId ?? null
-})
-
-const uuid = /^[0-9a-f-]{36}$/
-
-export const records = HttpApiBuilder.group(
-  AdminApi,
-  "records",
-  Effect.fnUntraced(function* (handlers) {
-    const store = yield* RecordStore
-    return handlers.handleAll({
-      listRecords: ({ query }) =>
-        Effect.gen(function* () {
-          const limit = query.limit ?? defaultLimit
-          const cursor = fromCursor(query.cursor)
-          const after = cursor !== undefined && uuid.test(cursor) ? cursor : undefined
-          const found = yield* asUnavailable(store.list({ user: query.user, after, limit: limit + 1 }))
-          const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
-          return { items: shown.map(recordItem), next }
-        })
     })
   })
 )

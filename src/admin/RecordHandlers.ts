@@ -1,0 +1,69 @@
+// The records, for operators: what was stored, and what could not be.
+import { Effect, Option, Schema } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { CallRecord } from "../domain/CallRecord.ts"
+import { DeadRecords } from "../storage/DeadRecords.ts"
+import { RecordStore } from "../storage/RecordStore.ts"
+import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem } from "./AdminApi.ts"
+import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
+
+const iso = (ms: number) => new Date(ms).toISOString()
+
+const recordItem = (record: CallRecord) => ({
+  ...record,
+  input: JSON.parse(record.input) as Schema.Json,
+  body: JSON.parse(record.body) as Schema.Json,
+  requestedAt: iso(record.requestedAt),
+  repliedAt: iso(record.repliedAt),
+  traceId: record.traceId ?? null
+})
+
+const uuid = /^[0-9a-f-]{36}$/
+const decodeRecord = Schema.decodeUnknownOption(Schema.fromJsonString(CallRecord))
+const asUnavailable = Effect.mapError(() => new UnavailableProblem())
+const still = (reason: string) =>
+  new InvalidProblem({ field: "record", reason, detail: `it still can't be stored: ${reason}` })
+
+export const layer = HttpApiBuilder.group(
+  AdminApi,
+  "records",
+  Effect.fnUntraced(function* (handlers) {
+    const store = yield* RecordStore
+    const dead = yield* DeadRecords
+    return handlers.handleAll({
+      listRecords: ({ query }) =>
+        Effect.gen(function* () {
+          const limit = query.limit ?? defaultLimit
+          const cursor = fromCursor(query.cursor)
+          const after = cursor !== undefined && uuid.test(cursor) ? cursor : undefined
+          const found = yield* asUnavailable(store.list({ user: query.user, after, limit: limit + 1 }))
+          const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
+          return { items: shown.map(recordItem), next }
+        }),
+      listDeadRecords: ({ query }) =>
+        Effect.gen(function* () {
+          const limit = query.limit ?? defaultLimit
+          const found = yield* asUnavailable(dead.list(fromCursor(query.cursor), limit + 1))
+          const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
+          return { items: shown, next }
+        }),
+      // Stored first, then taken from the dead: a crash in between leaves it in both, and another try is harmless.
+      retryDeadRecord: ({ params }) =>
+        Effect.gen(function* () {
+          const { recordId } = params
+          const found = yield* asUnavailable(dead.get(recordId))
+          if (found === undefined) return yield* new NotFoundProblem({ detail: `no dead record ${recordId}` })
+          const record = decodeRecord(found.text)
+          if (Option.isNone(record)) return yield* still("not a record")
+          yield* store.insert([record.value]).pipe(
+            Effect.catchTags({
+              DatabaseRefused: ({ sqlState }) => Effect.fail(still(sqlState)),
+              DatabaseUnavailable: () => Effect.fail(new UnavailableProblem())
+            })
+          )
+          yield* asUnavailable(dead.remove(recordId))
+          return { recordId }
+        })
+    })
+  })
+)
