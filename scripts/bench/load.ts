@@ -5,7 +5,8 @@
 import { createInterface } from "node:readline"
 import { WebSocket } from "ws"
 
-const { URL: url = "", CONNECTIONS = "200" } = process.env
+const { URL: url = "", CONNECTIONS = "200", ACK } = process.env
+const more = ACK === undefined ? "" : `,"ack":"${ACK}"`
 const count = Number(CONNECTIONS)
 const sockets: Array<WebSocket> = []
 const due = new Map<number, number>()
@@ -66,7 +67,7 @@ const run = (seconds: number, rate: number) =>
       for (; sent < target; sent++) {
         due.set(++id, began + (sent / rate) * 1000)
         sockets[sent % count]?.send(
-          `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}}}`
+          `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}${more}}}`
         )
       }
       // Half a second for what is written behind the replies; what is not answered in two is an error.

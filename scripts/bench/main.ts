@@ -1,5 +1,6 @@
 // npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--traced]: measures hotpath beside hand-written peers, in one run, and
 // prints ratios. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
+import { ack } from "./ack.ts"
 import { call } from "./call.ts"
 import { crowd } from "./crowd.ts"
 import { type Options, readOptions } from "./options.ts"

@@ -40,6 +40,8 @@ export const RecordItem = Schema.Struct({
   body: Schema.Json,
   requestedAt: Time,
   repliedAt: Time,
+  lookupMs: Schema.Finite,
+  fetchMs: Schema.Finite,
   connectionId: Schema.String,
   traceId: Schema.NullOr(Schema.String)
 })

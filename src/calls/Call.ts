@@ -84,9 +84,11 @@ export class Call extends Context.Service<
           Effect.gen(function* () {
             const inputText = JSON.stringify(call.input)
             const exchange = restore(fetch.exchange(found, call.input, inputText, spentMs))
+            const fetchedAt = performance.now()
             const { body, status } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
               Effect.onError(() => Effect.sync(() => record.giveBack(place)))
             )
+            const fetchMs = performance.now() - fetchedAt
             const bodyText = JSON.stringify(body)
             const recordId = makeRecordId(requestedAt)
             const wanted = wantedAck(call, found)
@@ -105,6 +107,8 @@ export class Call extends Context.Service<
               body: bodyText,
               requestedAt,
               repliedAt,
+              lookupMs: spentMs,
+              fetchMs: Math.round(fetchMs * 1000) / 1000,
               connectionId: call.connectionId,
               traceId: span?.traceId
             }

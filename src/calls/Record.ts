@@ -68,6 +68,11 @@ export class Record extends Context.Service<
       metrics.gauge("record_queue_depth", "Records waiting or being stored, and places taken for calls", taken)
       metrics.gauge("record_queue_capacity", "The bound of the record queue", () => settings.RECORD_QUEUE)
       metrics.gauge(
+        "records_waiting",
+        "Records accepted and not stored yet: here in memory (what waits in Redis is hotpath_record_stream_depth)",
+        () => pending.size
+      )
+      metrics.gauge(
         "buffer_oldest_age_seconds",
         "Age of the oldest record that is not stored",
         () => {
@@ -98,7 +103,10 @@ export class Record extends Context.Service<
               )
         return Effect.andThen(
           traced,
-          Effect.sync(() => settle(batch))
+          Effect.sync(() => {
+            metrics.recordsCompleted.add(batch.length)
+            settle(batch)
+          })
         )
       }
 
@@ -158,6 +166,7 @@ export class Record extends Context.Service<
 
       let loggedAt = 0
       const drop = Effect.suspend(() => {
+        metrics.recordsQueued.add()
         metrics.recordsDropped.add()
         const now = performance.now()
         if (now - loggedAt < 1000) return Effect.void

@@ -15,8 +15,11 @@ export const CallRecord = Schema.Struct({
   /** Milliseconds since the epoch. */
   requestedAt: Schema.Finite,
   repliedAt: Schema.Finite,
+  /** What the first two stages took, in milliseconds. */
+  lookupMs: Schema.Finite,
+  fetchMs: Schema.Finite,
   connectionId: Schema.String,
-  traceId: Schema.UndefinedOr(Schema.String)
+  traceId: Schema.optional(Schema.String)
 })
 export type CallRecord = typeof CallRecord.Type
 

@@ -87,8 +87,11 @@ const make = Effect.gen(function* () {
     upgradesRefused: counters("upgrades_refused_total", "Upgrades refused, by status", "status"),
     closed: counters("connections_closed_total", "Sockets closed, by close code", "code"),
     paused: counter("connections_paused_total", "Times a socket was paused at its bound of requests in flight"),
-    recordsQueued: counter("records_queued_total", "Records accepted into the queue"),
-    recordsCompleted: counter("records_completed_total", "Records stored in Postgres"),
+    recordsQueued: counter(
+      "records_queued_total",
+      "Records accepted: in the queue, in Redis, or dropped; = completed + waiting + dropped"
+    ),
+    recordsCompleted: counter("records_completed_total", "Records stored in Postgres, those among the dead included"),
     recordsDead: counter("records_dead_total", "Records that went to the dead-letter table"),
     recordsDropped: counter("records_dropped_total", "Records given up"),
     recordsSpilled: counter("records_spilled_total", "Records that went to Redis because the queue was full"),

@@ -23,7 +23,7 @@ export const layer = Layer.effectDiscard(
     const writer = yield* RecordWriter
     const store = yield* RecordStore
     const dead = yield* DeadRecords
-    const { counter, gauge } = yield* Metrics
+    const { counter, gauge, recordsCompleted } = yield* Metrics
     const lost = counter(
       "records_lost_total",
       "Records that Redis had acknowledged and lost; see records_regiven_total"
@@ -39,7 +39,7 @@ export const layer = Layer.effectDiscard(
         for (const { id, record, text } of entries) {
           if (Option.isNone(record)) yield* dead.bury(id, text, "not a record")
         }
-        yield* stream.done(entries.map(({ id }) => id))
+        recordsCompleted.add(yield* stream.done(entries.map(({ id }) => id)))
         stream.confirm(records.map(({ recordId }) => recordId))
       })
 
@@ -67,6 +67,7 @@ export const layer = Layer.effectDiscard(
         const some = missing.slice(n, n + maxBatch)
         yield* writer.write(some)
         regiven.add(some.length)
+        recordsCompleted.add(some.length)
         stream.confirm(some.map(({ recordId }) => recordId))
       }
     })

@@ -31,17 +31,19 @@ export class RecordStore extends Context.Service<
       // One array a column: the statement's text stays the same whatever the batch's size, so it is prepared once.
       const insert = (records: ReadonlyArray<CallRecord>) =>
         run(sql`INSERT INTO call_records (record_id, user_id, integration, input, config_version, status, body,
-            requested_at, replied_at, connection_id, trace_id)
+            requested_at, replied_at, connection_id, trace_id, lookup_ms, fetch_ms)
           SELECT id, user_id, integration, input::jsonb, config_version, status, body::jsonb,
-            to_timestamp(requested_at / 1000), to_timestamp(replied_at / 1000), connection_id, nullif(trace_id, '')
+            to_timestamp(requested_at / 1000), to_timestamp(replied_at / 1000), connection_id, nullif(trace_id, ''),
+            lookup_ms, fetch_ms
           FROM unnest(${records.map((r) => r.recordId)}::uuid[], ${records.map((r) => r.user)}::text[],
             ${records.map((r) => r.integration)}::text[], ${records.map((r) => r.input)}::text[],
             ${records.map((r) => r.configVersion)}::bigint[], ${records.map((r) => r.status)}::int[],
             ${records.map((r) => r.body)}::text[], ${records.map((r) => r.requestedAt)}::float8[],
             ${records.map((r) => r.repliedAt)}::float8[], ${records.map((r) => r.connectionId)}::text[],
-            ${records.map((r) => r.traceId ?? "")}::text[])
+            ${records.map((r) => r.traceId ?? "")}::text[],
+            ${records.map((r) => r.lookupMs)}::real[], ${records.map((r) => r.fetchMs)}::real[])
             AS batch (id, user_id, integration, input, config_version, status, body, requested_at, replied_at,
-              connection_id, trace_id)
+              connection_id, trace_id, lookup_ms, fetch_ms)
           ON CONFLICT DO NOTHING`).pipe(Effect.asVoid)
 
       const list: RecordStore["Service"]["list"] = ({ after, limit, user }) => {
@@ -54,7 +56,8 @@ export class RecordStore extends Context.Service<
             config_version::float8 AS "configVersion", status, body::text AS body,
             (extract(epoch FROM requested_at) * 1000)::float8 AS "requestedAt",
             (extract(epoch FROM replied_at) * 1000)::float8 AS "repliedAt",
-            connection_id AS "connectionId", trace_id AS "traceId"
+            connection_id AS "connectionId", trace_id AS "traceId",
+            coalesce(lookup_ms, 0)::float8 AS "lookupMs", coalesce(fetch_ms, 0)::float8 AS "fetchMs"
           FROM call_records ${where} ORDER BY record_id DESC LIMIT ${limit}`)
       }
 

@@ -81,8 +81,8 @@ export class RecordStream extends Context.Service<
       what: "new" | "abandoned",
       count: number
     ) => Effect.Effect<ReadonlyArray<StreamEntry>, RecordStreamUnavailable>
-    /** They are committed: takes them out. */
-    readonly done: (ids: ReadonlyArray<string>) => Effect.Effect<void, RecordStreamUnavailable>
+    /** They are committed: takes them out. How many of them were there: nobody else took those out. */
+    readonly done: (ids: ReadonlyArray<string>) => Effect.Effect<number, RecordStreamUnavailable>
     readonly state: Effect.Effect<StreamState, RecordStreamUnavailable>
     /** How many appended records Redis lost since this was asked last, all instances' together. */
     readonly takeLoss: () => number
@@ -179,7 +179,7 @@ export class RecordStream extends Context.Service<
                 ),
                 ([, claimed]) => claimed.map(entry)
               ),
-        done: (ids) => (ids.length === 0 ? Effect.void : Effect.asVoid(away(finishAll(ids)))),
+        done: (ids) => (ids.length === 0 ? Effect.succeed(0) : away(finishAll(ids))),
         state: Effect.gen(function* () {
           const [waiting, appended] = yield* away(
             Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)])

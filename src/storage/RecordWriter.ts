@@ -51,7 +51,6 @@ export class RecordWriter extends Context.Service<
             Effect.sync(() => {
               metrics.recordInsert.observe((performance.now() - began) / 1000)
               metrics.recordBatch.observe(records.length)
-              metrics.recordsCompleted.add(records.length)
             })
           )
         }).pipe(

@@ -20,6 +20,8 @@ const record = (user: string, n: number, more: Partial<CallRecord> = {}): CallRe
   body: '{"temperature":14.5}',
   requestedAt: 1_700_000_000_000 + n,
   repliedAt: 1_700_000_000_012 + n,
+  lookupMs: 0.5,
+  fetchMs: 12,
   connectionId: "connection",
   traceId: undefined,
   ...more

@@ -38,8 +38,10 @@ const record = (n: number): CallRecord => ({
   body: "null",
   requestedAt: n,
   repliedAt: n,
+  lookupMs: 0.5,
+  fetchMs: 12,
   connectionId: "c",
-  traceId: undefined
+  traceId: "t"
 })
 
 describe("RecordStream", () => {

@@ -164,12 +164,13 @@ describe("calls", () => {
     const replies = await Promise.all(calls)
     assert.strictEqual(replies.filter(({ result }) => result !== undefined).length, 20)
     for (const one of clients) one.close()
-    await until(async () => (await call("echo")).error === undefined, "the queue to be worked off")
   })
 
   it("spills what does not fit the queue to Redis, or drops it, as the integration says", async () => {
     const clients = await Promise.all(Array.from({ length: 3 }, (_, n) => hotpath.client(`spill${n}`)))
+    const metrics = async () => (await fetch(`${hotpath.http}/metrics`)).text()
     const ask = async (integration: string, more: object = {}) => {
+      await until(async () => (await metrics()).includes("hotpath_record_queue_depth 0\n"), "the queue to be empty")
       const before = upstream.seen.length
       const calls = clients.flatMap((one) =>
         Array.from({ length: 10 }, () => one.request("call", { integration, input: {}, ...more }))

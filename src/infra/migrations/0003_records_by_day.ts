@@ -37,6 +37,7 @@ export default Effect.gen(function* () {
       RETURN dropped;
     END $$`
 
+  yield* sql`ALTER TABLE call_records ADD COLUMN lookup_ms real, ADD COLUMN fetch_ms real`
   yield* sql`ALTER TABLE call_records RENAME TO call_records_before`
   yield* sql`ALTER INDEX call_records_by_user RENAME TO call_records_before_by_user`
   yield* sql`ALTER INDEX call_records_pkey RENAME TO call_records_before_pkey`
