@@ -8,6 +8,7 @@ import { Processes } from "./processes.ts"
 import { staleness } from "./staleness.ts"
 
 const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = {
+  ack,
   call,
   crowd,
   staleness

@@ -6,9 +6,10 @@ import { RedisState } from "../infra/RedisState.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 
 const without = {
-  redis: "calls work with configuration from memory and Postgres",
-  postgres: "calls work with configuration from memory and Redis; records wait in the queue, and `ack: postgres` fails",
-  both: "calls work with configuration from memory; records wait in the queue until it is full"
+  redis: "calls work with configuration from memory and Postgres; records go straight to Postgres",
+  postgres:
+    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails",
+  both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail"
 } as const
 
 export const layer = HttpRouter.use((router) =>

@@ -1,8 +1,9 @@
 // The crash harness: two instances under load, and at random moments something dies: an instance (kill -9), PostgreSQL
-// (all its processes at once, as `-m immediate`), its connections (so that answers to commits are lost), Redis (with AOF).
+// (all its processes at once, as `-m immediate`), its connections (so that answers to commits are lost), its network (for 2.2 s), Redis (with AOF).
 // Clients keep a ledger of what they were told; at the end it is compared with the table, row by row.
 //
-// HOTPATH_CRASHES says how many (some by default); HOTPATH_CRASH_SEED replays a run, whose seed is printed.
+// HOTPATH_CRASHES says how many (some by default), HOTPATH_INSTANCES on how many instances (2); HOTPATH_CRASH_SEED replays a
+// run, whose seed is printed.
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { WebSocket } from "ws"
@@ -13,6 +14,7 @@ import { freePort, type RunningServer, startPostgres, startRedis } from "../supp
 import { until } from "../support/Until.ts"
 import { startUpstream, type Upstream } from "../support/Upstream.ts"
 
+const howMany = Number(process.env["HOTPATH_INSTANCES"] ?? 2)
 const crashes = Number(process.env["HOTPATH_CRASHES"] ?? 8)
 const seed = Number(process.env["HOTPATH_CRASH_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 
@@ -92,8 +94,8 @@ describe("crashes", () => {
     database = await freshDatabase(postgres.url)
     proxy = await startProxy(postgres.port)
     upstream = await startUpstream()
-    ports.push(await freePort(), await freePort())
-    await Promise.all([start(0), start(1)])
+    for (let n = 0; n < howMany; n++) ports.push(await freePort())
+    await Promise.all(ports.map((_, n) => start(n)))
     await query(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
       JSON.stringify({ url: `${upstream.origin}/echo` })
     ])
@@ -115,14 +117,28 @@ describe("crashes", () => {
       for (let n = 0; n < crashes; n++) {
         await sleep(100 + random() * 900)
         const dice = random()
-        const victim = random() < 0.5 ? 0 : 1
-        const kind = dice < 0.6 ? "instance" : dice < 0.75 ? "connections" : dice < 0.88 ? "postgres" : "redis"
+        const victim = Math.floor(random() * howMany)
+        const kind =
+          dice < 0.6
+            ? "instance"
+            : dice < 0.7
+              ? "connections"
+              : dice < 0.75
+                ? "slow"
+                : dice < 0.88
+                  ? "postgres"
+                  : "redis"
         counts[kind] = (counts[kind] ?? 0) + 1
         if (kind === "instance") {
           kills.push(Date.now())
           instances[victim]?.process.kill("SIGKILL")
           await instances[victim]?.exitCode
           await start(victim)
+        } else if (kind === "slow") {
+          // Longer than a statement may take: it is given up, and may be done all the same.
+          proxy.stall()
+          await sleep(2200)
+          proxy.resume()
         } else if (kind === "connections") {
           proxy.cut()
           await sleep(random() * 300)
