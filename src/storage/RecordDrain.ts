@@ -72,14 +72,21 @@ export const layer = Layer.effectDiscard(
       }
     })
 
-    const patrolling = Effect.gen(function* () {
+    const look = Effect.gen(function* () {
       waiting = (yield* stream.state).waiting
-      while ((yield* drainOnce("abandoned")) > 0) waiting = (yield* stream.state).waiting
-    }).pipe(Effect.ignore, Effect.andThen(Effect.ignore(watch)), Effect.delay(patrol), Effect.forever)
-
+    })
+    const reclaim = Effect.gen(function* () {
+      while ((yield* drainOnce("abandoned")) > 0) yield* Effect.yieldNow
+      yield* stream.sweep
+    })
+    // Each on its own: a batch that waits for Postgres must not keep the others from looking.
     yield* Effect.forEach(Array.from({ length: drains }), () =>
       Effect.forkScoped(Effect.withTracerEnabled(drain, false))
     )
-    yield* Effect.forkScoped(Effect.withTracerEnabled(patrolling, false))
+    for (const beat of [look, reclaim, watch]) {
+      yield* Effect.forkScoped(
+        Effect.withTracerEnabled(Effect.forever(Effect.delay(Effect.ignore(beat), patrol)), false)
+      )
+    }
   })
 )

@@ -36,6 +36,8 @@ const counter = "{hotpath:records}:appended"
 const group = "hotpath"
 /** An entry that was claimed this long ago and is not done is claimed again. */
 const abandonedMs = 10_000
+/** An instance that has not asked for this long is gone: a living one asks all the time. */
+const goneMs = 3_600_000
 /** Records of one append. */
 const maxBatch = 200
 /** Records that are kept to be given again. */
@@ -83,6 +85,8 @@ export class RecordStream extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<StreamEntry>, RecordStreamUnavailable>
     /** They are committed: takes them out. How many of them were there: nobody else took those out. */
     readonly done: (ids: ReadonlyArray<string>) => Effect.Effect<number, RecordStreamUnavailable>
+    /** Forgets the names of instances that are gone for an hour and have nothing claimed. */
+    readonly sweep: Effect.Effect<void, RecordStreamUnavailable>
     readonly state: Effect.Effect<StreamState, RecordStreamUnavailable>
     /** How many appended records Redis lost since this was asked last, all instances' together. */
     readonly takeLoss: () => number
@@ -180,6 +184,21 @@ export class RecordStream extends Context.Service<
                 ([, claimed]) => claimed.map(entry)
               ),
         done: (ids) => (ids.length === 0 ? Effect.succeed(0) : away(finishAll(ids))),
+        sweep: away(
+          Effect.gen(function* () {
+            const consumers = yield* redis.send<ReadonlyArray<ReadonlyArray<string | number>>>(
+              "XINFO",
+              "CONSUMERS",
+              stream,
+              group
+            )
+            for (const one of consumers) {
+              const field = (name: string) => one[one.indexOf(name) + 1]
+              if (field("pending") !== 0 || Number(field("idle")) < goneMs) continue
+              yield* redis.send("XGROUP", "DELCONSUMER", stream, group, String(field("name")))
+            }
+          })
+        ),
         state: Effect.gen(function* () {
           const [waiting, appended] = yield* away(
             Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)])
@@ -216,6 +235,7 @@ export class RecordStream extends Context.Service<
       append: () => none,
       claim: () => none,
       done: () => none,
+      sweep: none,
       state: none,
       takeLoss: () => 0,
       unconfirmed: () => new Map(),
