@@ -13,7 +13,9 @@ const maxBatch = 500
 const drains = 2
 /** Between two looks at an empty stream. */
 const idle = "50 millis"
-/** Between two looks for what somebody left unfinished, or has lost. */
+/** Between two looks for what Redis lost: until then this process must live, so that it can give it again. */
+const watchful = "500 millis"
+/** Between two looks for what somebody left unfinished. */
 const patrol = "2 seconds"
 
 export const layer = Layer.effectDiscard(
@@ -83,9 +85,13 @@ export const layer = Layer.effectDiscard(
     yield* Effect.forEach(Array.from({ length: drains }), () =>
       Effect.forkScoped(Effect.withTracerEnabled(drain, false))
     )
-    for (const beat of [look, reclaim, watch]) {
+    for (const [beat, pause] of [
+      [look, watchful],
+      [watch, watchful],
+      [reclaim, patrol]
+    ] as const) {
       yield* Effect.forkScoped(
-        Effect.withTracerEnabled(Effect.forever(Effect.delay(Effect.ignore(beat), patrol)), false)
+        Effect.withTracerEnabled(Effect.forever(Effect.delay(Effect.ignore(beat), pause)), false)
       )
     }
   })
