@@ -163,7 +163,7 @@ class CatalogGroup extends HttpApiGroup.make("catalog")
 class RecordsGroup extends HttpApiGroup.make("records")
   .add(
     HttpApiEndpoint.get("listRecords", "/records", {
-      query: { ...paging, user: Schema.optionalKey(Schema.String) },
+      query: { ...paging, user: Schema.optionalKey(UserId) },
       success: page(RecordItem),
       error: [UnavailableProblem]
     }),

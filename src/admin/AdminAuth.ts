@@ -1,5 +1,7 @@
 // Who may use /admin: whoever has the token. It is compared in constant time, by digests of equal length.
+
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import { STATUS_CODES } from "node:http"
 import { ByteSize, Context, Effect, Layer, Redacted } from "effect"
 import { HttpIncomingMessage, HttpServerResponse, ProblemDetails } from "effect/http"
 import { HttpApiError, HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
@@ -47,6 +49,16 @@ const refused = ProblemDetails.toResponse({
   detail: "/admin takes the ADMIN_TOKEN: Authorization: Bearer …"
 }).pipe(HttpServerResponse.setHeader("www-authenticate", "Bearer"))
 
+// The router refuses some requests before they come to the API (a content type it does not read): as problems, too.
+const asProblem = (response: HttpServerResponse.HttpServerResponse) =>
+  response.status < 400 || response.headers["content-type"] === ProblemDetails.contentType
+    ? response
+    : ProblemDetails.toResponse({
+        type: "about:blank",
+        status: response.status,
+        title: STATUS_CODES[response.status] ?? "Error"
+      })
+
 export const layer = Layer.effect(
   AdminAuth,
   Effect.gen(function* () {
@@ -55,7 +67,7 @@ export const layer = Layer.effect(
     return AdminAuth.of({
       bearer: (endpoint, { credential }) =>
         timingSafeEqual(digest(Redacted.value(credential)), wanted)
-          ? Effect.provideService(endpoint, HttpIncomingMessage.MaxBodySize, maxBody)
+          ? Effect.map(Effect.provideService(endpoint, HttpIncomingMessage.MaxBodySize, maxBody), asProblem)
           : Effect.succeed(refused)
     })
   })

@@ -18,7 +18,12 @@ export interface Endpoint {
   readonly map: (answer: unknown) => unknown
 }
 
-const urlParts = /^(https?:\/\/[^/?#\s]+)([^?#]*)(?:\?([^#]*))?$/
+const urlParts = /^(https?:\/\/[^/?#\s]+)((?:\/[^?#]*)?)(?:\?([^#]*))?$/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
+const unsafeInUrl = /[\u0000-\u001f\u007f\\]/
+
+/** The definition's own text in a path, as a URL has it; what is escaped already stays as it is. */
+const escapePath = (text: string) => encodeURI(text).replaceAll(/%25([0-9a-f]{2})/gi, "%$1")
 
 interface Field {
   readonly name: string
@@ -75,10 +80,18 @@ const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition)
   if (match === null || origin === undefined || origin.includes("{")) {
     return yield* new DefinitionInvalid({ field: "url", reason: "http://host/path, placeholders in the path only" })
   }
+  if (unsafeInUrl.test(definition.url) || !definition.url.isWellFormed()) {
+    return yield* new DefinitionInvalid({ field: "url", reason: "no control characters and no backslashes" })
+  }
   if (origin.includes("@") || !URL.canParse(origin)) {
     return yield* new DefinitionInvalid({ field: "url", reason: "the host is not one" })
   }
-  const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) => compileTemplate("url", part))
+  const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) =>
+    Effect.map(
+      compileTemplate("url", part),
+      (template): Template => template.map((piece) => (typeof piece === "string" ? escapePath(piece) : piece))
+    )
+  )
   const query = yield* Effect.forEach(
     (match[3] ?? "").split("&").filter((part) => part !== ""),
     (part) => {

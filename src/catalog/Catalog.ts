@@ -13,10 +13,13 @@ import { makeTiers } from "./Tiers.ts"
 const maxUsers = 50_000
 const maxIntegrations = 1000
 
-/** A change somebody heard of. */
-export interface Change {
+export interface Name {
   readonly kind: CatalogKind
   readonly key: string
+}
+
+/** A change somebody heard of. */
+export interface Change extends Name {
   readonly version: number
 }
 
@@ -29,8 +32,12 @@ export class Catalog extends Context.Service<
     /** What memory knows of them without asking a store: the usual case, which makes no effect. */
     readonly knownIntegration: (name: string) => Integration | undefined
     readonly knownConfig: (user: string) => UserConfig | undefined
-    /** Reads again what changed, into Redis and, where it is in use, into memory. Never fails: the next check tries again. */
-    readonly changed: (changes: ReadonlyArray<Change>) => Effect.Effect<void>
+    /**
+     * Reads again what changed and is in use here; gives back what is not. Never fails: the next check tries again.
+     */
+    readonly changed: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<Name>>
+    /** Puts what stands under these names into Redis. Never fails: what is read from Redis is checked. */
+    readonly publish: (names: ReadonlyArray<Name>) => Effect.Effect<void>
     /** Compares what was read from Redis lately, or all of memory, with Postgres; how many had changed. */
     readonly check: (what: "doubtful" | "all") => Effect.Effect<number, CatalogStoreError>
     /** How many keys memory holds. */
@@ -91,12 +98,24 @@ export class Catalog extends Context.Service<
           return known === undefined ? undefined : Option.getOrElse(known, () => noConfig)
         },
         changed: (changes) =>
+          Effect.all([
+            integrations.changed(changes.filter(({ kind }) => kind === "integration")),
+            users.changed(changes.filter(({ kind }) => kind === "config"))
+          ]).pipe(
+            Effect.map(
+              ([names, ids]): ReadonlyArray<Name> => [
+                ...names.map((key) => ({ kind: "integration" as const, key })),
+                ...ids.map((key) => ({ kind: "config" as const, key }))
+              ]
+            )
+          ),
+        publish: (names) =>
           Effect.all(
             [
-              integrations.changed(changes.filter(({ kind }) => kind === "integration")),
-              users.changed(changes.filter(({ kind }) => kind === "config"))
+              integrations.publish(names.filter(({ kind }) => kind === "integration").map(({ key }) => key)),
+              users.publish(names.filter(({ kind }) => kind === "config").map(({ key }) => key))
             ],
-            { concurrency: 2, discard: true }
+            { discard: true }
           ),
         check: (what) =>
           Effect.all(

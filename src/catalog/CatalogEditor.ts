@@ -84,7 +84,8 @@ export class CatalogEditor extends Context.Service<
       }
 
       // Nobody waits for the listener to hear of one's own edit.
-      const applied = (kind: CatalogKind, key: string, version: number) => catalog.changed([{ kind, key, version }])
+      const applied = (kind: CatalogKind, key: string, version: number) =>
+        Effect.flatMap(catalog.changed([{ kind, key, version }]), catalog.publish)
 
       return CatalogEditor.of({
         put: Effect.fn("CatalogEditor.put")(function* (kind, key, content, expected) {
@@ -106,7 +107,7 @@ export class CatalogEditor extends Context.Service<
               RETURNING version::float8 AS version`
           )
           if (gone === undefined) {
-            const found = yield* find(kind, key)
+            const found = expected === undefined ? undefined : yield* find(kind, key)
             if (found === undefined) return yield* new NotFound({ what: `${kind} ${key}` })
             return yield* new VersionMismatch({ version: found.version })
           }

@@ -9,12 +9,14 @@ import type { CatalogKind } from "../domain/Versioned.ts"
 import { Database, type DatabaseUnavailable } from "../infra/Database.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { Catalog, type Change } from "./Catalog.ts"
+import { Catalog, type Change, type Name } from "./Catalog.ts"
 import type { CatalogStoreError } from "./CatalogStore.ts"
 
 const channel = "hotpath_catalog"
 /** Changes taken from the listener at once. */
 const maxChanges = 1000
+/** Changes whose copies in Redis are still to be renewed. */
+const maxUnpublished = 100_000
 
 /** `kind:version:key`; undefined: about all of them, or not understood, which is the same. */
 const parse = (payload: string): Change | undefined => {
@@ -49,12 +51,19 @@ export class CatalogSync extends Context.Service<
         return { checked, changed: yield* catalog.check("all") }
       })
 
+      // Behind the listener: 50,000 changes of users who are not here must not keep the next change waiting. What does not
+      // fit stays in Redis as it was, and is corrected when it is read.
+      const unpublished = yield* Queue.sliding<Name>(maxUnpublished)
+      yield* Effect.forkScoped(
+        Effect.forever(Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish))
+      )
+
       const hear = (payloads: ReadonlyArray<string>) => {
         heard.add(payloads.length)
         const changes = payloads.map(parse)
         const known = changes.filter((change) => change !== undefined)
         return Effect.andThen(
-          catalog.changed(known),
+          Effect.flatMap(catalog.changed(known), (others) => Queue.offerAll(unpublished, others)),
           known.length < changes.length ? Effect.ignore(catalog.check("all")) : Effect.void
         )
       }

@@ -217,17 +217,25 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
             })
       }),
     size: () => known.size,
-    /** These keys changed, as far as the listener heard; a version that memory has already is no news. */
+    /**
+     * These keys changed, as far as the listener heard; a version that memory has already is no news. Reads again those
+     * that are in use here, and gives back the others: their copies in Redis are to be published.
+     */
     changed: (changes: ReadonlyArray<{ readonly key: string; readonly version: number }>) =>
       Effect.suspend(() => {
         const news = new Set<string>()
+        const others = new Set<string>()
         for (const { key, version } of changes) {
           const entry = known.get(key)
-          if (entry === undefined) raiseFloor(key, version)
-          if (entry === undefined || entry.version < version) news.add(key)
+          if (entry === undefined) {
+            raiseFloor(key, version)
+            others.add(key)
+          } else if (entry.version < version) news.add(key)
         }
-        return rereadAll([...news])
+        return Effect.as(rereadAll([...news]), [...others])
       }),
+    /** Reads them and puts them into Redis, for whoever will ask for them. */
+    publish: rereadAll,
     /** Checks what was read from Redis since the last time. */
     checkDoubtful: Effect.suspend(() => compare([...doubtful])),
     /** Checks all that memory knows. */

@@ -102,7 +102,8 @@ describe("Tiers", () => {
     Effect.gen(function* () {
       const { asked, copy, get, set, tiers, wait } = yield* setup()
       set("a", 4, 9)
-      yield* wait(tiers.changed([{ key: "a", version: 4 }]))
+      assert.deepEqual(yield* wait(tiers.changed([{ key: "a", version: 4 }])), ["a"])
+      yield* wait(tiers.publish(["a"]))
       assert.deepEqual(yield* copy.read("config", "a"), Option.some({ version: 4, value: Option.some(9) }))
       assert.deepEqual(yield* get("a"), Option.some(9))
       assert.deepEqual(asked, { redis: 1, postgres: 1, versions: 0 })

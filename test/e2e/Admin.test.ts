@@ -114,6 +114,9 @@ describe("admin", () => {
     const wrong: ReadonlyArray<readonly [string, unknown, string]> = [
       ["no URL", { method: "GET" }, "url"],
       ["not a URL", { url: "weather" }, "url"],
+      ["a line break", { url: "http://host/a\r\nX: y" }, "url"],
+      ["a space in the host", { url: "http://host /x" }, "url"],
+      ["a backslash", { url: "http://host\\@evil/" }, "url"],
       ["another scheme", { url: "file:///etc/passwd" }, "url"],
       ["a placeholder in the host", { url: "http://{input.host}/" }, "url"],
       ["credentials", { url: "http://a:b@host/" }, "url"],
@@ -147,6 +150,34 @@ describe("admin", () => {
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: { a: "\0" } })).status, 422)
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: [] })).status, 422)
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: { big: "x".repeat(2_000_000) } })).status, 413)
+  })
+
+  it("takes edits of one name from many at once: every version once, and none lost", async () => {
+    const edits = await Promise.all(
+      Array.from({ length: 100 }, (_, n) =>
+        n % 5 === 4 ? ask("DELETE", "/users/race/config") : ask("PUT", "/users/race/config", { config: { n } })
+      )
+    )
+    assert.includeMembers([200, 204, 404], [...new Set(edits.map(({ status }) => status))])
+    const made = edits.filter(({ status }) => status === 200).map(({ body }) => body.version)
+    assert.strictEqual(new Set(made).size, 80)
+    const { body } = await ask("PUT", "/users/race/config", { config: {} })
+    assert.isAbove(body.version, Math.max(...made))
+  })
+
+  it("hears of a change behind 20,000 others", async () => {
+    await query(
+      database,
+      `INSERT INTO user_configs (user_id, config) SELECT 'bulk' || n, '{}' FROM generate_series(1, 20000) AS n`
+    )
+    await ask("PUT", "/users/after/config", { config: {} })
+    const client = await two.client("after")
+    const version = async () =>
+      (await client.request("call", { integration: "echo", input: 0 })).result?.["configVersion"]
+    await until(async () => (await version()) === 1, "it to be there", 5000)
+    await query(database, `UPDATE user_configs SET config = '{"a":1}' WHERE user_id LIKE 'bulk%'`)
+    await query(database, `UPDATE user_configs SET config = '{"a":1}' WHERE user_id = 'after'`)
+    await until(async () => (await version()) === 2, "it to be heard of", 1500)
   })
 
   it("shows an integration as it is used, without its secrets", async () => {
@@ -220,6 +251,9 @@ describe("admin", () => {
       assert.notProperty(body, "items")
     }
     assert.strictEqual((await ask("GET", "/nothing")).status, 404)
+    const text = await ask("PUT", "/users/u/config", '{"config":{}}', { "content-type": "text/plain" })
+    assert.deepInclude(text, { status: 415, type: "application/problem+json" })
+    assert.strictEqual((await ask("GET", "/records?user=%00")).status, 400)
   })
 
   it("compares everything on demand, and describes itself", async () => {
