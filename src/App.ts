@@ -98,7 +98,9 @@ const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.lay
 const Edge = Gateway.layer.pipe(
   Layer.provide([Dispatcher.layer, Identify.layer, Routes]),
   Layer.provide(Handling.layer),
-  Layer.provide(HttpRouter.layer)
+  Layer.provide(HttpRouter.layer),
+  // A user's id has up to 256 characters, and three times as many when they are escaped.
+  Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { maxParamLength: 1024 }))
 )
 
 const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)

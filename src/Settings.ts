@@ -104,7 +104,7 @@ export const settings = {
   ),
   UPSTREAM_DENY: setting(
     networks,
-    "169.254.0.0/16,fe80::/10,224.0.0.0/4,ff00::/8,0.0.0.0/8,::/128,fd00:ec2::254/128,100.100.100.200/32",
+    "169.254.0.0/16,255.255.255.255/32,fe80::/10,224.0.0.0/4,ff00::/8,0.0.0.0/8,::/128,fd00:ec2::254/128,100.100.100.200/32",
     "address ranges (CIDR, comma-separated) that an integration may not reach",
     "10.0.0.0/8,…",
     { shown: "link-local, metadata, multicast, unspecified" }

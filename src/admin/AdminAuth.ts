@@ -59,6 +59,11 @@ const asProblem = (response: HttpServerResponse.HttpServerResponse) =>
         title: STATUS_CODES[response.status] ?? "Error"
       })
 
+// JSON nested so deep that walking it overflows the stack.
+const tooDeep = Effect.succeed(
+  ProblemDetails.toResponse({ type: "about:blank", status: 400, title: "Bad Request", detail: "nested too deep" })
+)
+
 export const layer = Layer.effect(
   AdminAuth,
   Effect.gen(function* () {
@@ -67,7 +72,12 @@ export const layer = Layer.effect(
     return AdminAuth.of({
       bearer: (endpoint, { credential }) =>
         timingSafeEqual(digest(Redacted.value(credential)), wanted)
-          ? Effect.map(Effect.provideService(endpoint, HttpIncomingMessage.MaxBodySize, maxBody), asProblem)
+          ? Effect.map(
+              Effect.provideService(endpoint, HttpIncomingMessage.MaxBodySize, maxBody).pipe(
+                Effect.catchDefect((defect) => (defect instanceof RangeError ? tooDeep : Effect.die(defect)))
+              ),
+              asProblem
+            )
           : Effect.succeed(refused)
     })
   })

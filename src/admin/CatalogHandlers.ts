@@ -39,6 +39,7 @@ const expected = (headers: {
     return noneMatch.trim() === "*" ? Effect.succeed("none") : Effect.fail(invalid("if-none-match", "it takes *"))
   }
   if (match === undefined) return Effect.succeed(undefined)
+  if (match.trim() === "*") return Effect.succeed("some")
   const version = /^\s*(?:W\/)?"?(\d{1,15})"?\s*$/.exec(match)?.[1]
   return version === undefined
     ? Effect.fail(invalid("if-match", 'it takes a version, such as "3"'))
@@ -56,11 +57,15 @@ const storable = <A>(field: string, content: A) =>
 const decodeDefinition = Schema.decodeUnknownEffect(IntegrationDefinition)
 const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
 
+// What is nested too deep overflows the walk.
+const decoded = <A, E>(decoding: Effect.Effect<A, E>) =>
+  Effect.catchDefect(decoding, () => Effect.fail("deep" as const))
+
 // What plain SQL left in the table may be anything; a listing shows what can be shown.
 const integration = ({ content, key, updatedAt, version }: CatalogRow) =>
-  Effect.map(decodeDefinition(content), (definition) => ({ name: key, version, updatedAt, ...definition }))
+  Effect.map(decoded(decodeDefinition(content)), (definition) => ({ name: key, version, updatedAt, ...definition }))
 const config = ({ content, key, updatedAt, version }: CatalogRow) =>
-  Effect.map(decodeConfig(content), (decoded) => ({ userId: key, version, updatedAt, config: decoded }))
+  Effect.map(decoded(decodeConfig(content)), (found) => ({ userId: key, version, updatedAt, config: found }))
 
 const readable = <A, E>(rows: ReadonlyArray<CatalogRow>, show: (row: CatalogRow) => Effect.Effect<A, E>) =>
   Effect.map(

@@ -2,7 +2,15 @@
 import { Effect, JsonPointer, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../domain/Integration.ts"
 import type { HttpRequest } from "../infra/Http.ts"
-import { compileTemplate, DefinitionInvalid, type Rendered, render, type Template, type Values } from "./Template.ts"
+import {
+  compileTemplate,
+  DefinitionInvalid,
+  type Encoding,
+  type Rendered,
+  render,
+  type Template,
+  type Values
+} from "./Template.ts"
 
 export interface Endpoint {
   readonly integration: Integration
@@ -23,17 +31,28 @@ const urlParts = /^(https?:\/\/[^/?#\s]+)((?:\/[^?#]*)?)(?:\?([^#]*))?$/
 const unsafeInUrl = /[\u0000-\u001f\u007f\\]/
 
 /** The definition's own text in a path, as a URL has it; what is escaped already stays as it is. */
-const escapePath = (text: string) => encodeURI(text).replaceAll(/%25([0-9a-f]{2})/gi, "%$1")
+const escapeUrl = (text: string) => encodeURI(text).replaceAll(/%25([0-9a-f]{2})/gi, "%$1")
+const inUrl: Encoding = { own: escapeUrl, secret: encodeURIComponent }
+const inValue: Encoding = { own: encodeURIComponent, secret: encodeURIComponent }
+const inHeader: Encoding = { own: (text) => text, secret: (value) => value }
 
 interface Field {
   readonly name: string
   readonly template: Template
 }
 
-const compileFields = (field: string, texts: Readonly<Record<string, string>>) =>
+const compileFields = (field: string, texts: Readonly<Record<string, string>>, encoding: Encoding) =>
   Effect.forEach(Object.entries(texts), ([name, text]) =>
-    Effect.map(compileTemplate(`${field}.${name}`, text), (template): Field => ({ name, template }))
+    Effect.map(compileTemplate(`${field}.${name}`, text, encoding), (template): Field => ({ name, template }))
   )
+
+const noPlaceholder = Effect.fnUntraced(function* (field: string, names: ReadonlyArray<string>) {
+  for (const name of names) {
+    if (/[{}]/.test(name)) {
+      return yield* new DefinitionInvalid({ field, reason: "placeholders stand in values, not in names" })
+    }
+  }
+})
 
 // A header's value may hold neither line breaks nor control characters: nothing can be smuggled behind it.
 const unsafeInHeader = /[^\t\x20-\x7e\x80-\xff]/
@@ -44,18 +63,27 @@ const ofTheExchange = new Set(
 )
 
 const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<string, string>>) {
+  const seen = new Set<string>()
   for (const [name, text] of Object.entries(texts)) {
     const wrong = (reason: string) => new DefinitionInvalid({ field: `headers.${name}`, reason })
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return yield* wrong("not a header's name")
     if (ofTheExchange.has(name.toLowerCase())) return yield* wrong("this header is set by the exchange itself")
+    if (seen.has(name.toLowerCase())) return yield* wrong("this header is there twice")
+    seen.add(name.toLowerCase())
     if (unsafeInHeader.test(text)) return yield* wrong("a header's value holds no line breaks or control characters")
   }
-  return yield* compileFields("headers", texts)
+  const compiled = yield* compileFields("headers", texts, inHeader)
+  for (const { name, template } of compiled) {
+    if (template.some((piece) => typeof piece === "string" && unsafeInHeader.test(piece))) {
+      return yield* new DefinitionInvalid({ field: `headers.${name}`, reason: "the secret can't be in a header" })
+    }
+  }
+  return compiled
 })
 
 const compilePointers = (result: Readonly<Record<string, string>>) =>
   Effect.forEach(Object.entries(result), ([name, pointer]) =>
-    /^(\/([^~]|~[01])*)?$/.test(pointer)
+    name !== "__proto__" && /^(\/([^~]|~[01])*)?$/.test(pointer)
       ? Effect.succeed({ name, path: pointer.split("/").slice(1).map(JsonPointer.unescapeToken) })
       : Effect.fail(
           new DefinitionInvalid({
@@ -87,18 +115,20 @@ const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition)
     return yield* new DefinitionInvalid({ field: "url", reason: "the host is not one" })
   }
   const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) =>
-    Effect.map(
-      compileTemplate("url", part),
-      (template): Template => template.map((piece) => (typeof piece === "string" ? escapePath(piece) : piece))
+    compileTemplate("url", part, inUrl)
+  )
+  const pairs = (match[3] ?? "").split("&").filter((part) => part !== "")
+  yield* noPlaceholder(
+    "url",
+    pairs.map((pair) => pair.split("=", 1).join(""))
+  )
+  const query = yield* Effect.forEach(pairs, (pair) => {
+    const [name = "", ...value] = pair.split("=")
+    return Effect.map(
+      compileTemplate("url", value.join("="), inUrl),
+      (template): Field => ({ name: escapeUrl(name), template })
     )
-  )
-  const query = yield* Effect.forEach(
-    (match[3] ?? "").split("&").filter((part) => part !== ""),
-    (part) => {
-      const [name = "", ...value] = part.split("=")
-      return Effect.map(compileTemplate("url", value.join("=")), (template): Field => ({ name, template }))
-    }
-  )
+  })
   return { origin, segments, query }
 })
 
@@ -109,7 +139,14 @@ const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
 export const makeEndpoint = Effect.fnUntraced(function* (integration: Integration) {
   const { definition } = integration
   const { origin, segments, query } = yield* parseUrl(definition)
-  const fields = [...query, ...(yield* compileFields("query", definition.query))]
+  for (const status of Object.keys(definition.errors)) {
+    if (!/^[1-5]\d\d$/.test(status)) {
+      return yield* new DefinitionInvalid({ field: `errors.${status}`, reason: "errors are by status, 100 to 599" })
+    }
+  }
+  yield* noPlaceholder("query", Object.keys(definition.query))
+  const own = yield* compileFields("query", definition.query, inValue)
+  const fields = [...query, ...own.map(({ name, template }) => ({ name: encodeURIComponent(name), template }))]
   const headers = yield* compileHeaders(definition.headers)
   const pointers = definition.result === undefined ? undefined : yield* compilePointers(definition.result)
 
@@ -130,8 +167,7 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
       // What the caller or the configuration does not say is not asked for.
       if ("missing" in rendered) continue
       if (!("text" in rendered)) return problem(rendered)
-      const isStatic = template.every((piece) => typeof piece === "string")
-      path += `${separator}${encodeURIComponent(name)}=${isStatic ? encodeURIComponent(rendered.text) : rendered.text}`
+      path += `${separator}${name}=${rendered.text}`
       separator = "&"
     }
     const sent: Record<string, string> = { accept: "application/json" }

@@ -38,15 +38,26 @@ const compilePlaceholder = Effect.fnUntraced(function* (field: string, inner: st
   return { from, path, name: inner } as const
 })
 
-export const compileTemplate = Effect.fnUntraced(function* (field: string, text: string) {
+/** How the definition's own text, and its secrets, are written where the template stands. */
+export interface Encoding {
+  readonly own: (text: string) => string
+  readonly secret: (value: string) => string
+}
+
+export const compileTemplate = Effect.fnUntraced(function* (field: string, text: string, encoding: Encoding) {
   const pieces: Array<Piece> = []
+  const own = Effect.fnUntraced(function* (part: string) {
+    if (/[{}]/.test(part)) return yield* new DefinitionInvalid({ field, reason: "a brace that is not a placeholder's" })
+    if (part !== "") pieces.push(encoding.own(part))
+  })
   let end = 0
   for (const match of text.matchAll(placeholder)) {
-    if (match.index > end) pieces.push(text.slice(end, match.index))
-    pieces.push(yield* compilePlaceholder(field, match[1] ?? ""))
+    yield* own(text.slice(end, match.index))
+    const piece = yield* compilePlaceholder(field, match[1] ?? "")
+    pieces.push(typeof piece === "string" ? encoding.secret(piece) : piece)
     end = match.index + match[0].length
   }
-  if (end < text.length) pieces.push(text.slice(end))
+  yield* own(text.slice(end))
   return pieces as Template
 })
 

@@ -1,6 +1,6 @@
 // Editing the catalog in Postgres: put, get, delete and list, with optimistic concurrency. An edit is in effect on this
 // instance when it returns, and on the others when their listeners hear of it.
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Semaphore } from "effect"
 import { type Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
 import type { CatalogKind } from "../domain/Versioned.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
@@ -15,6 +15,9 @@ export interface CatalogRow {
   /** ISO */
   readonly updatedAt: string
 }
+
+/** Edits under way at once, of the pool's ten connections. */
+const maxEdits = 4
 
 type Failure = DatabaseUnavailable | DatabaseRefused
 
@@ -47,6 +50,8 @@ export class CatalogEditor extends Context.Service<
     Effect.gen(function* () {
       const { run, sql } = yield* Database
       const catalog = yield* Catalog
+      // Edits that wait for a row's lock must leave connections to those who read.
+      const edits = yield* Semaphore.make(maxEdits)
 
       const tables = {
         integration: {
@@ -73,9 +78,10 @@ export class CatalogEditor extends Context.Service<
         const value = sql`${JSON.stringify(content)}::text::${type}`
         const set = sql`${column} = ${value}, version = existing.version + 1${own(kind)}`
         const returning = sql`RETURNING version::float8 AS version`
-        if (typeof expected === "number") {
+        if (typeof expected === "number" || expected === "some") {
+          const condition = expected === "some" ? sql`` : sql`AND version = ${expected}`
           return sql<{ version: number }>`UPDATE ${table} AS existing SET ${set}
-            WHERE ${keyColumn} = ${key} AND version = ${expected} ${returning}`
+            WHERE ${keyColumn} = ${key} ${condition} ${returning}`
         }
         const insert = sql`INSERT INTO ${table} AS existing (${keyColumn}, ${column}) VALUES (${key}, ${value})`
         return expected === "none"
@@ -89,7 +95,17 @@ export class CatalogEditor extends Context.Service<
 
       return CatalogEditor.of({
         put: Effect.fn("CatalogEditor.put")(function* (kind, key, content, expected) {
-          const [written] = yield* run(write(kind, key, content, expected))
+          // Read again in the same transaction: beside a deletion that was not committed yet, the trigger gave it another.
+          const editing = sql.withTransaction(
+            Effect.gen(function* () {
+              const rows = yield* write(kind, key, content, expected)
+              if (rows.length === 0) return rows
+              const { key: keyColumn, table } = tables[kind]
+              return yield* sql<{ version: number }>`SELECT version::float8 AS version FROM ${table}
+                WHERE ${keyColumn} = ${key}`
+            })
+          )
+          const [written] = yield* edits.withPermits(1)(run(editing))
           if (written === undefined) {
             return yield* new VersionMismatch({ version: (yield* find(kind, key))?.version ?? 0 })
           }
@@ -102,10 +118,17 @@ export class CatalogEditor extends Context.Service<
         delete: Effect.fn("CatalogEditor.delete")(function* (kind, key, expected) {
           const { key: keyColumn, table } = tables[kind]
           const condition = typeof expected === "number" ? sql`AND version = ${expected}` : sql``
-          const [gone] = yield* run(
+          if (expected === "none") {
+            const found = yield* find(kind, key)
+            return yield* found === undefined
+              ? new NotFound({ what: `${kind} ${key}` })
+              : new VersionMismatch({ version: found.version })
+          }
+          const deleting = run(
             sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${condition}
               RETURNING version::float8 AS version`
           )
+          const [gone] = yield* edits.withPermits(1)(deleting)
           if (gone === undefined) {
             const found = expected === undefined ? undefined : yield* find(kind, key)
             if (found === undefined) return yield* new NotFound({ what: `${kind} ${key}` })

@@ -21,19 +21,23 @@ const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
 export const decodeIntegration = (name: string, version: number, definition: unknown) =>
   decodeDefinition(definition).pipe(
     Effect.map((decoded): Integration => ({ name, version, definition: decoded })),
+    // What SQL nested 5,000 deep overflows the walk.
+    Effect.catchDefect((defect) => Effect.fail(new Error(String(defect)))),
     Effect.mapError((error) => new CatalogRowInvalid({ row: `integration ${name}`, version, reason: error.message }))
   )
 
 export const decodeUserConfig = (_user: string, version: number, config: unknown) =>
   decodeConfig(config).pipe(
     Effect.map((decoded) => makeUserConfig(version, decoded)),
+    Effect.catchDefect((defect) => Effect.fail(new Error(String(defect)))),
     Effect.mapError((error) => new CatalogRowInvalid({ row: "user config", version, reason: error.message }))
   )
 
 interface Row {
   readonly key: string
   readonly version: number
-  /** Null: there is no row (any more). */
+  /** Whether there is a row (still). */
+  readonly present: boolean
   readonly content: unknown
 }
 
@@ -41,9 +45,9 @@ const rowsPerStatement = 500
 
 const fromRow = <A>(
   decode: (key: string, version: number, content: unknown) => Effect.Effect<A, CatalogRowInvalid>,
-  { content, key, version }: Row
+  { content, key, present, version }: Row
 ): Effect.Effect<Versioned<A>, CatalogRowInvalid> =>
-  content === null
+  !present
     ? Effect.succeed({ version, value: Option.none() })
     : Effect.map(decode(key, version, content), (value) => ({ version, value: Option.some(value) }))
 
@@ -77,19 +81,21 @@ export class CatalogStore extends Context.Service<
             const byKey = new Map(rows.map((row) => [row.key, row]))
             for (const entry of entries) {
               const { key } = entry.request
-              entry.completeUnsafe(Exit.succeed(byKey.get(key) ?? { key, version: 0, content: null }))
+              entry.completeUnsafe(Exit.succeed(byKey.get(key) ?? { key, version: 0, present: false, content: null }))
             }
           })
         ).pipe(RequestResolver.batchN(rowsPerStatement))
 
       // A deleted row's version is that of its deletion. One statement, one snapshot.
       const integrations = resolver((keys) =>
-        run(sql<Row>`SELECT v.key, coalesce(i.version, v.version)::float8 AS version, i.definition AS content
+        run(sql<Row>`SELECT v.key, coalesce(i.version, v.version)::float8 AS version, i.name IS NOT NULL AS present,
+            i.definition AS content
           FROM catalog_versions v LEFT JOIN integrations i ON i.name = v.key
           WHERE v.kind = 'integration' AND v.key = ANY(${keys}::text[])`)
       )
       const configs = resolver((keys) =>
-        run(sql<Row>`SELECT v.key, coalesce(c.version, v.version)::float8 AS version, c.config AS content
+        run(sql<Row>`SELECT v.key, coalesce(c.version, v.version)::float8 AS version, c.user_id IS NOT NULL AS present,
+            c.config AS content
           FROM catalog_versions v LEFT JOIN user_configs c ON c.user_id = v.key
           WHERE v.kind = 'config' AND v.key = ANY(${keys}::text[])`)
       )
@@ -129,6 +135,7 @@ export class CatalogStore extends Context.Service<
       const row = (from: ReadonlyMap<string, unknown>, key: string): Row => ({
         key,
         version: from.has(key) ? 1 : 0,
+        present: from.has(key),
         content: from.get(key) ?? null
       })
       return CatalogStore.of({

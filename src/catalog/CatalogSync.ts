@@ -4,7 +4,7 @@
 // The listener is listening, on a connection of its own, or away: trying again with growing pauses of up to 2 s. When it
 // is listening again, everything is compared at once: what changed meanwhile was told to nobody. The comparisons go on
 // beside it, every CATALOG_REFRESH of everything, every second of what came from Redis.
-import { Clock, Context, Duration, Effect, Layer, Queue } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Layer, Queue } from "effect"
 import type { CatalogKind } from "../domain/Versioned.ts"
 import { Database, type DatabaseUnavailable } from "../infra/Database.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -68,6 +68,10 @@ export class CatalogSync extends Context.Service<
         )
       }
 
+      // A loop that ends is worse than whatever ended it.
+      const unexpected = (cause: Cause.Cause<unknown>) =>
+        Cause.hasDies(cause) ? Effect.logError("the catalog's sync stumbled, and goes on", cause) : Effect.void
+
       const session: Effect.Effect<never, DatabaseUnavailable> = Effect.gen(function* () {
         yield* database.migrated
         const payloads = yield* database.listen(channel)
@@ -93,7 +97,9 @@ export class CatalogSync extends Context.Service<
       const pause = Effect.suspend(() =>
         Effect.sleep(Math.min(100 * 2 ** attempts++, 2000) * (0.8 + 0.4 * Math.random()))
       )
-      yield* Effect.forkScoped(Effect.forever(Effect.catch(session, () => pause)))
+      yield* Effect.forkScoped(
+        Effect.forever(Effect.catchCause(session, (cause) => Effect.andThen(unexpected(cause), pause)))
+      )
 
       let dueAt = (yield* Clock.currentTimeMillis) + refreshMs
       const tick = Effect.gen(function* () {
@@ -102,7 +108,7 @@ export class CatalogSync extends Context.Service<
         if (isDue) dueAt = now + refreshMs
         yield* catalog.check(isDue ? "all" : "doubtful")
       })
-      yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.ignore(tick), "1 second")))
+      yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.catchCause(tick, unexpected), "1 second")))
 
       return CatalogSync.of({ sync, isListening: () => listening })
     })

@@ -16,15 +16,18 @@ const decodeStored = Schema.decodeUnknownEffect(Stored)
 /** How long a copy outlives its last change: as long as a cold instance may have to do without Postgres. */
 const lifetimeMs = 7 * 24 * 3_600_000
 
-const putIfNewer = Redis.script((key: string, version: number, text: string) => [key, version, text, lifetimeMs], {
-  numberOfKeys: 1,
-  lua: `
+const putIfNewer = Redis.script(
+  (key: string, version: number, text: string, force: number) => [key, version, text, lifetimeMs, force],
+  {
+    numberOfKeys: 1,
+    lua: `
     local present = redis.call('GET', KEYS[1])
     local version = present and tonumber(string.match(present, '^{"version":(%d+)'))
-    if version and version > tonumber(ARGV[1]) then return 0 end
+    if version and version > tonumber(ARGV[1]) and ARGV[4] == '0' then return 0 end
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
     return 1`
-}).withReturnType<number>()
+  }
+).withReturnType<number>()
 
 const keyOf = (kind: CatalogKind, key: string) => `hotpath:${kind}:${key}`
 
@@ -42,7 +45,9 @@ export class HotCopy extends Context.Service<
     readonly write: (
       kind: CatalogKind,
       key: string,
-      entry: Versioned<unknown>
+      entry: Versioned<unknown>,
+      /** Whatever stands there: Postgres went back in time. */
+      force?: boolean
     ) => Effect.Effect<boolean, HotCopyUnavailable>
   }
 >()("hotpath/catalog/HotCopy") {
@@ -58,8 +63,13 @@ export class HotCopy extends Context.Service<
           const { content, version } = yield* decodeStored(text)
           return Option.some({ version, value: content === null ? Option.none() : Option.some(content) })
         }, unavailable),
-        write: (kind, key, { value, version }) =>
-          put(keyOf(kind, key), version, JSON.stringify({ version, content: Option.getOrNull(value) })).pipe(
+        write: (kind, key, { value, version }, force = false) =>
+          put(
+            keyOf(kind, key),
+            version,
+            JSON.stringify({ version, content: Option.getOrNull(value) }),
+            force ? 1 : 0
+          ).pipe(
             Effect.map((stands) => stands === 1),
             unavailable
           )
@@ -77,11 +87,13 @@ export class HotCopy extends Context.Service<
           const found = entries.get(keyOf(kind, key))
           return found === undefined || found.until <= now ? Option.none() : Option.some(found.entry)
         }),
-      write: (kind, key, entry) =>
+      write: (kind, key, entry, force = false) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           const own = keyOf(kind, key)
           const present = entries.get(own)
-          if (present !== undefined && present.until > now && present.entry.version > entry.version) return false
+          if (present !== undefined && present.until > now && present.entry.version > entry.version && !force) {
+            return false
+          }
           entries.delete(own)
           entries.set(own, { entry, until: now + lifetimeMs })
           const [oldest] = entries.keys()

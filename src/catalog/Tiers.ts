@@ -24,6 +24,8 @@ interface Entry<A> extends Versioned<A> {
 const maxPassed = 100
 /** Floors kept per entry of memory. */
 const floorsPerEntry = 4
+/** How long a row that can't be used is not looked at again. */
+const brokenMs = 1000
 /** Keys of one comparison of versions. */
 const comparedAtOnce = 5000
 
@@ -49,6 +51,8 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
   const known = new Map<string, Entry<A>>()
   const floors = new Map<string, number>()
   const doubtful = new Set<string>()
+  // Rows that can't be used: callers who come within a second of the last look are told so without another.
+  const broken = new Map<string, { readonly version: number; readonly until: number }>()
   let comparedAt = clock.currentTimeMillisUnsafe()
 
   const raiseFloor = (key: string, version: number) => {
@@ -106,31 +110,43 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
       )
     )
 
-  const toRedis = (key: string, { value, version }: Versioned<A>) =>
-    Effect.ignore(hot.write(kind, key, { version, value: Option.map(value, options.encode) }))
+  // What never was there is not written: anybody can ask for any name.
+  const toRedis = (key: string, { value, version }: Versioned<A>, force = false) =>
+    version === 0 && !force
+      ? Effect.void
+      : Effect.ignore(hot.write(kind, key, { version, value: Option.map(value, options.encode) }, force))
 
   const fromPostgres = (key: string) =>
     options.fromPostgres(key).pipe(
-      Effect.tap((found) => {
-        ;(Option.isSome(found.value) ? metrics.postgresHit : metrics.postgresMiss).add()
-        return toRedis(key, found)
-      }),
+      Effect.tap((found) =>
+        Effect.sync(() => (Option.isSome(found.value) ? metrics.postgresHit : metrics.postgresMiss).add())
+      ),
       Effect.tapError((error) => {
         metrics.postgresError.add()
-        return error._tag === "CatalogRowInvalid"
+        if (error._tag !== "CatalogRowInvalid") return Effect.logDebug("the catalog can't be read from Postgres", error)
+        const isNew = broken.get(key)?.version !== error.version
+        broken.delete(key)
+        broken.set(key, { version: error.version, until: clock.currentTimeMillisUnsafe() + brokenMs })
+        const [oldest] = broken.keys()
+        if (broken.size > capacity && oldest !== undefined) broken.delete(oldest)
+        return isNew
           ? Effect.logError("a row of the catalog can't be used", { row: error.row, reason: error.reason })
-          : Effect.logDebug("the catalog can't be read from Postgres", error)
+          : Effect.void
       })
     )
 
   const lookup = (key: string): Effect.Effect<Option.Option<A>, ConfigUnavailable> =>
     Effect.gen(function* () {
+      if ((broken.get(key)?.until ?? 0) > clock.currentTimeMillisUnsafe()) {
+        return yield* new ConfigUnavailable({ reason: "CatalogRowInvalid" })
+      }
       const copy = yield* fromRedis(key)
       if (Option.isSome(copy) && take(key, copy.value)) {
         doubtful.add(key)
         return copy.value.value
       }
       const found = yield* fromPostgres(key)
+      yield* Effect.forkDetach(toRedis(key, found))
       // Something newer was heard of while this was on its way: it is in memory, or will be read with the next check.
       if (!take(key, found)) return known.get(key)?.value ?? found.value
       return found.value
@@ -158,15 +174,24 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
     return found.value
   }
 
-  // Reads a key again and puts it where it belongs: in Redis, and in memory if it is there. A failure leaves the key
-  // doubtful: it is tried again with the next check.
-  const reread = (key: string) =>
+  // Reads a key again and puts it where it belongs: in memory if it is there, then in Redis, which may be slow. A failure
+  // leaves the key doubtful: it is tried again with the next check. `behind`: what memory had when Postgres was found to be
+  // behind it (a backup was restored); then Postgres is right all the same.
+  const reread = (key: string, behind?: Entry<A>) =>
     fromPostgres(key).pipe(
       Effect.matchEffect({
         onSuccess: (found) =>
-          Effect.sync(() => {
-            if (known.has(key)) take(key, found)
-            else raiseFloor(key, found.version)
+          Effect.suspend(() => {
+            broken.delete(key)
+            const entry = known.get(key)
+            const isBehind = behind !== undefined && entry === behind && found.version < behind.version
+            if (isBehind) {
+              known.delete(key)
+              floors.delete(key)
+            }
+            if (entry === undefined) raiseFloor(key, found.version)
+            else take(key, found)
+            return toRedis(key, found, isBehind)
           }),
         onFailure: (error) =>
           Effect.sync(() => {
@@ -181,21 +206,33 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
           })
       })
     )
-  const rereadAll = (keys: ReadonlyArray<string>) => Effect.forEach(keys, reread, { concurrency: 500, discard: true })
+  const rereadAll = (keys: ReadonlyArray<string>) =>
+    Effect.forEach(keys, (key) => reread(key), { concurrency: 500, discard: true })
 
   /** Compares with Postgres and reads again what changed; how many did. */
   const compare = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
     let changed = 0
     for (let n = 0; n < keys.length; n += comparedAtOnce) {
       const some = keys.slice(n, n + comparedAtOnce)
+      const before = some.map((key) => [key, known.get(key)] as const)
       const versions = yield* options.versions(some)
       for (const key of some) doubtful.delete(key)
-      const other = some.filter((key) => {
-        const entry = known.get(key)
-        return entry !== undefined && (versions.get(key) ?? 0) > entry.version
-      })
-      changed += other.length
-      yield* rereadAll(other)
+      const ahead: Array<string> = []
+      const behind: Array<readonly [string, Entry<A>]> = []
+      for (const [key, entry] of before) {
+        if (entry === undefined) continue
+        const version = versions.get(key) ?? 0
+        if (version > entry.version) ahead.push(key)
+        else if (version < entry.version) behind.push([key, entry])
+      }
+      changed += ahead.length + behind.length
+      yield* rereadAll(ahead)
+      if (behind.length > 0) {
+        yield* Effect.logWarning("Postgres is behind what was read from it: it went back, and is followed", {
+          keys: behind.length
+        })
+        yield* Effect.forEach(behind, ([key, entry]) => reread(key, entry), { concurrency: 500, discard: true })
+      }
     }
     return changed
   })

@@ -1,8 +1,8 @@
 // Editing the catalog: what an editor expects to find, and what it may find instead.
 import { Schema } from "effect"
 
-/** `undefined`: whatever is there; `none`: nothing; a number: that version. */
-export type Expected = number | "none" | undefined
+/** `undefined`: whatever is there; `none`: nothing; `some`: anything; a number: that version. */
+export type Expected = number | "none" | "some" | undefined
 
 /** There is another version than the editor expected. 0: nothing is there. */
 export class VersionMismatch extends Schema.TaggedError<VersionMismatch>()("VersionMismatch", {

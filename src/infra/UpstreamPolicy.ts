@@ -1,5 +1,5 @@
 // Which addresses an integration may reach: all but those of UPSTREAM_DENY, except those of UPSTREAM_ALLOW. An IPv4 address
-// wrapped in an IPv6 one (mapped, compatible, 6to4, NAT64) is judged as what it wraps, too.
+// wrapped in an IPv6 one (mapped, compatible, translated, 6to4, Teredo, NAT64) is judged as what it wraps, too.
 import { Context, Effect, Layer, Result } from "effect"
 import { IpNetwork, NetAddress } from "effect/net"
 import { Settings } from "../Settings.ts"
@@ -12,7 +12,9 @@ const wrapped = (address: NetAddress.Ipv6Address): NetAddress.Ipv4Address | unde
   if (zeros(0, 10) && bytes[10] === 0xff && bytes[11] === 0xff) return at(12)
   // Not ::1 and ::, which are addresses of their own.
   if (zeros(0, 12) && !zeros(12, 15)) return at(12)
+  if (zeros(0, 8) && bytes[8] === 0xff && bytes[9] === 0xff && zeros(10, 12)) return at(12)
   if (starts(0x00, 0x64, 0xff, 0x9b)) return at(12)
+  if (starts(0x20, 0x01, 0x00, 0x00)) return at(4)
   return starts(0x20, 0x02) ? at(2) : undefined
 }
 

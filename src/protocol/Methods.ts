@@ -38,7 +38,11 @@ export const Methods = {
   "stats.unsubscribe": method("ends the `stats` notifications", {}, Nothing),
   call: method(
     "asks an integration, with the user's configuration, and answers with what it said",
-    { integration: Schema.NonEmptyString, input: AnyJson, ack: Schema.optionalKey(Ack) },
+    {
+      integration: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(128)),
+      input: AnyJson,
+      ack: Schema.optionalKey(Ack)
+    },
     Schema.Struct({ status: Count, body: AnyJson, configVersion: Count, recordId: Schema.String, ack: Ack }),
     [
       "IntegrationNotFound",

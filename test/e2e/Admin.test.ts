@@ -135,6 +135,10 @@ describe("admin", () => {
       ["a count that is none", { url: "http://host/", maxConcurrent: 1.5 }, "maxConcurrent"],
       ["a method that is not taken", { url: "http://host/", method: "DELETE" }, "method"],
       ["a name that nothing has", { url: "http://host/", timeoutMS: 5 }, "timeoutMS"],
+      ["a brace that is nobody's", { url: "http://host/{input.x" }, "url"],
+      ["a placeholder in a parameter's name", { url: "http://host/", query: { "{input.x}": "1" } }, "query"],
+      ["an error of no status", { url: "http://host/", errors: { abc: "x" } }, "errors.abc"],
+      ["a header twice", { url: "http://host/", headers: { "X-A": "1", "x-a": "2" } }, "headers.x-a"],
       ["a denied address", { url: "http://169.254.169.254/latest" }, "url"],
       ["a denied address, in decimal", { url: "http://2852039166/latest" }, "url"],
       ["a denied address, mapped", { url: "http://[::ffff:169.254.169.254]/" }, "url"]
@@ -178,6 +182,77 @@ describe("admin", () => {
     await query(database, `UPDATE user_configs SET config = '{"a":1}' WHERE user_id LIKE 'bulk%'`)
     await query(database, `UPDATE user_configs SET config = '{"a":1}' WHERE user_id = 'after'`)
     await until(async () => (await version()) === 2, "it to be heard of", 1500)
+  })
+
+  it("says the version that it has, beside a deletion that is not committed yet", async () => {
+    await ask("PUT", "/users/beside/config", { config: {} })
+    const deleting = query(
+      database,
+      "DO $$ BEGIN DELETE FROM user_configs WHERE user_id = 'beside'; PERFORM pg_sleep(0.5); END $$"
+    )
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    const put = await ask("PUT", "/users/beside/config", { config: { a: 1 } })
+    await deleting
+    assert.strictEqual(put.body.version, 3)
+    assert.strictEqual((await ask("GET", "/users/beside/config")).body.version, 3)
+    assert.strictEqual((await ask("DELETE", "/users/beside/config", undefined, { "if-none-match": "*" })).status, 412)
+    assert.strictEqual((await ask("PUT", "/users/beside/config", { config: {} }, { "if-match": "*" })).body.version, 4)
+    assert.strictEqual((await ask("PUT", "/users/nobody/config", { config: {} }, { "if-match": "*" })).status, 412)
+  })
+
+  it("is not stopped by a row that SQL left unusable, however deep", async () => {
+    const deep = await two.client("deep")
+    const deepVersion = async () => {
+      const { error, result } = await deep.request("call", { integration: "echo", input: 0 })
+      return result?.["configVersion"] ?? error?.data.type
+    }
+    assert.strictEqual(await deepVersion(), 0)
+    await query(
+      database,
+      `INSERT INTO user_configs (user_id, config) VALUES ('deep', ('{"a":' || repeat('[', 6000) || repeat(']', 6000) || '}')::jsonb)`
+    )
+    await until(async () => (await deepVersion()) !== 0, "it to be heard of", 2000)
+    await ask("PUT", "/users/sync/config", { config: {} })
+    const { body } = await ask("GET", "/users/sync/config")
+    await soon(body.version, "another change after it")
+    assert.strictEqual((await ask("GET", "/users?limit=500")).status, 200)
+    assert.strictEqual((await ask("POST", "/sync")).status, 200)
+    await query(database, "UPDATE user_configs SET config = '{}' WHERE user_id = 'deep'")
+    await until(async () => (await deepVersion()) === 2, "it to be usable again", 3000)
+    const nested = `{"config":{"a":${"[".repeat(6000)}${"]".repeat(6000)}}}`
+    assert.include([200, 400, 422], (await ask("PUT", "/users/nested/config", nested)).status)
+    const huge = query(database, "INSERT INTO user_configs VALUES ('huge', 9223372036854775807, '{}')")
+    assert.strictEqual(
+      await huge.then(
+        () => "taken",
+        () => "refused"
+      ),
+      "refused"
+    )
+  })
+
+  it("takes long names", async () => {
+    const user = "ü".repeat(256)
+    assert.strictEqual((await ask("PUT", `/users/${encodeURIComponent(user)}/config`, { config: {} })).status, 200)
+    assert.strictEqual((await ask("GET", `/users/${encodeURIComponent(user)}/config`)).body.userId, user)
+  })
+
+  it("follows PostgreSQL when it went back in time", async () => {
+    for (const n of [1, 2, 3]) await ask("PUT", "/users/restored/config", { config: { n } })
+    const client = await two.client("restored")
+    const version = async () =>
+      (await client.request("call", { integration: "echo", input: 0 })).result?.["configVersion"]
+    await until(async () => (await version()) === 3, "the third version")
+    await query(
+      database,
+      `DO $$ BEGIN SET LOCAL session_replication_role = replica;
+        UPDATE user_configs SET version = 1, config = '{"n":1}' WHERE user_id = 'restored';
+        UPDATE catalog_versions SET version = 1 WHERE key = 'restored'; END $$`
+    )
+    await Promise.all([ask("POST", "/sync"), admin(two.http)("POST", "/sync")])
+    await until(async () => (await version()) === 1, "the restored version", 3000)
+    await ask("PUT", "/users/restored/config", { config: { n: 5 } })
+    await until(async () => (await version()) === 2, "the edit after it", 3000)
   })
 
   it("shows an integration as it is used, without its secrets", async () => {

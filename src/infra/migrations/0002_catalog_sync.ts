@@ -33,6 +33,9 @@ export default Effect.gen(function* () {
         SELECT v.version INTO last FROM catalog_versions v WHERE v.kind = TG_ARGV[0] AND v.key = new_key;
       END IF;
       NEW.version := greatest(NEW.version, coalesce(last, 0) + 1);
+      IF NEW.version > 9007199254740000 THEN
+        RAISE EXCEPTION 'a version counts changes: % is none', NEW.version USING ERRCODE = 'check_violation';
+      END IF;
       NEW.updated_at := now();
       RETURN NEW;
     END $$`
