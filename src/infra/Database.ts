@@ -48,6 +48,11 @@ const refusals = new Set(["21", "22", "23", "42"])
 
 export const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
   const state = sqlState(error)
+  const { cause } = error.reason
+  // The client itself could not write a parameter: no server will ever see it.
+  if (state === "" && cause instanceof Error && /parameter/i.test(cause.message)) {
+    return new DatabaseRefused({ sqlState: "22000", cause: error })
+  }
   return refusals.has(state.slice(0, 2)) && state.length === 5
     ? new DatabaseRefused({ sqlState: state, cause: error })
     : new DatabaseUnavailable({ reason: `${error.reason._tag}${state === "" ? "" : ` ${state}`}` })

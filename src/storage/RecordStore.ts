@@ -28,20 +28,21 @@ export class RecordStore extends Context.Service<
     Effect.gen(function* () {
       const { run, sql } = yield* Database
 
+      // The client takes an array of numbers only if all are whole or none is: numbers of both kinds travel as texts.
       // One array a column: the statement's text stays the same whatever the batch's size, so it is prepared once.
       const insert = (records: ReadonlyArray<CallRecord>) =>
         run(sql`INSERT INTO call_records (record_id, user_id, integration, input, config_version, status, body,
             requested_at, replied_at, connection_id, trace_id, lookup_ms, fetch_ms)
-          SELECT id, user_id, integration, input::jsonb, config_version, status, body::jsonb,
+          SELECT id, user_id, integration, input::jsonb, config_version::bigint, status, body::jsonb,
             to_timestamp(requested_at / 1000), to_timestamp(replied_at / 1000), connection_id, nullif(trace_id, ''),
-            lookup_ms, fetch_ms
+            lookup_ms::real, fetch_ms::real
           FROM unnest(${records.map((r) => r.recordId)}::uuid[], ${records.map((r) => r.user)}::text[],
             ${records.map((r) => r.integration)}::text[], ${records.map((r) => r.input)}::text[],
-            ${records.map((r) => r.configVersion)}::bigint[], ${records.map((r) => r.status)}::int[],
+            ${records.map((r) => String(r.configVersion))}::text[], ${records.map((r) => r.status)}::int[],
             ${records.map((r) => r.body)}::text[], ${records.map((r) => r.requestedAt)}::float8[],
             ${records.map((r) => r.repliedAt)}::float8[], ${records.map((r) => r.connectionId)}::text[],
             ${records.map((r) => r.traceId ?? "")}::text[],
-            ${records.map((r) => r.lookupMs)}::real[], ${records.map((r) => r.fetchMs)}::real[])
+            ${records.map((r) => String(r.lookupMs))}::text[], ${records.map((r) => String(r.fetchMs))}::text[])
             AS batch (id, user_id, integration, input, config_version, status, body, requested_at, replied_at,
               connection_id, trace_id, lookup_ms, fetch_ms)
           ON CONFLICT DO NOTHING`).pipe(Effect.asVoid)

@@ -80,7 +80,12 @@ for (const [name, storeLayer] of Object.entries(layers)) {
           const store = yield* RecordStore
           const strange = `"',{}\\ \n é 😀 NULL`
           const many = Array.from({ length: 1000 }, (_, n) =>
-            record(strange, n, { input: JSON.stringify({ strange }), integration: strange })
+            record(strange, n, {
+              fetchMs: n / 2,
+              configVersion: n % 2 === 0 ? n : 2 ** 40 + n,
+              input: JSON.stringify({ strange }),
+              integration: strange
+            })
           )
           yield* store.insert(many)
           const found = yield* store.list({ user: strange, limit: 2000 })

@@ -170,7 +170,17 @@ describe("crashes", () => {
           const left = await strong()
           const at = left[0]?.[1].at ?? 0
           const near = faults.filter((fault) => Math.abs(fault.at - at) < 10_000)
-          console.log(`seed ${seed}: ${left.length} missing`, left.slice(0, 3), near)
+          const dead = await query(database, "SELECT reason, count(*)::int FROM dead_records GROUP BY 1")
+          const { Redis } = await import("ioredis")
+          const direct = new Redis(redis.url)
+          const waiting = [
+            await direct.xlen("{hotpath:records}"),
+            JSON.stringify(await direct.call("XPENDING", "{hotpath:records}", "hotpath", "-", "+", "3")),
+            JSON.stringify(await direct.call("XINFO", "CONSUMERS", "{hotpath:records}", "hotpath")),
+            await direct.get("{hotpath:records}:appended")
+          ]
+          direct.disconnect()
+          console.log(`seed ${seed}: ${left.length} missing`, left.slice(0, 3), near, { dead, waiting })
           throw error
         }
       )
