@@ -30,6 +30,11 @@ export interface Shared {
   readonly forget: (connection: Connection) => void
 }
 
+/** Not read for at most this long for what was no request. */
+const maxChargeMs = 5000
+/** Frames that are read ahead of a paused connection. */
+const maxPeeked = 64
+
 export class Connection implements Origin {
   readonly id: string
   readonly user: string
@@ -50,6 +55,7 @@ export class Connection implements Origin {
   readonly #shared: Shared
   #corked = false
   /** Since when the client has more to read than half its bound; undefined: it has not. */
+  #isCharged = false
   #stalledAt: number | undefined
   // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
   #backlog: Array<string> | undefined
@@ -82,7 +88,26 @@ export class Connection implements Origin {
   }
 
   #isBusy(): boolean {
-    return this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#stalledAt !== undefined
+    return this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#stalledAt !== undefined || this.#isCharged
+  }
+
+  /** What is no request costs as much as one; who sends more of it than the rate allows is not read for a while. */
+  #charge(count: number): void {
+    const { REQUEST_RATE } = this.#shared.settings
+    let wait = 0
+    let left = count
+    while (left > 0 && wait === 0) {
+      wait = this.bucket.take(Date.now())
+      if (wait === 0) left--
+    }
+    if (wait === 0 || this.#isCharged) return
+    this.#isCharged = true
+    this.#pause()
+    const ms = Math.min(maxChargeMs, wait + ((left - 1) * 1000) / REQUEST_RATE)
+    setTimeout(() => {
+      this.#isCharged = false
+      this.#workOff()
+    }, ms).unref()
   }
 
   #workOff(): void {
@@ -98,9 +123,13 @@ export class Connection implements Origin {
 
   #work(text: string): void {
     const frame = decode(text, this.#shared.settings.MAX_JSON_DEPTH)
-    if (isBatch(frame)) this.#startBatch(frame, text)
-    else if (frame._tag === "Invalid") this.send(this.#refuse(frame))
-    else this.#start(frame, text)
+    if (isBatch(frame)) {
+      this.#startBatch(frame, text)
+      this.#charge(frame.filter(({ _tag }) => _tag === "Invalid").length)
+    } else if (frame._tag === "Invalid") {
+      this.send(this.#refuse(frame))
+      this.#charge(1)
+    } else this.#start(frame, text)
   }
 
   #info() {
@@ -208,6 +237,11 @@ export class Connection implements Origin {
   beat(now: number, pingInterval: number, pongTimeout: number): void {
     if (this.expiresAt !== undefined && now >= this.expiresAt) return this.close(CloseCodes.tokenExpired)
     if (this.#stalledAt !== undefined && now - this.#stalledAt >= stallMs) return this.close(CloseCodes.overload)
+    // A paused socket does not hear that its client has left: from time to time it is read a little further.
+    if (this.paused && !this.#isCharged && this.#stalledAt === undefined && (this.#backlog?.length ?? 0) < maxPeeked) {
+      this.paused = false
+      this.#socket.resume()
+    }
     if (this.awaitsPong && !this.paused && now - this.pingedAt >= pongTimeout) return this.#socket.terminate()
     if (now - this.pingedAt < pingInterval || this.#socket.readyState !== this.#socket.OPEN) return
     this.pingedAt = now

@@ -8,6 +8,9 @@ import { Metrics } from "../observability/Metrics.ts"
 import { DeadRecords } from "./DeadRecords.ts"
 import { RecordStore } from "./RecordStore.ts"
 
+/** Characters of one insert: a statement of hundreds of megabytes would never be done in its time. */
+const maxBytes = 4_000_000
+
 // An answer that was lost may hide a commit: `recordId` makes another try harmless.
 const patiently = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
 
@@ -44,7 +47,20 @@ export class RecordWriter extends Context.Service<
           )
         )
 
-      const write = (records: ReadonlyArray<CallRecord>): Effect.Effect<void> =>
+      const write = (records: ReadonlyArray<CallRecord>): Effect.Effect<void> => {
+        const bytes = records.reduce((sum, { body, input }) => sum + body.length + input.length, 0)
+        if (bytes > maxBytes && records.length > 1) return inHalves(records)
+        return insertAll(records)
+      }
+      const inHalves = (records: ReadonlyArray<CallRecord>) => {
+        const half = Math.ceil(records.length / 2)
+        return Effect.andThen(
+          write(records.slice(0, half)),
+          Effect.suspend(() => write(records.slice(half)))
+        )
+      }
+
+      const insertAll = (records: ReadonlyArray<CallRecord>): Effect.Effect<void> =>
         Effect.suspend(() => {
           const began = performance.now()
           return Effect.tap(store.insert(records), () =>
@@ -62,8 +78,7 @@ export class RecordWriter extends Context.Service<
             const [first] = records
             if (first === undefined || error._tag === "DatabaseUnavailable") return Effect.void
             if (records.length === 1) return bury(first, error)
-            const half = Math.ceil(records.length / 2)
-            return Effect.andThen(write(records.slice(0, half)), write(records.slice(half)))
+            return inHalves(records)
           })
         )
 
