@@ -22,6 +22,13 @@ import { CatalogSync } from "./catalog/CatalogSync.ts"
 import { HotCopy } from "./catalog/HotCopy.ts"
 import * as SampleCatalog from "./catalog/SampleCatalog.ts"
 import * as SampleUpstream from "./catalog/SampleUpstream.ts"
+import { Locks } from "./cluster/Locks.ts"
+import * as PresenceMemory from "./cluster/PresenceMemory.ts"
+import * as PresenceRedis from "./cluster/PresenceRedis.ts"
+import { RateLimits } from "./cluster/RateLimits.ts"
+import * as RoomBusMemory from "./cluster/RoomBusMemory.ts"
+import * as RoomBusRedis from "./cluster/RoomBusRedis.ts"
+import { RoomSessions } from "./cluster/RoomSessions.ts"
 import { Dispatcher } from "./gateway/Dispatcher.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/Handlers.ts"
@@ -38,6 +45,18 @@ import { Lifecycle } from "./observability/Lifecycle.ts"
 import * as Logging from "./observability/Logging.ts"
 import { Metrics } from "./observability/Metrics.ts"
 import * as Telemetry from "./observability/Telemetry.ts"
+import { Access } from "./rooms/Access.ts"
+import { Announcer } from "./rooms/Announcer.ts"
+import { Attendance } from "./rooms/Attendance.ts"
+import { Hub } from "./rooms/Hub.ts"
+import { Invites } from "./rooms/Invites.ts"
+import { Joining } from "./rooms/Joining.ts"
+import { Messages } from "./rooms/Messages.ts"
+import { People } from "./rooms/People.ts"
+import { RoomReads } from "./rooms/RoomReads.ts"
+import { Rooms } from "./rooms/Rooms.ts"
+import { Threads } from "./rooms/Threads.ts"
+import { Whereabouts } from "./rooms/Whereabouts.ts"
 import { Settings } from "./Settings.ts"
 import { DeadRecords } from "./storage/DeadRecords.ts"
 import * as RecordDays from "./storage/RecordDays.ts"
@@ -45,6 +64,7 @@ import * as RecordDrain from "./storage/RecordDrain.ts"
 import { RecordStore } from "./storage/RecordStore.ts"
 import { RecordStream } from "./storage/RecordStream.ts"
 import { RecordWriter } from "./storage/RecordWriter.ts"
+import * as RepositoryPostgres from "./storage/RepositoryPostgres.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -79,13 +99,32 @@ const Records = Layer.mergeAll(RecordDrain.layer, RecordDays.layer).pipe(
   Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadRecords.layer, RecordStreamLayer))
 )
 
-const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records)
+const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RepositoryPostgres.layer)
+
+/** What the instances share through Redis; without one there is a single instance, which shares with nobody. */
+const Cluster = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_URL }) =>
+    REDIS_URL === undefined
+      ? Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory, Locks.layerMemory, RateLimits.layerMemory).pipe(
+          Layer.provideMerge(RoomBusMemory.layer)
+        )
+      : Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer, Locks.layer, RateLimits.layer)
+  )
+)
 
 const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
 
 const Calls = Call.layer.pipe(
   Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
   Layer.provide([Breaker.layer, Responses.layer])
+)
+
+const RoomServices = Layer.mergeAll(Joining.layer, Messages.layer, People.layer, Rooms.layer, Threads.layer).pipe(
+  Layer.provideMerge(Invites.layer),
+  Layer.provide(Announcer.layer),
+  Layer.provide(Attendance.layer),
+  Layer.provide(Hub.layer),
+  Layer.provide([Access.layer, RoomReads.layer, Whereabouts.layer])
 )
 
 const Admin = AdminRoutes.layer.pipe(
@@ -107,8 +146,8 @@ const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
 /** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
 export const Service = Edge.pipe(
-  Layer.provide(Calls),
-  Layer.provide(Catalogs),
+  Layer.provide([Calls, RoomServices]),
+  Layer.provide([Catalogs, Cluster]),
   Layer.provideMerge(Samples),
   Layer.provide(Stores),
   Layer.provideMerge(Infra)

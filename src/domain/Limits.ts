@@ -7,7 +7,7 @@ export class Overloaded extends Schema.TaggedError<Overloaded>()("Overloaded", {
   what: Schema.String
 }) {}
 
-/** The connection asks faster than it may. */
+/** The connection (or whoever a limit is about) asks faster than it may. */
 export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", {
   retryAfterMs: Schema.Finite
 }) {}

@@ -8,6 +8,7 @@
 //
 // open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
 // whichever side, interrupts whatever still runs for the connection.
+import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { Effect, Fiber } from "effect"
 import type { RawData, WebSocket } from "ws"
@@ -15,10 +16,11 @@ import type { Identity } from "../domain/Identity.ts"
 import { RequestInfo } from "../observability/CurrentRequest.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
+import { textFrame } from "../protocol/Frame.ts"
 import { decode, encodeNotification, type Message, type Request } from "../protocol/JsonRpc.ts"
 import type { SettingsShape } from "../Settings.ts"
 import type { Dispatcher, Origin } from "./Dispatcher.ts"
-import { textFrame } from "./Frame.ts"
+import { Outbound, type OutboundOwner } from "./Outbound.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What all connections of an instance share. */
@@ -35,9 +37,11 @@ const maxChargeMs = 5000
 /** Frames that are read ahead of a paused connection. */
 const maxPeeked = 64
 
-export class Connection implements Origin {
+export class Connection implements Origin, OutboundOwner {
   readonly id: string
   readonly user: string
+  /** Where it comes from, as far as TCP says. */
+  readonly address: string
   readonly connectedAt: number
   readonly expiresAt: number | undefined
   readonly bucket: TokenBucket
@@ -49,22 +53,20 @@ export class Connection implements Origin {
   pingedAt: number
   awaitsPong = false
   readonly #socket: WebSocket
-  // The TCP socket under it. Without compression `ws` queues nothing, so that frames of ours and of its own (ping, close)
-  // never mix.
-  readonly #wire: Duplex
+  readonly #outbound: Outbound
   readonly #shared: Shared
-  #corked = false
-  /** Since when the client has more to read than half its bound; undefined: it has not. */
   #isCharged = false
-  #stalledAt: number | undefined
   // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
   #backlog: Array<string> | undefined
   #fibers: Set<Fiber.Fiber<unknown>> | undefined
   #kept: Map<string, Fiber.Fiber<unknown>> | undefined
+  #whenClosed: Array<() => void> | undefined
+  #isClosed = false
 
   constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, shared: Shared, now: number) {
     this.#socket = socket
-    this.#wire = wire
+    this.#outbound = new Outbound(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this)
+    this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
     this.#shared = shared
     this.id = id
     this.user = identity.user
@@ -88,7 +90,9 @@ export class Connection implements Origin {
   }
 
   #isBusy(): boolean {
-    return this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#stalledAt !== undefined || this.#isCharged
+    return (
+      this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#outbound.stalledAt !== undefined || this.#isCharged
+    )
   }
 
   /** What is no request costs as much as one; who sends more of it than the rate allows is not read for a while. */
@@ -143,36 +147,46 @@ export class Connection implements Origin {
 
   #start(request: Request, text: string): void {
     const info = this.#info()
-    this.#run(this.#shared.dispatcher.handle(request, text, this, info), info, 1)
+    this.#run(this.#shared.dispatcher.handle(request, text, this, info), info, 1, () => info.answered())
   }
 
   /** A batch takes the slots that are free and works in them; its replies go out as one array, when all are there. */
   #startBatch(batch: ReadonlyArray<Message>, text: string): void {
     const slots = Math.max(1, Math.min(batch.length, this.#shared.settings.MAX_IN_FLIGHT - this.inFlight))
-    const info = new RequestInfo(this.id, this.user)
+    const infos: Array<RequestInfo> = []
+    const next = () => {
+      const info = this.#info()
+      infos.push(info)
+      return info
+    }
     this.#run(
-      this.#shared.dispatcher.batch(batch, text, this, slots, () => this.#info()),
-      info,
-      slots
+      this.#shared.dispatcher.batch(batch, text, this, slots, next),
+      new RequestInfo(this.id, this.user),
+      slots,
+      () => {
+        for (const info of infos) info.answered()
+      }
     )
   }
 
-  #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number): void {
+  #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number, answered: () => void): void {
     this.inFlight += slots
     const fiber = this.#shared.fork(effect, info)
+    const finish = (reply: string | undefined) => this.#finish(reply, slots, answered)
     const finished = fiber.pollUnsafe()
-    if (finished !== undefined) return this.#finish(finished._tag === "Success" ? finished.value : undefined, slots)
+    if (finished !== undefined) return finish(finished._tag === "Success" ? finished.value : undefined)
     this.#fibers ??= new Set()
     this.#fibers.add(fiber)
     fiber.addObserver((exit) => {
       this.#fibers?.delete(fiber)
-      this.#finish(exit._tag === "Success" ? exit.value : undefined, slots)
+      finish(exit._tag === "Success" ? exit.value : undefined)
     })
   }
 
-  #finish(reply: string | undefined, slots: number): void {
+  #finish(reply: string | undefined, slots: number, answered: () => void): void {
     this.inFlight -= slots
     if (reply !== undefined) this.send(reply)
+    answered()
     if (this.#backlog !== undefined) this.#workOff()
     if (this.draining) this.#closeWhenIdle()
   }
@@ -193,32 +207,23 @@ export class Connection implements Origin {
   }
 
   send(text: string): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return
-    if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
-    const waiting = this.#wire.writableLength
-    const most = this.#shared.settings.MAX_OUTBOUND_BYTES
-    if (waiting > most) return this.close(CloseCodes.overload)
-    if (waiting > most / 2 && this.#stalledAt === undefined) {
-      this.#stalledAt = Date.now()
-      this.#pause()
-      this.#wire.once("drain", () => {
-        this.#stalledAt = undefined
-        this.#workOff()
-      })
-    }
-    // What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply.
-    if (!this.#corked) {
-      this.#corked = true
-      this.#wire.cork()
-      process.nextTick(uncork, this)
-    }
-    this.#wire.write(textFrame(text))
+    this.#outbound.send(textFrame(text))
   }
 
-  uncork(): void {
-    if (!this.#corked) return
-    this.#corked = false
-    this.#wire.uncork()
+  deliver(frames: Buffer): void {
+    this.#outbound.deliver(frames)
+  }
+
+  stalled(): void {
+    this.#pause()
+  }
+
+  drained(): void {
+    this.#workOff()
+  }
+
+  overloaded(): void {
+    this.close(CloseCodes.overload)
   }
 
   notify(method: string, params: unknown): void {
@@ -236,9 +241,15 @@ export class Connection implements Origin {
   /** Called once a second. */
   beat(now: number, pingInterval: number, pongTimeout: number): void {
     if (this.expiresAt !== undefined && now >= this.expiresAt) return this.close(CloseCodes.tokenExpired)
-    if (this.#stalledAt !== undefined && now - this.#stalledAt >= stallMs) return this.close(CloseCodes.overload)
+    if (this.#outbound.stalledAt !== undefined && now - this.#outbound.stalledAt >= stallMs)
+      return this.close(CloseCodes.overload)
     // A paused socket does not hear that its client has left: from time to time it is read a little further.
-    if (this.paused && !this.#isCharged && this.#stalledAt === undefined && (this.#backlog?.length ?? 0) < maxPeeked) {
+    if (
+      this.paused &&
+      !this.#isCharged &&
+      this.#outbound.stalledAt === undefined &&
+      (this.#backlog?.length ?? 0) < maxPeeked
+    ) {
       this.paused = false
       this.#socket.resume()
     }
@@ -274,7 +285,15 @@ export class Connection implements Origin {
     this.#socket.terminate()
   }
 
+  whenClosed(callback: () => void): void {
+    if (this.#isClosed) return callback()
+    this.#whenClosed ??= []
+    this.#whenClosed.push(callback)
+  }
+
   closed(code: number): void {
+    this.#isClosed = true
+    for (const callback of this.#whenClosed ?? []) callback()
     this.#shared.metrics.closed(String(code)).add()
     for (const fiber of this.#fibers ?? []) fiber.interruptUnsafe()
     for (const fiber of this.#kept?.values() ?? []) fiber.interruptUnsafe()
@@ -285,10 +304,5 @@ export class Connection implements Origin {
 
 /** How long a client may leave half of MAX_OUTBOUND_BYTES unread. */
 const stallMs = 5000
-
-/** What is gathered for one write, at the most: more would look like a client that does not read. */
-const turnBytes = 16_384
-
-const uncork = (connection: Connection) => connection.uncork()
 
 const isBatch = (frame: Message | ReadonlyArray<Message>): frame is ReadonlyArray<Message> => Array.isArray(frame)

@@ -11,8 +11,9 @@ import type { ProtocolError } from "../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Message, type Request } from "../protocol/JsonRpc.ts"
 import { isMethodName, type MethodName, Methods } from "../protocol/Methods.ts"
 import { Settings } from "../Settings.ts"
+import type { Caller } from "./Caller.ts"
 import { type ClientError, errorReply } from "./ErrorReply.ts"
-import { type Caller, Handling } from "./Handlers.ts"
+import { Handling } from "./Handlers.ts"
 import type { TokenBucket } from "./TokenBucket.ts"
 
 export interface Origin extends Caller {

@@ -1,9 +1,31 @@
 // What a client reads of an error: its text and the fields that are its own. Nothing else of it leaves the process.
 import type { CallError } from "../calls/Call.ts"
 import type { Draining, RateLimited } from "../domain/Limits.ts"
+import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
+import type { TooManyContacts } from "../domain/People.ts"
+import type {
+  Forbidden,
+  InviteInvalid,
+  NotAMember,
+  RoomNotFound,
+  StorageUnavailable,
+  TooManyRooms
+} from "../domain/Room.ts"
 import type { ErrorType, ProtocolError } from "../protocol/ErrorCodes.ts"
 
-export type ClientError = CallError | RateLimited | Draining | ProtocolError
+type RoomError =
+  | RoomNotFound
+  | NotAMember
+  | Forbidden
+  | InviteInvalid
+  | TooManyRooms
+  | ThreadNotFound
+  | MessageNotFound
+  | TooManyReactions
+  | TooManyContacts
+  | StorageUnavailable
+
+export type ClientError = CallError | RateLimited | Draining | RoomError | ProtocolError
 
 interface ErrorReply {
   readonly type: ErrorType
@@ -38,6 +60,26 @@ export const errorReply = (error: ClientError): ErrorReply => {
       return { type, message: "Shutting down: reconnect" }
     case "RecordUnavailable":
       return { type, message: "The record could not be stored in time" }
+    case "RoomNotFound":
+      return { type, message: "No such room" }
+    case "NotAMember":
+      return { type, message: "Not a member of the room" }
+    case "Forbidden":
+      return { type, message: `Not allowed: needs ${error.needs}`, fields: { needs: error.needs } }
+    case "InviteInvalid":
+      return { type, message: "The invite is not good (any more)" }
+    case "TooManyRooms":
+      return { type, message: `A connection may be in ${error.most} rooms`, fields: { most: error.most } }
+    case "ThreadNotFound":
+      return { type, message: "No such thread in the room" }
+    case "MessageNotFound":
+      return { type, message: "No such message, or not yours to change" }
+    case "TooManyReactions":
+      return { type, message: `A message holds ${error.most} reactions`, fields: { most: error.most } }
+    case "TooManyContacts":
+      return { type, message: `A user keeps ${error.most} contacts`, fields: { most: error.most } }
+    case "StorageUnavailable":
+      return { type, message: "Storage unavailable", fields: { retryAfterMs: 1000 } }
     default:
       return { type, message: error.message }
   }

@@ -3,28 +3,9 @@
 import { Context, Duration, Effect, Layer } from "effect"
 import { Call } from "../calls/Call.ts"
 import { counters, Metrics } from "../observability/Metrics.ts"
-import type { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { MethodName, Methods, Params } from "../protocol/Methods.ts"
 import { openRpcDocument } from "../protocol/OpenRpc.ts"
-import type { ClientError } from "./ErrorReply.ts"
-
-/** What a handler may know of, and do with, the connection it works for. */
-export interface Caller {
-  readonly id: string
-  readonly user: string
-  readonly connectedAt: number
-  readonly requests: number
-  readonly notify: (method: string, params: unknown) => void
-  /** Keeps the effect going beside the connection, in place of the one that went under that name; ends it with it. */
-  readonly keep: (name: string, effect: Effect.Effect<void> | undefined) => void
-}
-
-export type Handlers = {
-  readonly [M in MethodName]: (
-    params: Params<M>,
-    caller: Caller
-  ) => Effect.Effect<(typeof Methods)[M]["result"]["Type"] | EncodedJson, ClientError>
-}
+import type { Handlers } from "./Caller.ts"
+import { makeRoomHandlers } from "./RoomHandlers.ts"
 
 export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gateway/Handling") {
   static readonly layer = Layer.effect(
@@ -38,6 +19,7 @@ export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gat
       })
 
       return Handling.of({
+        ...(yield* makeRoomHandlers),
         "rpc.discover": () => Effect.succeed(openRpcDocument),
         "session.get": (_params, caller) =>
           Effect.succeed({

@@ -10,7 +10,7 @@ export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>
   reason: Schema.String
 }) {}
 
-/** Postgres refuses the statement's data (SQLSTATE classes 21, 22, 23, 42): it would refuse it again. */
+/** Postgres refuses the statement's data (SQLSTATE classes 21, 22, 23, 42; HP is our own): it would refuse it again. */
 export class DatabaseRefused extends Schema.TaggedError<DatabaseRefused>()("DatabaseRefused", {
   sqlState: Schema.String,
   cause: Schema.Defect()
@@ -44,7 +44,7 @@ const sqlState = (error: SqlError.SqlError): string => {
   return typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
 }
 
-const refusals = new Set(["21", "22", "23", "42"])
+const refusals = new Set(["21", "22", "23", "42", "HP"])
 
 export const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
   const state = sqlState(error)

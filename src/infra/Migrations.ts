@@ -5,12 +5,16 @@ import { Migrator } from "effect/sql"
 import catalogAndRecords from "./migrations/0001_catalog_and_records.ts"
 import catalogSync from "./migrations/0002_catalog_sync.ts"
 import recordsByDay from "./migrations/0003_records_by_day.ts"
+import rooms from "./migrations/0004_rooms.ts"
+import lockFences from "./migrations/0005_lock_fences.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
   loader: Effect.succeed([
     [1, "catalog_and_records", Effect.succeed(catalogAndRecords)] as const,
     [2, "catalog_sync", Effect.succeed(catalogSync)] as const,
-    [3, "records_by_day", Effect.succeed(recordsByDay)] as const
+    [3, "records_by_day", Effect.succeed(recordsByDay)] as const,
+    [4, "rooms", Effect.succeed(rooms)] as const,
+    [5, "lock_fences", Effect.succeed(lockFences)] as const
   ])
 })

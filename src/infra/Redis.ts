@@ -177,10 +177,10 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
         return yield* Effect.die("the Redis URL does not parse")
       const { client } = yield* openShared(options)
       const send = makeSend(client, options)
-      const subscribe = yield* RedisSubscriber.make(options)
+      const { onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
       return Context.make(EffectRedis.Redis, redis).pipe(
-        Context.add(RedisState, { kind: "server", check: Effect.asVoid(send("PING")) })
+        Context.add(RedisState, { kind: "server", check: Effect.asVoid(send("PING")), onResubscribed })
       )
     })
   )

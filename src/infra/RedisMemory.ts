@@ -45,7 +45,9 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
         )
 
       const redis = yield* Redis.make({ send, subscribe, connect: Effect.succeed({ send, close: Effect.void }) })
-      return Context.make(Redis.Redis, redis).pipe(Context.add(RedisState, { kind: "in-process", check: Effect.void }))
+      return Context.make(Redis.Redis, redis).pipe(
+        Context.add(RedisState, { kind: "in-process", check: Effect.void, onResubscribed: () => Effect.void })
+      )
     })
   )
 

@@ -1,5 +1,5 @@
 // What stands behind the Redis service, and whether it answers.
-import { Context, type Effect } from "effect"
+import { Context, type Effect, type Scope } from "effect"
 import type { Redis } from "effect/persistence"
 
 export class RedisState extends Context.Service<
@@ -8,5 +8,7 @@ export class RedisState extends Context.Service<
     readonly kind: "server" | "in-process"
     /** Asks, within the command's deadline. */
     readonly check: Effect.Effect<void, Redis.RedisError>
+    /** Called whenever subscriptions are there (again): what was published before that was told to nobody. */
+    readonly onResubscribed: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("hotpath/infra/RedisState") {}

@@ -36,6 +36,7 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
   const patience = Duration.toMillis(options.commandTimeout)
   const listeners = new Map<string, Set<Listener>>()
   const subscribed = Latch.makeUnsafe(false)
+  const returns = new Set<() => void>()
   let current: Client | undefined
   let started = false
   let attempt = 0
@@ -66,6 +67,7 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
     current = client
     if (listeners.size > 0) yield* Effect.tryPromise(() => client.subscribe(...listeners.keys()))
     subscribed.openUnsafe()
+    for (const told of returns) told()
     attempt = 0
     if (away) yield* Effect.logInfo("Redis subscriptions are there")
     away = false
@@ -105,7 +107,7 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
     })
 
   /** Returns when messages flow; when Redis is away, after a command's deadline: they flow once it is back. */
-  return Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
+  const subscribe = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
     if (!started) {
       started = true
       yield* Effect.forkIn(sessions, scope)
@@ -114,4 +116,14 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
     yield* Effect.raceFirst(add(channel, onMessage), live(patience))
     return Effect.never
   })
+
+  const onResubscribed = (listener: () => void) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => returns.add(listener)),
+        () => Effect.sync(() => returns.delete(listener))
+      )
+    )
+
+  return { subscribe, onResubscribed }
 })

@@ -7,6 +7,7 @@ export class RequestInfo {
   readonly connectionId: string
   readonly user: string
   #traceId: string | undefined
+  #whenAnswered: Array<() => void> | undefined
 
   constructor(connectionId: string, user: string) {
     this.connectionId = connectionId
@@ -16,6 +17,17 @@ export class RequestInfo {
   /** Takes the id of the trace the request turned out to belong to. */
   joinTrace(traceId: string) {
     this.#traceId = traceId
+  }
+
+  /** Called once the answer has left, or can't any more. */
+  whenAnswered(callback: () => void) {
+    this.#whenAnswered ??= []
+    this.#whenAnswered.push(callback)
+  }
+
+  answered() {
+    for (const callback of this.#whenAnswered ?? []) callback()
+    this.#whenAnswered = undefined
   }
 
   get traceId(): string {

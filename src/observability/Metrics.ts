@@ -39,6 +39,12 @@ const make = Effect.gen(function* () {
     }
   }
 
+  const pages = (name: string) => {
+    const outcome = (found: string) =>
+      counter("cache_requests_total", cacheReads, { cache: name, tier: "memory", outcome: found })
+    return { hit: outcome("hit"), miss: outcome("miss"), bypass: outcome("bypass") }
+  }
+
   const delay = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const monitor = monitorEventLoopDelay({ resolution: 10 })
@@ -103,6 +109,10 @@ const make = Effect.gen(function* () {
     cache: {
       config: cache("config"),
       integration: cache("integration"),
+      session: cache("session"),
+      threads: pages("threads"),
+      messages: pages("messages"),
+      participants: pages("participants"),
       response: {
         hit: counter("cache_requests_total", cacheReads, { cache: "response", tier: "memory", outcome: "hit" }),
         miss: counter("cache_requests_total", cacheReads, { cache: "response", tier: "memory", outcome: "miss" })
@@ -136,5 +146,12 @@ export const counters = (metrics: Metrics["Service"]) => ({
 export const cacheHitRates = (metrics: Metrics["Service"]) => ({
   config: hitRate(metrics.cache.config),
   integration: hitRate(metrics.cache.integration),
-  response: rate(metrics.cache.response.hit.value, metrics.cache.response.miss.value)
+  response: rate(metrics.cache.response.hit.value, metrics.cache.response.miss.value),
+  session: rate(
+    metrics.cache.session.redisHit.value + metrics.cache.session.memoryHit.value,
+    metrics.cache.session.postgresHit.value + metrics.cache.session.postgresMiss.value
+  ),
+  threads: rate(metrics.cache.threads.hit.value, metrics.cache.threads.miss.value),
+  messages: rate(metrics.cache.messages.hit.value, metrics.cache.messages.miss.value),
+  participants: rate(metrics.cache.participants.hit.value, metrics.cache.participants.miss.value)
 })

@@ -6,7 +6,8 @@ export const CloseCodes = {
   binary: { code: 1003, reason: "text frames only" },
   tooManyFragments: { code: 1008, reason: "too many fragments" },
   overload: { code: 1013, reason: "not reading" },
-  tokenExpired: { code: 4001, reason: "token expired" }
+  tokenExpired: { code: 4001, reason: "token expired" },
+  resync: { code: 4002, reason: "events were lost: come back and resume" }
 } as const
 
 export type CloseCode = (typeof CloseCodes)[keyof typeof CloseCodes]

@@ -14,7 +14,11 @@ export const ErrorCodes = {
   InvalidParams: { code: -32602, retryable: false, meaning: "params are not what the method takes, by name" },
   InternalError: { code: -32603, retryable: true, meaning: "a fault of hotpath's; the log has it under the traceId" },
   Overloaded: { code: -32000, retryable: true, meaning: "a queue is full; nothing was begun" },
-  RateLimited: { code: -32001, retryable: true, meaning: "more requests than the connection may send; `retryAfterMs`" },
+  RateLimited: {
+    code: -32001,
+    retryable: true,
+    meaning: "more requests than the connection may send, or too many wrong invites; `retryAfterMs`"
+  },
   Draining: { code: -32002, retryable: true, meaning: "the instance is shutting down: reconnect" },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
   IntegrationNotFound: { code: -32011, retryable: false, meaning: "no integration of that name" },
@@ -31,7 +35,29 @@ export const ErrorCodes = {
     meaning: "the answer is too big, no JSON, or lacks a field"
   },
   IntegrationOpen: { code: -32016, retryable: true, meaning: "the integration's breaker is open; `retryAfterMs`" },
-  RecordUnavailable: { code: -32017, retryable: true, meaning: "the record could not be stored as `ack` asked" }
+  RecordUnavailable: { code: -32017, retryable: true, meaning: "the record could not be stored as `ack` asked" },
+  RoomNotFound: { code: -32020, retryable: false, meaning: "no such room, or it was deleted" },
+  NotAMember: { code: -32021, retryable: false, meaning: "the room has no such member: an invite is needed" },
+  Forbidden: { code: -32022, retryable: false, meaning: "the caller's role does not allow it; `needs`" },
+  InviteInvalid: {
+    code: -32023,
+    retryable: false,
+    meaning: "no such invite, or it was revoked, has expired or is used up"
+  },
+  TooManyRooms: { code: -32024, retryable: false, meaning: "the connection is in as many rooms as it may be; `most`" },
+  ThreadNotFound: { code: -32025, retryable: false, meaning: "no such thread in that room" },
+  MessageNotFound: {
+    code: -32026,
+    retryable: false,
+    meaning: "no such message in a room of the caller's, or not one that they may change"
+  },
+  TooManyReactions: { code: -32027, retryable: false, meaning: "the message holds no more reactions; `most`" },
+  TooManyContacts: { code: -32028, retryable: false, meaning: "the caller keeps no more contacts; `most`" },
+  StorageUnavailable: {
+    code: -32029,
+    retryable: true,
+    meaning: "PostgreSQL is away or too slow; a write may have been kept: repeat it, messages with the same `key`"
+  }
 } as const satisfies Record<string, ErrorCode>
 
 export type ErrorType = keyof typeof ErrorCodes

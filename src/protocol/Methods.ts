@@ -2,26 +2,11 @@
 // handlers and generate the OpenRPC document and README's table.
 import { Schema } from "effect"
 import { Ack } from "../domain/Integration.ts"
+import { RoomEvent } from "../domain/RoomEvent.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
-
-interface MethodDefinition {
-  readonly summary: string
-  readonly params: Schema.Struct<Schema.Struct.Fields>
-  readonly result: Schema.Constraint
-  readonly errors: ReadonlyArray<ErrorType>
-}
-
-const method = <P extends Schema.Struct.Fields, R extends Schema.Constraint>(
-  summary: string,
-  params: P,
-  result: R,
-  errors: ReadonlyArray<ErrorType> = []
-) => ({ summary, params: Schema.Struct(params), result, errors }) as const
-
-const Nothing = Schema.Struct({})
-const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-/** Any JSON. It came out of a JSON parser, so it isn't walked a second time. */
-const AnyJson = Schema.Unknown
+import { MessageMethods } from "./MessageMethods.ts"
+import { AnyJson, Count, type MethodDefinition, method, Nothing } from "./Method.ts"
+import { RoomMethods } from "./RoomMethods.ts"
 
 export const Methods = {
   "rpc.discover": method("the OpenRPC document of this service", {}, AnyJson),
@@ -55,7 +40,9 @@ export const Methods = {
       "Overloaded",
       "RecordUnavailable"
     ]
-  )
+  ),
+  ...RoomMethods,
+  ...MessageMethods
 } as const satisfies Record<string, MethodDefinition>
 
 export type MethodName = keyof typeof Methods
@@ -76,6 +63,10 @@ export const Notifications = {
       protocol: Schema.String,
       heartbeatMs: Count
     })
+  },
+  "room.event": {
+    summary: "something happened in a room that this connection joined; `seq` counts them without a gap",
+    params: Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: RoomEvent })
   },
   stats: {
     summary: "the instance's counters, after `stats.subscribe`",

@@ -1,0 +1,286 @@
+// Locks over all instances, for as long as an effect runs: held in Redis under a token, renewed while it runs, and given up
+// with it (`LockLost`) when they can't be kept. While Redis is away a lock holds within the instance only.
+//
+// No lock of this kind is safe alone: a process that stalls longer than its lease wakes beside the next holder, and two
+// instances without Redis hold one each. So each lock has a fence, a number that is greater for every later holder; a write
+// that must not come late gives it to storage/Fences, which refuses the older holder's.
+import { randomUUID } from "node:crypto"
+import { Context, Duration, Effect, Exit, Layer, Random, Schema } from "effect"
+import { Redis } from "effect/persistence"
+import { Metrics } from "../observability/Metrics.ts"
+import * as LockTable from "./LockTable.ts"
+import { monotonicMillis } from "./LockTable.ts"
+
+/** Somebody else had it all the time that was to be waited. The effect was not begun. */
+export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", { name: Schema.String }) {}
+
+/** It could not be kept while the effect ran; the effect was interrupted. Some of it may have been done. */
+export class LockLost extends Schema.TaggedError<LockLost>()("LockLost", { name: Schema.String }) {}
+
+export interface Lock {
+  readonly name: string
+  readonly token: string
+  /** A safe integer: greater than that of every holder before, whatever Redis forgot. About the time in µs. */
+  readonly fence: number
+}
+
+export interface LockOptions {
+  /**
+   * How long it outlives an instance that died with it, and how long one that lost Redis goes on. Some times the deadline
+   * of a Redis command, or a slow command costs the lock.
+   */
+  readonly ttl: Duration.Input
+  /** How long to wait for it, one Redis command more or less; zero: tries once. */
+  readonly wait: Duration.Input
+}
+
+/** `away`: can't be asked now. */
+type Renewal = "kept" | "gone" | "away"
+
+interface Lease {
+  readonly lock: Lock
+  /** Since when it counts: not later than Redis began to count. */
+  readonly since: number
+  readonly renew: Effect.Effect<Renewal>
+  readonly release: Effect.Effect<void>
+}
+
+/** One try to take it; undefined: somebody else has it. */
+type Take = (name: string, ttlMs: number) => Effect.Effect<Lease | undefined>
+
+/** Names held at a time by one instance. Beyond it a lock is busy. */
+const maxNames = 10_000
+/** How long Redis remembers a name's last fence. After that, Redis's time alone makes the next one greater. */
+const fenceLifetimeMs = 7 * 24 * 3_600_000
+
+// A Cluster keeps both keys in one place, by what is in the braces.
+const keyOf = (name: string) => `hotpath:lock:{${name.replace(/[%}]/g, encodeURIComponent)}}`
+const keysOf = (name: string) => [keyOf(name), `${keyOf(name)}:fence`]
+
+/** The fence, or '' when somebody else has it. Taken twice under one token it is taken once, with a greater fence. */
+const takeScript = Redis.script(
+  (name: string, token: string, ttlMs: number, least: number) => [
+    ...keysOf(name),
+    token,
+    ttlMs,
+    least,
+    fenceLifetimeMs
+  ],
+  {
+    numberOfKeys: 2,
+    lua: `
+    local holder = redis.call('GET', KEYS[1])
+    if holder and holder ~= ARGV[1] then return '' end
+    local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+    local time = redis.call('TIME')
+    local fence = math.max(last + 1, time[1] * 1000000 + time[2], tonumber(ARGV[3]))
+    local text = string.format('%.0f', fence)
+    redis.call('SET', KEYS[2], text, 'PX', ARGV[4])
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return text`
+  }
+).withReturnType<string>()
+
+/**
+ * 1: it is ours for another while. A lock that was taken while Redis was away ('1') is taken here now, if nobody else has
+ * it, or had it after us.
+ */
+const renewScript = Redis.script(
+  (name: string, token: string, ttlMs: number, fence: number, isLocal: boolean) => [
+    ...keysOf(name),
+    token,
+    ttlMs,
+    fence,
+    isLocal ? 1 : 0,
+    fenceLifetimeMs
+  ],
+  {
+    numberOfKeys: 2,
+    lua: `
+    local holder = redis.call('GET', KEYS[1])
+    if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+    if holder or ARGV[4] == '0' then return 0 end
+    local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+    if last > tonumber(ARGV[3]) then return 0 end
+    redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[5])
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return 1`
+  }
+).withReturnType<number>()
+
+const releaseScript = Redis.script((name: string, token: string) => [keyOf(name), token], {
+  numberOfKeys: 1,
+  lua: `
+    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    return redis.call('DEL', KEYS[1])`
+}).withReturnType<number>()
+
+const makeCounters = Effect.map(Metrics, ({ counter }) => ({
+  acquired: counter("locks_acquired_total", "Locks taken, those of the instance alone included"),
+  busy: counter("locks_busy_total", "Locks that were not free within the time to wait"),
+  lost: counter("locks_lost_total", "Locks that could not be kept while their effect ran"),
+  local: counter("locks_local_total", "Locks taken within the instance alone, because Redis was away")
+}))
+
+type Counters = Effect.Success<typeof makeCounters>
+
+/** Ends, by failing, when the lease does. */
+const keep = Effect.fnUntraced(function* ({ lock, renew, since }: Lease, ttlMs: number) {
+  let until = since + ttlMs
+  let pause = ttlMs / 3
+  while (true) {
+    yield* Effect.sleep(Math.min(pause, Math.max(0, until - (yield* monotonicMillis))))
+    const asked = yield* monotonicMillis
+    if (asked >= until) return yield* new LockLost({ name: lock.name })
+    const renewal = yield* Effect.timeoutOrElse(renew, {
+      duration: until - asked,
+      orElse: () => Effect.succeed<Renewal>("away")
+    })
+    if (renewal === "gone") return yield* new LockLost({ name: lock.name })
+    // Redis counts from when it got the command, which is after it was asked.
+    if (renewal === "kept") until = asked + ttlMs
+    pause = renewal === "kept" ? ttlMs / 3 : ttlMs / 12
+  }
+})
+
+const makeWithLock = (take: Take, counters: Counters): Locks["Service"]["withLock"] => {
+  const acquire = Effect.fnUntraced(function* (
+    name: string,
+    ttlMs: number,
+    waitMs: number,
+    interruptible: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  ) {
+    const deadline = (yield* monotonicMillis) + waitMs
+    for (let attempt = 0; ; attempt++) {
+      const lease = yield* take(name, ttlMs)
+      if (lease !== undefined) {
+        counters.acquired.add()
+        return lease
+      }
+      const left = deadline - (yield* monotonicMillis)
+      if (left <= 0) {
+        counters.busy.add()
+        return yield* new LockBusy({ name })
+      }
+      const pause = Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + (yield* Random.next))
+      yield* interruptible(Effect.sleep(Math.min(pause, left)))
+    }
+  })
+
+  return (name, { ttl, wait }, use) =>
+    // A try is not interrupted: whether it took the lock has to be known, to give it back.
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const ttlMs = Math.max(1, Math.ceil(Duration.toMillis(ttl)))
+        const lease = yield* acquire(name, ttlMs, Duration.toMillis(wait), restore)
+        const lost = keep(lease, ttlMs).pipe(
+          Effect.tapError(() => Effect.sync(() => counters.lost.add())),
+          // A lock that is held for days is no trace of a day's renewals.
+          Effect.withTracerEnabled(false)
+        )
+        return yield* restore(
+          Effect.raceFirst(
+            Effect.suspend(() => use(lease.lock)),
+            lost
+          )
+        ).pipe(Effect.ensuring(lease.release))
+      })
+    )
+}
+
+export class Locks extends Context.Service<
+  Locks,
+  {
+    /**
+     * Runs the effect while nobody else holds the lock of that name; within it the name is busy for the effect too. An effect
+     * that can't be interrupted goes on beside the next holder, and its end is waited for.
+     */
+    readonly withLock: <A, E, R>(
+      name: string,
+      options: LockOptions,
+      use: (lock: Lock) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | LockBusy | LockLost, R>
+  }
+>()("hotpath/cluster/Locks") {
+  /** In Redis: over all instances. */
+  static readonly layer = Layer.effect(
+    Locks,
+    Effect.gen(function* () {
+      const redis = yield* Redis.Redis
+      const counters = yield* makeCounters
+      const takeThere = redis.eval(takeScript)
+      const renewThere = redis.eval(renewScript)
+      const releaseThere = redis.eval(releaseScript)
+      // Whoever takes one takes it here first: so within the instance it is exclusive whatever Redis does, and its waiters
+      // ask Redis one at a time.
+      const table = LockTable.make(maxNames)
+      let isAway = false
+
+      const onAway = Effect.fnUntraced(function* (error: Redis.RedisError) {
+        counters.local.add()
+        if (isAway) return
+        isAway = true
+        yield* Effect.logWarning("Redis is away: locks hold within this instance only", { reason: String(error.cause) })
+      })
+
+      const take: Take = Effect.fnUntraced(function* (name, ttlMs) {
+        const token = randomUUID()
+        const since = yield* monotonicMillis
+        if (!(yield* table.take(name, token, ttlMs))) return undefined
+        const taken = yield* takeThere(name, token, ttlMs, table.lastFence() + 1).pipe(
+          Effect.catch((error) => Effect.as(onAway(error), undefined))
+        )
+        if (taken !== undefined) isAway = false
+        if (taken === "") {
+          yield* table.release(name, token)
+          return undefined
+        }
+        if (taken !== undefined) table.learn(Number(taken))
+        // Redis answered, or failed, so late that the lease is over.
+        if (!(yield* table.renew(name, token, ttlMs))) {
+          yield* Effect.ignore(releaseThere(name, token))
+          return undefined
+        }
+
+        let isLocal = taken === undefined
+        const lock = { name, token, fence: taken === undefined ? yield* table.nextFence : Number(taken) }
+        const renew = Effect.gen(function* () {
+          if (!(yield* table.renew(name, token, ttlMs))) return "gone"
+          const asked = renewThere(name, token, ttlMs, lock.fence, isLocal)
+          // What is held here only is not lost to a Redis that is slow.
+          const renewed = yield* Effect.exit(isLocal ? Effect.timeout(asked, ttlMs / 3) : asked)
+          if (Exit.isFailure(renewed)) return isLocal ? "kept" : "away"
+          if (renewed.value === 0) return "gone"
+          isLocal = false
+          return "kept"
+        })
+        // A local one may be in Redis all the same: the command that seemed to fail came through, or its renewal did.
+        const release = Effect.andThen(Effect.ignore(releaseThere(name, token)), table.release(name, token))
+        return { lock, since: isLocal ? yield* monotonicMillis : since, renew, release }
+      })
+
+      return Locks.of({ withLock: makeWithLock(take, counters) })
+    })
+  )
+
+  /** Within the process, for one without Redis and for tests. */
+  static readonly layerMemory = Layer.effect(
+    Locks,
+    Effect.gen(function* () {
+      const counters = yield* makeCounters
+      const table = LockTable.make(maxNames)
+      const take: Take = Effect.fnUntraced(function* (name, ttlMs) {
+        const token = randomUUID()
+        const since = yield* monotonicMillis
+        if (!(yield* table.take(name, token, ttlMs))) return undefined
+        return {
+          lock: { name, token, fence: yield* table.nextFence },
+          since,
+          renew: Effect.map(table.renew(name, token, ttlMs), (kept) => (kept ? "kept" : "gone")),
+          release: table.release(name, token)
+        }
+      })
+      return Locks.of({ withLock: makeWithLock(take, counters) })
+    })
+  )
+}

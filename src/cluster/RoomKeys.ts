@@ -1,0 +1,25 @@
+// The keys of a room in Redis. Rooms are spread over a fixed number of hash tags, so that in a Cluster all keys of a room
+// (and the channel it is told on) lie in one slot.
+import type { RoomEvent } from "../domain/RoomEvent.ts"
+
+const tags = 64
+
+/** A room's id ends in random hex digits. */
+export const tagOf = (roomId: string): string => `{hotpath:rooms:${Number.parseInt(roomId.slice(-4), 16) % tags}}`
+
+export const roomKey = (roomId: string): string => `${tagOf(roomId)}:room:${roomId}`
+export const streamKey = (roomId: string): string => `${roomKey(roomId)}:events`
+export const totalsKey = (roomId: string): string => `${roomKey(roomId)}:present`
+export const presentKey = (roomId: string, instance: string): string => `${roomKey(roomId)}:present:${instance}`
+export const sessionKey = (roomId: string, user: string): string => `${roomKey(roomId)}:session:${user}`
+
+/** All rooms' events, on every instance's one subscription. */
+export const channel = "hotpath:rooms:events"
+
+/** Which part of a room an event changes. */
+export const partOf = (type: RoomEvent["type"]): "messages" | "threads" | "people" | "all" | "none" => {
+  if (type.startsWith("message.")) return "messages"
+  if (type.startsWith("thread.")) return "threads"
+  if (type.startsWith("member.")) return "people"
+  return type === "room.deleted" ? "all" : "none"
+}

@@ -1,0 +1,53 @@
+// What the scripts of rooms have in common, in Lua. A room's hash holds `epoch`, `seq` (the last number given), `rev` (the
+// last revision published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
+// number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
+// another run is another epoch, and the stream begins anew. Asking for the run costs 5 µs.
+import { SecureRandom } from "effect/crypto"
+import { kept } from "./RoomBus.ts"
+import { channel } from "./RoomKeys.ts"
+
+/**
+ * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
+ * 4 the room; 5 how long all this is kept; 6 how many events. `open(create)` returns whether the room is there.
+ */
+export const prologue = `
+local function open(create)
+  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen')
+  if not meta[1] and not create then return false end
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  epoch, seq, rev = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
+  local gen, known = tonumber(ARGV[2]), tonumber(meta[5] or 0)
+  if meta[4] ~= run then redis.call('DEL', KEYS[2]) end
+  if meta[4] ~= run or gen > known then
+    epoch = ARGV[1]
+    redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', seq, 'rev', rev, 'run', run, 'gen', math.max(gen, known))
+    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  end
+  return true
+end
+local function append(revision, at, type, subject, part, event)
+  seq = seq + 1
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], seq .. '-0',
+    'v', revision, 'a', at, 't', type, 's', subject, 'e', event)
+  if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
+  elseif part ~= 'none' then redis.call('HSET', KEYS[1], part, seq) end
+  redis.call('PUBLISH', ARGV[3], table.concat({ARGV[4], epoch, seq, revision, at, type, subject, event}, '\\n'))
+end
+local function close()
+  redis.call('HSET', KEYS[1], 'seq', seq, 'rev', rev)
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
+`
+
+/** ARGV 1 to 6. */
+export const common = (roomId: string, generation: number): ReadonlyArray<unknown> => [
+  SecureRandom.uuidV4Unsafe().slice(0, 13),
+  generation,
+  channel,
+  roomId,
+  kept.forMs,
+  kept.events
+]
+/** How many arguments `common` gives: the script's own come after. */
+export const own = 6

@@ -1,0 +1,76 @@
+// What people say in a room, and the threads it is sorted into.
+import { Schema } from "effect"
+import { Time } from "./Room.ts"
+
+export const MessageKind = Schema.Literals(["chat", "prompt", "response", "system"])
+export type MessageKind = typeof MessageKind.Type
+
+/** Characters of a message. */
+export const Body = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(16_384))
+/** One emoji, or a short name of one: no blanks. */
+export const Emoji = Schema.String.check(Schema.isPattern(/^[^\s\p{Cc}]{1,32}$/u))
+/** The client's own name for what it sends, so that sending again sends nothing new. */
+export const IdempotencyKey = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(128))
+
+/** Who reacted with what, in the order they did. */
+export const Reactions = Schema.Record(Schema.String, Schema.Array(Schema.String))
+export type Reactions = typeof Reactions.Type
+
+/** Reactions one message holds: each event of it carries them all. */
+export const maxReactions = 2000
+
+export const Message = Schema.Struct({
+  messageId: Schema.String,
+  roomId: Schema.String,
+  threadId: Schema.NullOr(Schema.String),
+  author: Schema.String,
+  kind: MessageKind,
+  /** Empty once it is deleted. */
+  body: Schema.String,
+  at: Time,
+  editedAt: Schema.NullOr(Time),
+  deletedAt: Schema.NullOr(Time),
+  reactions: Reactions
+})
+export type Message = typeof Message.Type
+
+export const Category = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(100))
+
+export const Thread = Schema.Struct({
+  threadId: Schema.String,
+  roomId: Schema.String,
+  title: Schema.String,
+  category: Schema.NullOr(Schema.String),
+  archived: Schema.Boolean,
+  createdAt: Time
+})
+export type Thread = typeof Thread.Type
+
+/** No such message in a room of the caller's, or it is deleted and can't be changed. */
+export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("MessageNotFound", {}) {}
+
+/** No such thread in that room. */
+export class ThreadNotFound extends Schema.TaggedError<ThreadNotFound>()("ThreadNotFound", {}) {}
+
+/** The message holds as many reactions as it can. */
+export class TooManyReactions extends Schema.TaggedError<TooManyReactions>()("TooManyReactions", {
+  most: Schema.Finite
+}) {}
+
+/** Adds a user's reaction; the same object when it is there already. */
+export const react = (reactions: Reactions, emoji: string, user: string): Reactions => {
+  const users = Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
+  return users.includes(user) ? reactions : { ...reactions, [emoji]: [...users, user] }
+}
+
+/** Takes a user's reaction away; the same object when there is none. */
+export const unreact = (reactions: Reactions, emoji: string, user: string): Reactions => {
+  const users = Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
+  if (!users.includes(user)) return reactions
+  const { [emoji]: _, ...others } = reactions
+  const left = users.filter((one) => one !== user)
+  return left.length === 0 ? others : { ...others, [emoji]: left }
+}
+
+export const countReactions = (reactions: Reactions): number =>
+  Object.values(reactions).reduce((sum, users) => sum + users.length, 0)

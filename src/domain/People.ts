@@ -1,0 +1,29 @@
+// What a user keeps beside rooms: contacts, and what they told us of our work.
+import { Schema } from "effect"
+import { Time } from "./Room.ts"
+
+export const Contact = Schema.Struct({
+  user: Schema.String,
+  name: Schema.NullOr(Schema.String),
+  note: Schema.NullOr(Schema.String),
+  addedAt: Time
+})
+export type Contact = typeof Contact.Type
+
+/** Contacts a user may keep. */
+export const maxContacts = 1000
+
+/** The user keeps as many contacts as they may. */
+export class TooManyContacts extends Schema.TaggedError<TooManyContacts>()("TooManyContacts", {
+  most: Schema.Finite
+}) {}
+
+export interface Feedback {
+  readonly feedbackId: string
+  readonly user: string
+  readonly about: string
+  /** 1 to 5. */
+  readonly rating: number
+  readonly comment: string | undefined
+  readonly at: string
+}

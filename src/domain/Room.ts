@@ -1,0 +1,77 @@
+// A room: people, their roles, and the invites that bring them in.
+import { Schema } from "effect"
+import { UserId } from "./Identity.ts"
+
+/** Any text a client may name something by; what is no id of ours simply isn't found. */
+export const Id = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(64))
+/** When, as ISO 8601. */
+export const Time = Schema.String
+
+export const Role = Schema.Literals(["owner", "member", "viewer"])
+export type Role = typeof Role.Type
+
+/** Who may write: viewers look on. */
+export const writers: ReadonlyArray<Role> = ["owner", "member"]
+export const owners: ReadonlyArray<Role> = ["owner"]
+export const everyone: ReadonlyArray<Role> = ["owner", "member", "viewer"]
+
+/** Owners may invite anyone; members may invite members and viewers. */
+export const mayInvite = (inviter: Role, invited: Role): boolean =>
+  inviter === "owner" || (inviter === "member" && invited !== "owner")
+
+const rank: Readonly<Record<Role, number>> = { viewer: 0, member: 1, owner: 2 }
+export const isAbove = (role: Role, other: Role): boolean => rank[role] > rank[other]
+
+export const Title = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200))
+
+export const Room = Schema.Struct({
+  roomId: Schema.String,
+  title: Schema.String,
+  /** Who made it. */
+  owner: Schema.String,
+  autoAssign: Schema.Boolean,
+  createdAt: Time
+})
+export type Room = typeof Room.Type
+
+export const Participant = Schema.Struct({ user: Schema.String, role: Role, joinedAt: Time })
+export type Participant = typeof Participant.Type
+
+/** Somebody who has a connection in the room now. */
+export const Present = Schema.Struct({ user: UserId, connections: Schema.Int, since: Time })
+export type Present = typeof Present.Type
+
+export const Document = Schema.Struct({
+  name: Schema.String,
+  text: Schema.String,
+  version: Schema.Int,
+  /** Up to which version Postgres has it. */
+  savedVersion: Schema.Int
+})
+export type Document = typeof Document.Type
+
+/** What a room has open that never had a document. */
+export const emptyDocument: Document = { name: "main", text: "", version: 0, savedVersion: 0 }
+
+/** There is no such room (any more). */
+export class RoomNotFound extends Schema.TaggedError<RoomNotFound>()("RoomNotFound", {}) {}
+
+/** The caller does not belong to the room: an invite is needed. */
+export class NotAMember extends Schema.TaggedError<NotAMember>()("NotAMember", {}) {}
+
+/** The caller's role does not allow it. */
+export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
+  /** The least role that may. */
+  needs: Schema.String
+}) {}
+
+/** No such invite, or it was revoked, has expired or is used up: which one of these, a guesser is not told. */
+export class InviteInvalid extends Schema.TaggedError<InviteInvalid>()("InviteInvalid", {}) {}
+
+/** The connection is in as many rooms as it may be (MAX_ROOMS). */
+export class TooManyRooms extends Schema.TaggedError<TooManyRooms>()("TooManyRooms", { most: Schema.Finite }) {}
+
+/** No store could be asked, or it did not answer in time: a write may or may not have been kept, so repeat it. */
+export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
+  reason: Schema.String
+}) {}

@@ -1,0 +1,45 @@
+// What happens in a room, as its members are told: `room.event {roomId, seq, at, event}`.
+import { Schema } from "effect"
+import { Message, Thread } from "./Message.ts"
+import { Document } from "./Room.ts"
+
+const of = <Type extends string, Fields extends Schema.Struct.Fields>(type: Type, fields: Fields) =>
+  Schema.Struct({ type: Schema.Literal(type), ...fields })
+
+export const RoomEvent = Schema.Union([
+  of("message.sent", { message: Message }),
+  of("message.edited", { message: Message }),
+  of("message.deleted", { message: Message }),
+  of("message.reacted", { message: Message }),
+  of("thread.created", { thread: Thread }),
+  of("thread.changed", { thread: Thread }),
+  of("document.updated", {
+    name: Schema.String,
+    text: Schema.optionalKey(Schema.String),
+    version: Schema.Int,
+    author: Schema.String
+  }),
+  of("document.switched", { document: Document }),
+  of("member.joined", { user: Schema.String }),
+  of("member.left", { user: Schema.String }),
+  of("presence.joined", { user: Schema.String }),
+  of("presence.left", { user: Schema.String }),
+  of("generate.delta", { messageId: Schema.String, text: Schema.String }),
+  of("room.deleted", {})
+])
+export type RoomEvent = typeof RoomEvent.Type
+
+/** An event that a committed write brings, ready to be numbered and sent. */
+export interface RoomChange {
+  readonly roomId: string
+  /** Counts the room's committed changes, without a gap: the order that the events must have. */
+  readonly revision: number
+  /** Grows whenever the room's numbering can't be trusted any more; see rooms/Hub.ts. */
+  readonly generation: number
+  readonly at: string
+  readonly type: RoomEvent["type"]
+  /** Whom it is about, for `member.*` and `presence.*`; else empty. */
+  readonly subject: string
+  /** The event as JSON text. */
+  readonly event: string
+}

@@ -1,0 +1,77 @@
+// What goes out on one socket, and the bound of what may wait to be read.
+//
+// With half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it, and gives it up
+// after a while; with all of it waiting it is given up at once.
+import type { Duplex } from "node:stream"
+import type { WebSocket } from "ws"
+
+export interface OutboundOwner {
+  readonly stalled: () => void
+  readonly drained: () => void
+  readonly overloaded: () => void
+}
+
+/** What is gathered for one write, at the most: more would look like a client that does not read. */
+const turnBytes = 16_384
+
+const uncork = (outbound: Outbound) => outbound.uncork()
+
+export class Outbound {
+  readonly #socket: WebSocket
+  // The TCP socket under it. Without compression `ws` queues nothing, so that frames of ours and of its own (ping, close)
+  // never mix.
+  readonly #wire: Duplex
+  readonly #most: number
+  readonly #owner: OutboundOwner
+  #corked = false
+  /** Since when the client has more to read than half its bound, in ms since the epoch; undefined: it has not. */
+  stalledAt: number | undefined
+
+  constructor(socket: WebSocket, wire: Duplex, most: number, owner: OutboundOwner) {
+    this.#socket = socket
+    this.#wire = wire
+    this.#most = most
+    this.#owner = owner
+  }
+
+  /** What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply. */
+  send(frame: Buffer): void {
+    if (!this.#mayWrite()) return
+    if (!this.#corked) {
+      this.#corked = true
+      this.#wire.cork()
+      process.nextTick(uncork, this)
+    }
+    this.#wire.write(frame)
+  }
+
+  /** Frames that many connections get: written at once, for they are gathered already. */
+  deliver(frames: Buffer): void {
+    if (this.#mayWrite()) this.#wire.write(frames)
+  }
+
+  uncork(): void {
+    if (!this.#corked) return
+    this.#corked = false
+    this.#wire.uncork()
+  }
+
+  #mayWrite(): boolean {
+    if (this.#socket.readyState !== this.#socket.OPEN) return false
+    if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
+    const waiting = this.#wire.writableLength
+    if (waiting > this.#most) {
+      this.#owner.overloaded()
+      return false
+    }
+    if (waiting > this.#most / 2 && this.stalledAt === undefined) {
+      this.stalledAt = Date.now()
+      this.#owner.stalled()
+      this.#wire.once("drain", () => {
+        this.stalledAt = undefined
+        this.#owner.drained()
+      })
+    }
+    return true
+  }
+}

@@ -1,0 +1,59 @@
+// What the methods of rooms, threads, messages and people do.
+import { Effect } from "effect"
+import type { MessageMethods } from "../protocol/MessageMethods.ts"
+import type { RoomMethods } from "../protocol/RoomMethods.ts"
+import { Invites } from "../rooms/Invites.ts"
+import { Joining } from "../rooms/Joining.ts"
+import { Messages } from "../rooms/Messages.ts"
+import { People } from "../rooms/People.ts"
+import { Rooms } from "../rooms/Rooms.ts"
+import { Threads } from "../rooms/Threads.ts"
+import type { Handlers } from "./Caller.ts"
+
+type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods>
+
+const nothing = Effect.map(() => ({}))
+
+export const makeRoomHandlers = Effect.gen(function* () {
+  const invites = yield* Invites
+  const joining = yield* Joining
+  const messages = yield* Messages
+  const people = yield* People
+  const rooms = yield* Rooms
+  const threads = yield* Threads
+
+  const handlers: Part = {
+    "rooms.create": ({ autoAssign = false, title }, { user }) => rooms.create(user, title, autoAssign),
+    "rooms.get": ({ roomId }, { user }) => rooms.get(user, roomId),
+    "rooms.list": (_params, { user }) => Effect.map(rooms.list(user), (found) => ({ rooms: found })),
+    "rooms.delete": ({ roomId }, { user }) => nothing(rooms.delete(user, roomId)),
+    "rooms.join": ({ invite, roomId }, caller) => joining.join(caller, roomId, invite),
+    "rooms.resume": ({ cursor, roomId }, caller) => joining.resume(caller, roomId, cursor),
+    "rooms.leave": ({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id)),
+    "rooms.remove": ({ roomId, user }, caller) => nothing(rooms.remove(caller.user, roomId, user)),
+    "rooms.invite": ({ roomId, ...options }, { user }) =>
+      Effect.map(invites.create(user, roomId, options), (token) => ({ token })),
+    "rooms.revokeInvite": ({ roomId, token }, { user }) => nothing(invites.revoke(user, roomId, token)),
+    "presence.list": ({ roomId }, { user }) => Effect.map(joining.present(user, roomId), (present) => ({ present })),
+
+    "threads.create": ({ category = null, roomId, title }, { user }) => threads.create(user, roomId, title, category),
+    "threads.list": ({ archived, roomId }, { user }) => threads.list(user, roomId, archived),
+    "threads.rename": ({ threadId, title }, { user }) => threads.change(user, threadId, { title }),
+    "threads.categorize": ({ category, threadId }, { user }) => threads.change(user, threadId, { category }),
+    "threads.archive": ({ threadId }, { user }) => threads.change(user, threadId, { archived: true }),
+    "threads.unarchive": ({ threadId }, { user }) => threads.change(user, threadId, { archived: false }),
+
+    "messages.send": (params, { user }) => messages.send(user, params),
+    "messages.edit": ({ body, messageId }, { user }) => messages.edit(user, messageId, body),
+    "messages.delete": ({ messageId }, { user }) => nothing(messages.delete(user, messageId)),
+    "messages.list": (params, { user }) => messages.list(user, params),
+    "messages.react": ({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true),
+    "messages.unreact": ({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false),
+
+    "contacts.add": (params, { user }) => people.addContact(user, params),
+    "contacts.list": (_params, { user }) => Effect.map(people.contacts(user), (contacts) => ({ contacts })),
+    "contacts.remove": ({ user: other }, { user }) => nothing(people.removeContact(user, other)),
+    "feedback.submit": (params, { user }) => Effect.map(people.submit(user, params), (feedbackId) => ({ feedbackId }))
+  }
+  return handlers
+})

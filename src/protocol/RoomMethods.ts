@@ -1,0 +1,120 @@
+// The methods of rooms, presence, contacts and feedback.
+import { Schema } from "effect"
+import { UserId } from "../domain/Identity.ts"
+import { Message } from "../domain/Message.ts"
+import { Contact } from "../domain/People.ts"
+import { Document, Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
+import type { ErrorType } from "./ErrorCodes.ts"
+import { Count, method, Nothing } from "./Method.ts"
+
+const reads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
+const writes: ReadonlyArray<ErrorType> = [...reads, "Forbidden"]
+
+const Text = (most: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(most))
+const Cursor = Schema.String.check(Schema.isMaxLength(100))
+
+const state = {
+  room: Room,
+  participants: Schema.Array(Participant),
+  present: Schema.Array(Present),
+  document: Document,
+  messages: Schema.Array(Message),
+  /** Whether there are older messages. */
+  more: Schema.Boolean
+}
+
+const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: Schema.Unknown })
+
+export const RoomMethods = {
+  "rooms.create": method(
+    "makes a room; its maker is its owner",
+    { title: Title, autoAssign: Schema.optionalKey(Schema.Boolean) },
+    Room,
+    ["StorageUnavailable"]
+  ),
+  "rooms.get": method("a room", { roomId: Id }, Room, reads),
+  "rooms.list": method("the caller's rooms, newest first", {}, Schema.Struct({ rooms: Schema.Array(Room) }), [
+    "StorageUnavailable"
+  ]),
+  "rooms.delete": method("ends a room for everybody; for owners", { roomId: Id }, Nothing, writes),
+  "rooms.join": method(
+    "comes into a room with this connection: its state, and from the cursor on every event; with an invite, becomes a member",
+    { roomId: Id, invite: Schema.optionalKey(Text(100)) },
+    Schema.Struct({ ...state, cursor: Schema.String }),
+    [...reads, "InviteInvalid", "RateLimited", "TooManyRooms"]
+  ),
+  "rooms.leave": method(
+    "ends the caller's membership; the room's maker stays its owner, and leaves with this connection only",
+    { roomId: Id },
+    Nothing,
+    writes
+  ),
+  "rooms.resume": method(
+    "comes back into a room: what was missed since the cursor, or (`recovered: false`) the state anew, as of a join",
+    { roomId: Id, cursor: Cursor },
+    Schema.Struct({
+      recovered: Schema.Boolean,
+      events: Schema.Array(Event),
+      cursor: Schema.String,
+      room: Schema.optionalKey(state.room),
+      participants: Schema.optionalKey(state.participants),
+      present: Schema.optionalKey(state.present),
+      document: Schema.optionalKey(state.document),
+      messages: Schema.optionalKey(state.messages),
+      more: Schema.optionalKey(state.more)
+    }),
+    [...reads, "TooManyRooms"]
+  ),
+  "rooms.invite": method(
+    "makes an invite; members invite members and viewers, owners anyone",
+    {
+      roomId: Id,
+      role: Role,
+      expiresInMs: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 31_536_000_000 }))),
+      maxUses: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
+    },
+    Schema.Struct({ token: Schema.String }),
+    writes
+  ),
+  "rooms.revokeInvite": method(
+    "makes an invite useless; owners any, members their own",
+    { roomId: Id, token: Text(100) },
+    Nothing,
+    writes
+  ),
+  "rooms.remove": method(
+    "ends somebody's membership, at once; for owners",
+    { roomId: Id, user: UserId },
+    Nothing,
+    writes
+  ),
+  "presence.list": method(
+    "who has connections in the room now",
+    { roomId: Id },
+    Schema.Struct({ present: Schema.Array(Present) }),
+    reads
+  ),
+  "contacts.add": method(
+    "keeps a contact of the caller's; again: with another name and note",
+    { user: UserId, name: Schema.optionalKey(Text(200)), note: Schema.optionalKey(Text(2000)) },
+    Contact,
+    ["TooManyContacts", "StorageUnavailable"]
+  ),
+  "contacts.list": method(
+    "the caller's contacts, oldest first",
+    {},
+    Schema.Struct({ contacts: Schema.Array(Contact) }),
+    ["StorageUnavailable"]
+  ),
+  "contacts.remove": method("forgets a contact", { user: UserId }, Nothing, ["StorageUnavailable"]),
+  "feedback.submit": method(
+    "tells us what the caller thinks of something; `rating` 1 to 5",
+    {
+      about: Text(200),
+      rating: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })),
+      comment: Schema.optionalKey(Text(5000))
+    },
+    Schema.Struct({ feedbackId: Schema.String }),
+    ["StorageUnavailable"]
+  )
+} as const

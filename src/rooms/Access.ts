@@ -1,0 +1,145 @@
+// What somebody is in a room, asked for by every method: the session that all instances share, in Redis; this instance's own
+// memory; the repository. Redis says up to when people came and went, and a session is good as long as that is the same, so
+// whoever was removed has none, anywhere, as soon as the removal was acknowledged.
+//
+// Without Redis, what was confirmed a few seconds ago counts; then the repository; without that as well, what was known
+// within the last five minutes. A write is checked again where it takes place.
+import { Cache, Clock, Context, Duration, Effect, Exit, Layer } from "effect"
+import type { Versions } from "../cluster/RoomBus.ts"
+import { RoomSessions, type Session, sessionMs } from "../cluster/RoomSessions.ts"
+import {
+  everyone,
+  Forbidden,
+  type NotAMember,
+  type Role,
+  type RoomNotFound,
+  type StorageUnavailable
+} from "../domain/Room.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { Repository } from "../storage/Repository.ts"
+
+export interface Granted {
+  readonly session: Session
+  /** Undefined: Redis can't say. */
+  readonly versions: Versions | undefined
+}
+
+export type AccessError = RoomNotFound | NotAMember | StorageUnavailable
+
+interface Remembered {
+  readonly session: Session
+  readonly confirmedAt: number
+}
+
+const capacity = 20_000
+/** Without Redis, how long a session needs no other confirmation. */
+const freshMs = 3000
+
+const keyOf = (roomId: string, user: string, versions: Versions | undefined) =>
+  `${roomId}|${versions?.epoch ?? ""}:${versions?.people ?? 0}|${user}`
+
+export class Access extends Context.Service<
+  Access,
+  {
+    readonly session: (roomId: string, user: string) => Effect.Effect<Granted, AccessError>
+    readonly require: (
+      roomId: string,
+      user: string,
+      allowed: ReadonlyArray<Role>
+    ) => Effect.Effect<Granted, AccessError | Forbidden>
+  }
+>()("hotpath/rooms/Access") {
+  static readonly layer = Layer.effect(
+    Access,
+    Effect.gen(function* () {
+      const sessions = yield* RoomSessions
+      const repository = yield* Repository
+      const metrics = (yield* Metrics).cache.session
+      const remembered = new Map<string, Remembered>()
+
+      const fromRepository = (roomId: string, user: string) =>
+        repository.member(roomId, user).pipe(
+          Effect.map(({ joinedAt, role }): Session => ({ joinedAt, role })),
+          Effect.tap(() => Effect.sync(() => metrics.postgresHit.add())),
+          Effect.tapError((error) =>
+            Effect.sync(() =>
+              (error._tag === "StorageUnavailable" ? metrics.postgresError : metrics.postgresMiss).add()
+            )
+          )
+        )
+
+      // By room, version and user, so that what is read under one version is never given out under another; those who ask
+      // for the same at the same time share one read.
+      const read = yield* Cache.makeWith(
+        (key: string) => {
+          const [roomId = "", , ...user] = key.split("|")
+          return fromRepository(roomId, user.join("|"))
+        },
+        {
+          capacity,
+          timeToLive: (exit) => (Exit.isSuccess(exit) ? Duration.millis(sessionMs) : Duration.zero)
+        }
+      )
+
+      const remember = (roomId: string, user: string, session: Session) =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          const key = `${roomId}|${user}`
+          remembered.delete(key)
+          remembered.set(key, { session, confirmedAt: now })
+          const [oldest] = remembered.keys()
+          if (remembered.size > capacity && oldest !== undefined) remembered.delete(oldest)
+          return session
+        })
+
+      const shared = Effect.fnUntraced(function* (roomId: string, user: string) {
+        const { session, versions } = yield* sessions.read(roomId, user)
+        if (session !== undefined) {
+          metrics.redisHit.add()
+          return { session: yield* remember(roomId, user, session), versions }
+        }
+        metrics.redisMiss.add()
+        const key = keyOf(roomId, user, versions)
+        // Without a version nothing says whether what is remembered still holds.
+        if (versions === undefined) yield* Cache.invalidate(read, key)
+        const isKnown = versions !== undefined && (yield* Cache.has(read, key))
+        ;(isKnown ? metrics.memoryHit : metrics.memoryMiss).add()
+        const found = yield* Cache.get(read, key)
+        yield* Effect.ignore(sessions.write(roomId, user, found, versions))
+        return { session: yield* remember(roomId, user, found), versions }
+      })
+
+      const alone = Effect.fnUntraced(function* (roomId: string, user: string) {
+        metrics.redisError.add()
+        const known = remembered.get(`${roomId}|${user}`)
+        const age =
+          known === undefined ? Number.POSITIVE_INFINITY : (yield* Clock.currentTimeMillis) - known.confirmedAt
+        if (known !== undefined && age < freshMs) {
+          metrics.memoryHit.add()
+          return { session: known.session, versions: undefined }
+        }
+        return yield* fromRepository(roomId, user).pipe(
+          Effect.flatMap((session) => remember(roomId, user, session)),
+          Effect.catchTag("StorageUnavailable", (error) => {
+            if (known === undefined || age >= sessionMs) return Effect.fail(error)
+            metrics.memoryStale.add()
+            return Effect.succeed(known.session)
+          }),
+          Effect.map((session) => ({ session, versions: undefined }))
+        )
+      })
+
+      const session: Access["Service"]["session"] = (roomId, user) =>
+        Effect.catchTag(shared(roomId, user), "BusUnavailable", () => alone(roomId, user))
+
+      return Access.of({
+        session,
+        require: (roomId, user, allowed) =>
+          Effect.flatMap(session(roomId, user), (granted) =>
+            allowed === everyone || allowed.includes(granted.session.role)
+              ? Effect.succeed(granted)
+              : Effect.fail(new Forbidden({ needs: allowed.at(-1) ?? "owner" }))
+          )
+      })
+    })
+  )
+}

@@ -1,0 +1,278 @@
+// The rooms that this instance has connections in, and the way of an event to them: each event is framed once, and the same
+// bytes go to every connection.
+//
+// A room here is starting (its position in the bus is being asked for), live, or catching up (events are missing; they are
+// read from the room's stream); what comes meanwhile waits. Live, it takes the next number and no other: a lower one is
+// known already, a higher one means that some are missing. When those are not to be had any more, or when the epoch changed
+// and changes would be missing, its connections are closed (4002): they come back and get the state anew.
+//
+// Numbers as clients read them go on by one, whatever happens below. With Redis away, events are told within the instance
+// and counted on; when it is back, the bus brings the same changes, which are passed over by their revision. The difference
+// between the two counts is part of the cursors that are given out. Cursors from before could be mistaken for others'
+// numbers, so the room's generation is raised in Postgres before the first event is told that way: the epoch ends with it,
+// and old cursors with the epoch. A cursor given out in between can't be resumed from.
+import { Context, Deferred, Effect, Layer } from "effect"
+import { type BusEvent, type History, kept, type Numbered, type Passing, RoomBus } from "../cluster/RoomBus.ts"
+import { TooManyRooms } from "../domain/Room.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { CloseCodes } from "../protocol/CloseCodes.ts"
+import { Settings } from "../Settings.ts"
+import { Repository } from "../storage/Repository.ts"
+import { parseCursor, RoomLine, type Subscriber } from "./RoomLine.ts"
+
+interface Entry {
+  readonly line: RoomLine
+  readonly ready: Deferred.Deferred<void>
+  isLive: boolean
+  /** What came while it was not live; reading the stream brings what does not fit. */
+  backlog: Array<BusEvent>
+  /** Whether the room's generation was raised for what is told without the bus. */
+  isFenced: boolean
+}
+
+const maxBacklog = 10_000
+
+/** Where the room stood in the repository when somebody came in. */
+interface Known {
+  readonly revision: number
+  readonly generation: number
+}
+
+export type SeatListener = (roomId: string, user: string, connections: number) => void
+
+export class Hub extends Context.Service<
+  Hub,
+  {
+    /** Takes a seat in the room: from the cursor on everything is told, once `release` says that the answer has left. */
+    readonly enter: (
+      roomId: string,
+      subscriber: Subscriber,
+      known: Known
+    ) => Effect.Effect<{ readonly cursor: string; readonly isNew: boolean }, TooManyRooms>
+    /** What was told between the cursor and the new one, from which on it is told; undefined: nobody can say. */
+    readonly missed: (
+      roomId: string,
+      subscriber: Subscriber,
+      cursor: string,
+      known: Known
+    ) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
+    readonly release: (roomId: string, id: string) => void
+    readonly leave: (roomId: string, id: string) => void
+    /** Tells the room's connections here what the bus can't. */
+    readonly tellAlone: (roomId: string, events: ReadonlyArray<Passing & { revision?: number }>) => Effect.Effect<void>
+    /** The users here, and their connections in the room. */
+    readonly present: (roomId: string) => ReadonlyMap<string, number>
+    readonly onSeat: (listener: SeatListener) => void
+  }
+>()("hotpath/rooms/Hub") {
+  static readonly layer = Layer.effect(
+    Hub,
+    Effect.gen(function* () {
+      const bus = yield* RoomBus
+      const repository = yield* Repository
+      const { MAX_ROOMS } = yield* Settings
+      const { counter, gauge } = yield* Metrics
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      const scope = yield* Effect.scope
+      const delivered = counter("room_deliveries_total", "Events sent to connections")
+      const caughtUp = counter("room_gaps_total", "Times a room's missing events were read from its stream")
+      const resynced = counter("room_resyncs_total", "Times a room's connections were closed because events were lost")
+      const alone = counter("room_local_events_total", "Events told within the instance only, Redis being away")
+
+      const rooms = new Map<string, Entry>()
+      const roomsOf = new Map<string, Set<string>>()
+      const listeners: Array<SeatListener> = []
+      gauge("rooms_live", "Rooms with connections on this instance", () => rooms.size)
+      gauge("room_seats", "Connections in rooms, once a room", () => {
+        let total = 0
+        for (const { line } of rooms.values()) total += line.seats.size
+        return total
+      })
+
+      const flush = ({ line }: Entry) => delivered.add(line.flush())
+
+      const open = (roomId: string): Entry => {
+        const line: RoomLine = new RoomLine(roomId, ({ id, user }, connections) => {
+          const theirs = roomsOf.get(id)
+          theirs?.delete(roomId)
+          if (theirs?.size === 0) roomsOf.delete(id)
+          if (line.seats.size === 0) rooms.delete(roomId)
+          for (const listener of listeners) listener(roomId, user, connections)
+        })
+        const entry = { line, ready: Deferred.makeUnsafe<void>(), isLive: false, backlog: [], isFenced: false }
+        rooms.set(roomId, entry)
+        return entry
+      }
+
+      const isCurrent = (entry: Entry) => rooms.get(entry.line.roomId) === entry
+
+      const resync = ({ line }: Entry) =>
+        Effect.suspend(() => {
+          resynced.add()
+          for (const { subscriber } of [...line.seats.values()]) subscriber.close(CloseCodes.resync)
+          for (const id of [...line.seats.keys()]) line.rise(id)
+          return Effect.logWarning("events of a room were lost; its connections are sent to begin anew")
+        })
+
+      /** What the line needs of the stream: what comes after it, or all that is kept when the epoch is another. */
+      const readFor = ({ line }: Entry) =>
+        Effect.flatMap(bus.history(line.roomId, 0, line.seq, kept.events), (history) =>
+          history.epoch === line.epoch || (history.isWhole && line.epoch !== "")
+            ? Effect.succeed(history)
+            : bus.history(line.roomId, 0, Math.max(0, history.seq - kept.events), kept.events)
+        )
+
+      const live = (entry: Entry): boolean => {
+        const { backlog, line } = entry
+        entry.backlog = []
+        const isDone = backlog.every((event) => line.take(event))
+        flush(entry)
+        entry.isLive = isDone
+        if (isDone) Deferred.doneUnsafe(entry.ready, Effect.void)
+        return isDone
+      }
+
+      const catchUp = (entry: Entry): Effect.Effect<void> =>
+        Effect.gen(function* () {
+          entry.isLive = false
+          caughtUp.add()
+          let patience = 0
+          while (isCurrent(entry)) {
+            const history: History | undefined = yield* Effect.catch(readFor(entry), () => Effect.succeed(undefined))
+            if (history === undefined) {
+              yield* Effect.sleep(Math.min(50 * 2 ** patience++, 1000))
+              continue
+            }
+            if (!entry.line.catchUp(history)) return yield* resync(entry)
+            entry.isFenced = false
+            if (live(entry)) return
+          }
+        }).pipe(Effect.catchCause((cause) => Effect.logError("a room could not catch up", cause)))
+
+      const startCatchingUp = (entry: Entry) => {
+        if (!entry.isLive) return
+        entry.isLive = false
+        run(Effect.forkIn(catchUp(entry), scope))
+      }
+
+      const hear = (events: ReadonlyArray<BusEvent>) => {
+        const touched = new Set<Entry>()
+        for (const event of events) {
+          const entry = rooms.get(event.roomId)
+          if (entry === undefined) continue
+          if (entry.isLive && entry.line.take(event)) touched.add(entry)
+          else {
+            if (entry.backlog.length < maxBacklog) entry.backlog.push(event)
+            startCatchingUp(entry)
+          }
+        }
+        for (const entry of touched) flush(entry)
+      }
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.catchCause(Effect.map(bus.take, hear), (cause) => Effect.logError("the hub stumbled", cause))
+        )
+      )
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.andThen(
+            bus.gap,
+            Effect.sync(() => {
+              for (const entry of rooms.values()) startCatchingUp(entry)
+            })
+          )
+        )
+      )
+
+      const start = (entry: Entry, { generation, revision }: Known) =>
+        bus.history(entry.line.roomId, generation, 0, 0).pipe(
+          Effect.match({
+            onSuccess: (history) => entry.line.start(history),
+            onFailure: () => entry.line.startAlone(revision)
+          }),
+          Effect.andThen(Effect.suspend(() => (live(entry) ? Effect.void : catchUp(entry))))
+        )
+
+      const enter: Hub["Service"]["enter"] = (roomId, subscriber, known) =>
+        Effect.suspend(() => {
+          const theirs = roomsOf.get(subscriber.id)
+          if (theirs !== undefined && !theirs.has(roomId) && theirs.size >= MAX_ROOMS) {
+            return Effect.fail(new TooManyRooms({ most: MAX_ROOMS }))
+          }
+          const present = rooms.get(roomId)
+          const entry = present ?? open(roomId)
+          const isNew = entry.line.sit(subscriber)
+          if (isNew) {
+            if (theirs === undefined) {
+              roomsOf.set(subscriber.id, new Set([roomId]))
+              subscriber.whenClosed(() => {
+                for (const left of [...(roomsOf.get(subscriber.id) ?? [])]) rooms.get(left)?.line.rise(subscriber.id)
+              })
+            } else theirs.add(roomId)
+            const connections = entry.line.counts.get(subscriber.user) ?? 0
+            if (connections > 0) for (const listener of listeners) listener(roomId, subscriber.user, connections)
+          }
+          if (present === undefined) run(Effect.forkIn(start(entry, known), scope))
+          return Effect.map(Deferred.await(entry.ready), () => {
+            entry.line.hold(subscriber.id)
+            return { cursor: entry.line.cursor, isNew }
+          })
+        })
+
+      const attempts = 5
+      const missed: Hub["Service"]["missed"] = Effect.fnUntraced(
+        function* (roomId, subscriber, cursor, known) {
+          const from = parseCursor(cursor)
+          const entry = rooms.get(roomId)
+          if (from === undefined || entry === undefined) return undefined
+          const { line } = entry
+          const after = from.seq - from.offset
+          for (let attempt = 0; attempt < attempts; attempt++) {
+            line.hold(subscriber.id)
+            const present = line.cursor
+            const { offset, seq } = line
+            if (!line.isResumable || line.epoch !== from.epoch || offset !== from.offset) return undefined
+            if (after <= seq) {
+              const history = yield* bus.history(roomId, known.generation, after, kept.events)
+              const events = history.events.filter((event) => event.seq <= seq)
+              const isWhole = history.epoch === from.epoch && events.length === seq - after
+              if (!isWhole) return undefined
+              return { events: events.map((event) => ({ ...event, seq: event.seq + offset })), cursor: present }
+            }
+            // The client has seen more than this instance was told yet.
+            if (entry.isLive) yield* catchUp(entry)
+            else yield* Effect.sleep("20 millis")
+          }
+          return undefined
+        },
+        Effect.catch(() => Effect.succeed(undefined))
+      )
+
+      const tellAlone: Hub["Service"]["tellAlone"] = Effect.fnUntraced(
+        function* (roomId, events) {
+          const entry = rooms.get(roomId)
+          if (entry === undefined || events.length === 0) return
+          if (!entry.isFenced) {
+            yield* repository.newGeneration(roomId)
+            entry.isFenced = true
+          }
+          for (const event of events) if (entry.line.tellAlone(event)) alone.add()
+          flush(entry)
+        },
+        Effect.catch((error) => Effect.logWarning("an event could not be told", { reason: error._tag }))
+      )
+
+      return Hub.of({
+        enter,
+        missed,
+        release: (roomId, id) => rooms.get(roomId)?.line.release(id),
+        leave: (roomId, id) => rooms.get(roomId)?.line.rise(id),
+        tellAlone,
+        present: (roomId) => rooms.get(roomId)?.line.counts ?? new Map(),
+        onSeat: (listener) => {
+          listeners.push(listener)
+        }
+      })
+    })
+  )
+}

@@ -1,0 +1,140 @@
+// Coming into a room with a connection: the state as it is, and from its cursor on every event. The seat is taken first and
+// what comes for it is held back; then the state is read, which so has everything up to the cursor; the caller releases the
+// seat when the answer has left.
+import { Context, Effect, Layer } from "effect"
+import { RoomBus } from "../cluster/RoomBus.ts"
+import type { RateLimited } from "../domain/Limits.ts"
+import {
+  emptyDocument,
+  everyone,
+  type Forbidden,
+  type InviteInvalid,
+  isAbove,
+  type Present,
+  type StorageUnavailable,
+  type TooManyRooms
+} from "../domain/Room.ts"
+import { CurrentRequest } from "../observability/CurrentRequest.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
+import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/Repository.ts"
+import { Access, type AccessError } from "./Access.ts"
+import { Attendance } from "./Attendance.ts"
+import { Hub } from "./Hub.ts"
+import { Invites } from "./Invites.ts"
+import { eventParams, type Subscriber } from "./RoomLine.ts"
+import { RoomReads } from "./RoomReads.ts"
+
+export interface Guest extends Subscriber {
+  /** Where the connection comes from, for limits. */
+  readonly address: string
+}
+
+/** Messages that a state comes with. */
+const newest = 50
+
+type JoinError = AccessError | WriteRefused | Forbidden | InviteInvalid | RateLimited | TooManyRooms
+
+export class Joining extends Context.Service<
+  Joining,
+  {
+    /** `{room, participants, present, document, messages, cursor}` */
+    readonly join: (guest: Guest, roomId: string, invite: string | undefined) => Effect.Effect<EncodedJson, JoinError>
+    /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
+    readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<EncodedJson, JoinError>
+    readonly present: (user: string, roomId: string) => Effect.Effect<ReadonlyArray<Present>, AccessError | Forbidden>
+  }
+>()("hotpath/rooms/Joining") {
+  static readonly layer = Layer.effect(
+    Joining,
+    Effect.gen(function* () {
+      const access = yield* Access
+      const attendance = yield* Attendance
+      const bus = yield* RoomBus
+      const hub = yield* Hub
+      const invites = yield* Invites
+      const reads = yield* RoomReads
+      const repository = yield* Repository
+
+      const state = Effect.fnUntraced(function* ({ room }: RoomSnapshot, cursor: string) {
+        const { roomId } = room
+        // Asked for after the cursor was had: what is read under these versions has all that came before it.
+        const versions = yield* Effect.catch(bus.versions(roomId), () => Effect.succeed(undefined))
+        yield* attendance.settled(roomId)
+        const [participants, messages, present] = yield* Effect.all(
+          [
+            reads.participants(roomId, versions),
+            reads.newest(roomId, undefined, newest, versions),
+            attendance.list(roomId)
+          ],
+          { concurrency: 3 }
+        )
+        return (
+          `"room":${JSON.stringify(room)},"participants":${participants},"present":${JSON.stringify(present)},` +
+          `"document":${JSON.stringify(emptyDocument)},${messages},"cursor":${JSON.stringify(cursor)}`
+        )
+      })
+
+      /** Takes a seat and answers with what `answer` makes of it; without an answer there is no seat. */
+      const seated = <E>(
+        guest: Guest,
+        roomId: string,
+        answer: (snapshot: RoomSnapshot, cursor: string) => Effect.Effect<string, E | StorageUnavailable>
+      ) =>
+        Effect.gen(function* () {
+          const snapshot = yield* repository.room(roomId)
+          const { cursor, isNew } = yield* hub.enter(roomId, guest, snapshot)
+          const request = yield* CurrentRequest
+          request?.whenAnswered(() => hub.release(roomId, guest.id))
+          return yield* Effect.gen(function* () {
+            const text = yield* answer(snapshot, cursor)
+            // A membership that ended before the seat was taken had nobody to be told here.
+            yield* access.require(roomId, guest.user, everyone)
+            return new EncodedJson(text)
+          }).pipe(Effect.onError(() => Effect.sync(() => isNew && hub.leave(roomId, guest.id))))
+        })
+
+      return Joining.of({
+        join: Effect.fn("Joining.join")(function* (guest, roomId, invite) {
+          const { user } = guest
+          if (invite === undefined) yield* access.require(roomId, user, everyone)
+          else {
+            const held = yield* Effect.catchTag(access.session(roomId, user), "NotAMember", () =>
+              Effect.succeed(undefined)
+            )
+            if (held === undefined) yield* invites.accept(user, roomId, invite, guest.address)
+            // For a member an invite that is good for more is used; any other has no meaning.
+            else if (isAbove("owner", held.session.role)) {
+              yield* Effect.catchTag(
+                invites.accept(user, roomId, invite, guest.address),
+                "InviteInvalid",
+                () => Effect.void
+              )
+            }
+          }
+          return yield* seated(guest, roomId, (snapshot, cursor) =>
+            Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
+          )
+        }),
+        resume: Effect.fn("Joining.resume")(function* (guest, roomId, cursor) {
+          yield* access.require(roomId, guest.user, everyone)
+          return yield* seated(guest, roomId, (snapshot, begin) =>
+            Effect.gen(function* () {
+              const missed = yield* hub.missed(roomId, guest, cursor, snapshot)
+              if (missed !== undefined) {
+                const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
+                return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
+              }
+              // Looking for what was missed may have moved the seat on.
+              const again = yield* Effect.map(
+                Effect.orElseSucceed(hub.enter(roomId, guest, snapshot), () => undefined),
+                (entered) => entered?.cursor ?? begin
+              )
+              return `{"recovered":false,"events":[],${yield* state(snapshot, again)}}`
+            })
+          )
+        }),
+        present: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), attendance.list(roomId))
+      })
+    })
+  )
+}

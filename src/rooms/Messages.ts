@@ -1,0 +1,107 @@
+// Messages: sent, edited, deleted, reacted to, and read page by page.
+import { Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { Message, MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
+import { everyone, type Forbidden, writers } from "../domain/Room.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
+import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Access, type AccessError } from "./Access.ts"
+import { Announcer } from "./Announcer.ts"
+import { by, now } from "./By.ts"
+import { RoomReads } from "./RoomReads.ts"
+import { Whereabouts } from "./Whereabouts.ts"
+
+export interface Wanted {
+  readonly roomId: string
+  readonly threadId?: string | null | undefined
+  readonly body: string
+  /** The same author and key in the room: the same message. */
+  readonly key?: string | undefined
+}
+
+export interface Page {
+  readonly roomId: string
+  readonly threadId?: string | undefined
+  /** A messageId: the page ends just before it. */
+  readonly before?: string | undefined
+  readonly limit?: number | undefined
+}
+
+const usualPage = 50
+
+export class Messages extends Context.Service<
+  Messages,
+  {
+    readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | ThreadNotFound>
+    /** By its author. */
+    readonly edit: (
+      user: string,
+      messageId: string,
+      body: string
+    ) => Effect.Effect<Message, WriteRefused | MessageNotFound>
+    /** By its author, or an owner of the room. */
+    readonly delete: (user: string, messageId: string) => Effect.Effect<void, WriteRefused | MessageNotFound>
+    readonly react: (
+      user: string,
+      messageId: string,
+      emoji: string,
+      adds: boolean
+    ) => Effect.Effect<Message, WriteRefused | MessageNotFound | TooManyReactions>
+    /** `{messages, more}` */
+    readonly list: (user: string, page: Page) => Effect.Effect<EncodedJson, AccessError | Forbidden | MessageNotFound>
+  }
+>()("hotpath/rooms/Messages") {
+  static readonly layer = Layer.effect(
+    Messages,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      const access = yield* Access
+      const reads = yield* RoomReads
+      const { roomOfMessage } = yield* Whereabouts
+      const { announced } = yield* Announcer
+
+      const changing = Effect.fnUntraced(function* (user: string, messageId: string) {
+        const roomId = yield* roomOfMessage(messageId)
+        yield* access.require(roomId, user, writers)
+        return roomId
+      })
+
+      return Messages.of({
+        send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
+          yield* access.require(roomId, user, writers)
+          const messageId = SecureRandom.uuidV7Unsafe()
+          return yield* announced(
+            repository.sendMessage({
+              messageId,
+              roomId,
+              threadId,
+              author: user,
+              kind: "chat",
+              body,
+              at: yield* now,
+              key
+            })
+          )
+        }),
+        edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
+          const roomId = yield* changing(user, messageId)
+          return yield* announced(repository.editMessage(roomId, messageId, body, yield* by(user)))
+        }),
+        delete: Effect.fn("Messages.delete")(function* (user, messageId) {
+          const roomId = yield* changing(user, messageId)
+          yield* announced(repository.deleteMessage(roomId, messageId, yield* by(user)))
+        }),
+        react: Effect.fn("Messages.react")(function* (user, messageId, emoji, adds) {
+          const roomId = yield* changing(user, messageId)
+          return yield* announced(repository.react(roomId, messageId, emoji, adds, yield* by(user)))
+        }),
+        list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
+          const { versions } = yield* access.require(roomId, user, everyone)
+          if (before === undefined)
+            return new EncodedJson(`{${yield* reads.newest(roomId, threadId, limit, versions)}}`)
+          return new EncodedJson(JSON.stringify(yield* repository.messages(roomId, { before, limit, threadId })))
+        })
+      })
+    })
+  )
+}

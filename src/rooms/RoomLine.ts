@@ -1,0 +1,215 @@
+// One room as an instance's connections see it: their seats, the numbers they are given, and the frames on their way to
+// them. No effects: Hub.ts drives it and says how the numbers work.
+import { type History, kept, type Numbered, type Passing } from "../cluster/RoomBus.ts"
+import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
+import { textFrame } from "../protocol/Frame.ts"
+
+/** A connection, as far as rooms know it. */
+export interface Subscriber {
+  readonly id: string
+  readonly user: string
+  readonly deliver: (frames: Buffer) => void
+  readonly close: (code: CloseCode) => void
+  /** Calls back when the connection has ended; at once when it has already. */
+  readonly whenClosed: (callback: () => void) => void
+}
+
+interface Seat {
+  readonly subscriber: Subscriber
+  /** What comes before the answer that says where it begins; undefined: it is sent as it comes. */
+  held: Array<Buffer> | undefined
+  heldBytes: number
+}
+
+/** What may wait for a seat's answer to leave. */
+const maxHeldBytes = 1_048_576
+/** Revisions told within the instance that the bus did not bring yet. */
+const maxLocal = 10_000
+
+/** A room's event as `room.event` params. */
+export const eventParams = (roomId: string, seq: number, { at, event }: Passing): string =>
+  `{"roomId":"${roomId}","seq":${seq},"at":"${at}","event":${event}}`
+
+export interface Cursor {
+  readonly epoch: string
+  /** By how much the client's numbers are above the bus's. */
+  readonly offset: number
+  readonly seq: number
+}
+
+export const parseCursor = (text: string): Cursor | undefined => {
+  const [, epoch, offset, seq] = /^([0-9a-z-]{1,40})(?:~(-?\d{1,15}))?:(\d{1,15})$/.exec(text) ?? []
+  return epoch === undefined ? undefined : { epoch, offset: Number(offset ?? 0), seq: Number(seq) }
+}
+
+export class RoomLine {
+  readonly roomId: string
+  /** Empty: the bus was not heard yet. */
+  epoch = ""
+  /** The bus's number of the last event that was told or passed over. */
+  seq = 0
+  /** The last number that clients were given. */
+  visible = 0
+  /** All changes up to here were told, or are in the state that whoever joined was given. */
+  revision = 0
+  /** Changes above that which were told within the instance. */
+  readonly #local = new Set<number>()
+  #isUnsure = false
+  readonly seats = new Map<string, Seat>()
+  readonly counts = new Map<string, number>()
+  #frames: Array<Buffer> = []
+  readonly #onRisen: (subscriber: Subscriber, connections: number) => void
+
+  constructor(roomId: string, onRisen: (subscriber: Subscriber, connections: number) => void) {
+    this.roomId = roomId
+    this.#onRisen = onRisen
+  }
+
+  start({ epoch, revision, seq }: Pick<History, "epoch" | "seq" | "revision">): void {
+    this.epoch = epoch
+    this.seq = seq
+    this.visible = seq
+    this.revision = revision
+  }
+
+  /** Without the bus: counts from here, and knows of all changes up to `revision`. */
+  startAlone(revision: number): void {
+    this.revision = revision
+  }
+
+  get isResumable(): boolean {
+    return this.epoch !== "" && !this.#isUnsure && this.#local.size === 0
+  }
+
+  get offset(): number {
+    return this.visible - this.seq
+  }
+
+  get cursor(): string {
+    if (!this.isResumable) return `none:${this.visible}`
+    return `${this.epoch}${this.offset === 0 ? "" : `~${this.offset}`}:${this.visible}`
+  }
+
+  /** Tells the next event; false: others come before it, or it is of another epoch. */
+  take(event: Numbered & { readonly epoch: string }): boolean {
+    if (event.epoch !== this.epoch || event.seq > this.seq + 1) return false
+    if (event.seq === this.seq + 1) this.#accept(event)
+    return true
+  }
+
+  /** Tells what was missed; false: it is not all there. Of another epoch, `history` is all that is kept of it. */
+  catchUp(history: History): boolean {
+    if (history.epoch === this.epoch) {
+      if (!history.isWhole) return history.seq === this.seq
+      for (const event of history.events) this.#accept(event)
+      return true
+    }
+    if (history.revision - this.revision > kept.events) return false
+    const there = new Set(history.events.map(({ revision }) => revision))
+    for (let revision = this.revision + 1; revision <= history.revision; revision++) {
+      if (!there.has(revision) && !this.#local.has(revision)) return false
+    }
+    // What does not last is told only if its number is above those of before; the rest by its revision.
+    const before = this.seq
+    const isNew = ({ revision, seq }: Numbered) => revision > 0 || (this.epoch !== "" && seq > before)
+    for (const event of history.events.filter(isNew)) this.#accept(event)
+    this.epoch = history.epoch
+    this.seq = history.seq
+    this.#isUnsure = false
+    return true
+  }
+
+  #accept(event: Numbered): void {
+    this.seq = event.seq
+    if (event.revision > 0) {
+      const isKnown = this.#local.delete(event.revision) || event.revision <= this.revision
+      this.revision = Math.max(this.revision, event.revision)
+      if (isKnown) return
+    }
+    this.#tell(event)
+  }
+
+  /** Tells what the bus can't; false: it was told already. */
+  tellAlone(event: Passing & { readonly revision?: number }): boolean {
+    const { revision = 0 } = event
+    if (revision > 0) {
+      if (revision <= this.revision || this.#local.has(revision) || this.#local.size >= maxLocal) return false
+      this.#local.add(revision)
+    }
+    this.#isUnsure = true
+    this.#tell(event)
+    return true
+  }
+
+  #tell(event: Passing): void {
+    this.visible++
+    const params = eventParams(this.roomId, this.visible, event)
+    this.#frames.push(textFrame(`{"jsonrpc":"2.0","method":"room.event","params":${params}}`))
+    if (event.type === "member.left") this.#riseAll((seat) => seat.subscriber.user === event.subject)
+    if (event.type === "room.deleted") this.#riseAll(() => true)
+  }
+
+  /** They are told why, and then nothing more. */
+  #riseAll(who: (seat: Seat) => boolean): void {
+    this.flush()
+    for (const [id, seat] of this.seats) if (who(seat)) this.rise(id)
+  }
+
+  /** Sends what was told: one write a connection, however many events. Returns how many deliveries that were. */
+  flush(): number {
+    const frames = this.#frames
+    if (frames.length === 0) return 0
+    this.#frames = []
+    const [first] = frames
+    const bytes = frames.length === 1 && first !== undefined ? first : Buffer.concat(frames)
+    for (const seat of this.seats.values()) {
+      if (seat.held === undefined) seat.subscriber.deliver(bytes)
+      else this.#hold(seat, seat.held, bytes)
+    }
+    return frames.length * this.seats.size
+  }
+
+  #hold(seat: Seat, held: Array<Buffer>, bytes: Buffer): void {
+    seat.heldBytes += bytes.length
+    if (seat.heldBytes > maxHeldBytes) return seat.subscriber.close(CloseCodes.overload)
+    held.push(bytes)
+  }
+
+  /** Whether it had none before. What is told is held back until `release`. */
+  sit(subscriber: Subscriber): boolean {
+    if (this.seats.has(subscriber.id)) return false
+    this.seats.set(subscriber.id, { subscriber, held: [], heldBytes: 0 })
+    this.counts.set(subscriber.user, (this.counts.get(subscriber.user) ?? 0) + 1)
+    return true
+  }
+
+  /** From here on it is held back; what was held so far is forgotten, being in the state that is read after this. */
+  hold(id: string): void {
+    this.flush()
+    const seat = this.seats.get(id)
+    if (seat === undefined) return
+    seat.held = []
+    seat.heldBytes = 0
+  }
+
+  release(id: string): void {
+    const seat = this.seats.get(id)
+    if (seat?.held === undefined) return
+    const { held } = seat
+    seat.held = undefined
+    seat.heldBytes = 0
+    if (held.length > 0) seat.subscriber.deliver(Buffer.concat(held))
+  }
+
+  rise(id: string): void {
+    const seat = this.seats.get(id)
+    if (seat === undefined) return
+    this.release(id)
+    this.seats.delete(id)
+    const { user } = seat.subscriber
+    const left = (this.counts.get(user) ?? 1) - 1
+    if (left === 0) this.counts.delete(user)
+    else this.counts.set(user, left)
+    this.#onRisen(seat.subscriber, left)
+  }
+}

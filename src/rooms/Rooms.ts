@@ -1,0 +1,67 @@
+// Rooms as such: made, looked at, left, ended; and whom their owners remove.
+import { Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
+import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Access, type AccessError } from "./Access.ts"
+import { Announcer } from "./Announcer.ts"
+import { by, now } from "./By.ts"
+import { Hub } from "./Hub.ts"
+
+export class Rooms extends Context.Service<
+  Rooms,
+  {
+    /** Its maker is its owner, and a member. */
+    readonly create: (user: string, title: string, autoAssign: boolean) => Effect.Effect<Room, StorageUnavailable>
+    readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError | Forbidden>
+    readonly list: (user: string) => Effect.Effect<ReadonlyArray<Room>, StorageUnavailable>
+    readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
+    /** Ends the caller's membership. Its maker can't give a room up: for them only this connection leaves. */
+    readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
+    readonly remove: (user: string, roomId: string, other: string) => Effect.Effect<void, WriteRefused>
+  }
+>()("hotpath/rooms/Rooms") {
+  static readonly layer = Layer.effect(
+    Rooms,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      const access = yield* Access
+      const hub = yield* Hub
+      const { announced } = yield* Announcer
+
+      const room = (roomId: string): Effect.Effect<Room, RoomNotFound | StorageUnavailable> =>
+        Effect.map(repository.room(roomId), (snapshot) => snapshot.room)
+
+      return Rooms.of({
+        create: Effect.fn("Rooms.create")(function* (user, title, autoAssign) {
+          const made = {
+            roomId: SecureRandom.uuidV4Unsafe(),
+            title,
+            owner: user,
+            autoAssign,
+            createdAt: yield* now
+          }
+          yield* repository.createRoom(made)
+          return made
+        }),
+        get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), room(roomId)),
+        list: (user) => repository.roomsOf(user),
+        delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
+          yield* access.require(roomId, user, owners)
+          yield* announced(repository.deleteRoom(roomId, yield* by(user)))
+        }),
+        leave: Effect.fn("Rooms.leave")(function* (user, roomId, connectionId) {
+          yield* access.require(roomId, user, everyone)
+          const { owner } = yield* room(roomId)
+          if (owner !== user) yield* announced(repository.removeMember(roomId, user, yield* by(user)))
+          hub.leave(roomId, connectionId)
+        }),
+        remove: Effect.fn("Rooms.remove")(function* (user, roomId, other) {
+          yield* access.require(roomId, user, owners)
+          if (other === user) return yield* new Forbidden({ needs: "rooms.leave, to remove oneself" })
+          yield* announced(repository.removeMember(roomId, other, yield* by(user)))
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,66 @@
+// Threads: what a room's messages are sorted into.
+import { Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { Thread, ThreadNotFound } from "../domain/Message.ts"
+import { everyone, type Forbidden, writers } from "../domain/Room.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
+import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Access, type AccessError } from "./Access.ts"
+import { Announcer } from "./Announcer.ts"
+import { by, now } from "./By.ts"
+import { RoomReads } from "./RoomReads.ts"
+import { Whereabouts } from "./Whereabouts.ts"
+
+export type ThreadChange = Partial<Pick<Thread, "title" | "category" | "archived">>
+
+export class Threads extends Context.Service<
+  Threads,
+  {
+    readonly create: (
+      user: string,
+      roomId: string,
+      title: string,
+      category: string | null
+    ) => Effect.Effect<Thread, WriteRefused>
+    /** `{threads}`: archived ones, the others, or all. */
+    readonly list: (
+      user: string,
+      roomId: string,
+      archived: boolean | undefined
+    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    readonly change: (
+      user: string,
+      threadId: string,
+      change: ThreadChange
+    ) => Effect.Effect<Thread, WriteRefused | ThreadNotFound>
+  }
+>()("hotpath/rooms/Threads") {
+  static readonly layer = Layer.effect(
+    Threads,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      const access = yield* Access
+      const reads = yield* RoomReads
+      const { roomOfThread } = yield* Whereabouts
+      const { announced } = yield* Announcer
+
+      return Threads.of({
+        create: Effect.fn("Threads.create")(function* (user, roomId, title, category) {
+          yield* access.require(roomId, user, writers)
+          const threadId = SecureRandom.uuidV7Unsafe()
+          const thread = { threadId, roomId, title, category, archived: false, createdAt: yield* now }
+          return yield* announced(repository.createThread(thread, yield* by(user)))
+        }),
+        list: Effect.fn("Threads.list")(function* (user, roomId, archived) {
+          const { versions } = yield* access.require(roomId, user, everyone)
+          return new EncodedJson(`{"threads":${yield* reads.threads(roomId, archived, versions)}}`)
+        }),
+        change: Effect.fn("Threads.change")(function* (user, threadId, change) {
+          const roomId = yield* roomOfThread(threadId)
+          yield* access.require(roomId, user, writers)
+          return yield* announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,158 @@
+// Where rooms and everything in them are kept. The port: RepositoryPostgres.ts and RepositoryMemory.ts stand behind it, and
+// a buffer can stand before it.
+//
+// A write checks the actor's role at the moment it takes place, and answers with the changes that the room is to be told
+// of. They are kept with the write itself until `sent` says that they were told: whoever finds one that was not tells it.
+// The changes of one room have one order, which is that of their revisions. A write that fails with StorageUnavailable may
+// have been kept.
+import { Context, type Effect } from "effect"
+import type {
+  Message,
+  MessageKind,
+  MessageNotFound,
+  Thread,
+  ThreadNotFound,
+  TooManyReactions
+} from "../domain/Message.ts"
+import type { Contact, Feedback, TooManyContacts } from "../domain/People.ts"
+import type {
+  Forbidden,
+  InviteInvalid,
+  NotAMember,
+  Participant,
+  Role,
+  Room,
+  RoomNotFound,
+  StorageUnavailable
+} from "../domain/Room.ts"
+import type { RoomChange } from "../domain/RoomEvent.ts"
+
+/** What a write made of it, and what the room is to be told. */
+export interface Committed<A> {
+  readonly value: A
+  readonly changes: ReadonlyArray<RoomChange>
+}
+
+/** What may come of any write in a room. */
+export type WriteRefused = RoomNotFound | NotAMember | Forbidden | StorageUnavailable
+
+type Write<A, E = never> = Effect.Effect<Committed<A>, E | WriteRefused>
+type Read<A, E = never> = Effect.Effect<A, E | StorageUnavailable>
+
+export interface RoomSnapshot {
+  readonly room: Room
+  readonly revision: number
+  readonly generation: number
+}
+
+/** A token in two halves: the one that finds it, and the hash of the one that proves it. */
+export interface InviteKey {
+  readonly inviteId: string
+  readonly secretHash: string
+}
+
+export interface NewInvite extends InviteKey {
+  readonly roomId: string
+  readonly role: Role
+  readonly createdBy: string
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number | undefined
+  readonly maxUses: number | undefined
+}
+
+export interface NewMessage {
+  readonly messageId: string
+  readonly roomId: string
+  readonly threadId: string | null
+  readonly author: string
+  readonly kind: MessageKind
+  readonly body: string
+  readonly at: string
+  readonly key: string | undefined
+}
+
+export interface MessagePage {
+  readonly messages: ReadonlyArray<Message>
+  /** Whether there are older ones. */
+  readonly more: boolean
+}
+
+/** Whose change it is, and when. */
+export interface By {
+  readonly user: string
+  readonly at: string
+}
+
+export class Repository extends Context.Service<
+  Repository,
+  {
+    readonly createRoom: (room: Room) => Read<void>
+    readonly room: (roomId: string) => Read<RoomSnapshot, RoomNotFound>
+    /** The newest 1,000 of a user's rooms, newest first. */
+    readonly roomsOf: (user: string) => Read<ReadonlyArray<Room>>
+    readonly deleteRoom: (roomId: string, by: By) => Write<void>
+    /** Makes a new generation of the room's numbering; see rooms/Hub.ts. */
+    readonly newGeneration: (roomId: string) => Read<number, RoomNotFound>
+
+    readonly member: (roomId: string, user: string) => Read<Participant, RoomNotFound | NotAMember>
+    /** At most 10,000, in the order they joined. */
+    readonly participants: (roomId: string) => Read<ReadonlyArray<Participant>>
+    readonly createInvite: (invite: NewInvite, allowed: ReadonlyArray<Role>) => Read<void, WriteRefused>
+    /** Whom an invite that is good now makes of its bearer. */
+    readonly invitedAs: (roomId: string, invite: InviteKey, now: number) => Read<Role, InviteInvalid>
+    /** Revokes it; a member only their own. Revoking what is not there changes nothing. */
+    readonly revokeInvite: (roomId: string, invite: InviteKey, by: By) => Read<void, WriteRefused>
+    /** Uses the invite once, and makes its bearer a member, or more than they were. */
+    readonly join: (roomId: string, invite: InviteKey, by: By, now: number) => Write<Participant, InviteInvalid>
+    /** Ends a membership: one's own, or by an owner. Never that of the room's maker. */
+    readonly removeMember: (roomId: string, user: string, by: By) => Write<void>
+
+    readonly createThread: (thread: Thread, by: By) => Write<Thread>
+    /** At most 1,000, oldest first. */
+    readonly threads: (roomId: string, archived: boolean | undefined) => Read<ReadonlyArray<Thread>>
+    readonly changeThread: (
+      roomId: string,
+      threadId: string,
+      change: Partial<Pick<Thread, "title" | "category" | "archived">>,
+      by: By
+    ) => Write<Thread, ThreadNotFound>
+    readonly roomOfThread: (threadId: string) => Read<string, ThreadNotFound>
+
+    /** The same author and key in the same room: the message that is there, and no change. */
+    readonly sendMessage: (message: NewMessage) => Write<Message, ThreadNotFound>
+    readonly editMessage: (roomId: string, messageId: string, body: string, by: By) => Write<Message, MessageNotFound>
+    /** By its author, or an owner of the room. Deleting it again changes nothing. */
+    readonly deleteMessage: (roomId: string, messageId: string, by: By) => Write<void, MessageNotFound>
+    readonly react: (
+      roomId: string,
+      messageId: string,
+      emoji: string,
+      adds: boolean,
+      by: By
+    ) => Write<Message, MessageNotFound | TooManyReactions>
+    /** Oldest first, ending just before `before`, or with the newest. */
+    readonly messages: (
+      roomId: string,
+      page: {
+        readonly threadId?: string | undefined
+        readonly before?: string | undefined
+        readonly limit: number
+      }
+    ) => Read<MessagePage, MessageNotFound>
+    readonly roomOfMessage: (messageId: string) => Read<string, MessageNotFound>
+
+    /** Changes of the room after a revision that were not told yet, in order; at most 500. */
+    readonly unsent: (roomId: string, after: number) => Read<ReadonlyArray<RoomChange>>
+    /** Rooms with changes that are older than this and were not told yet; at most 100. */
+    readonly unsentRooms: (olderThanMs: number) => Read<ReadonlyArray<string>>
+    readonly sent: (changes: ReadonlyArray<Pick<RoomChange, "roomId" | "revision">>) => Read<void>
+
+    readonly addContact: (owner: string, contact: Contact) => Read<Contact, TooManyContacts>
+    readonly contacts: (owner: string) => Read<ReadonlyArray<Contact>>
+    readonly removeContact: (owner: string, user: string) => Read<void>
+    readonly addFeedback: (feedback: Feedback) => Read<void>
+  }
+>()("hotpath/storage/Repository") {}
+
+/** Pages and lists are bounded by these. */
+export const most = { rooms: 1000, participants: 10_000, threads: 1000, unsent: 500, unsentRooms: 100 } as const

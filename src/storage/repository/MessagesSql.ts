@@ -1,0 +1,213 @@
+// Messages, in SQL. A message's position is the room's revision that it was sent with: the order of a page is the order of
+// the events.
+import { Effect } from "effect"
+import {
+  countReactions,
+  type Message,
+  type MessageKind,
+  MessageNotFound,
+  maxReactions,
+  type Reactions,
+  react,
+  ThreadNotFound,
+  TooManyReactions,
+  unreact
+} from "../../domain/Message.ts"
+import { type Role, RoomNotFound, writers } from "../../domain/Room.ts"
+import { type Database, DatabaseRefused } from "../../infra/Database.ts"
+import type { By, NewMessage, Repository } from "../Repository.ts"
+import { type Counted, iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+
+type Part = Pick<
+  Repository["Service"],
+  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "roomOfMessage"
+>
+
+interface MessageRow {
+  readonly messageId: string
+  readonly roomId: string
+  readonly threadId: string | null
+  readonly author: string
+  readonly kind: MessageKind
+  readonly body: string
+  readonly at: number
+  readonly editedAt: number | null
+  readonly deletedAt: number | null
+  readonly reactions: Reactions
+}
+
+const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms))
+const toMessage = (row: MessageRow): Message => ({
+  messageId: row.messageId,
+  roomId: row.roomId,
+  threadId: row.threadId,
+  author: row.author,
+  kind: row.kind,
+  body: row.body,
+  at: iso(row.at),
+  editedAt: isoOrNull(row.editedAt),
+  deletedAt: isoOrNull(row.deletedAt),
+  reactions: row.reactions
+})
+
+type Edited = "message.edited" | "message.deleted" | "message.reacted"
+const event = (type: "message.sent" | Edited, message: Message) => JSON.stringify({ type, message })
+
+const violates = (error: unknown, constraint: string) =>
+  error instanceof DatabaseRefused && JSON.stringify(causes(error.cause)).includes(constraint)
+/** The texts of an error and of what caused it. */
+const causes = (error: unknown): ReadonlyArray<string> => {
+  const texts: Array<string> = []
+  for (let at = error, depth = 0; typeof at === "object" && at !== null && depth < 8; depth++) {
+    const one = at as { message?: unknown; constraint?: unknown; reason?: unknown; cause?: unknown }
+    texts.push(String(one.message ?? ""), String(one.constraint ?? ""))
+    at = one.reason ?? one.cause
+  }
+  return texts
+}
+
+export const makeMessages = (database: Database["Service"]): Part => {
+  const { run, sql } = database
+  const read = reader(run)
+  const { refused, write } = makeRoomWrite(database)
+  const columns =
+    sql.literal(`message_id AS "messageId", room_id AS "roomId", thread_id AS "threadId", author, kind, body,
+    (extract(epoch FROM at) * 1000)::float8 AS at, (extract(epoch FROM edited_at) * 1000)::float8 AS "editedAt",
+    (extract(epoch FROM deleted_at) * 1000)::float8 AS "deletedAt", reactions`)
+
+  // The hot one: one statement, and so one round trip, for the lock, the check, the message and its event.
+  const insert = (message: Message, { at, author, body, key, kind, messageId, roomId, threadId }: NewMessage) => {
+    const told = event("message.sent", message)
+    return run(sql<Counted>`WITH room AS (
+        SELECT * FROM hotpath_room_write(${roomId}::text::uuid, ${author}, ${writers}::text[])),
+      message AS (INSERT INTO messages (message_id, room_id, thread_id, author, kind, body, at, position, key)
+        SELECT ${messageId}::text::uuid, ${roomId}::text::uuid, ${threadId}::text::uuid, ${author}, ${kind}, ${body},
+          ${at}::text::timestamptz, revision, ${key ?? null}::text FROM room),
+      told AS (INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
+        SELECT ${roomId}::text::uuid, revision, ${at}::text::timestamptz, 'message.sent', '', ${told} FROM room)
+      SELECT revision::float8 AS revision, generation::float8 AS generation FROM room`).pipe(
+      Effect.flatMap(([counted]) =>
+        counted === undefined
+          ? Effect.die("hotpath_room_write returns a row")
+          : Effect.succeed({
+              value: message,
+              changes: [{ roomId, ...counted, at, type: "message.sent" as const, subject: "", event: told }]
+            })
+      )
+    )
+  }
+
+  const sentBefore = ({ author, key, roomId }: NewMessage) =>
+    run(sql<MessageRow>`SELECT ${columns} FROM messages
+      WHERE room_id = ${roomId}::text::uuid AND author = ${author} AND key = ${key ?? null}::text`)
+
+  const sendMessage: Part["sendMessage"] = (wanted) => {
+    if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
+    if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
+    const { key: _, ...rest } = wanted
+    const message: Message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
+    return insert(message, wanted).pipe(
+      Effect.catchIf(
+        (error) => violates(error, "messages_once"),
+        // Refused as a whole, so that no revision was counted.
+        (error) =>
+          Effect.flatMap(sentBefore(wanted), ([row]) =>
+            row === undefined ? Effect.fail(error) : Effect.succeed({ value: toMessage(row), changes: [] })
+          )
+      ),
+      Effect.catchIf(
+        (error) => violates(error, "messages_room_id_thread_id_fkey"),
+        () => Effect.fail(new ThreadNotFound())
+      ),
+      refused("member")
+    )
+  }
+
+  /** `change` gets the message as it stands under the room's lock; undefined: it stays as it is. */
+  const change = <E>(
+    roomId: string,
+    messageId: string,
+    by: By,
+    type: Edited,
+    apply: (message: Message) => Effect.Effect<Message | undefined, E | MessageNotFound>
+  ) =>
+    orUnchanged(
+      write(roomId, by, writers, () =>
+        Effect.gen(function* () {
+          if (!isUuid(messageId)) return yield* new MessageNotFound()
+          const [row] = yield* sql<MessageRow>`SELECT ${columns} FROM messages
+            WHERE message_id = ${messageId}::text::uuid AND room_id = ${roomId}::text::uuid`
+          if (row === undefined) return yield* new MessageNotFound()
+          const before = toMessage(row)
+          const after = yield* apply(before)
+          if (after === undefined) return yield* unchanged(before)
+          yield* sql`UPDATE messages SET body = ${after.body}, edited_at = ${after.editedAt}::text::timestamptz,
+            deleted_at = ${after.deletedAt}::text::timestamptz, reactions = ${JSON.stringify(after.reactions)}::text::jsonb
+            WHERE message_id = ${messageId}::text::uuid`
+          return { value: after, type, event: event(type, after) }
+        })
+      )
+    )
+
+  const roleOf = (roomId: string, user: string) =>
+    Effect.map(
+      sql<{ role: Role }>`SELECT role FROM room_members WHERE room_id = ${roomId}::text::uuid AND user_id = ${user}`,
+      ([row]) => row?.role
+    )
+
+  return {
+    sendMessage,
+    editMessage: (roomId, messageId, body, by) =>
+      change(roomId, messageId, by, "message.edited", (message) => {
+        if (message.author !== by.user || message.deletedAt !== null) return Effect.fail(new MessageNotFound())
+        return Effect.succeed(message.body === body ? undefined : { ...message, body, editedAt: by.at })
+      }),
+    deleteMessage: (roomId, messageId, by) =>
+      Effect.map(
+        change(roomId, messageId, by, "message.deleted", (message) =>
+          Effect.gen(function* () {
+            if (message.author !== by.user && (yield* roleOf(roomId, by.user)) !== "owner") {
+              return yield* new MessageNotFound()
+            }
+            return message.deletedAt === null ? { ...message, body: "", deletedAt: by.at, reactions: {} } : undefined
+          })
+        ),
+        ({ changes }) => ({ value: undefined, changes })
+      ),
+    react: (roomId, messageId, emoji, adds, by) =>
+      change(roomId, messageId, by, "message.reacted", (message) => {
+        if (message.deletedAt !== null) return Effect.fail(new MessageNotFound())
+        const reactions = (adds ? react : unreact)(message.reactions, emoji, by.user)
+        if (reactions === message.reactions) return Effect.succeed(undefined)
+        return countReactions(reactions) > maxReactions
+          ? Effect.fail(new TooManyReactions({ most: maxReactions }))
+          : Effect.succeed({ ...message, reactions })
+      }),
+    messages: (roomId, { before, limit, threadId }) =>
+      Effect.gen(function* () {
+        if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) return { messages: [], more: false }
+        if (before !== undefined && !isUuid(before)) return yield* new MessageNotFound()
+        const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
+        const older =
+          before === undefined
+            ? sql``
+            : sql`AND position < (SELECT position FROM messages WHERE message_id = ${before}::text::uuid
+                AND room_id = ${roomId}::text::uuid)`
+        const rows = yield* read(sql<MessageRow>`SELECT ${columns} FROM messages
+          WHERE room_id = ${roomId}::text::uuid ${inThread} ${older} ORDER BY position DESC LIMIT ${limit + 1}`)
+        if (rows.length === 0 && before !== undefined) {
+          const known = yield* read(sql`SELECT FROM messages WHERE message_id = ${before}::text::uuid
+            AND room_id = ${roomId}::text::uuid`)
+          if (known.length === 0) return yield* new MessageNotFound()
+        }
+        return { messages: rows.slice(0, limit).map(toMessage).reverse(), more: rows.length > limit }
+      }),
+    roomOfMessage: (messageId) =>
+      !isUuid(messageId)
+        ? Effect.fail(new MessageNotFound())
+        : read(sql<{ roomId: string }>`SELECT room_id AS "roomId" FROM messages
+            WHERE message_id = ${messageId}::text::uuid`).pipe(
+            Effect.flatMap(([row]) => (row === undefined ? new MessageNotFound() : Effect.succeed(row.roomId)))
+          )
+  }
+}

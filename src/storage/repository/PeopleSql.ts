@@ -1,0 +1,47 @@
+// Contacts and feedback, in SQL.
+import { Effect } from "effect"
+import { maxContacts, TooManyContacts } from "../../domain/People.ts"
+import type { Database } from "../../infra/Database.ts"
+import type { Repository } from "../Repository.ts"
+import { iso, reader } from "./RoomWrite.ts"
+
+type Part = Pick<Repository["Service"], "addContact" | "contacts" | "removeContact" | "addFeedback">
+
+interface ContactRow {
+  readonly user: string
+  readonly name: string | null
+  readonly note: string | null
+  readonly addedAt: number
+}
+
+export const makePeople = ({ run, sql }: Database["Service"]): Part => {
+  const read = reader(run)
+  const columns = sql.literal(
+    `user_id AS "user", name, note, (extract(epoch FROM added_at) * 1000)::float8 AS "addedAt"`
+  )
+  return {
+    // Adding somebody again renews what is said of them. The count is looked at beside it: two at once may exceed it by one.
+    addContact: (owner, { addedAt, name, note, user }) =>
+      read(sql<ContactRow>`INSERT INTO contacts (owner, user_id, name, note, added_at)
+          SELECT ${owner}, ${user}, ${name}, ${note}, ${addedAt}::text::timestamptz
+          WHERE (SELECT count(*) FROM contacts WHERE owner = ${owner} AND user_id <> ${user}) < ${maxContacts}
+          ON CONFLICT (owner, user_id) DO UPDATE SET name = excluded.name, note = excluded.note
+          RETURNING ${columns}`).pipe(
+        Effect.flatMap(([row]) =>
+          row === undefined
+            ? Effect.fail(new TooManyContacts({ most: maxContacts }))
+            : Effect.succeed({ ...row, addedAt: iso(row.addedAt) })
+        )
+      ),
+    contacts: (owner) =>
+      read(sql<ContactRow>`SELECT ${columns} FROM contacts WHERE owner = ${owner} ORDER BY added_at, user_id`).pipe(
+        Effect.map((rows) => rows.map((row) => ({ ...row, addedAt: iso(row.addedAt) })))
+      ),
+    removeContact: (owner, user) =>
+      read(sql`DELETE FROM contacts WHERE owner = ${owner} AND user_id = ${user}`).pipe(Effect.asVoid),
+    addFeedback: ({ about, at, comment, feedbackId, rating, user }) =>
+      read(sql`INSERT INTO feedback (feedback_id, user_id, about, rating, comment, at) VALUES (
+        ${feedbackId}::text::uuid, ${user}, ${about}, ${rating}, ${comment ?? null}::text,
+        ${at}::text::timestamptz)`).pipe(Effect.asVoid)
+  }
+}

@@ -1,0 +1,204 @@
+// Rooms, their members and invites, in SQL.
+import { Effect } from "effect"
+import {
+  Forbidden,
+  InviteInvalid,
+  NotAMember,
+  owners,
+  type Participant,
+  type Role,
+  type Room,
+  RoomNotFound,
+  StorageUnavailable,
+  writers
+} from "../../domain/Room.ts"
+import type { Database } from "../../infra/Database.ts"
+import { type InviteKey, most, type Repository } from "../Repository.ts"
+import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+
+type Part = Pick<
+  Repository["Service"],
+  | "createRoom"
+  | "room"
+  | "roomsOf"
+  | "deleteRoom"
+  | "newGeneration"
+  | "member"
+  | "participants"
+  | "createInvite"
+  | "invitedAs"
+  | "revokeInvite"
+  | "join"
+  | "removeMember"
+>
+
+interface RoomRow {
+  readonly roomId: string
+  readonly title: string
+  readonly owner: string
+  readonly autoAssign: boolean
+  readonly createdAt: number
+  readonly revision: number
+  readonly generation: number
+}
+
+interface MemberRow {
+  readonly user: string
+  readonly role: Role
+  readonly joinedAt: number
+}
+
+const toRoom = ({ autoAssign, createdAt, owner, roomId, title }: RoomRow): Room => ({
+  roomId,
+  title,
+  owner,
+  autoAssign,
+  createdAt: iso(createdAt)
+})
+const toParticipant = ({ joinedAt, role, user }: MemberRow): Participant => ({ user, role, joinedAt: iso(joinedAt) })
+
+export const makeRooms = (database: Database["Service"]): Part => {
+  const { sql } = database
+  const read = reader(database.run)
+  const { write } = makeRoomWrite(database)
+
+  const roomColumns = sql.literal(`r.room_id AS "roomId", r.title, r.owner, r.auto_assign AS "autoAssign",
+    (extract(epoch FROM r.created_at) * 1000)::float8 AS "createdAt",
+    r.revision::float8 AS revision, r.generation::float8 AS generation`)
+  const memberColumns = sql.literal(`m.user_id AS "user", m.role,
+    (extract(epoch FROM m.joined_at) * 1000)::float8 AS "joinedAt"`)
+
+  const room: Part["room"] = (roomId) =>
+    !isUuid(roomId)
+      ? Effect.fail(new RoomNotFound())
+      : read(sql<RoomRow>`SELECT ${roomColumns} FROM rooms r
+          WHERE r.room_id = ${roomId}::text::uuid AND r.deleted_at IS NULL`).pipe(
+          Effect.flatMap(([row]) =>
+            row === undefined
+              ? Effect.fail(new RoomNotFound())
+              : Effect.succeed({ room: toRoom(row), revision: row.revision, generation: row.generation })
+          )
+        )
+
+  // One statement for both questions: a room that is gone has no members either.
+  const member: Part["member"] = (roomId, user) =>
+    !isUuid(roomId)
+      ? Effect.fail(new RoomNotFound())
+      : read(sql<MemberRow>`SELECT ${memberColumns} FROM rooms r
+          LEFT JOIN room_members m ON m.room_id = r.room_id AND m.user_id = ${user}
+          WHERE r.room_id = ${roomId}::text::uuid AND r.deleted_at IS NULL`).pipe(
+          Effect.flatMap(([row]): Effect.Effect<Participant, RoomNotFound | NotAMember> => {
+            if (row === undefined) return Effect.fail(new RoomNotFound())
+            return row.user === null ? Effect.fail(new NotAMember()) : Effect.succeed(toParticipant(row))
+          })
+        )
+
+  const good = ({ inviteId, secretHash }: InviteKey, roomId: string, now: number) =>
+    sql`invite_id = ${inviteId} AND room_id = ${roomId}::text::uuid AND secret_hash = ${secretHash}
+      AND (expires_at IS NULL OR expires_at > to_timestamp(${now}::float8 / 1000))
+      AND (max_uses IS NULL OR uses < max_uses)`
+
+  const join: Part["join"] = (roomId, invite, by, now) =>
+    orUnchanged(
+      write(roomId, by, undefined, () =>
+        Effect.gen(function* () {
+          const [used] = yield* sql<{ role: Role }>`UPDATE room_invites SET uses = uses + 1
+            WHERE ${good(invite, roomId, now)} RETURNING role`
+          if (used === undefined) return yield* new InviteInvalid()
+          const [joined] = yield* sql<MemberRow>`INSERT INTO room_members AS m (room_id, user_id, role, joined_at)
+            VALUES (${roomId}::text::uuid, ${by.user}, ${used.role}, ${by.at}::text::timestamptz)
+            ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role
+              WHERE m.role = 'viewer' AND excluded.role <> 'viewer' OR m.role = 'member' AND excluded.role = 'owner'
+            RETURNING ${memberColumns}`
+          if (joined !== undefined) {
+            const event = JSON.stringify({ type: "member.joined", user: by.user })
+            return { value: toParticipant(joined), type: "member.joined", subject: by.user, event } as const
+          }
+          // They are in already, and at least as much: the invite is not used up.
+          const [present] = yield* sql<MemberRow>`SELECT ${memberColumns} FROM room_members m
+            WHERE m.room_id = ${roomId}::text::uuid AND m.user_id = ${by.user}`
+          if (present === undefined) return yield* new StorageUnavailable({ reason: "the member is gone again" })
+          return yield* unchanged(toParticipant(present))
+        })
+      )
+    )
+
+  return {
+    room,
+    member,
+    join,
+    createRoom: ({ autoAssign, createdAt, owner, roomId, title }) =>
+      read(sql`WITH room AS (INSERT INTO rooms (room_id, title, owner, auto_assign, created_at)
+          VALUES (${roomId}::text::uuid, ${title}, ${owner}, ${autoAssign}, ${createdAt}::text::timestamptz)
+          RETURNING room_id, owner, created_at)
+        INSERT INTO room_members SELECT room_id, owner, 'owner', created_at FROM room`).pipe(Effect.asVoid),
+    roomsOf: (user) =>
+      read(sql<RoomRow>`SELECT ${roomColumns} FROM room_members m JOIN rooms r USING (room_id)
+        WHERE m.user_id = ${user} AND r.deleted_at IS NULL
+        ORDER BY r.created_at DESC, r.room_id LIMIT ${most.rooms}`).pipe(Effect.map((rows) => rows.map(toRoom))),
+    deleteRoom: (roomId, by) =>
+      write(roomId, by, owners, () =>
+        sql`UPDATE rooms SET deleted_at = ${by.at}::text::timestamptz WHERE room_id = ${roomId}::text::uuid`.pipe(
+          Effect.as({ value: undefined, type: "room.deleted", event: '{"type":"room.deleted"}' } as const)
+        )
+      ),
+    newGeneration: (roomId) =>
+      !isUuid(roomId)
+        ? Effect.fail(new RoomNotFound())
+        : read(sql<{ generation: number }>`UPDATE rooms SET generation = generation + 1
+            WHERE room_id = ${roomId}::text::uuid RETURNING generation::float8 AS generation`).pipe(
+            Effect.flatMap(([row]) => (row === undefined ? new RoomNotFound() : Effect.succeed(row.generation)))
+          ),
+    participants: (roomId) =>
+      !isUuid(roomId)
+        ? Effect.succeed([])
+        : read(sql<MemberRow>`SELECT ${memberColumns} FROM room_members m WHERE m.room_id = ${roomId}::text::uuid
+            ORDER BY m.joined_at, m.user_id LIMIT ${most.participants}`).pipe(
+            Effect.map((rows) => rows.map(toParticipant))
+          ),
+    // No change that a room is told of: it counts no revision, but the inviter's role is checked with the insert.
+    createInvite: ({ createdBy, expiresAt, inviteId, maxUses, role, roomId, secretHash }, allowed) =>
+      member(roomId, createdBy).pipe(
+        Effect.flatMap(({ role: held }) =>
+          allowed.includes(held) ? Effect.void : new Forbidden({ needs: allowed.at(-1) ?? "owner" })
+        ),
+        Effect.andThen(
+          read(sql`INSERT INTO room_invites (invite_id, room_id, secret_hash, role, created_by, expires_at, max_uses)
+            SELECT ${inviteId}, m.room_id, ${secretHash}, ${role}, m.user_id,
+              to_timestamp(${expiresAt ?? null}::float8 / 1000), ${maxUses ?? null}::int
+            FROM room_members m WHERE m.room_id = ${roomId}::text::uuid AND m.user_id = ${createdBy}
+              AND m.role = ANY(${allowed}::text[])`)
+        ),
+        Effect.asVoid
+      ),
+    invitedAs: (roomId, invite, now) =>
+      !isUuid(roomId)
+        ? Effect.fail(new InviteInvalid())
+        : read(sql<{ role: Role }>`SELECT role FROM room_invites WHERE ${good(invite, roomId, now)}`).pipe(
+            Effect.flatMap(([row]) => (row === undefined ? new InviteInvalid() : Effect.succeed(row.role)))
+          ),
+    revokeInvite: (roomId, { inviteId, secretHash }, by) =>
+      member(roomId, by.user).pipe(
+        Effect.flatMap(({ role }) =>
+          writers.includes(role) ? Effect.succeed(role) : new Forbidden({ needs: "member" })
+        ),
+        Effect.flatMap((role) =>
+          read(sql`DELETE FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
+            AND room_id = ${roomId}::text::uuid AND (${role === "owner"} OR created_by = ${by.user})`)
+        ),
+        Effect.asVoid
+      ),
+    removeMember: (roomId, user, by) =>
+      write(roomId, by, user === by.user ? undefined : owners, () =>
+        Effect.gen(function* () {
+          const [maker] = yield* sql`SELECT FROM rooms WHERE room_id = ${roomId}::text::uuid AND owner = ${user}`
+          if (maker !== undefined) return yield* new Forbidden({ needs: "another than the room's maker" })
+          const [removed] = yield* sql`DELETE FROM room_members
+            WHERE room_id = ${roomId}::text::uuid AND user_id = ${user} RETURNING user_id`
+          if (removed === undefined) return yield* new NotAMember()
+          const event = JSON.stringify({ type: "member.left", user })
+          return { value: undefined, type: "member.left", subject: user, event } as const
+        })
+      )
+  }
+}

@@ -1,0 +1,75 @@
+// Threads, in SQL.
+import { Effect } from "effect"
+import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
+import { writers } from "../../domain/Room.ts"
+import type { Database } from "../../infra/Database.ts"
+import { most, type Repository } from "../Repository.ts"
+import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+
+type Part = Pick<Repository["Service"], "createThread" | "threads" | "changeThread" | "roomOfThread">
+
+interface ThreadRow {
+  readonly threadId: string
+  readonly roomId: string
+  readonly title: string
+  readonly category: string | null
+  readonly archived: boolean
+  readonly createdAt: number
+}
+
+const toThread = (row: ThreadRow): Thread => ({ ...row, createdAt: iso(row.createdAt) })
+const told = (type: "thread.created" | "thread.changed", thread: Thread) =>
+  ({ value: thread, type, event: JSON.stringify({ type, thread }) }) as const
+
+export const makeThreads = (database: Database["Service"]): Part => {
+  const { sql } = database
+  const read = reader(database.run)
+  const { write } = makeRoomWrite(database)
+  const columns = sql.literal(`thread_id AS "threadId", room_id AS "roomId", title, category, archived,
+    (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt"`)
+
+  return {
+    createThread: (thread, by) =>
+      write(thread.roomId, by, writers, () =>
+        sql`INSERT INTO threads (thread_id, room_id, title, category, archived, created_at) VALUES (
+            ${thread.threadId}::text::uuid, ${thread.roomId}::text::uuid, ${thread.title}, ${thread.category},
+            ${thread.archived}, ${thread.createdAt}::text::timestamptz)`.pipe(Effect.as(told("thread.created", thread)))
+      ),
+    threads: (roomId, archived) =>
+      !isUuid(roomId)
+        ? Effect.succeed([])
+        : read(sql<ThreadRow>`SELECT ${columns} FROM threads
+            WHERE room_id = ${roomId}::text::uuid AND (${archived ?? null}::bool IS NULL OR archived = ${archived ?? null}::bool)
+            ORDER BY created_at, thread_id LIMIT ${most.threads}`).pipe(Effect.map((rows) => rows.map(toThread))),
+    changeThread: (roomId, threadId, change, by) =>
+      orUnchanged(
+        write(roomId, by, writers, () =>
+          Effect.gen(function* () {
+            if (!isUuid(threadId)) return yield* new ThreadNotFound()
+            const [row] = yield* sql<ThreadRow>`SELECT ${columns} FROM threads
+              WHERE thread_id = ${threadId}::text::uuid AND room_id = ${roomId}::text::uuid`
+            if (row === undefined) return yield* new ThreadNotFound()
+            const before = toThread(row)
+            const after = { ...before, ...change }
+            if (
+              after.title === before.title &&
+              after.category === before.category &&
+              after.archived === before.archived
+            ) {
+              return yield* unchanged(before)
+            }
+            yield* sql`UPDATE threads SET title = ${after.title}, category = ${after.category},
+              archived = ${after.archived} WHERE thread_id = ${threadId}::text::uuid`
+            return told("thread.changed", after)
+          })
+        )
+      ),
+    roomOfThread: (threadId) =>
+      !isUuid(threadId)
+        ? Effect.fail(new ThreadNotFound())
+        : read(sql<{ roomId: string }>`SELECT room_id AS "roomId" FROM threads
+            WHERE thread_id = ${threadId}::text::uuid`).pipe(
+            Effect.flatMap(([row]) => (row === undefined ? new ThreadNotFound() : Effect.succeed(row.roomId)))
+          )
+  }
+}
