@@ -5,12 +5,14 @@ import { call } from "./call.ts"
 import { crowd } from "./crowd.ts"
 import { type Options, readOptions } from "./options.ts"
 import { Processes } from "./processes.ts"
+import { rooms } from "./rooms.ts"
 import { staleness } from "./staleness.ts"
 
 const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = {
   ack,
   call,
   crowd,
+  rooms,
   staleness
 }
 
@@ -43,7 +45,7 @@ const read = () => {
 }
 
 const { name, ...options } = read()
-const limit = 150 + options.rounds * 18
+const limit = 200 + options.rounds * 36
 setTimeout(() => void end(1, `not done within ${limit} s`), limit * 1000).unref()
 try {
   console.log(await benches[name]?.(processes, options))

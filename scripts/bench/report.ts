@@ -25,7 +25,7 @@ interface Results {
   readonly records: ReadonlyArray<{ readonly table: string; readonly answered: number; readonly stored: number }>
 }
 
-const median = (values: ReadonlyArray<number>): number => {
+export const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length / 2
   return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2
@@ -33,6 +33,12 @@ const median = (values: ReadonlyArray<number>): number => {
 
 export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
+
+/** How one contender's rounds compare to the other's, each to the one beside it. */
+export const ratioRow = (what: string, ours: ReadonlyArray<number>, theirs: ReadonlyArray<number>) => {
+  const each = ours.map((value, n) => value / (theirs[n] ?? Number.NaN))
+  return [what, median(each).toFixed(2), `${Math.min(...each).toFixed(2)}–${Math.max(...each).toFixed(2)}`]
+}
 
 export const report = ({ idle, memory, rate, records, sides, tiers }: Results): string => {
   const [own, other] = sides
@@ -42,10 +48,7 @@ export const report = ({ idle, memory, rate, records, sides, tiers }: Results): 
     [`p50 at ${rate} calls/s`, own.p50, other.p50],
     [`p99 at ${rate} calls/s`, own.p99, other.p99]
   ] as const
-  const ratios = rounds.map(([what, ours, theirs]) => {
-    const each = ours.map((value, n) => value / (theirs[n] ?? Number.NaN))
-    return [what, median(each).toFixed(2), `${Math.min(...each).toFixed(2)}–${Math.max(...each).toFixed(2)}`]
-  })
+  const ratios = rounds.map(([what, ours, theirs]) => ratioRow(what, ours, theirs))
   const once = [
     ["resident memory per idle connection", ownMemory.each, otherMemory.each],
     [`resident memory with ${idle} idle connections`, ownMemory.total, otherMemory.total]

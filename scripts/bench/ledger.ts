@@ -1,0 +1,107 @@
+// Who was told what: each member must see each message once, and those of one sender in the order they were sent. A body
+// says whose message it is and which one.
+
+export interface Faults {
+  /** Seen again, or after a later one of its sender. */
+  readonly repeated: number
+  /** A later one came first. */
+  readonly skipped: number
+  /** Not seen when a round was over. */
+  readonly missing: number
+  /** The room's numbers as a member saw them were not one after another. */
+  readonly unordered: number
+}
+
+export interface Sighting {
+  readonly sender: number
+  readonly number: number
+}
+
+const bodySize = 100
+const senderDigits = 2
+const numberDigits = 7
+const bodyMark = '"body":"'
+const seqMark = '"seq":'
+
+const integerAt = (text: string, from: number): number => {
+  let value = 0
+  for (let at = from; ; at++) {
+    const digit = text.charCodeAt(at) - 48
+    // What ends a text is NaN.
+    if (!(digit >= 0 && digit <= 9)) return value
+    value = value * 10 + digit
+  }
+}
+
+export const bodyOf = ({ number, sender }: Sighting): string => {
+  const own = `${String(sender).padStart(senderDigits, "0")} ${String(number).padStart(numberDigits, "0")} `
+  return own + "as long as what people write ".repeat(4).slice(0, bodySize - own.length)
+}
+
+export class Ledger {
+  readonly #members: number
+  readonly #senders: number
+  /** By member and sender: the message that comes next. */
+  readonly #next: Int32Array
+  /** By sender: how many were sent. */
+  readonly #sent: Int32Array
+  /** By member: the room's last number. */
+  readonly #seq: Int32Array
+  #repeated = 0
+  #skipped = 0
+  #missing = 0
+  #unordered = 0
+
+  constructor(members: number, senders: number) {
+    this.#members = members
+    this.#senders = senders
+    this.#next = new Int32Array(members * senders)
+    this.#sent = new Int32Array(senders)
+    this.#seq = new Int32Array(members).fill(-1)
+  }
+
+  /** Takes down an event of the room; which message it is, when it is one. */
+  see(member: number, event: string): Sighting | undefined {
+    const mark = event.indexOf(seqMark)
+    if (mark !== -1) {
+      const seq = integerAt(event, mark + seqMark.length)
+      const last = this.#seq[member] ?? -1
+      if (last !== -1 && seq !== last + 1) this.#unordered++
+      this.#seq[member] = seq
+    }
+    const body = event.indexOf(bodyMark)
+    if (body === -1) return undefined
+    const sender = integerAt(event, body + bodyMark.length)
+    const number = integerAt(event, body + bodyMark.length + senderDigits + 1)
+    const place = member * this.#senders + sender
+    const next = this.#next[place] ?? 0
+    if (number < next) this.#repeated++
+    else {
+      if (number > next) this.#skipped++
+      this.#next[place] = number + 1
+    }
+    return { sender, number }
+  }
+
+  /** The round is over, in which the senders sent so many: what was not seen is missing. */
+  settle(sent: ReadonlyArray<number>): void {
+    for (let sender = 0; sender < this.#senders; sender++) {
+      const total = (this.#sent[sender] ?? 0) + (sent[sender] ?? 0)
+      this.#sent[sender] = total
+      for (let member = 0; member < this.#members; member++) {
+        const place = member * this.#senders + sender
+        this.#missing += Math.max(0, total - (this.#next[place] ?? 0))
+        this.#next[place] = total
+      }
+    }
+  }
+
+  get faults(): Faults {
+    return {
+      repeated: this.#repeated,
+      skipped: this.#skipped,
+      missing: this.#missing,
+      unordered: this.#unordered
+    }
+  }
+}
