@@ -4,9 +4,9 @@
 export interface Faults {
   /** Seen again, or after a later one of its sender. */
   readonly repeated: number
-  /** A later one came first. */
+  /** Not seen when a later one of its sender was; that may be late, or lost. */
   readonly skipped: number
-  /** Not seen when a round was over. */
+  /** Not seen when a round was over, and no later one either. */
   readonly missing: number
   /** The room's numbers as a member saw them were not one after another. */
   readonly unordered: number
@@ -63,12 +63,11 @@ export class Ledger {
   /** Takes down an event of the room; which message it is, when it is one. */
   see(member: number, event: string): Sighting | undefined {
     const mark = event.indexOf(seqMark)
-    if (mark !== -1) {
-      const seq = integerAt(event, mark + seqMark.length)
-      const last = this.#seq[member] ?? -1
-      if (last !== -1 && seq !== last + 1) this.#unordered++
-      this.#seq[member] = seq
-    }
+    const seq = mark === -1 ? -1 : integerAt(event, mark + seqMark.length)
+    const last = this.#seq[member] ?? -1
+    // The first one says where the member came in.
+    if (seq === -1 || (last !== -1 && seq !== last + 1)) this.#unordered++
+    this.#seq[member] = seq
     const body = event.indexOf(bodyMark)
     if (body === -1) return undefined
     const sender = integerAt(event, body + bodyMark.length)
@@ -77,7 +76,7 @@ export class Ledger {
     const next = this.#next[place] ?? 0
     if (number < next) this.#repeated++
     else {
-      if (number > next) this.#skipped++
+      this.#skipped += number - next
       this.#next[place] = number + 1
     }
     return { sender, number }

@@ -49,6 +49,11 @@ const see = (member: number, event: string) => {
   }
 }
 
+const kindOf = (error: unknown) => {
+  const { data, message } = error as { readonly data?: { readonly type?: string }; readonly message?: string }
+  return data?.type ?? message ?? String(error)
+}
+
 const connect = (user: string, event: (text: string) => void) =>
   Member.connect(url, user, dialect, { event, lost: (reason) => fail(`connection lost (${reason})`) })
 
@@ -83,7 +88,7 @@ const run = async (room: Room, seconds: number, rate: number, at: number) => {
   // The halves take turns.
   const dueAt = (n: number) => at + (n + half / 2) * everyMs
   const sent: Record<string, number> = {}
-  let acknowledged = 0
+  let answered = 0
   let late = 0
   for (let n = 0; n < total; n++) {
     await pause(Math.max(0, dueAt(n) - machineMs()))
@@ -97,15 +102,15 @@ const run = async (room: Room, seconds: number, rate: number, at: number) => {
     // Spread over the members, not the first ones to join.
     const member = members[Math.floor(((place + 0.5) * count) / own)]
     member?.request(dialect.message, { roomId: room.roomId, body, key: `${sender}-${number}` }, ({ error }) => {
-      if (error === undefined) acknowledged++
-      else fail(`refused (${JSON.stringify(error).slice(0, 120)})`)
+      answered++
+      if (error !== undefined) fail(`refused (${kindOf(error)})`)
     })
   }
   // Half a second for what is done behind the deliveries; what has not come in five is missing.
   const over = machineMs()
   const after = () => machineMs() - over
-  while (after() < 500 || ((deliveries < expected || acknowledged < total) && after() < 5000)) await pause(20)
-  fail("unacknowledged", total - acknowledged)
+  while (after() < 500 || ((deliveries < expected || answered < total) && after() < 5000)) await pause(20)
+  fail("unanswered", total - answered)
   ledger.settle(each)
   for (const [sender, more] of each.entries()) sentBefore[sender] = (sentBefore[sender] ?? 0) + more
   const last = Object.fromEntries([...heard].map(([key, { at, times }]) => [key, { at, times }]))

@@ -38,7 +38,7 @@ await sql.begin(async (own) => {
 })
 
 const redis = new Redis(REDIS_URL, { enableAutoPipelining: true })
-const subscriber = redis.duplicate()
+const subscriber = redis.duplicate({ enableAutoPipelining: false })
 for (const client of [redis, subscriber]) client.on("error", (error: Error) => console.error("redis:", error.message))
 
 const server = createServer((_request, response) => response.writeHead(404).end())

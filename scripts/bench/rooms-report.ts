@@ -36,7 +36,11 @@ const ledgers = ({ deliveries, errors, expected, faults, name, ordersRoom }: Roo
   ] as const
   const violations = kinds.reduce((sum, [, times]) => sum + times, 0)
   const found = kinds.flatMap(([kind, times]) => (times === 0 ? [] : [`${times} ${kind}`]))
-  const failed = errors.flatMap((half) => Object.entries(half).map(([kind, times]) => `${times} ${kind}`))
+  const failures = new Map<string, number>()
+  for (const [kind, times] of errors.flatMap(Object.entries<number>)) {
+    failures.set(kind, (failures.get(kind) ?? 0) + times)
+  }
+  const failed = [...failures].map(([kind, times]) => `${times} ${kind}`)
   return [
     `${name}: ${deliveries} of ${expected} deliveries, ${violations} violations${found.length === 0 ? "" : ` (${found.join(", ")})`}`,
     ordersRoom ? "" : `; promises no order of the room, ${total("unordered")} were out of it`,
