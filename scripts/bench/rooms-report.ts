@@ -10,6 +10,8 @@ export interface RoomSide {
   readonly redisCpu: Array<number>
   readonly p50: Array<number>
   readonly p99: Array<number>
+  /** How much later than it was due the load sent a message, at most: it says how busy the machine was. */
+  late: number
   deliveries: number
   expected: number
   /** Of one event, without its frame. */
@@ -43,7 +45,7 @@ const ledgers = ({ deliveries, errors, expected, faults, name, ordersRoom }: Roo
   const failed = [...failures].map(([kind, times]) => `${times} ${kind}`)
   return [
     `${name}: ${deliveries} of ${expected} deliveries, ${violations} violations${found.length === 0 ? "" : ` (${found.join(", ")})`}`,
-    ordersRoom ? "" : `; promises no order of the room, ${total("unordered")} were out of it`,
+    ordersRoom ? "" : `; promises no order of the room, ${total("unordered")} were out of turn in it`,
     `; errors: ${failed.length === 0 ? "none" : failed.join(", ")}.`
   ].join("")
 }
@@ -74,6 +76,7 @@ export const roomsReport = ({ members, rate, senders, sides }: Results): string 
           median(ours).toFixed(digits),
           median(theirs).toFixed(digits)
         ]),
+        ["sent later than due, at most, ms", own.late.toFixed(0), other.late.toFixed(0)],
         ["bytes of an event", String(own.bytes), String(other.bytes)]
       ]
     ),

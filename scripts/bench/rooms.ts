@@ -86,8 +86,9 @@ const round = async (side: Running, seconds: number, members: number, counts: bo
   const redisMicros = (redisUsed / (seconds * rate)) * 1000
   const times = latencies(halves, members)
   const [p50, p99] = [percentile(times, 0.5), percentile(times, 0.99)]
+  const late = Math.max(...halves.map((half) => half.late))
   say(
-    `  ${side.name.padEnd(14)}${micros.toFixed(2)} µs CPU per delivery, last delivery p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, Redis ${redisMicros.toFixed(0)} µs per message; sent up to ${Math.max(...halves.map(({ late }) => late)).toFixed(0)} ms late${counts ? "" : " (warming up)"}`
+    `  ${side.name.padEnd(14)}${micros.toFixed(2)} µs CPU per delivery, last delivery p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, Redis ${redisMicros.toFixed(0)} µs per message; sent up to ${late.toFixed(0)} ms late${counts ? "" : " (warming up)"}`
   )
   side.deliveries += deliveries
   side.expected += sum(halves.map((half) => half.expected))
@@ -95,6 +96,7 @@ const round = async (side: Running, seconds: number, members: number, counts: bo
   side.faults = halves.map((half) => half.faults)
   side.errors = halves.map((half) => half.errors)
   if (!counts) return
+  side.late = Math.max(side.late, late)
   side.cpu.push(micros)
   side.redisCpu.push(redisMicros)
   side.p50.push(p50)
@@ -140,7 +142,18 @@ const running = async (
   const redis = new Redis(url)
   // What goes wrong shows in the command that needed it.
   redis.on("error", () => {})
-  const none = { cpu: [], redisCpu: [], p50: [], p99: [], faults: [], errors: [], deliveries: 0, expected: 0, bytes: 0 }
+  const none = {
+    cpu: [],
+    redisCpu: [],
+    p50: [],
+    p99: [],
+    faults: [],
+    errors: [],
+    deliveries: 0,
+    expected: 0,
+    late: 0,
+    bytes: 0
+  }
   return { name, ordersRoom: dialect === "hotpath", servers, loads, redis, ...none }
 }
 
