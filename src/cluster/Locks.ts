@@ -127,7 +127,8 @@ type Counters = Effect.Success<typeof makeCounters>
 /** Ends, by failing, when the lease does. */
 const keep = Effect.fnUntraced(function* ({ lock, renew, since }: Lease, ttlMs: number) {
   let until = since + ttlMs
-  let pause = ttlMs / 3
+  const [pauseKept, pauseAway] = [Math.ceil(ttlMs / 3), Math.ceil(ttlMs / 12)]
+  let pause = pauseKept
   while (true) {
     yield* Effect.sleep(Math.min(pause, Math.max(0, until - (yield* monotonicMillis))))
     const asked = yield* monotonicMillis
@@ -139,7 +140,7 @@ const keep = Effect.fnUntraced(function* ({ lock, renew, since }: Lease, ttlMs: 
     if (renewal === "gone") return yield* new LockLost({ name: lock.name })
     // Redis counts from when it got the command, which is after it was asked.
     if (renewal === "kept") until = asked + ttlMs
-    pause = renewal === "kept" ? ttlMs / 3 : ttlMs / 12
+    pause = renewal === "kept" ? pauseKept : pauseAway
   }
 })
 
@@ -162,7 +163,7 @@ const makeWithLock = (take: Take, counters: Counters): Locks["Service"]["withLoc
         counters.busy.add()
         return yield* new LockBusy({ name })
       }
-      const pause = Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + (yield* Random.next))
+      const pause = Math.round(Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + (yield* Random.next)))
       yield* interruptible(Effect.sleep(Math.min(pause, left)))
     }
   })

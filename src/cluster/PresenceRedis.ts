@@ -11,9 +11,8 @@ import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import type { Present } from "../domain/Room.ts"
 import { type Headcount, leaseMs, Presence } from "./Presence.ts"
-import { BusUnavailable } from "./RoomBus.ts"
 import { presentKey, roomKey, streamKey, totalsKey } from "./RoomKeys.ts"
-import { common, own, prologue } from "./RoomScripts.ts"
+import { common, fromRedis, own, prologue } from "./RoomScripts.ts"
 
 const instances = "{hotpath:instances}"
 const dead = "{hotpath:instances}:dead"
@@ -90,7 +89,6 @@ const beat = Redis.script((instance: string) => [instances, dead, instance, leas
     return known and 1 or 0`
 }).withReturnType<number>()
 
-const unavailable = Effect.mapError((cause: unknown) => new BusUnavailable({ cause }))
 const pairs = (flat: ReadonlyArray<string>) =>
   Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] ?? "", flat[2 * i + 1] ?? ""] as const)
 
@@ -142,7 +140,7 @@ export const layer = Layer.effect(
           if (!isEmptied) return
           rooms.delete(roomId)
           yield* redis.send("SREM", roomsOf(own), roomId)
-        }).pipe(unavailable),
+        }).pipe(fromRedis),
       list: (roomId) =>
         Effect.all([
           redis.send<Array<string>>("HGETALL", totalsKey(roomId)),
@@ -160,7 +158,7 @@ export const layer = Layer.effect(
               )
               .sort((a, b) => (a.since < b.since ? -1 : a.since > b.since ? 1 : a.user < b.user ? -1 : 1))
           }),
-          unavailable
+          fromRedis
         ),
       beat: Effect.gen(function* () {
         if ((yield* beatScript(instance)) === 1) return true
@@ -172,10 +170,10 @@ export const layer = Layer.effect(
         rooms = new Set()
         yield* beatScript(instance)
         return false
-      }).pipe(unavailable),
+      }).pipe(fromRedis),
       reap: redis.send<Array<string>>("ZRANGE", dead, "0", "99").pipe(
         Effect.flatMap((gone) => Effect.as(Effect.forEach(gone, reapInstance, { discard: true }), gone.length)),
-        unavailable
+        fromRedis
       )
     })
   })

@@ -4,9 +4,9 @@ import { Effect, Latch, Layer, Queue } from "effect"
 import { Redis } from "effect/persistence"
 import type { RoomChange, RoomEvent } from "../domain/RoomEvent.ts"
 import { RedisState } from "../infra/RedisState.ts"
-import { type BusEvent, BusUnavailable, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
+import { type BusEvent, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
 import { channel, partOf, roomKey, streamKey } from "./RoomKeys.ts"
-import { common, own, prologue } from "./RoomScripts.ts"
+import { common, fromRedis, own, prologue } from "./RoomScripts.ts"
 
 /** Events taken at once. */
 const maxTaken = 1000
@@ -123,8 +123,6 @@ const parse = (message: string): BusEvent | undefined => {
   }
 }
 
-const unavailable = Effect.mapError((cause: unknown) => new BusUnavailable({ cause }))
-
 export const layer = Layer.effect(
   RoomBus,
   Effect.gen(function* () {
@@ -143,9 +141,9 @@ export const layer = Layer.effect(
       publish: (roomId, generation, changes, force) =>
         publishScript(roomId, generation, changes, force).pipe(
           Effect.map((missing) => ({ missingAfter: missing === -1 ? undefined : missing })),
-          unavailable
+          fromRedis
         ),
-      emit: (roomId, events) => Effect.asVoid(unavailable(emitScript(roomId, events))),
+      emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
       history: (roomId, generation, after, limit) =>
         historyScript(roomId, generation, after, limit).pipe(
           Effect.map(([epoch, seq, revision, entries]) => {
@@ -154,12 +152,12 @@ export const layer = Layer.effect(
             const isWhole = limit > 0 && after <= seq && events.length === seq - after && events.length <= limit
             return { epoch, seq, revision, events: events.slice(0, limit), isWhole }
           }),
-          unavailable
+          fromRedis
         ),
       versions: (roomId) =>
         versionsScript(roomId).pipe(
           Effect.map((found) => (found === null ? undefined : toVersions(found))),
-          unavailable
+          fromRedis
         ),
       // The queue ends with the layer's scope only.
       take: Effect.map(Effect.orDie(Queue.takeBetween(messages, 1, maxTaken)), (taken) =>

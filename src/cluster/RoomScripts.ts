@@ -2,8 +2,9 @@
 // last revision published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
 // number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
 // another run is another epoch, and the stream begins anew. Asking for the run costs 5 µs.
+import { Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { kept } from "./RoomBus.ts"
+import { BusUnavailable, kept } from "./RoomBus.ts"
 import { channel } from "./RoomKeys.ts"
 
 /**
@@ -11,6 +12,7 @@ import { channel } from "./RoomKeys.ts"
  * 4 the room; 5 how long all this is kept; 6 how many events. `open(create)` returns whether the room is there.
  */
 export const prologue = `
+local epoch, seq, rev
 local function open(create)
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen')
   if not meta[1] and not create then return false end
@@ -51,3 +53,14 @@ export const common = (roomId: string, generation: number): ReadonlyArray<unknow
 ]
 /** How many arguments `common` gives: the script's own come after. */
 export const own = 6
+
+const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
+
+/** Redis's errors as one. That it is away is said elsewhere; that it refuses (no memory, a fault of ours) is said here. */
+export const fromRedis = <A, E extends { readonly cause?: unknown }, R>(effect: Effect.Effect<A, E, R>) =>
+  effect.pipe(
+    Effect.tapError(({ cause }) =>
+      isRefusal(cause) ? Effect.logWarning("Redis refused a command", { reason: cause.message }) : Effect.void
+    ),
+    Effect.mapError((cause) => new BusUnavailable({ cause }))
+  )

@@ -4,10 +4,10 @@
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Role } from "../domain/Room.ts"
-import { BusUnavailable, RoomBus, type Versions } from "./RoomBus.ts"
+import { type BusUnavailable, RoomBus, type Versions } from "./RoomBus.ts"
 import { toVersions, type VersionsReply, versionsLua } from "./RoomBusRedis.ts"
 import { roomKey, sessionKey, streamKey } from "./RoomKeys.ts"
-import { common, own, prologue } from "./RoomScripts.ts"
+import { common, fromRedis, own, prologue } from "./RoomScripts.ts"
 
 export const Session = Schema.Struct({ role: Role, joinedAt: Schema.String })
 export type Session = typeof Session.Type
@@ -66,8 +66,6 @@ const write = Redis.script(
   }
 )
 
-const unavailable = Effect.mapError((cause: unknown) => new BusUnavailable({ cause }))
-
 export class RoomSessions extends Context.Service<
   RoomSessions,
   {
@@ -95,9 +93,9 @@ export class RoomSessions extends Context.Service<
           if (found[1] === null) return { versions, session: undefined }
           const { epoch, people, ...session } = yield* decodeStored(found[1])
           return { versions, session: epoch === versions.epoch && people === versions.people ? session : undefined }
-        }, unavailable),
+        }, fromRedis),
         write: (roomId, user, session, versions) =>
-          Effect.asVoid(unavailable(writeScript(roomId, user, JSON.stringify(session), versions)))
+          Effect.asVoid(fromRedis(writeScript(roomId, user, JSON.stringify(session), versions)))
       })
     })
   )

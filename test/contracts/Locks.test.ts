@@ -160,13 +160,17 @@ for (const [kind, start] of Object.entries(kinds)) {
     it.live("outlives its ttl while the effect runs, and is free as soon as it ends", () =>
       Effect.gen(function* () {
         const locks = yield* open
+        const held = yield* Deferred.make<void>()
+        const ends = yield* Deferred.make<string>()
         const running = yield* Effect.forkChild(
-          locks.withLock("long", { ttl: 200, wait: 0 }, () => Effect.as(Effect.sleep(700), "done"))
+          locks.withLock("long", short, () => Effect.andThen(Deferred.succeed(held, undefined), Deferred.await(ends)))
         )
+        yield* Deferred.await(held)
         for (let n = 0; n < 12; n++) {
-          yield* Effect.sleep(50)
+          yield* Effect.sleep(70)
           assert.strictEqual(yield* tagOf(locks.withLock("long", short, () => Effect.void)), "LockBusy")
         }
+        yield* Deferred.succeed(ends, "done")
         assert.strictEqual(yield* Fiber.join(running), "done")
         yield* locks.withLock("long", short, () => Effect.void)
       }).pipe(Effect.scoped)
