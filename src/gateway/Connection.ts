@@ -62,6 +62,7 @@ export class Connection implements Origin, OutboundOwner {
   #kept: Map<string, Fiber.Fiber<unknown>> | undefined
   #whenClosed: Array<() => void> | undefined
   #isClosed = false
+  #closedWith: number | undefined
 
   constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, shared: Shared, now: number) {
     this.#socket = socket
@@ -275,6 +276,7 @@ export class Connection implements Origin, OutboundOwner {
   }
 
   close({ code, reason }: CloseCode): void {
+    this.#closedWith ??= code
     this.#socket.close(code, reason)
     // Nothing that comes after the decision to close is worked on; a paused socket could not hear the answer to it.
     this.#backlog = undefined
@@ -294,7 +296,8 @@ export class Connection implements Origin, OutboundOwner {
   closed(code: number): void {
     this.#isClosed = true
     for (const callback of this.#whenClosed ?? []) callback()
-    this.#shared.metrics.closed(String(code)).add()
+    // A client that does not read does not answer a close either, which then looks like a broken connection.
+    this.#shared.metrics.closed(String(this.#closedWith ?? code)).add()
     for (const fiber of this.#fibers ?? []) fiber.interruptUnsafe()
     for (const fiber of this.#kept?.values() ?? []) fiber.interruptUnsafe()
     this.#backlog = undefined
