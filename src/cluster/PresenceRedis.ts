@@ -10,9 +10,10 @@ import { Clock, DateTime, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import type { Present } from "../domain/Room.ts"
+import { RedisState } from "../infra/RedisState.ts"
 import { type Headcount, leaseMs, Presence } from "./Presence.ts"
 import { presentKey, roomKey, streamKey, totalsKey } from "./RoomKeys.ts"
-import { common, fromRedis, own, prologue } from "./RoomScripts.ts"
+import { type Common, fromRedis, makeCommon, own, prologue } from "./RoomScripts.ts"
 
 const instances = "{hotpath:instances}"
 const dead = "{hotpath:instances}:dead"
@@ -45,34 +46,36 @@ local function setCount(user, count)
 end
 `
 
-const set = Redis.script(
-  (roomId: string, instance: string, at: string, counts: ReadonlyArray<Headcount>) => [
-    ...keys(roomId, instance),
-    ...common(roomId, 0),
-    at,
-    ...counts.flatMap(({ connections, user }) => [user, connections])
-  ],
-  {
-    numberOfKeys: 5,
-    lua: `${prologue}${setCount}
+const set = (common: Common) =>
+  Redis.script(
+    (roomId: string, instance: string, at: string, counts: ReadonlyArray<Headcount>) => [
+      ...keys(roomId, instance),
+      ...common(roomId, 0),
+      at,
+      ...counts.flatMap(({ connections, user }) => [user, connections])
+    ],
+    {
+      numberOfKeys: 5,
+      lua: `${prologue}${setCount}
     open(true)
     for i = ${own + 2}, #ARGV, 2 do setCount(ARGV[i], tonumber(ARGV[i + 1])) end
     close()`
-  }
-)
+    }
+  )
 
-const empty = Redis.script(
-  (roomId: string, instance: string, at: string) => [...keys(roomId, instance), ...common(roomId, 0), at],
-  {
-    numberOfKeys: 5,
-    lua: `${prologue}${setCount}
+const empty = (common: Common) =>
+  Redis.script(
+    (roomId: string, instance: string, at: string) => [...keys(roomId, instance), ...common(roomId, 0), at],
+    {
+      numberOfKeys: 5,
+      lua: `${prologue}${setCount}
     local users = redis.call('HKEYS', KEYS[5])
     if #users == 0 then return end
     open(true)
     for _, user in ipairs(users) do setCount(user, 0) end
     close()`
-  }
-)
+    }
+  )
 
 /** Says we are alive, and moves those who are no more. Returns whether we were known. */
 const beat = Redis.script((instance: string) => [instances, dead, instance, leaseMs], {
@@ -96,8 +99,9 @@ export const layer = Layer.effect(
   Presence,
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
-    const setScript = redis.eval(set)
-    const emptyScript = redis.eval(empty)
+    const common = makeCommon((yield* RedisState).isCluster)
+    const setScript = redis.eval(set(common))
+    const emptyScript = redis.eval(empty(common))
     const beatScript = redis.eval(beat)
     const now = Effect.map(Clock.currentTimeMillis, (ms) => DateTime.formatIso(DateTime.makeUnsafe(ms)))
 

@@ -5,24 +5,25 @@ import { Redis } from "effect/persistence"
 import type { RoomChange, RoomEvent } from "../domain/RoomEvent.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { type BusEvent, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
-import { channel, partOf, roomKey, streamKey } from "./RoomKeys.ts"
-import { common, fromRedis, own, prologue } from "./RoomScripts.ts"
+import { channel, partOf, roomKey, shards, streamKey } from "./RoomKeys.ts"
+import { type Common, fromRedis, makeCommon, own, prologue } from "./RoomScripts.ts"
 
 /** Events taken at once. */
 const maxTaken = 1000
 
 // Returns the revision after which changes are missing, or -1.
-const publish = Redis.script(
-  (roomId: string, generation: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
-    roomKey(roomId),
-    streamKey(roomId),
-    ...common(roomId, generation),
-    force ? 1 : 0,
-    ...changes.flatMap(({ at, event, revision, subject, type }) => [revision, at, type, subject, partOf(type), event])
-  ],
-  {
-    numberOfKeys: 2,
-    lua: `${prologue}
+const publish = (common: Common) =>
+  Redis.script(
+    (roomId: string, generation: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      ...common(roomId, generation),
+      force ? 1 : 0,
+      ...changes.flatMap(({ at, event, revision, subject, type }) => [revision, at, type, subject, partOf(type), event])
+    ],
+    {
+      numberOfKeys: 2,
+      lua: `${prologue}
     open(true)
     local missing = -1
     for i = ${own + 2}, #ARGV, 6 do
@@ -35,24 +36,25 @@ const publish = Redis.script(
     end
     close()
     return missing`
-  }
-).withReturnType<number>()
+    }
+  ).withReturnType<number>()
 
-const emit = Redis.script(
-  (roomId: string, events: ReadonlyArray<Passing>) => [
-    roomKey(roomId),
-    streamKey(roomId),
-    ...common(roomId, 0),
-    ...events.flatMap(({ at, event, subject, type }) => [at, type, subject, event])
-  ],
-  {
-    numberOfKeys: 2,
-    lua: `${prologue}
+const emit = (common: Common) =>
+  Redis.script(
+    (roomId: string, events: ReadonlyArray<Passing>) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      ...common(roomId, 0),
+      ...events.flatMap(({ at, event, subject, type }) => [at, type, subject, event])
+    ],
+    {
+      numberOfKeys: 2,
+      lua: `${prologue}
     open(true)
     for i = ${own + 1}, #ARGV, 4 do append(0, ARGV[i], ARGV[i + 1], ARGV[i + 2], 'none', ARGV[i + 3]) end
     close()`
-  }
-)
+    }
+  )
 
 /** Of a room's hash, after `open`. */
 export const versionsLua = `
@@ -69,34 +71,36 @@ export const toVersions = ([epoch, messages, threads, people]: VersionsReply): V
   people
 })
 
-const versions = Redis.script((roomId: string) => [roomKey(roomId), streamKey(roomId), ...common(roomId, 0)], {
-  numberOfKeys: 2,
-  lua: `${prologue}${versionsLua}
+const versions = (common: Common) =>
+  Redis.script((roomId: string) => [roomKey(roomId), streamKey(roomId), ...common(roomId, 0)], {
+    numberOfKeys: 2,
+    lua: `${prologue}${versionsLua}
     if not open(false) then return false end
     return versions()`
-}).withReturnType<VersionsReply | null>()
+  }).withReturnType<VersionsReply | null>()
 
 type Entry = readonly [id: string, fields: ReadonlyArray<string>]
 
-const history = Redis.script(
-  (roomId: string, generation: number, after: number, limit: number) => [
-    roomKey(roomId),
-    streamKey(roomId),
-    ...common(roomId, generation),
-    after,
-    limit
-  ],
-  {
-    numberOfKeys: 2,
-    lua: `${prologue}
+const history = (common: Common) =>
+  Redis.script(
+    (roomId: string, generation: number, after: number, limit: number) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      ...common(roomId, generation),
+      after,
+      limit
+    ],
+    {
+      numberOfKeys: 2,
+      lua: `${prologue}
     open(true)
     local limit, entries = tonumber(ARGV[${own + 2}]), {}
     if limit > 0 then
       entries = redis.call('XRANGE', KEYS[2], (tonumber(ARGV[${own + 1}]) + 1) .. '-0', '+', 'COUNT', limit + 1)
     end
     return {epoch, seq, rev, entries}`
-  }
-).withReturnType<readonly [epoch: string, seq: number, revision: number, entries: ReadonlyArray<Entry>]>()
+    }
+  ).withReturnType<readonly [epoch: string, seq: number, revision: number, entries: ReadonlyArray<Entry>]>()
 
 const fromEntry = ([id, [, revision, , at = "", , type = "", , subject = "", , event = ""]]: Entry): Numbered => ({
   seq: Number.parseInt(id, 10),
@@ -123,16 +127,29 @@ const parse = (message: string): BusEvent | undefined => {
   }
 }
 
+/** The channels of a Cluster's nodes, as one. */
+const hearShards = Effect.fnUntraced(function* (redis: Redis.Redis["Service"]) {
+  const all = yield* Queue.unbounded<Redis.RedisMessage, Redis.RedisError>()
+  const queues = yield* Effect.forEach(shards, (shard) => redis.subscribe(shard))
+  for (const queue of queues) {
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.flatMap(Queue.takeBetween(queue, 1, maxTaken), (taken) => Queue.offerAll(all, taken)))
+    )
+  }
+  return all
+})
+
 export const layer = Layer.effect(
   RoomBus,
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
     const state = yield* RedisState
-    const publishScript = redis.eval(publish)
-    const emitScript = redis.eval(emit)
-    const historyScript = redis.eval(history)
-    const versionsScript = redis.eval(versions)
-    const messages = yield* redis.subscribe(channel)
+    const common = makeCommon(state.isCluster)
+    const publishScript = redis.eval(publish(common))
+    const emitScript = redis.eval(emit(common))
+    const historyScript = redis.eval(history(common))
+    const versionsScript = redis.eval(versions(common))
+    const messages = state.isCluster ? yield* hearShards(redis) : yield* redis.subscribe(channel)
     const gap = yield* Latch.make(false)
     yield* state.onResubscribed(() => gap.openUnsafe())
 

@@ -15,6 +15,9 @@ export const sessionKey = (roomId: string, user: string): string => `${roomKey(r
 
 /** All rooms' events, on every instance's one subscription. */
 export const channel = "hotpath:rooms:events"
+/** In a Cluster: a room's events, on the node that has the room; and all of these channels. */
+export const shardOf = (roomId: string): string => `${tagOf(roomId)}:events`
+export const shards: ReadonlyArray<string> = Array.from({ length: tags }, (_, n) => `{hotpath:rooms:${n}}:events`)
 
 /** Which part of a room an event changes. */
 export const partOf = (type: RoomEvent["type"]): "messages" | "threads" | "people" | "all" | "none" => {

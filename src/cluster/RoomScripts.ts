@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { BusUnavailable, kept } from "./RoomBus.ts"
-import { channel } from "./RoomKeys.ts"
+import { channel, shardOf } from "./RoomKeys.ts"
 
 /**
  * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
@@ -33,7 +33,8 @@ local function append(revision, at, type, subject, part, event)
     'v', revision, 'a', at, 't', type, 's', subject, 'e', event)
   if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
   elseif part ~= 'none' then redis.call('HSET', KEYS[1], part, seq) end
-  redis.call('PUBLISH', ARGV[3], table.concat({ARGV[4], epoch, seq, revision, at, type, subject, event}, '\\n'))
+  local told = string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'
+  redis.call(told, ARGV[3], table.concat({ARGV[4], epoch, seq, revision, at, type, subject, event}, '\\n'))
 end
 local function close()
   redis.call('HSET', KEYS[1], 'seq', seq, 'rev', rev)
@@ -42,15 +43,18 @@ local function close()
 end
 `
 
-/** ARGV 1 to 6. */
-export const common = (roomId: string, generation: number): ReadonlyArray<unknown> => [
-  SecureRandom.uuidV4Unsafe().slice(0, 13),
-  generation,
-  channel,
-  roomId,
-  kept.forMs,
-  kept.events
-]
+/** Makes ARGV 1 to 6. */
+export const makeCommon =
+  (isCluster: boolean) =>
+  (roomId: string, generation: number): ReadonlyArray<unknown> => [
+    SecureRandom.uuidV4Unsafe().slice(0, 13),
+    generation,
+    isCluster ? shardOf(roomId) : channel,
+    roomId,
+    kept.forMs,
+    kept.events
+  ]
+export type Common = ReturnType<typeof makeCommon>
 /** How many arguments `common` gives: the script's own come after. */
 export const own = 6
 

@@ -4,10 +4,11 @@
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Role } from "../domain/Room.ts"
+import { RedisState } from "../infra/RedisState.ts"
 import { type BusUnavailable, RoomBus, type Versions } from "./RoomBus.ts"
 import { toVersions, type VersionsReply, versionsLua } from "./RoomBusRedis.ts"
 import { roomKey, sessionKey, streamKey } from "./RoomKeys.ts"
-import { common, fromRedis, own, prologue } from "./RoomScripts.ts"
+import { type Common, fromRedis, makeCommon, own, prologue } from "./RoomScripts.ts"
 
 export const Session = Schema.Struct({ role: Role, joinedAt: Schema.String })
 export type Session = typeof Session.Type
@@ -23,38 +24,40 @@ export const sessionMs = 300_000
 const Stored = Schema.fromJsonString(Schema.Struct({ ...Session.fields, epoch: Schema.String, people: Schema.Finite }))
 const decodeStored = Schema.decodeUnknownEffect(Stored)
 
-const read = Redis.script(
-  (roomId: string, user: string) => [
-    roomKey(roomId),
-    streamKey(roomId),
-    sessionKey(roomId, user),
-    ...common(roomId, 0),
-    sessionMs
-  ],
-  {
-    numberOfKeys: 3,
-    lua: `${prologue}${versionsLua}
+const read = (common: Common) =>
+  Redis.script(
+    (roomId: string, user: string) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      sessionKey(roomId, user),
+      ...common(roomId, 0),
+      sessionMs
+    ],
+    {
+      numberOfKeys: 3,
+      lua: `${prologue}${versionsLua}
     if not open(false) then return false end
     return {versions(), redis.call('GETEX', KEYS[3], 'PX', ARGV[${own + 1}])}`
-  }
-).withReturnType<readonly [VersionsReply, string | null] | null>()
+    }
+  ).withReturnType<readonly [VersionsReply, string | null] | null>()
 
 // What was read from the repository is kept only if the room still is as it was before that; for a room that nothing was
 // known of: if that is still so.
-const write = Redis.script(
-  (roomId: string, user: string, text: string, versions: Versions | undefined) => [
-    roomKey(roomId),
-    streamKey(roomId),
-    sessionKey(roomId, user),
-    ...common(roomId, 0),
-    sessionMs,
-    versions?.epoch ?? "",
-    versions?.people ?? 0,
-    text
-  ],
-  {
-    numberOfKeys: 3,
-    lua: `${prologue}
+const write = (common: Common) =>
+  Redis.script(
+    (roomId: string, user: string, text: string, versions: Versions | undefined) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      sessionKey(roomId, user),
+      ...common(roomId, 0),
+      sessionMs,
+      versions?.epoch ?? "",
+      versions?.people ?? 0,
+      text
+    ],
+    {
+      numberOfKeys: 3,
+      lua: `${prologue}
     local wanted = ARGV[${own + 2}]
     local there = open(false)
     if wanted == '' and there then return end
@@ -63,8 +66,8 @@ const write = Redis.script(
     if wanted ~= '' and (not there or epoch ~= wanted or people ~= tonumber(ARGV[${own + 3}])) then return end
     local text = '{"epoch":"' .. epoch .. '","people":' .. people .. ',' .. string.sub(ARGV[${own + 4}], 2)
     redis.call('SET', KEYS[3], text, 'PX', ARGV[${own + 1}])`
-  }
-)
+    }
+  )
 
 export class RoomSessions extends Context.Service<
   RoomSessions,
@@ -83,8 +86,9 @@ export class RoomSessions extends Context.Service<
     RoomSessions,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const readScript = redis.eval(read)
-      const writeScript = redis.eval(write)
+      const common = makeCommon((yield* RedisState).isCluster)
+      const readScript = redis.eval(read(common))
+      const writeScript = redis.eval(write(common))
       return RoomSessions.of({
         read: Effect.fnUntraced(function* (roomId, user) {
           const found = yield* readScript(roomId, user)

@@ -180,7 +180,12 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       const { onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
       return Context.make(EffectRedis.Redis, redis).pipe(
-        Context.add(RedisState, { kind: "server", check: Effect.asVoid(send("PING")), onResubscribed })
+        Context.add(RedisState, {
+          kind: "server",
+          isCluster: client instanceof Cluster,
+          check: Effect.asVoid(send("PING")),
+          onResubscribed
+        })
       )
     })
   )

@@ -46,7 +46,12 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
 
       const redis = yield* Redis.make({ send, subscribe, connect: Effect.succeed({ send, close: Effect.void }) })
       return Context.make(Redis.Redis, redis).pipe(
-        Context.add(RedisState, { kind: "in-process", check: Effect.void, onResubscribed: () => Effect.void })
+        Context.add(RedisState, {
+          kind: "in-process",
+          isCluster: false,
+          check: Effect.void,
+          onResubscribed: () => Effect.void
+        })
       )
     })
   )

@@ -8,6 +8,8 @@ export class RedisState extends Context.Service<
     readonly kind: "server" | "in-process"
     /** Asks, within the command's deadline. */
     readonly check: Effect.Effect<void, Redis.RedisError>
+    /** In a Cluster, channels whose names begin with a hash tag are sharded: published with SPUBLISH, heard where they live. */
+    readonly isCluster: boolean
     /** Called whenever subscriptions are there (again): what was published before that was told to nobody. */
     readonly onResubscribed: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }

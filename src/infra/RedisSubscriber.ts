@@ -5,6 +5,7 @@ import { Duration, Effect, Latch } from "effect"
 import type { Redis } from "effect/persistence"
 import type { Redis as Client } from "ioredis"
 import { backoff, endpoints, makeSingle, type RedisOptions } from "./RedisClient.ts"
+import * as RedisShards from "./RedisShards.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
 
@@ -37,6 +38,9 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
   const listeners = new Map<string, Set<Listener>>()
   const subscribed = Latch.makeUnsafe(false)
   const returns = new Set<() => void>()
+  const isCluster = urls.length > 1
+  const isSharded = (channel: string) => isCluster && channel.startsWith("{")
+  let shardsStarted = false
   let current: Client | undefined
   let started = false
   let attempt = 0
@@ -65,7 +69,8 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
     yield* Effect.tryPromise(() => client.connect())
     // From here on a new listener subscribes for itself, on this connection.
     current = client
-    if (listeners.size > 0) yield* Effect.tryPromise(() => client.subscribe(...listeners.keys()))
+    const known = [...listeners.keys()].filter((channel) => !isSharded(channel))
+    if (known.length > 0) yield* Effect.tryPromise(() => client.subscribe(...known))
     subscribed.openUnsafe()
     for (const told of returns) told()
     attempt = 0
@@ -106,8 +111,31 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
       current?.unsubscribe(channel).catch(() => current?.disconnect())
     })
 
+  /** All sharded channels are asked for together, once: their connections are the same. */
+  const subscribeSharded = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
+    listeners.set(channel, (listeners.get(channel) ?? new Set()).add(onMessage))
+    yield* Effect.addFinalizer(() => Effect.sync(() => listeners.get(channel)?.delete(onMessage)))
+    if (!shardsStarted) {
+      shardsStarted = true
+      const shards = RedisShards.run({
+        options,
+        channels: () => [...listeners.keys()].filter(isSharded),
+        onMessage: (name, message) => {
+          for (const listener of listeners.get(name) ?? []) listener({ channel: name, message })
+        },
+        onSubscribed: () => {
+          for (const told of returns) told()
+        }
+      })
+      // After whoever subscribes to more in this turn.
+      yield* Effect.forkIn(Effect.andThen(Effect.yieldNow, shards), scope)
+    }
+    return Effect.never
+  })
+
   /** Returns when messages flow; when Redis is away, after a command's deadline: they flow once it is back. */
   const subscribe = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
+    if (isSharded(channel)) return yield* subscribeSharded(channel, onMessage)
     if (!started) {
       started = true
       yield* Effect.forkIn(sessions, scope)
