@@ -48,6 +48,7 @@ import * as Telemetry from "./observability/Telemetry.ts"
 import { Access } from "./rooms/Access.ts"
 import { Announcer } from "./rooms/Announcer.ts"
 import { Attendance } from "./rooms/Attendance.ts"
+import * as Housekeeper from "./rooms/Housekeeper.ts"
 import { Hub } from "./rooms/Hub.ts"
 import { Invites } from "./rooms/Invites.ts"
 import { Joining } from "./rooms/Joining.ts"
@@ -119,7 +120,14 @@ const Calls = Call.layer.pipe(
   Layer.provide([Breaker.layer, Responses.layer])
 )
 
-const RoomServices = Layer.mergeAll(Joining.layer, Messages.layer, People.layer, Rooms.layer, Threads.layer).pipe(
+const RoomServices = Layer.mergeAll(
+  Housekeeper.layer,
+  Joining.layer,
+  Messages.layer,
+  People.layer,
+  Rooms.layer,
+  Threads.layer
+).pipe(
   Layer.provideMerge(Invites.layer),
   Layer.provide(Announcer.layer),
   Layer.provide(Attendance.layer),

@@ -4,6 +4,7 @@ import { ack } from "./ack.ts"
 import { call } from "./call.ts"
 import { crowd } from "./crowd.ts"
 import { type Options, readOptions } from "./options.ts"
+import { pages } from "./pages.ts"
 import { Processes } from "./processes.ts"
 import { rooms } from "./rooms.ts"
 import { staleness } from "./staleness.ts"
@@ -12,6 +13,7 @@ const benches: Readonly<Record<string, (processes: Processes, options: Options) 
   ack,
   call,
   crowd,
+  pages,
   rooms,
   staleness
 }

@@ -6,10 +6,11 @@ import { RedisState } from "../infra/RedisState.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 
 const without = {
-  redis: "calls work with configuration from memory and Postgres; records go straight to Postgres",
+  redis:
+    "calls work with configuration from memory and Postgres; records go straight to Postgres; in rooms, writes go to Postgres, and events, presence, locks and limits hold within each instance",
   postgres:
-    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails",
-  both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail"
+    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, writes are refused, and what Redis and memory have is answered",
+  both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
 } as const
 
 export const layer = HttpRouter.use((router) =>

@@ -26,6 +26,7 @@ import type {
   StorageUnavailable
 } from "../domain/Room.ts"
 import type { RoomChange } from "../domain/RoomEvent.ts"
+import type { Fenced } from "./Fences.ts"
 
 /** What a write made of it, and what the room is to be told. */
 export interface Committed<A> {
@@ -146,6 +147,12 @@ export class Repository extends Context.Service<
     /** Rooms with changes that are older than this and were not told yet; at most 100. */
     readonly unsentRooms: (olderThanMs: number) => Read<ReadonlyArray<string>>
     readonly sent: (changes: ReadonlyArray<Pick<RoomChange, "roomId" | "revision">>) => Read<void>
+
+    /**
+     * Takes away rows of rooms that were deleted a while ago and of expired invites, about so many of each; how many it was.
+     * Fails when a newer holder of the lock has purged.
+     */
+    readonly purge: (lock: { readonly name: string; readonly fence: number }, rows: number) => Read<number, Fenced>
 
     readonly addContact: (owner: string, contact: Contact) => Read<Contact, TooManyContacts>
     readonly contacts: (owner: string) => Read<ReadonlyArray<Contact>>
