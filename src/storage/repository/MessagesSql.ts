@@ -2,20 +2,16 @@
 // the events.
 import { Effect } from "effect"
 import {
-  countReactions,
   type Message,
   type MessageKind,
   MessageNotFound,
-  maxReactions,
   type Reactions,
-  react,
-  ThreadNotFound,
-  TooManyReactions,
-  unreact
+  ThreadNotFound
 } from "../../domain/Message.ts"
 import { type Role, RoomNotFound, writers } from "../../domain/Room.ts"
 import { type Database, DatabaseRefused } from "../../infra/Database.ts"
 import type { By, NewMessage, Repository } from "../Repository.ts"
+import { deleted, edited, messageEvent, reacted } from "./Changes.ts"
 import { type Counted, iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 type Part = Pick<
@@ -51,7 +47,6 @@ const toMessage = (row: MessageRow): Message => ({
 })
 
 type Edited = "message.edited" | "message.deleted" | "message.reacted"
-const event = (type: "message.sent" | Edited, message: Message) => JSON.stringify({ type, message })
 
 const violates = (error: unknown, constraint: string) =>
   error instanceof DatabaseRefused && JSON.stringify(causes(error.cause)).includes(constraint)
@@ -77,7 +72,7 @@ export const makeMessages = (database: Database["Service"]): Part => {
 
   // The hot one: one statement, and so one round trip, for the lock, the check, the message and its event.
   const insert = (message: Message, { at, author, body, key, kind, messageId, roomId, threadId }: NewMessage) => {
-    const told = event("message.sent", message)
+    const told = messageEvent("message.sent", message)
     return run(sql<Counted>`WITH room AS (
         SELECT * FROM hotpath_room_write(${roomId}::text::uuid, ${author}, ${writers}::text[])),
       message AS (INSERT INTO messages (message_id, room_id, thread_id, author, kind, body, at, position, key)
@@ -144,7 +139,7 @@ export const makeMessages = (database: Database["Service"]): Part => {
           yield* sql`UPDATE messages SET body = ${after.body}, edited_at = ${after.editedAt}::text::timestamptz,
             deleted_at = ${after.deletedAt}::text::timestamptz, reactions = ${JSON.stringify(after.reactions)}::text::jsonb
             WHERE message_id = ${messageId}::text::uuid`
-          return { value: after, type, event: event(type, after) }
+          return { value: after, type, event: messageEvent(type, after) }
         })
       )
     )
@@ -158,31 +153,20 @@ export const makeMessages = (database: Database["Service"]): Part => {
   return {
     sendMessage,
     editMessage: (roomId, messageId, body, by) =>
-      change(roomId, messageId, by, "message.edited", (message) => {
-        if (message.author !== by.user || message.deletedAt !== null) return Effect.fail(new MessageNotFound())
-        return Effect.succeed(message.body === body ? undefined : { ...message, body, editedAt: by.at })
-      }),
+      change(roomId, messageId, by, "message.edited", (message) => Effect.fromResult(edited(body, by)(message))),
     deleteMessage: (roomId, messageId, by) =>
       Effect.map(
         change(roomId, messageId, by, "message.deleted", (message) =>
-          Effect.gen(function* () {
-            if (message.author !== by.user && (yield* roleOf(roomId, by.user)) !== "owner") {
-              return yield* new MessageNotFound()
-            }
-            return message.deletedAt === null ? { ...message, body: "", deletedAt: by.at, reactions: {} } : undefined
-          })
+          Effect.flatMap(message.author === by.user ? Effect.undefined : roleOf(roomId, by.user), (role) =>
+            Effect.fromResult(deleted(role, by)(message))
+          )
         ),
         ({ changes }) => ({ value: undefined, changes })
       ),
     react: (roomId, messageId, emoji, adds, by) =>
-      change(roomId, messageId, by, "message.reacted", (message) => {
-        if (message.deletedAt !== null) return Effect.fail(new MessageNotFound())
-        const reactions = (adds ? react : unreact)(message.reactions, emoji, by.user)
-        if (reactions === message.reactions) return Effect.succeed(undefined)
-        return countReactions(reactions) > maxReactions
-          ? Effect.fail(new TooManyReactions({ most: maxReactions }))
-          : Effect.succeed({ ...message, reactions })
-      }),
+      change(roomId, messageId, by, "message.reacted", (message) =>
+        Effect.fromResult(reacted(emoji, adds, by)(message))
+      ),
     messages: (roomId, { before, limit, threadId }) =>
       Effect.gen(function* () {
         if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) return { messages: [], more: false }

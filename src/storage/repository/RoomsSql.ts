@@ -14,6 +14,7 @@ import {
 } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
 import { type InviteKey, most, type Repository } from "../Repository.ts"
+import { memberTold, roomDeletedTold } from "./Changes.ts"
 import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 type Part = Pick<
@@ -111,8 +112,7 @@ export const makeRooms = (database: Database["Service"]): Part => {
               WHERE m.role = 'viewer' AND excluded.role <> 'viewer' OR m.role = 'member' AND excluded.role = 'owner'
             RETURNING ${memberColumns}`
           if (joined !== undefined) {
-            const event = JSON.stringify({ type: "member.joined", user: by.user })
-            return { value: toParticipant(joined), type: "member.joined", subject: by.user, event } as const
+            return memberTold("member.joined", by.user, toParticipant(joined))
           }
           // They are in already, and at least as much: the invite is not used up.
           const [present] = yield* sql<MemberRow>`SELECT ${memberColumns} FROM room_members m
@@ -139,7 +139,7 @@ export const makeRooms = (database: Database["Service"]): Part => {
     deleteRoom: (roomId, by) =>
       write(roomId, by, owners, () =>
         sql`UPDATE rooms SET deleted_at = ${by.at}::text::timestamptz WHERE room_id = ${roomId}::text::uuid`.pipe(
-          Effect.as({ value: undefined, type: "room.deleted", event: '{"type":"room.deleted"}' } as const)
+          Effect.as(roomDeletedTold)
         )
       ),
     newGeneration: (roomId) =>
@@ -196,8 +196,7 @@ export const makeRooms = (database: Database["Service"]): Part => {
           const [removed] = yield* sql`DELETE FROM room_members
             WHERE room_id = ${roomId}::text::uuid AND user_id = ${user} RETURNING user_id`
           if (removed === undefined) return yield* new NotAMember()
-          const event = JSON.stringify({ type: "member.left", user })
-          return { value: undefined, type: "member.left", subject: user, event } as const
+          return memberTold("member.left", user, undefined)
         })
       )
   }

@@ -4,6 +4,7 @@ import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
 import { writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
 import { most, type Repository } from "../Repository.ts"
+import { changed, threadTold } from "./Changes.ts"
 import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 type Part = Pick<Repository["Service"], "createThread" | "threads" | "changeThread" | "roomOfThread">
@@ -18,8 +19,6 @@ interface ThreadRow {
 }
 
 const toThread = (row: ThreadRow): Thread => ({ ...row, createdAt: iso(row.createdAt) })
-const told = (type: "thread.created" | "thread.changed", thread: Thread) =>
-  ({ value: thread, type, event: JSON.stringify({ type, thread }) }) as const
 
 export const makeThreads = (database: Database["Service"]): Part => {
   const { sql } = database
@@ -33,7 +32,9 @@ export const makeThreads = (database: Database["Service"]): Part => {
       write(thread.roomId, by, writers, () =>
         sql`INSERT INTO threads (thread_id, room_id, title, category, archived, created_at) VALUES (
             ${thread.threadId}::text::uuid, ${thread.roomId}::text::uuid, ${thread.title}, ${thread.category},
-            ${thread.archived}, ${thread.createdAt}::text::timestamptz)`.pipe(Effect.as(told("thread.created", thread)))
+            ${thread.archived}, ${thread.createdAt}::text::timestamptz)`.pipe(
+          Effect.as(threadTold("thread.created", thread))
+        )
       ),
     threads: (roomId, archived) =>
       !isUuid(roomId)
@@ -50,17 +51,11 @@ export const makeThreads = (database: Database["Service"]): Part => {
               WHERE thread_id = ${threadId}::text::uuid AND room_id = ${roomId}::text::uuid`
             if (row === undefined) return yield* new ThreadNotFound()
             const before = toThread(row)
-            const after = { ...before, ...change }
-            if (
-              after.title === before.title &&
-              after.category === before.category &&
-              after.archived === before.archived
-            ) {
-              return yield* unchanged(before)
-            }
+            const after = changed(before, change)
+            if (after === undefined) return yield* unchanged(before)
             yield* sql`UPDATE threads SET title = ${after.title}, category = ${after.category},
               archived = ${after.archived} WHERE thread_id = ${threadId}::text::uuid`
-            return told("thread.changed", after)
+            return threadTold("thread.changed", after)
           })
         )
       ),

@@ -1,0 +1,66 @@
+// What a change makes of a message or a thread, whatever keeps it. Undefined: it stays as it is.
+import { Result } from "effect"
+import {
+  countReactions,
+  type Message,
+  MessageNotFound,
+  maxReactions,
+  react,
+  type Thread,
+  TooManyReactions,
+  unreact
+} from "../../domain/Message.ts"
+import type { Role } from "../../domain/Room.ts"
+import type { By } from "../Repository.ts"
+
+type Changed<A, E = never> = Result.Result<A | undefined, E>
+
+export const edited =
+  (body: string, by: By) =>
+  (message: Message): Changed<Message, MessageNotFound> => {
+    if (message.author !== by.user || message.deletedAt !== null) return Result.fail(new MessageNotFound())
+    return Result.succeed(message.body === body ? undefined : { ...message, body, editedAt: by.at })
+  }
+
+/** `role`: what the one who deletes it is in the room. */
+export const deleted =
+  (role: Role | undefined, by: By) =>
+  (message: Message): Changed<Message, MessageNotFound> => {
+    if (message.author !== by.user && role !== "owner") return Result.fail(new MessageNotFound())
+    return Result.succeed(
+      message.deletedAt === null ? { ...message, body: "", deletedAt: by.at, reactions: {} } : undefined
+    )
+  }
+
+export const reacted =
+  (emoji: string, adds: boolean, by: By) =>
+  (message: Message): Changed<Message, MessageNotFound | TooManyReactions> => {
+    if (message.deletedAt !== null) return Result.fail(new MessageNotFound())
+    const reactions = (adds ? react : unreact)(message.reactions, emoji, by.user)
+    if (reactions === message.reactions) return Result.succeed(undefined)
+    return countReactions(reactions) > maxReactions
+      ? Result.fail(new TooManyReactions({ most: maxReactions }))
+      : Result.succeed({ ...message, reactions })
+  }
+
+export type ThreadChange = Partial<Pick<Thread, "title" | "category" | "archived">>
+
+export const changed = (before: Thread, change: ThreadChange): Thread | undefined => {
+  const after = { ...before, ...change }
+  const isSame =
+    after.title === before.title && after.category === before.category && after.archived === before.archived
+  return isSame ? undefined : after
+}
+
+export const messageEvent = (
+  type: "message.sent" | "message.edited" | "message.deleted" | "message.reacted",
+  message: Message
+) => JSON.stringify({ type, message })
+
+export const threadTold = (type: "thread.created" | "thread.changed", thread: Thread) =>
+  ({ value: thread, type, event: JSON.stringify({ type, thread }) }) as const
+
+export const memberTold = <A>(type: "member.joined" | "member.left", user: string, value: A) =>
+  ({ value, type, subject: user, event: JSON.stringify({ type, user }) }) as const
+
+export const roomDeletedTold = { value: undefined, type: "room.deleted", event: '{"type":"room.deleted"}' } as const

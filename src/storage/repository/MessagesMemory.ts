@@ -1,0 +1,99 @@
+// Messages, in memory.
+import { Effect, Result } from "effect"
+import { type Message, MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
+import { RoomNotFound, type StorageUnavailable, writers } from "../../domain/Room.ts"
+import type { RoomChange } from "../../domain/RoomEvent.ts"
+import type { By, NewMessage, Repository } from "../Repository.ts"
+import { deleted, edited, messageEvent, reacted } from "./Changes.ts"
+import { isUuid, type Told, Unchanged } from "./RoomWrite.ts"
+import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
+
+type Part = Pick<
+  Repository["Service"],
+  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "roomOfMessage"
+>
+
+type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">
+
+export const makeMessages = (held: Held): Part => {
+  const write = makeRoomWrite(held)
+  const find = (room: HeldRoom | undefined, messageId: string) => {
+    const found = held.messages.get(messageId)
+    return found?.room === room ? found : undefined
+  }
+
+  const send =
+    ({ key, ...rest }: NewMessage) =>
+    (
+      room: HeldRoom,
+      position: number
+    ): Result.Result<Told<Message> | Unchanged<Message>, ThreadNotFound | StorageUnavailable> => {
+      const { author, messageId, threadId } = rest
+      const once = key === undefined ? undefined : JSON.stringify([author, key])
+      const before = once === undefined ? undefined : room.byKey.get(once)
+      if (before !== undefined) return Result.succeed(new Unchanged(before.message))
+      if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
+      if (!isUuid(messageId) || held.messages.has(messageId)) return refused(`message ${messageId}`)
+      const message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
+      const one = { room, position, message }
+      held.messages.set(messageId, one)
+      room.messages.push(one)
+      if (once !== undefined) room.byKey.set(once, one)
+      return Result.succeed({ value: message, type: "message.sent", event: messageEvent("message.sent", message) })
+    }
+
+  const change = <E>(
+    roomId: string,
+    messageId: string,
+    by: By,
+    type: Edited,
+    apply: (message: Message, room: HeldRoom) => Result.Result<Message | undefined, E>
+  ) =>
+    write(roomId, by, writers, (room): Result.Result<Told<Message> | Unchanged<Message>, E | MessageNotFound> => {
+      const one = find(room, messageId)
+      if (one === undefined) return Result.fail(new MessageNotFound())
+      return Result.map(apply(one.message, room), (after) => {
+        if (after === undefined) return new Unchanged(one.message)
+        one.message = after
+        return { value: after, type, event: messageEvent(type, after) }
+      })
+    })
+
+  return {
+    sendMessage: (wanted) => {
+      if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
+      if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
+      return write(wanted.roomId, { user: wanted.author, at: wanted.at }, writers, send(wanted))
+    },
+    editMessage: (roomId, messageId, body, by) => change(roomId, messageId, by, "message.edited", edited(body, by)),
+    deleteMessage: (roomId, messageId, by) =>
+      Effect.map(
+        change(roomId, messageId, by, "message.deleted", (message, { members }) =>
+          deleted(members.get(by.user)?.role, by)(message)
+        ),
+        ({ changes }) => ({ value: undefined, changes })
+      ),
+    react: (roomId, messageId, emoji, adds, by) =>
+      change(roomId, messageId, by, "message.reacted", reacted(emoji, adds, by)),
+    messages: (roomId, { before, limit, threadId }) =>
+      Effect.suspend(() => {
+        const room = held.rooms.get(roomId)
+        if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) {
+          return Effect.succeed({ messages: [], more: false })
+        }
+        const end = before === undefined ? undefined : find(room, before)
+        if (before !== undefined && end === undefined) return Effect.fail(new MessageNotFound())
+        const wanted = (room?.messages ?? []).filter(
+          ({ message, position }) =>
+            (threadId === undefined || message.threadId === threadId) && (end === undefined || position < end.position)
+        )
+        const page = wanted.slice(Math.max(0, wanted.length - limit))
+        return Effect.succeed({ messages: page.map(({ message }) => message), more: wanted.length > limit })
+      }),
+    roomOfMessage: (messageId) =>
+      Effect.suspend(() => {
+        const found = held.messages.get(messageId)
+        return found === undefined ? Effect.fail(new MessageNotFound()) : Effect.succeed(found.room.room.roomId)
+      })
+  }
+}

@@ -1,0 +1,42 @@
+// Contacts and feedback, in memory.
+import { Effect } from "effect"
+import { type Contact, maxContacts, TooManyContacts } from "../../domain/People.ts"
+import type { Repository } from "../Repository.ts"
+import { byText, type Held, refused } from "./RoomWriteMemory.ts"
+
+type Part = Pick<Repository["Service"], "addContact" | "contacts" | "removeContact" | "addFeedback">
+
+export const makePeople = ({ contacts, feedback }: Held): Part => ({
+  addContact: (owner, contact) =>
+    Effect.suspend(() => {
+      const theirs = contacts.get(owner) ?? new Map<string, Contact>()
+      const before = theirs.get(contact.user)
+      if (before === undefined && theirs.size >= maxContacts) {
+        return Effect.fail(new TooManyContacts({ most: maxContacts }))
+      }
+      const kept = { ...contact, addedAt: before?.addedAt ?? contact.addedAt }
+      contacts.set(owner, theirs.set(contact.user, kept))
+      return Effect.succeed(kept)
+    }),
+  contacts: (owner) =>
+    Effect.sync(() =>
+      [...(contacts.get(owner)?.values() ?? [])].sort(
+        byText(
+          ({ addedAt }) => addedAt,
+          ({ user }) => user
+        )
+      )
+    ),
+  removeContact: (owner, user) =>
+    Effect.sync(() => {
+      const theirs = contacts.get(owner)
+      theirs?.delete(user)
+      if (theirs?.size === 0) contacts.delete(owner)
+    }),
+  addFeedback: (one) =>
+    Effect.suspend(() => {
+      if (feedback.has(one.feedbackId)) return Effect.fromResult(refused(`feedback ${one.feedbackId}`))
+      feedback.set(one.feedbackId, one)
+      return Effect.void
+    })
+})
