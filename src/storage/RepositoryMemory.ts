@@ -5,6 +5,7 @@ import { Repository } from "./Repository.ts"
 import { makeMessages } from "./repository/MessagesMemory.ts"
 import { makeOutbox } from "./repository/OutboxMemory.ts"
 import { makePeople } from "./repository/PeopleMemory.ts"
+import { makePurge } from "./repository/PurgeMemory.ts"
 import { makeRooms } from "./repository/RoomsMemory.ts"
 import { nothingHeld } from "./repository/RoomWriteMemory.ts"
 import { makeThreads } from "./repository/ThreadsMemory.ts"
@@ -18,7 +19,8 @@ export const layer = Layer.effect(
       ...makeThreads(held),
       ...makeMessages(held),
       ...makeOutbox(held),
-      ...makePeople(held)
+      ...makePeople(held),
+      ...makePurge(held)
     })
   })
 )

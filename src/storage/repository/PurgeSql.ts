@@ -9,7 +9,7 @@ import { reader } from "./RoomWrite.ts"
 type Part = Pick<Repository["Service"], "purge">
 
 /** A deleted room stays for so long: its last event may still have to be told. */
-const graceMs = 3_600_000
+export const graceMs = 3_600_000
 
 export const makePurge = ({ run, sql }: Database["Service"], fences: Fences["Service"]): Part => {
   const read = reader(run)

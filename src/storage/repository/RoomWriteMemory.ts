@@ -24,7 +24,8 @@ export interface HeldMessage {
 
 export interface HeldRoom {
   readonly room: Room
-  isDeleted: boolean
+  /** Milliseconds since the epoch. */
+  deletedAt: number | undefined
   revision: number
   generation: number
   readonly members: Map<string, Participant>
@@ -62,7 +63,7 @@ export const refused = (reason: string) => Result.fail(new StorageUnavailable({ 
 /** The room, unless it is deleted. */
 export const openRoom = ({ rooms }: Held, roomId: string): Result.Result<HeldRoom, RoomNotFound> => {
   const room = rooms.get(roomId)
-  return room === undefined || room.isDeleted ? Result.fail(new RoomNotFound()) : Result.succeed(room)
+  return room === undefined || room.deletedAt !== undefined ? Result.fail(new RoomNotFound()) : Result.succeed(room)
 }
 
 export const memberOf = (held: Held, roomId: string, user: string) =>

@@ -53,7 +53,7 @@ export const makeRooms = (held: Held): Part => {
         if (!isUuid(roomId) || rooms.has(roomId)) return Effect.fromResult(refused(`room ${roomId}`))
         rooms.set(roomId, {
           room,
-          isDeleted: false,
+          deletedAt: undefined,
           revision: 0,
           generation: 0,
           members: new Map([[owner, { user: owner, role: "owner", joinedAt: createdAt }]]),
@@ -73,7 +73,7 @@ export const makeRooms = (held: Held): Part => {
     roomsOf: (user) =>
       Effect.sync(() =>
         [...rooms.values()]
-          .filter(({ isDeleted, members }) => !isDeleted && members.has(user))
+          .filter(({ deletedAt, members }) => deletedAt === undefined && members.has(user))
           .map(({ room }) => room)
           .sort(byText((room) => room.roomId))
           .sort((one, other) => byText<typeof one>((room) => room.createdAt)(other, one))
@@ -81,7 +81,7 @@ export const makeRooms = (held: Held): Part => {
       ),
     deleteRoom: (roomId, by) =>
       write(roomId, by, owners, (room) => {
-        room.isDeleted = true
+        room.deletedAt = Date.parse(by.at)
         return Result.succeed(roomDeletedTold)
       }),
     newGeneration: (roomId) =>
