@@ -109,6 +109,9 @@ export const layer = Layer.effect(
     let instance = SecureRandom.uuidV4Unsafe()
     let rooms = new Set<string>()
     let isKnown = false
+    // Names that this instance gave up, and the rooms where something may still stand under them: what was said in a room
+    // after the others had emptied it is known to nobody else.
+    const former = new Map<string, ReadonlySet<string>>()
 
     const reapRoom = (roomId: string, gone: string) =>
       Effect.flatMap(now, (at) => emptyScript(roomId, gone, at)).pipe(
@@ -120,11 +123,27 @@ export const layer = Layer.effect(
         Effect.andThen(redis.send("ZREM", dead, gone))
       )
 
+    const emptyAll = (name: string, theirs: ReadonlySet<string>) =>
+      Effect.flatMap(now, (at) =>
+        Effect.forEach(theirs, (roomId) => emptyScript(roomId, name, at), { concurrency: 20, discard: true })
+      )
+    const clearFormer = Effect.suspend(() =>
+      Effect.forEach(
+        [...former],
+        ([name, theirs]) =>
+          Effect.andThen(
+            emptyAll(name, theirs),
+            Effect.sync(() => former.delete(name))
+          ),
+        { discard: true }
+      )
+    )
+
     const leave = Effect.gen(function* () {
-      const at = yield* now
-      yield* Effect.forEach(rooms, (roomId) => emptyScript(roomId, instance, at), { concurrency: 20, discard: true })
+      yield* emptyAll(instance, rooms)
       yield* redis.send("DEL", roomsOf(instance))
       yield* redis.send("ZREM", instances, instance)
+      yield* clearFormer
     })
     // Going in order, its users are told off at once; without Redis the lease does it.
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(leave, "3 seconds")))
@@ -170,8 +189,10 @@ export const layer = Layer.effect(
         isKnown = true
         if (isFirst && rooms.size === 0) return true
         // Under the old name somebody may still be emptying our rooms.
+        former.set(instance, rooms)
         instance = SecureRandom.uuidV4Unsafe()
         rooms = new Set()
+        yield* clearFormer
         yield* beatScript(instance)
         return false
       }).pipe(fromRedis),
