@@ -1,7 +1,7 @@
 // Who is what in a room, as all instances share it: kept for five minutes after it was last asked for, and good only as long
 // as nobody came or went since it was read from the repository (the room's version says so). A session that is found is
 // never older than the last membership change that anybody was told of.
-import { Clock, Context, Effect, Layer, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Role } from "../domain/Room.ts"
 import { RedisState } from "../infra/RedisState.ts"
@@ -22,7 +22,7 @@ export interface Found {
 export const sessionMs = 300_000
 
 const Stored = Schema.fromJsonString(Schema.Struct({ ...Session.fields, epoch: Schema.String, people: Schema.Finite }))
-const decodeStored = Schema.decodeUnknownEffect(Stored)
+const decodeStored = Schema.decodeUnknownOption(Stored)
 
 const read = (common: Common) =>
   Redis.script(
@@ -95,8 +95,12 @@ export class RoomSessions extends Context.Service<
           if (found === null) return { versions: undefined, session: undefined }
           const versions = toVersions(found[0])
           if (found[1] === null) return { versions, session: undefined }
-          const { epoch, people, ...session } = yield* decodeStored(found[1])
-          return { versions, session: epoch === versions.epoch && people === versions.people ? session : undefined }
+          // What can't be read (another release wrote it) is none: the next write replaces it.
+          const stored = Option.getOrUndefined(decodeStored(found[1]))
+          if (stored?.epoch !== versions.epoch || stored.people !== versions.people) {
+            return { versions, session: undefined }
+          }
+          return { versions, session: { role: stored.role, joinedAt: stored.joinedAt } }
         }, fromRedis),
         write: (roomId, user, session, versions) =>
           Effect.asVoid(fromRedis(writeScript(roomId, user, JSON.stringify(session), versions)))
