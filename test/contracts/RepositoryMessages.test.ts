@@ -234,8 +234,11 @@ overRepositories("Repository, messages", (it) => {
       for (const one of [empty.threadId, id(), "x"]) {
         assert.deepEqual(yield* page({ limit: 2, threadId: one }), [[], false])
       }
-      const other = yield* inRoom
-      for (const before of [id(), "x", other.message.messageId]) {
+      const other = yield* makeRoom("ann")
+      let elsewhere = ""
+      // Its position would be one in the middle of this room's.
+      for (let n = 0; n < 8; n++) elsewhere = (yield* send(other, "ann")).value.messageId
+      for (const before of [id(), "x", elsewhere]) {
         assert.strictEqual(yield* tagOf(messages(roomId, { limit: 2, before })), noMessage)
       }
     })

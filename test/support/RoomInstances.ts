@@ -1,0 +1,113 @@
+// What instances share of rooms, as each of them has it: in memory (one instance), or over a Redis (as many as wanted, each
+// with a connection of its own).
+import { randomUUID } from "node:crypto"
+import { assert } from "@effect/vitest"
+import { Context, Duration, Effect, Layer, Redacted } from "effect"
+import { Redis as EffectRedis } from "effect/persistence"
+import { Presence } from "../../src/cluster/Presence.ts"
+import * as PresenceMemory from "../../src/cluster/PresenceMemory.ts"
+import * as PresenceRedis from "../../src/cluster/PresenceRedis.ts"
+import { type BusEvent, RoomBus } from "../../src/cluster/RoomBus.ts"
+import * as RoomBusMemory from "../../src/cluster/RoomBusMemory.ts"
+import * as RoomBusRedis from "../../src/cluster/RoomBusRedis.ts"
+import { RoomSessions } from "../../src/cluster/RoomSessions.ts"
+import type { RoomChange, RoomEvent } from "../../src/domain/RoomEvent.ts"
+import * as Redis from "../../src/infra/Redis.ts"
+import { RedisState } from "../../src/infra/RedisState.ts"
+import { startRedisCluster } from "./RedisKinds.ts"
+import { type RunningServer, startRedis } from "./Servers.ts"
+import { untilEffect } from "./UntilEffect.ts"
+
+export const commandTimeout = 300
+
+export interface Instance {
+  readonly bus: RoomBus["Service"]
+  readonly presence: Presence["Service"]
+  readonly sessions: RoomSessions["Service"]
+}
+
+const of = (context: Context.Context<RoomBus | Presence | RoomSessions>): Instance => ({
+  bus: Context.get(context, RoomBus),
+  presence: Context.get(context, Presence),
+  sessions: Context.get(context, RoomSessions)
+})
+
+export const memoryInstance = Effect.map(
+  Layer.build(
+    Layer.fresh(
+      Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory).pipe(Layer.provideMerge(RoomBusMemory.layer))
+    )
+  ),
+  of
+)
+
+/** Until its scope is closed. */
+export const redisInstance = Effect.fnUntraced(function* (url: string) {
+  const context = yield* Layer.build(
+    Layer.fresh(Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer)).pipe(
+      Layer.provideMerge(
+        Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(commandTimeout), maxInFlight: 1000 })
+      )
+    )
+  )
+  const { check } = Context.get(context, RedisState)
+  yield* untilEffect(check)
+  const instance = { ...of(context), redis: Context.get(context, EffectRedis.Redis), check }
+  yield* untilEffect(subscribed(instance))
+  return instance
+})
+export type RedisInstance = Effect.Success<ReturnType<typeof redisInstance>>
+
+/** Its subscription stands: what is said now is heard. What was heard before is taken. */
+const subscribed = ({ bus }: Instance) =>
+  Effect.gen(function* () {
+    const roomId = randomUUID()
+    yield* bus.emit(roomId, [{ at: "", type: "generate.delta", subject: "", event: "{}" }])
+    yield* untilHeard(bus, roomId).pipe(Effect.timeout("200 millis"))
+  })
+const untilHeard = (bus: Instance["bus"], roomId: string): Effect.Effect<void> =>
+  Effect.flatMap(bus.take, (events) =>
+    events.some((event) => event.roomId === roomId) ? Effect.void : untilHeard(bus, roomId)
+  )
+
+export const redisServer = (...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.promise(() => startRedis(args)),
+    ({ stop }) => Effect.promise(stop)
+  )
+
+/** The kinds that every suite runs over. */
+export const kinds: Record<string, (() => Promise<RunningServer>) | undefined> = {
+  memory: undefined,
+  Redis: startRedis,
+  "Redis Cluster": startRedisCluster
+}
+
+/** What the bus brings of one room, that many. */
+export const heard = Effect.fnUntraced(function* (bus: Instance["bus"], roomId: string, count: number) {
+  const found: Array<BusEvent> = []
+  yield* Effect.gen(function* () {
+    while (found.length < count) found.push(...(yield* bus.take).filter((event) => event.roomId === roomId))
+  }).pipe(Effect.timeoutOption("5 seconds"))
+  assert.lengthOf(found, count)
+  return found
+})
+
+export const time = "2025-06-15T15:06:40.123Z"
+
+export const passing = (type: RoomEvent["type"], subject = "", more: object = {}) => ({
+  at: time,
+  type,
+  subject,
+  event: JSON.stringify({ type, ...more })
+})
+
+export const change = (
+  roomId: string,
+  revision: number,
+  type: RoomEvent["type"] = "message.sent",
+  subject = ""
+): RoomChange => ({ roomId, revision, generation: 0, ...passing(type, subject, { revision }) })
+
+export const changesOf = (roomId: string, ...revisions: ReadonlyArray<number>) =>
+  revisions.map((revision) => change(roomId, revision))
