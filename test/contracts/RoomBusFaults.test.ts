@@ -183,6 +183,7 @@ describe("RoomBus: Redis with faults", () => {
     Effect.gen(function* () {
       const { a, b, roomId, server } = yield* two
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 1), false)
+      assert.deepEqual(revisions(yield* heard(b.bus, roomId, 1)), [1])
       // That it was not there before its first subscription either is said once.
       for (const { bus } of [a, b]) yield* Effect.timeoutOption(bus.gap, "50 millis")
       const gaps = yield* Effect.forkChild(Effect.all([a.bus.gap, b.bus.gap], { concurrency: 2 }))
@@ -193,7 +194,7 @@ describe("RoomBus: Redis with faults", () => {
       for (const { check } of [a, b]) yield* untilEffect(check)
       yield* Effect.timeout(Fiber.join(gaps), "5 seconds")
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 2), true)
-      assert.deepEqual(revisions(yield* heard(b.bus, roomId, 2)), [1, 2])
+      assert.deepEqual(revisions(yield* heard(b.bus, roomId, 1)), [2])
     }).pipe(Effect.scoped)
   )
 
