@@ -187,7 +187,7 @@ export class Hub extends Context.Service<
       const start = (entry: Entry, { generation, revision }: Known) =>
         bus.history(entry.line.roomId, generation, 0, 0).pipe(
           Effect.match({
-            onSuccess: (history) => entry.line.start(history),
+            onSuccess: (history) => entry.line.start(history, revision),
             onFailure: () => entry.line.startAlone(revision)
           }),
           Effect.andThen(Effect.suspend(() => (live(entry) ? Effect.void : catchUp(entry))))

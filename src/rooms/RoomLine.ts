@@ -54,6 +54,8 @@ export class RoomLine {
   revision = 0
   /** Changes above that which were told within the instance. */
   readonly #local = new Set<number>()
+  /** Changes up to here are in the state of whoever came in, whatever the bus knows of them. */
+  #floor = 0
   #isUnsure = false
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
@@ -65,7 +67,9 @@ export class RoomLine {
     this.#onRisen = onRisen
   }
 
-  start({ epoch, revision, seq }: Pick<History, "epoch" | "seq" | "revision">): void {
+  /** `known`: the room's revision in the repository before its connections read their state. */
+  start({ epoch, revision, seq }: Pick<History, "epoch" | "seq" | "revision">, known: number): void {
+    this.#floor = known
     this.epoch = epoch
     this.seq = seq
     this.visible = seq
@@ -93,7 +97,21 @@ export class RoomLine {
   /** Tells the next event; false: others come before it, or it is of another epoch. */
   take(event: Numbered & { readonly epoch: string }): boolean {
     if (event.epoch !== this.epoch || event.seq > this.seq + 1) return false
-    if (event.seq === this.seq + 1) this.#accept(event)
+    if (event.seq <= this.seq) return true
+    if (event.revision > this.revision + 1 && !this.#isUnbroken([event], event.revision)) return false
+    this.#accept(event)
+    return true
+  }
+
+  /**
+   * Whether these bring every change up to a revision that is not told yet. Numbers without a gap don't say so: a bus that
+   * forgot everything goes on with the next change, and what it had told before that is in no stream.
+   */
+  #isUnbroken(events: ReadonlyArray<Numbered>, last: number): boolean {
+    const there = new Set(events.map(({ revision }) => revision))
+    for (let revision = Math.max(this.revision, this.#floor) + 1; revision <= last; revision++) {
+      if (!there.has(revision) && !this.#local.has(revision)) return false
+    }
     return true
   }
 
@@ -101,14 +119,13 @@ export class RoomLine {
   catchUp(history: History): boolean {
     if (history.epoch === this.epoch) {
       if (!history.isWhole) return history.seq === this.seq
+      const last = history.events.reduce((highest, { revision }) => Math.max(highest, revision), 0)
+      if (!this.#isUnbroken(history.events, last)) return false
       for (const event of history.events) this.#accept(event)
       return true
     }
     if (history.revision - this.revision > kept.events) return false
-    const there = new Set(history.events.map(({ revision }) => revision))
-    for (let revision = this.revision + 1; revision <= history.revision; revision++) {
-      if (!there.has(revision) && !this.#local.has(revision)) return false
-    }
+    if (!this.#isUnbroken(history.events, history.revision)) return false
     // What does not last is told only if its number is above those of before; the rest by its revision.
     const before = this.seq
     const isNew = ({ revision, seq }: Numbered) => revision > 0 || (this.epoch !== "" && seq > before)

@@ -9,10 +9,10 @@ import { event, history, makeSubscriber, numbered } from "../support/RoomLines.t
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 
 /** A line that began at a number, with a seat of ann's that everything is sent to. */
-const lineWith = (at: { seq?: number; revision?: number; epoch?: string } = {}) => {
+const lineWith = (at: { seq?: number; revision?: number; epoch?: string; known?: number } = {}) => {
   const risen: Array<readonly [id: string, connections: number]> = []
   const line = new RoomLine("room", ({ id }, connections) => risen.push([id, connections]))
-  line.start({ epoch: "e", seq: 0, revision: 0, ...at })
+  line.start({ epoch: "e", seq: 0, revision: 0, ...at }, at.known ?? 0)
   const ann = makeSubscriber("ann")
   line.sit(ann)
   line.release(ann.id)
@@ -176,6 +176,11 @@ describe("RoomLine", () => {
     line.flush()
     assert.deepEqual(ann.seqs(), [11, 12, 13])
     assert.deepEqual([line.seq, line.visible, line.revision, line.offset], [12, 13, 6, 1])
+    // Not before another epoch either, though the bus has brought it all.
+    assert.strictEqual(line.cursor, "none:13")
+    const passed = lineWith({ seq: 3 })
+    passed.line.tellAlone(event())
+    assert.strictEqual(passed.line.cursor, "none:4")
   })
 
   it("without the bus from the start: knows what the repository had, and joins the bus's epoch later", () => {
@@ -235,6 +240,21 @@ describe("RoomLine", () => {
       const stands = wanted === undefined ? ["old", 5] : ["new", missed.seq]
       assert.deepEqual([line.epoch, line.seq], stands)
     }
+  })
+
+  it("takes no change whose predecessor it never had, though the numbers fit", () => {
+    const { ann, line } = lineWith({ seq: 5, revision: 3, epoch: "old" })
+    // The bus forgot everything, a change that was not heard here with it.
+    assert.isTrue(line.catchUp(history("new", [])))
+    assert.isFalse(take(line, numbered(1, 5), "new"))
+    assert.isFalse(line.catchUp(history("new", [numbered(1, 5)])))
+    line.flush()
+    assert.deepEqual(ann.seqs(), [])
+    // What was committed when its connections came in, they have; what was told alone as well.
+    const later = lineWith({ revision: 0, known: 4 })
+    later.line.tellAlone({ ...event(), revision: 5 })
+    assert.isTrue(take(later.line, numbered(1, 6)))
+    assert.isFalse(take(later.line, numbered(2, 8)))
   })
 
   it("catching up with another epoch needs nothing that was told alone, and then can be resumed from", () => {
