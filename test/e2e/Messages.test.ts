@@ -3,6 +3,7 @@ import { afterAll, assert, beforeAll, beforeEach, describe, it } from "vitest"
 import { query } from "../support/Databases.ts"
 import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
 import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import { laterMillisecond } from "../support/Until.ts"
 
 describe("messages", () => {
   let pair: RoomPair
@@ -204,6 +205,7 @@ describe("messages", () => {
 
   it("are sorted into threads, which are renamed, categorized and put away", async () => {
     const one = await ann.call("threads.create", { roomId, title: "one", category: "work" })
+    await laterMillisecond()
     const two = await bob.call("threads.create", { roomId, title: "two" })
     assert.deepInclude(one, { roomId, title: "one", category: "work", archived: false })
     assert.isNull(two.category)

@@ -2,7 +2,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
 import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
-import { until } from "../support/Until.ts"
+import { laterMillisecond, until } from "../support/Until.ts"
 
 describe("rooms", () => {
   let pair: RoomPair
@@ -20,6 +20,7 @@ describe("rooms", () => {
     const eve = await pair.client("stranger", 1)
     assert.deepEqual((await ann.call("rooms.list", {})).rooms, [])
     const plain = await ann.call("rooms.create", { title: "plain" })
+    await laterMillisecond()
     const other = await elsewhere.call("rooms.create", { title: "é 🚀", autoAssign: true })
     assert.deepInclude(plain, { title: "plain", owner: "maker", autoAssign: false })
     assert.deepInclude(other, { title: "é 🚀", owner: "maker", autoAssign: true })

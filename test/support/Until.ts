@@ -9,3 +9,9 @@ export const until = async (isSo: () => boolean | Promise<boolean>, what: string
     if (Date.now() - began > limitMs) throw new Error(`waited ${limitMs} ms for ${what}`)
   }
 }
+
+/** Waits until the clock shows a later millisecond, for what is put in order by its time. */
+export const laterMillisecond = async (): Promise<void> => {
+  const began = Date.now()
+  while (Date.now() === began) await new Promise(setImmediate)
+}
