@@ -38,25 +38,29 @@ interface Known {
   readonly generation: number
 }
 
+export interface Entrance {
+  readonly cursor: string
+  /** The same place with all that was told meanwhile: for a state that is read after this. */
+  readonly again: () => string
+  /** There is an answer, or there will be none; without one, a seat that was taken for it is given up. */
+  readonly decide: (isGood: boolean) => void
+  readonly release: () => void
+}
+
 export type SeatListener = (roomId: string, user: string, connections: number) => void
 
 export class Hub extends Context.Service<
   Hub,
   {
     /** Takes a seat in the room: from the cursor on everything is told, once `release` says that the answer has left. */
-    readonly enter: (
-      roomId: string,
-      subscriber: Subscriber,
-      known: Known
-    ) => Effect.Effect<{ readonly cursor: string; readonly isNew: boolean }, TooManyRooms>
+    readonly enter: (roomId: string, subscriber: Subscriber, known: Known) => Effect.Effect<Entrance, TooManyRooms>
     /** What was told between the cursor and the new one, from which on it is told; undefined: nobody can say. */
     readonly missed: (
       roomId: string,
-      subscriber: Subscriber,
+      entrance: Entrance,
       cursor: string,
       known: Known
     ) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
-    readonly release: (roomId: string, id: string) => void
     readonly leave: (roomId: string, id: string) => void
     /** Tells the room's connections here what the bus can't. */
     readonly tellAlone: (roomId: string, events: ReadonlyArray<Passing & { revision?: number }>) => Effect.Effect<void>
@@ -201,7 +205,9 @@ export class Hub extends Context.Service<
           }
           const present = rooms.get(roomId)
           const entry = present ?? open(roomId)
-          const isNew = entry.line.sit(subscriber)
+          const { line } = entry
+          const isNew = !line.seats.has(subscriber.id)
+          const held = line.sit(subscriber)
           if (isNew) {
             if (theirs === undefined) {
               roomsOf.set(subscriber.id, new Set([roomId]))
@@ -209,27 +215,35 @@ export class Hub extends Context.Service<
                 for (const left of [...(roomsOf.get(subscriber.id) ?? [])]) rooms.get(left)?.line.rise(subscriber.id)
               })
             } else theirs.add(roomId)
-            const connections = entry.line.counts.get(subscriber.user) ?? 0
+            const connections = line.counts.get(subscriber.user) ?? 0
             if (connections > 0) for (const listener of listeners) listener(roomId, subscriber.user, connections)
           }
           if (present === undefined) run(Effect.forkIn(start(entry, known), scope))
-          return Effect.map(Deferred.await(entry.ready), () => {
-            entry.line.hold(subscriber.id)
-            return { cursor: entry.line.cursor, isNew }
-          })
+          const again = () => {
+            line.begin(held)
+            return line.cursor
+          }
+          const decide = (isGood: boolean) => {
+            if (isGood) held.isGood = true
+            else if (held.isNew && !held.isGood && held.answers === 1 && line.seats.get(subscriber.id) === held.seat)
+              line.rise(subscriber.id)
+          }
+          const release = () => line.release(held)
+          return Effect.map(Deferred.await(entry.ready), () => ({ cursor: again(), again, decide, release })).pipe(
+            Effect.onInterrupt(() => Effect.sync(release))
+          )
         })
 
       const attempts = 5
       const missed: Hub["Service"]["missed"] = Effect.fnUntraced(
-        function* (roomId, subscriber, cursor, known) {
+        function* (roomId, entrance, cursor, known) {
           const from = parseCursor(cursor)
           const entry = rooms.get(roomId)
           if (from === undefined || entry === undefined) return undefined
           const { line } = entry
           const after = from.seq - from.offset
           for (let attempt = 0; attempt < attempts; attempt++) {
-            line.hold(subscriber.id)
-            const present = line.cursor
+            const present = entrance.again()
             const { offset, seq } = line
             if (!line.isResumable || line.epoch !== from.epoch || offset !== from.offset) return undefined
             if (after <= seq) {
@@ -265,8 +279,7 @@ export class Hub extends Context.Service<
       return Hub.of({
         enter,
         missed,
-        release: (roomId, id) => rooms.get(roomId)?.line.release(id),
-        leave: (roomId, id) => rooms.get(roomId)?.line.rise(id),
+        leave: (roomId, id) => rooms.get(roomId)?.line.leave(id),
         tellAlone,
         present: (roomId) => rooms.get(roomId)?.line.counts ?? new Map(),
         onSeat: (listener) => {

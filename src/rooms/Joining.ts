@@ -19,7 +19,7 @@ import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Attendance } from "./Attendance.ts"
-import { Hub } from "./Hub.ts"
+import { type Entrance, Hub } from "./Hub.ts"
 import { Invites } from "./Invites.ts"
 import { eventParams, type Subscriber } from "./RoomLine.ts"
 import { RoomReads } from "./RoomReads.ts"
@@ -78,19 +78,20 @@ export class Joining extends Context.Service<
       const seated = <E>(
         guest: Guest,
         roomId: string,
-        answer: (snapshot: RoomSnapshot, cursor: string) => Effect.Effect<string, E | StorageUnavailable>
+        answer: (snapshot: RoomSnapshot, entrance: Entrance) => Effect.Effect<string, E | StorageUnavailable>
       ) =>
         Effect.gen(function* () {
           const snapshot = yield* repository.room(roomId)
-          const { cursor, isNew } = yield* hub.enter(roomId, guest, snapshot)
+          const entrance = yield* hub.enter(roomId, guest, snapshot)
           const request = yield* CurrentRequest
-          request?.whenAnswered(() => hub.release(roomId, guest.id))
+          request?.whenAnswered(entrance.release)
           return yield* Effect.gen(function* () {
-            const text = yield* answer(snapshot, cursor)
+            const text = yield* answer(snapshot, entrance)
             // A membership that ended before the seat was taken had nobody to be told here.
             yield* access.require(roomId, guest.user, everyone)
+            entrance.decide(true)
             return new EncodedJson(text)
-          }).pipe(Effect.onError(() => Effect.sync(() => isNew && hub.leave(roomId, guest.id))))
+          }).pipe(Effect.onError(() => Effect.sync(() => entrance.decide(false))))
         })
 
       return Joining.of({
@@ -111,25 +112,21 @@ export class Joining extends Context.Service<
               )
             }
           }
-          return yield* seated(guest, roomId, (snapshot, cursor) =>
+          return yield* seated(guest, roomId, (snapshot, { cursor }) =>
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
         resume: Effect.fn("Joining.resume")(function* (guest, roomId, cursor) {
           yield* access.require(roomId, guest.user, everyone)
-          return yield* seated(guest, roomId, (snapshot, begin) =>
+          return yield* seated(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
-              const missed = yield* hub.missed(roomId, guest, cursor, snapshot)
+              const missed = yield* hub.missed(roomId, entrance, cursor, snapshot)
               if (missed !== undefined) {
                 const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
               }
               // Looking for what was missed may have moved the seat on.
-              const again = yield* Effect.map(
-                Effect.orElseSucceed(hub.enter(roomId, guest, snapshot), () => undefined),
-                (entered) => entered?.cursor ?? begin
-              )
-              return `{"recovered":false,"events":[],${yield* state(snapshot, again)}}`
+              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.again())}}`
             })
           )
         }),

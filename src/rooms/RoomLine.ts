@@ -17,8 +17,20 @@ export interface Subscriber {
 interface Seat {
   readonly subscriber: Subscriber
   /** What comes before the answer that says where it begins; undefined: it is sent as it comes. */
-  held: Array<Buffer> | undefined
-  heldBytes: number
+  held: Held | undefined
+}
+
+/** What waits for answers to leave. It outlasts its seat: whoever was thrown out meanwhile is told so after the answer. */
+export interface Held {
+  readonly seat: Seat
+  /** Whether the seat was taken for these answers: without one there is nothing to be told. */
+  readonly isNew: boolean
+  frames: Array<Buffer>
+  bytes: number
+  /** Frames that are in the state that is answered. */
+  known: number
+  answers: number
+  isGood: boolean
 }
 
 /** What may wait for a seat's answer to leave. */
@@ -186,42 +198,52 @@ export class RoomLine {
     return frames.length * this.seats.size
   }
 
-  #hold(seat: Seat, held: Array<Buffer>, bytes: Buffer): void {
-    seat.heldBytes += bytes.length
-    if (seat.heldBytes > maxHeldBytes) return seat.subscriber.close(CloseCodes.overload)
-    held.push(bytes)
+  #hold({ subscriber }: Seat, held: Held, bytes: Buffer): void {
+    held.bytes += bytes.length
+    if (held.bytes > maxHeldBytes) return subscriber.close(CloseCodes.overload)
+    held.frames.push(bytes)
   }
 
-  /** Whether it had none before. What is told is held back until `release`. */
-  sit(subscriber: Subscriber): boolean {
-    if (this.seats.has(subscriber.id)) return false
-    this.seats.set(subscriber.id, { subscriber, held: [], heldBytes: 0 })
-    this.counts.set(subscriber.user, (this.counts.get(subscriber.user) ?? 0) + 1)
-    return true
-  }
-
-  /** From here on it is held back; what was held so far is forgotten, being in the state that is read after this. */
-  hold(id: string): void {
+  /** Takes a seat, or the one that is there; until `release`, what is told is held back for one more answer. */
+  sit(subscriber: Subscriber): Held {
     this.flush()
-    const seat = this.seats.get(id)
-    if (seat === undefined) return
-    seat.held = []
-    seat.heldBytes = 0
+    const present = this.seats.get(subscriber.id)
+    const seat = present ?? { subscriber, held: undefined }
+    if (present === undefined) {
+      this.seats.set(subscriber.id, seat)
+      this.counts.set(subscriber.user, (this.counts.get(subscriber.user) ?? 0) + 1)
+    }
+    seat.held ??= { seat, isNew: present === undefined, frames: [], bytes: 0, known: 0, answers: 0, isGood: false }
+    seat.held.answers++
+    return seat.held
   }
 
-  release(id: string): void {
-    const seat = this.seats.get(id)
-    if (seat?.held === undefined) return
-    const { held } = seat
-    seat.held = undefined
-    seat.heldBytes = 0
-    if (held.length > 0) seat.subscriber.deliver(Buffer.concat(held))
+  /** What was held so far is in the state that is read after this. */
+  begin(held: Held): void {
+    this.flush()
+    held.known = held.frames.length
+  }
+
+  /** An answer has left, or there is none. What nobody was answered about is told only to who sat there before. */
+  release(held: Held): void {
+    held.answers--
+    if (held.answers > 0) return
+    if (held.seat.held === held) held.seat.held = undefined
+    const frames = held.isGood ? held.frames.slice(held.known) : held.isNew ? [] : held.frames
+    held.frames = []
+    if (frames.length > 0) held.seat.subscriber.deliver(Buffer.concat(frames))
+  }
+
+  /** Of its own will: what waited for it is of no use any more. */
+  leave(id: string): void {
+    const held = this.seats.get(id)?.held
+    if (held !== undefined) held.frames = []
+    this.rise(id)
   }
 
   rise(id: string): void {
     const seat = this.seats.get(id)
     if (seat === undefined) return
-    this.release(id)
     this.seats.delete(id)
     const { user } = seat.subscriber
     const left = (this.counts.get(user) ?? 1) - 1
