@@ -138,7 +138,7 @@ describe("rooms and their model", () => {
       if (right.length > 0) worlds = right
       return right.length > 0
     }
-    await until(isSettled, "the events").catch(() => fail(`never told: ${wrong}`))
+    await until(isSettled, "the events").catch((error) => fail(`${isBroken ? error : "never told"}: ${wrong}`))
   }
 
   /** Everything that can be read, through somebody who may. */
