@@ -102,7 +102,12 @@ export class Joining extends Context.Service<
             const held = yield* Effect.catchTag(access.session(roomId, user), "NotAMember", () =>
               Effect.succeed(undefined)
             )
-            if (held === undefined) yield* invites.accept(user, roomId, invite, guest.address)
+            if (held === undefined) {
+              // Another connection of theirs may have come in with its last use meanwhile.
+              yield* Effect.catchTag(invites.accept(user, roomId, invite, guest.address), "InviteInvalid", (invalid) =>
+                Effect.catchTag(access.session(roomId, user), "NotAMember", () => Effect.fail(invalid))
+              )
+            }
             // For a member an invite that is good for more is used; any other has no meaning.
             else if (isAbove("owner", held.session.role)) {
               yield* Effect.catchTag(
