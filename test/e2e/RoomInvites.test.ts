@@ -132,6 +132,15 @@ describe("invites", () => {
     assert.strictEqual((await ann.call("rooms.join", { roomId })).participants.length, 4)
   })
 
+  it("let somebody in with both connections, though it is good for one use", async () => {
+    for (let n = 0; n < 8; n++) {
+      const { token } = await ann.call("rooms.invite", { roomId, role: "member", maxUses: 1 })
+      const both = [await pair.client(`twice${n}`, 0), await pair.client(`twice${n}`, 1)]
+      const outcomes = await Promise.all(both.map((one) => one.fails("rooms.join", { roomId, invite: token })))
+      assert.deepEqual(outcomes, ["none", "none"])
+    }
+  })
+
   it("can be guessed at ten times, over both instances; then the right secret waits too", async () => {
     const { token } = await ann.call("rooms.invite", { roomId, role: "member" })
     const other = await ann.call("rooms.invite", { roomId, role: "member" })
