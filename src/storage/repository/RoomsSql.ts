@@ -167,9 +167,11 @@ export const makeRooms = (database: Database["Service"]): Part => {
             SELECT ${inviteId}, m.room_id, ${secretHash}, ${role}, m.user_id,
               to_timestamp(${expiresAt ?? null}::float8 / 1000), ${maxUses ?? null}::int
             FROM room_members m WHERE m.room_id = ${roomId}::text::uuid AND m.user_id = ${createdBy}
-              AND m.role = ANY(${allowed}::text[])`)
+              AND m.role = ANY(${allowed}::text[])
+            RETURNING invite_id`)
         ),
-        Effect.asVoid
+        // Removed since the first look: a token of theirs would be good for nothing.
+        Effect.flatMap(([made]) => (made === undefined ? new NotAMember() : Effect.void))
       ),
     invitedAs: (roomId, invite, now) =>
       !isUuid(roomId)
