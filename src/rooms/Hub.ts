@@ -84,6 +84,7 @@ export class Hub extends Context.Service<
       const alone = counter("room_local_events_total", "Events told within the instance only, Redis being away")
 
       const rooms = new Map<string, Entry>()
+      /** Of connections that ever were in one; each is asked once to say when it ends. */
       const roomsOf = new Map<string, Set<string>>()
       const listeners: Array<SeatListener> = []
       gauge("rooms_live", "Rooms with connections on this instance", () => rooms.size)
@@ -97,9 +98,7 @@ export class Hub extends Context.Service<
 
       const open = (roomId: string): Entry => {
         const line: RoomLine = new RoomLine(roomId, ({ id, user }, connections) => {
-          const theirs = roomsOf.get(id)
-          theirs?.delete(roomId)
-          if (theirs?.size === 0) roomsOf.delete(id)
+          roomsOf.get(id)?.delete(roomId)
           if (line.seats.size === 0) rooms.delete(roomId)
           for (const listener of listeners) listener(roomId, user, connections)
         })
@@ -213,6 +212,7 @@ export class Hub extends Context.Service<
               roomsOf.set(subscriber.id, new Set([roomId]))
               subscriber.whenClosed(() => {
                 for (const left of [...(roomsOf.get(subscriber.id) ?? [])]) rooms.get(left)?.line.rise(subscriber.id)
+                roomsOf.delete(subscriber.id)
               })
             } else theirs.add(roomId)
             const connections = line.counts.get(subscriber.user) ?? 0
