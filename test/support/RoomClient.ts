@@ -96,7 +96,11 @@ const ledger = (user: string) => {
     const from = recovered && cursor !== undefined ? parse(cursor).seq : end.seq
     const state = recovered ? undefined : (result as unknown as State)
     seats.set(roomId, { roomId, state, epoch: end.epoch, from, events: [], isOpen: true })
-    for (const event of events) hear(event)
+    for (const event of events) {
+      hear(event)
+      // Who was thrown out and came in again meanwhile is told of both, and is in.
+      Object.assign(seats.get(roomId) ?? {}, { isOpen: true })
+    }
     const last = seats.get(roomId)?.events.at(-1)?.seq ?? from
     if (last !== end.seq) violations.push(`${method} says ${end.seq} and brought up to ${last}`)
   }
