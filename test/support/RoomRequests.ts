@@ -26,11 +26,11 @@ export const randomRequest = (
   const oneOf = (known: ReadonlyArray<string>) =>
     known.length === 0 || random.chance(0.03) ? "nope" : random.pick(known)
   // The newest ones get most of it.
-  const recent = random.chance(0.7) ? room.messages.slice(-5) : room.messages
+  const recent = random.chance(0.7) ? room.messages.slice(-3) : room.messages
   const messageId = oneOf(recent.map((message) => message.messageId))
   const threadId = oneOf((random.chance(0.9) ? room : other).threads.map((thread) => thread.threadId))
   const body = `b${random.below(1000)}`
-  const emoji = random.pick(["👍", "🚀", "ok", "a"])
+  const emoji = random.pick(["👍", "🚀", "ok"])
   const role = random.weighted([
     [3, "member"],
     [2, "viewer"],
@@ -40,9 +40,12 @@ export const randomRequest = (
   const invite = () => {
     const all = Object.entries(room.invites)
     const good = all.filter(([, one]) => !one.isDead && one.usesLeft !== 0)
-    if (guesses.left > 0 && random.chance(0.1)) {
+    if (guesses.left > 0 && random.chance(0.2)) {
       guesses.left--
-      return { invite: random.pick(["wrong", ...all.map(([token]) => token)]) }
+      const bad = all.filter((one) => !good.includes(one)).map(([token]) => token)
+      return {
+        invite: random.pick(bad.length > 0 && random.chance(0.8) ? bad : ["wrong", ...Object.keys(other.invites)])
+      }
     }
     const isIn = room.members[who.user] !== undefined
     if (good.length === 0 || (isIn && random.chance(0.8))) return {}
@@ -61,10 +64,28 @@ export const randomRequest = (
         return ["messages.send", { roomId, body, ...thread, ...key }]
       }
     ],
-    [6, () => ["messages.edit", { messageId, body }]],
+    [
+      6,
+      () => {
+        const own = recent.filter(({ author }) => author === who.user).map((message) => message.messageId)
+        return ["messages.edit", { messageId: random.chance(0.6) ? oneOf(own) : messageId, body }]
+      }
+    ],
     [4, () => ["messages.delete", { messageId }]],
-    [9, () => ["messages.react", { messageId, emoji }]],
-    [6, () => ["messages.unreact", { messageId, emoji }]],
+    [12, () => ["messages.react", { messageId, emoji }]],
+    [
+      6,
+      () => {
+        const own = recent.flatMap(({ messageId: id, reactions }) =>
+          reactions
+            .filter((one) => one.endsWith(` ${who.user}`))
+            .map((one) => [id, one.slice(0, one.indexOf(" "))] as const)
+        )
+        if (own.length === 0 || random.chance(0.3)) return ["messages.unreact", { messageId, emoji }]
+        const [id, known] = random.pick(own)
+        return ["messages.unreact", { messageId: id, emoji: known }]
+      }
+    ],
     [
       5,
       () => {
@@ -86,7 +107,7 @@ export const randomRequest = (
     [
       8,
       () => {
-        const uses = random.chance(0.4) ? { maxUses: 1 + random.below(3) } : {}
+        const uses = random.chance(0.6) ? { maxUses: 1 + random.below(3) } : {}
         const expiry = random.chance(0.1) ? { expiresInMs: 1 } : {}
         return ["rooms.invite", { roomId, role, ...uses, ...expiry }]
       }
