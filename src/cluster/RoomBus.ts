@@ -71,7 +71,7 @@ export class RoomBus extends Context.Service<
       force: boolean
     ) => Effect.Effect<Published, BusUnavailable>
     readonly emit: (roomId: string, events: ReadonlyArray<Passing>) => Effect.Effect<void, BusUnavailable>
-    /** What came after a number of the present epoch; with `limit` 0 the position alone. */
+    /** What came after a number of the present epoch; with `limit` 0 the position, and the last event, if it is still there. */
     readonly history: (
       roomId: string,
       generation: number,
@@ -87,5 +87,8 @@ export class RoomBus extends Context.Service<
   }
 >()("hotpath/cluster/RoomBus") {}
 
-/** How many events of a room are kept for those who missed them, about; and how long after the last one. */
-export const kept = { events: 1000, forMs: 24 * 3_600_000 } as const
+/** How much of a room is kept for those who missed it, about: events, and bytes of them; and how long after the last one. */
+export const kept = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
+
+/** The run of the bus that an epoch is of: within it nothing is lost. */
+export const runOf = (epoch: string): string => epoch.slice(0, 8)

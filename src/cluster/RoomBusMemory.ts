@@ -23,6 +23,7 @@ export const layer = Layer.effect(
   RoomBus,
   Effect.gen(function* () {
     const rooms = new Map<string, Kept>()
+    const run = SecureRandom.uuidV4Unsafe().slice(0, 8)
     const queue = yield* Queue.unbounded<BusEvent>()
 
     const open = (roomId: string, generation: number, now: number): Kept => {
@@ -41,7 +42,8 @@ export const layer = Layer.effect(
         events: [],
         parts: nothingYet
       }
-      if (known === undefined || generation > room.generation) room.epoch = SecureRandom.uuidV4Unsafe().slice(0, 13)
+      if (known === undefined || generation > room.generation)
+        room.epoch = run + SecureRandom.uuidV4Unsafe().slice(8, 18)
       room.generation = Math.max(room.generation, generation)
       room.touchedAt = now
       rooms.set(roomId, room)
@@ -83,7 +85,7 @@ export const layer = Layer.effect(
           const { epoch, events, revision, seq } = open(roomId, generation, now)
           const missed = events.filter((event) => event.seq > after)
           const isWhole = limit > 0 && after <= seq && missed.length === seq - after && missed.length <= limit
-          return { epoch, seq, revision, events: missed.slice(0, limit), isWhole }
+          return { epoch, seq, revision, events: limit === 0 ? events.slice(-1) : missed.slice(0, limit), isWhole }
         }),
       versions: (roomId) =>
         Effect.sync(() => {

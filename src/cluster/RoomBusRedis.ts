@@ -95,7 +95,7 @@ const history = (common: Common) =>
       lua: `${prologue}
     open(true)
     local limit, entries = tonumber(ARGV[${own + 2}]), {}
-    if limit > 0 then
+    if limit == 0 then entries = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1) else
       entries = redis.call('XRANGE', KEYS[2], (tonumber(ARGV[${own + 1}]) + 1) .. '-0', '+', 'COUNT', limit + 1)
     end
     return {epoch, seq, rev, entries}`
@@ -167,7 +167,7 @@ export const layer = Layer.effect(
             const events = entries.map(fromEntry)
             // As many as there must be, and no hole at their beginning: the stream is trimmed there.
             const isWhole = limit > 0 && after <= seq && events.length === seq - after && events.length <= limit
-            return { epoch, seq, revision, events: events.slice(0, limit), isWhole }
+            return { epoch, seq, revision, events: events.slice(0, Math.max(1, limit)), isWhole }
           }),
           fromRedis
         ),

@@ -1,7 +1,7 @@
 // What the scripts of rooms have in common, in Lua. A room's hash holds `epoch`, `seq` (the last number given), `rev` (the
 // last revision published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
 // number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
-// another run is another epoch, and the stream begins anew. Asking for the run costs 5 µs.
+// another run is another epoch, which says in its first eight digits what run it is of. Asking for the run costs 5 µs.
 import { Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { BusUnavailable, kept } from "./RoomBus.ts"
@@ -16,12 +16,12 @@ local epoch, seq, rev
 local function open(create)
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen')
   if not meta[1] and not create then return false end
+  if not meta[1] then redis.call('DEL', KEYS[2]) end
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   epoch, seq, rev = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
   local gen, known = tonumber(ARGV[2]), tonumber(meta[5] or 0)
-  if meta[4] ~= run then redis.call('DEL', KEYS[2]) end
   if meta[4] ~= run or gen > known then
-    epoch = ARGV[1]
+    epoch = string.sub(run, 1, 8) .. ARGV[1]
     redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', seq, 'rev', rev, 'run', run, 'gen', math.max(gen, known))
     redis.call('PEXPIRE', KEYS[1], ARGV[5])
   end
@@ -29,7 +29,8 @@ local function open(create)
 end
 local function append(revision, at, type, subject, part, event)
   seq = seq + 1
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], seq .. '-0',
+  local most = math.max(16, math.min(tonumber(ARGV[6]), math.floor(${kept.bytes} / #event)))
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', most, seq .. '-0',
     'v', revision, 'a', at, 't', type, 's', subject, 'e', event)
   if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
   elseif part ~= 'none' then redis.call('HSET', KEYS[1], part, seq) end
@@ -47,7 +48,7 @@ end
 export const makeCommon =
   (isCluster: boolean) =>
   (roomId: string, generation: number): ReadonlyArray<unknown> => [
-    SecureRandom.uuidV4Unsafe().slice(0, 13),
+    SecureRandom.uuidV4Unsafe().slice(8, 18),
     generation,
     isCluster ? shardOf(roomId) : channel,
     roomId,
@@ -60,11 +61,11 @@ export const own = 6
 
 const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
 
-/** Redis's errors as one. That it is away is said elsewhere; that it refuses (no memory, a fault of ours) is said here. */
+/** Redis's errors as one. Whether it is away, or takes no writes, is said by whoever can't do their work without. */
 export const fromRedis = <A, E extends { readonly cause?: unknown }, R>(effect: Effect.Effect<A, E, R>) =>
   effect.pipe(
     Effect.tapError(({ cause }) =>
-      isRefusal(cause) ? Effect.logWarning("Redis refused a command", { reason: cause.message }) : Effect.void
+      isRefusal(cause) ? Effect.logDebug("Redis refused a command", { reason: cause.message }) : Effect.void
     ),
     Effect.mapError((cause) => new BusUnavailable({ cause }))
   )

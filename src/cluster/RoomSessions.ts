@@ -129,7 +129,8 @@ export class RoomSessions extends Context.Service<
           return { versions, session: found.session }
         }),
         write: Effect.fnUntraced(function* (roomId, user, session, versions) {
-          if (!isSame(yield* bus.versions(roomId), versions)) return
+          // Of a room that the bus knows nothing of (any more), nothing would say that it changed.
+          if (versions === undefined || !isSame(yield* bus.versions(roomId), versions)) return
           kept.set(sessionKey(roomId, user), { session, versions, until: (yield* Clock.currentTimeMillis) + sessionMs })
           const [oldest] = kept.keys()
           if (kept.size > capacity && oldest !== undefined) kept.delete(oldest)

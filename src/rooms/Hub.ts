@@ -117,13 +117,13 @@ export class Hub extends Context.Service<
           return Effect.logWarning("events of a room were lost; its connections are sent to begin anew")
         })
 
-      /** What the line needs of the stream: what comes after it, or all that is kept when the epoch is another. */
+      /** What the line needs of the stream; see its `catchUp`. */
       const readFor = ({ line }: Entry) =>
-        Effect.flatMap(bus.history(line.roomId, 0, line.seq, kept.events), (history) =>
-          history.epoch === line.epoch || (history.isWhole && line.epoch !== "")
-            ? Effect.succeed(history)
-            : bus.history(line.roomId, 0, Math.max(0, history.seq - kept.events), kept.events)
-        )
+        Effect.flatMap(bus.history(line.roomId, 0, line.seq, kept.events), (history) => {
+          if (history.epoch === line.epoch) return Effect.succeed(history)
+          const from = line.epoch === "" ? history.seq - kept.events : line.seq - 1
+          return bus.history(line.roomId, 0, Math.max(0, from), kept.events)
+        })
 
       const live = (entry: Entry): boolean => {
         const { backlog, line } = entry

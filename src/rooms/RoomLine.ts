@@ -69,6 +69,8 @@ export class RoomLine {
   /** Changes up to here are in the state of whoever came in, whatever the bus knows of them. */
   #floor = 0
   #isUnsure = false
+  /** The event of number `seq`, as far as it was seen: where it still stands, nothing before it was lost. */
+  #last: Numbered | undefined
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
   #frames: Array<Buffer> = []
@@ -80,8 +82,9 @@ export class RoomLine {
   }
 
   /** `known`: the room's revision in the repository before its connections read their state. */
-  start({ epoch, revision, seq }: Pick<History, "epoch" | "seq" | "revision">, known: number): void {
+  start({ epoch, events, revision, seq }: Omit<History, "isWhole">, known: number): void {
     this.#floor = known
+    this.#last = events.at(-1)
     this.epoch = epoch
     this.seq = seq
     this.visible = seq
@@ -127,7 +130,10 @@ export class RoomLine {
     return true
   }
 
-  /** Tells what was missed; false: it is not all there. Of another epoch, `history` is all that is kept of it. */
+  /**
+   * Tells what was missed; false: it is not all there. Of another epoch, `history` begins with the event that was seen last;
+   * for a line that began alone it is all that is kept.
+   */
   catchUp(history: History): boolean {
     if (history.epoch === this.epoch) {
       if (!history.isWhole) return history.seq === this.seq
@@ -136,20 +142,38 @@ export class RoomLine {
       for (const event of history.events) this.#accept(event)
       return true
     }
-    if (history.revision - this.revision > kept.events) return false
-    if (!this.#isUnbroken(history.events, history.revision)) return false
-    // What does not last is told only if its number is above those of before; the rest by its revision.
-    const before = this.seq
-    const isNew = ({ revision, seq }: Numbered) => revision > 0 || (this.epoch !== "" && seq > before)
-    for (const event of history.events.filter(isNew)) this.#accept(event)
+    const missed = this.epoch === "" ? this.#changesOf(history) : this.#after(history)
+    if (missed === undefined) return false
+    for (const event of missed) this.#accept(event)
     this.epoch = history.epoch
     this.seq = history.seq
+    this.#last = history.events.at(-1) ?? this.#last
     this.#isUnsure = false
     return true
   }
 
+  /** What a history that begins with what was seen last brings; undefined: something else stands in its place. */
+  #after({ events, isWhole }: History): ReadonlyArray<Numbered> | undefined {
+    const missed = this.seq === 0 ? events : events.slice(1)
+    const [first] = events
+    const isSame = this.seq === 0 || (first?.seq === this.seq && this.#isLast(first))
+    const last = missed.reduce((highest, { revision }) => Math.max(highest, revision), 0)
+    return isSame && isWhole && this.#isUnbroken(missed, last) ? missed : undefined
+  }
+
+  #isLast({ at, event, revision }: Numbered): boolean {
+    return this.#last?.at === at && this.#last.event === event && this.#last.revision === revision
+  }
+
+  /** The changes since this line began, whatever their numbers; undefined: they are not all there. */
+  #changesOf({ events, revision }: History): ReadonlyArray<Numbered> | undefined {
+    if (revision - this.revision > kept.events || !this.#isUnbroken(events, revision)) return undefined
+    return events.filter((event) => event.revision > 0)
+  }
+
   #accept(event: Numbered): void {
     this.seq = event.seq
+    this.#last = event
     if (event.revision > 0) {
       const isKnown = this.#local.delete(event.revision) || event.revision <= this.revision
       this.revision = Math.max(this.revision, event.revision)

@@ -4,7 +4,7 @@ import { Schema } from "effect"
 import type { History, Numbered, Passing } from "../../src/cluster/RoomBus.ts"
 import { CloseCodes } from "../../src/protocol/CloseCodes.ts"
 import { eventParams, parseCursor, RoomLine } from "../../src/rooms/RoomLine.ts"
-import { event, history, makeSubscriber, numbered } from "../support/RoomLines.ts"
+import { event, history, makeSubscriber, numbered, seated } from "../support/RoomLines.ts"
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 
@@ -14,8 +14,7 @@ const lineWith = (at: { seq?: number; revision?: number; epoch?: string; known?:
   const line = new RoomLine("room", ({ id }, connections) => risen.push([id, connections]))
   line.start({ epoch: "e", seq: 0, revision: 0, ...at }, at.known ?? 0)
   const ann = makeSubscriber("ann")
-  line.sit(ann)
-  line.release(ann.id)
+  seated(line, ann)
   return { line, ann, risen }
 }
 
@@ -40,8 +39,7 @@ describe("RoomLine", () => {
   it("frames an event once, for all, as JSON-RPC has it", () => {
     const { ann, line } = lineWith()
     const bob = makeSubscriber("bob")
-    line.sit(bob)
-    line.release(bob.id)
+    seated(line, bob)
     take(line, { ...numbered(1, 1), event: `{"text":"größe 😀 ${"x".repeat(70_000)}"}` })
     take(line, numbered(2, 2))
     assert.strictEqual(line.flush(), 4)
@@ -55,9 +53,9 @@ describe("RoomLine", () => {
   it("counts connections by user, and says how many are left when one goes", () => {
     const { line, risen } = lineWith()
     const [bob, again] = [makeSubscriber("bob"), makeSubscriber("bob")]
-    assert.isTrue(line.sit(bob))
-    assert.isTrue(line.sit(again))
-    assert.isFalse(line.sit(bob))
+    assert.isTrue(line.sit(bob).isNew)
+    assert.isTrue(line.sit(again).isNew)
+    assert.strictEqual(line.sit(bob).answers, 2)
     assert.deepEqual(
       [...line.counts],
       [
@@ -79,11 +77,12 @@ describe("RoomLine", () => {
   it("holds back what comes before the answer, and sends it in its order after it", () => {
     const { ann, line } = lineWith()
     const bob = makeSubscriber("bob")
-    line.sit(bob)
+    let held = line.sit(bob)
+    held.isGood = true
     take(line, numbered(1, 1))
     line.flush()
     // What he is given as the room's state has everything up to here.
-    line.hold(bob.id)
+    line.begin(held)
     assert.strictEqual(line.cursor, "e:1")
     for (const n of [2, 3]) {
       take(line, numbered(n, n))
@@ -92,21 +91,21 @@ describe("RoomLine", () => {
     // Told, but not sent yet.
     take(line, numbered(4, 4))
     assert.deepEqual(bob.seqs(), [])
-    line.release(bob.id)
+    line.release(held)
     assert.deepEqual(bob.seqs(), [2, 3])
     take(line, numbered(5, 5))
     line.flush()
-    line.release(bob.id)
     assert.deepEqual(bob.seqs(), [2, 3, 4, 5])
     assert.deepEqual(ann.seqs(), [1, 2, 3, 4, 5])
     // Once more, as to resume: from the next on.
-    line.hold(bob.id)
+    held = line.sit(bob)
+    held.isGood = true
     take(line, numbered(6, 6))
     line.flush()
-    line.hold(bob.id)
+    line.begin(held)
     take(line, numbered(7, 7))
     line.flush()
-    line.release(bob.id)
+    line.release(held)
     assert.deepEqual(bob.seqs(), [2, 3, 4, 5, 7])
   })
 
@@ -127,18 +126,21 @@ describe("RoomLine", () => {
   it("tells who left that they did, on all their connections, and nothing after it", () => {
     const { ann, line, risen } = lineWith()
     const [bob, held, cat] = [makeSubscriber("bob"), makeSubscriber("bob"), makeSubscriber("cat")]
-    for (const one of [bob, held, cat]) line.sit(one)
-    for (const one of [bob, cat]) line.release(one.id)
+    const waiting = line.sit(held)
+    for (const one of [bob, cat]) seated(line, one)
     take(line, numbered(1, 1))
     take(line, { ...numbered(2, 2), type: "member.left", subject: "bob" })
     take(line, numbered(3, 3))
     line.flush()
     assert.deepEqual(bob.seqs(), [1, 2])
+    assert.deepEqual(held.seqs(), [])
+    waiting.isGood = true
+    line.release(waiting)
     assert.deepEqual(held.seqs(), [1, 2])
     for (const one of [ann, cat]) assert.deepEqual(one.seqs(), [1, 2, 3])
     assert.deepEqual(risen, [
-      [bob.id, 1],
-      [held.id, 0]
+      [held.id, 1],
+      [bob.id, 0]
     ])
     assert.isFalse(line.counts.has("bob"))
   })
@@ -146,8 +148,7 @@ describe("RoomLine", () => {
   it("does so without the bus too, and ends with its room", () => {
     const { ann, line, risen } = lineWith()
     const bob = makeSubscriber("bob")
-    line.sit(bob)
-    line.release(bob.id)
+    seated(line, bob)
     line.tellAlone({ ...event(), type: "member.left", subject: "bob", revision: 1 })
     line.tellAlone({ ...event(), type: "room.deleted", revision: 2 })
     line.tellAlone({ ...event(), revision: 3 })
@@ -187,8 +188,7 @@ describe("RoomLine", () => {
     const { ann, line } = lineWith()
     const alone = new RoomLine("room", () => {})
     alone.startAlone(7)
-    alone.sit(ann)
-    alone.release(ann.id)
+    seated(alone, ann)
     assert.isFalse(alone.tellAlone({ ...event(), revision: 7 }))
     assert.isTrue(alone.tellAlone({ ...event(), revision: 8 }))
     assert.isFalse(take(alone, numbered(1, 8), "e"))

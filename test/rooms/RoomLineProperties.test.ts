@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { History, Numbered } from "../../src/cluster/RoomBus.ts"
 import { RoomLine } from "../../src/rooms/RoomLine.ts"
-import { event, makeSubscriber, numbered } from "../support/RoomLines.ts"
+import { event, makeSubscriber, numbered, seated } from "../support/RoomLines.ts"
 
 const Step = Schema.Literals([
   "change",
@@ -49,8 +49,7 @@ class World {
     this.ann = makeSubscriber("ann")
     this.known = this.committed
     this.line.start({ epoch: this.epoch, seq: this.seq, revision: this.published }, this.known)
-    this.line.sit(this.ann)
-    this.line.release(this.ann.id)
+    seated(this.line, this.ann)
     this.first = this.seq
   }
   first = 0

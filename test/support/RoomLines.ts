@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import type { History, Numbered, Passing } from "../../src/cluster/RoomBus.ts"
 import type { CloseCode } from "../../src/protocol/CloseCodes.ts"
-import type { Subscriber } from "../../src/rooms/RoomLine.ts"
+import type { RoomLine, Subscriber } from "../../src/rooms/RoomLine.ts"
 
 interface Told {
   readonly method: string
@@ -84,3 +84,10 @@ export const history = (
   events,
   isWhole: more.isWhole ?? true
 })
+
+/** Takes a seat, and says at once that its answer has left. */
+export const seated = (line: RoomLine, subscriber: Subscriber) => {
+  const held = line.sit(subscriber)
+  held.isGood = true
+  line.release(held)
+}
