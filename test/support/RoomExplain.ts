@@ -87,15 +87,42 @@ const replay = (from: World, order: ReadonlyArray<number>, asked: ReadonlyArray<
   return { world, misfit: undefined }
 }
 
-/** The worlds that the answers lead to, in whichever order; none: nothing explains them. */
-export const explain = (
-  worlds: ReadonlyArray<World>,
-  asked: ReadonlyArray<Asked>,
-  replies: Replies
-): ReadonlyArray<World> => {
-  const all = orders(asked.map((_, n) => n))
+type Step = readonly [asked: Asked, reply: Reply<"rooms.get">]
+
+/** Coming in with an invite is two steps, and a removal between them is told as it is: no member. */
+const inSteps = (asked: Asked, reply: Reply<"rooms.get">): ReadonlyArray<Step> => {
+  const { invite, ...params } = asked.params
+  if (asked.method !== "rooms.join" || invite === undefined || reply.error?.data.type !== "NotAMember") {
+    return [[asked, reply]]
+  }
+  return [
+    [{ ...asked, method: "accept" }, { result: {} as never }],
+    [{ ...asked, params }, reply]
+  ]
+}
+
+const explainSteps = (worlds: ReadonlyArray<World>, steps: ReadonlyArray<Step>): ReadonlyArray<World> => {
+  const [asked, replies] = [steps.map(([one]) => one), steps.map(([, reply]) => reply)]
+  const isInOrder = (order: ReadonlyArray<number>) =>
+    order.every((n, at) => asked[n]?.method !== "accept" || order.indexOf(n + 1) > at)
+  const all = orders(steps.map((_, n) => n)).filter(isInOrder)
   const tried = worlds.flatMap((from) => all.map((order) => replay(from, order, asked, replies)))
   return distinct(tried.flatMap(({ misfit, world }) => (misfit === undefined ? [world] : [])))
+}
+
+/** The worlds that the answers lead to, in whichever order; none: nothing explains them. */
+export const explain = (worlds: ReadonlyArray<World>, asked: ReadonlyArray<Asked>, replies: Replies) => {
+  const whole = asked.flatMap((one, n): ReadonlyArray<Step> => {
+    const reply = replies[n]
+    return reply === undefined ? [] : [[one, reply]]
+  })
+  const found = explainSteps(worlds, whole)
+  return found.length > 0 || asked.length === 1
+    ? found
+    : explainSteps(
+        worlds,
+        whole.flatMap(([one, reply]) => inSteps(one, reply))
+      )
 }
 
 export const firstMisfit = (from: World, asked: ReadonlyArray<Asked>, replies: Replies): string | undefined => {

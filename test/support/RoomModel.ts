@@ -186,6 +186,11 @@ const methods: Record<string, (world: World, asked: Asked, given: Given) => unkn
     if (asked.params["invite"] !== undefined) accept(room, asked.user, asked.params["invite"])
     return sit(world, asked, enter(world, room.roomId, asked.user, "viewer").room)
   },
+  /** The first half of a join. */
+  accept: (world, { params, user }) => {
+    accept(roomOf(world, params["roomId"]), user, params["invite"])
+    return {}
+  },
   "rooms.resume": (world, asked) => sit(world, asked, enter(world, asked.params["roomId"], asked.user, "viewer").room),
   "rooms.leave": (world, { connection, params, user }) => {
     const { room } = enter(world, params["roomId"], user, "viewer")
