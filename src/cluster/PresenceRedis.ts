@@ -77,7 +77,7 @@ const empty = (common: Common) =>
     }
   )
 
-/** Says we are alive, and moves those who are no more. Returns whether we were known. */
+/** Says we are alive, and moves those who are no more. Returns whether we were known, and the server's run. */
 const beat = Redis.script((instance: string) => [instances, dead, instance, leaseMs], {
   numberOfKeys: 2,
   lua: `
@@ -89,8 +89,8 @@ const beat = Redis.script((instance: string) => [instances, dead, instance, leas
       redis.call('ZREM', KEYS[1], gone)
       redis.call('ZADD', KEYS[2], now, gone)
     end
-    return known and 1 or 0`
-}).withReturnType<number>()
+    return {known and 1 or 0, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+}).withReturnType<readonly [isKnown: number, run: string]>()
 
 const pairs = (flat: ReadonlyArray<string>) =>
   Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] ?? "", flat[2 * i + 1] ?? ""] as const)
@@ -109,6 +109,7 @@ export const layer = Layer.effect(
     let instance = SecureRandom.uuidV4Unsafe()
     let rooms = new Set<string>()
     let isKnown = false
+    let run: string | undefined
     // Names that this instance gave up, and the rooms where something may still stand under them: what was said in a room
     // after the others had emptied it is known to nobody else.
     const former = new Map<string, ReadonlySet<string>>()
@@ -184,7 +185,11 @@ export const layer = Layer.effect(
           fromRedis
         ),
       beat: Effect.gen(function* () {
-        if ((yield* beatScript(instance)) === 1) return true
+        const [known, now] = yield* beatScript(instance)
+        // A server that was restarted may have lost some of what was said, and know us all the same.
+        const isSame = run === now || run === undefined
+        run = now
+        if (known === 1 && isSame) return true
         const isFirst = !isKnown
         isKnown = true
         if (isFirst && rooms.size === 0) return true

@@ -16,8 +16,9 @@ export const IdempotencyKey = Schema.String.check(Schema.isMinLength(1), Schema.
 export const Reactions = Schema.Record(Schema.String, Schema.Array(Schema.String))
 export type Reactions = typeof Reactions.Type
 
-/** Reactions one message holds: each event of it carries them all. */
+/** Reactions one message holds, and the characters of them all: each event of it carries them. */
 export const maxReactions = 2000
+export const maxReactionCharacters = 32_768
 
 export const Message = Schema.Struct({
   messageId: Schema.String,
@@ -71,6 +72,10 @@ export const unreact = (reactions: Reactions, emoji: string, user: string): Reac
   const left = users.filter((one) => one !== user)
   return left.length === 0 ? others : { ...others, [emoji]: left }
 }
+
+/** Whether that is more than a message holds. */
+export const areTooMany = (reactions: Reactions): boolean =>
+  countReactions(reactions) > maxReactions || JSON.stringify(reactions).length > maxReactionCharacters
 
 export const countReactions = (reactions: Reactions): number =>
   Object.values(reactions).reduce((sum, users) => sum + users.length, 0)

@@ -91,9 +91,7 @@ export class Connection implements Origin, OutboundOwner {
   }
 
   #isBusy(): boolean {
-    return (
-      this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#outbound.stalledAt !== undefined || this.#isCharged
-    )
+    return this.inFlight >= this.#shared.settings.MAX_IN_FLIGHT || this.#outbound.isStalled || this.#isCharged
   }
 
   /** What is no request costs as much as one; who sends more of it than the rate allows is not read for a while. */
@@ -245,12 +243,7 @@ export class Connection implements Origin, OutboundOwner {
     if (this.#outbound.stalledAt !== undefined && now - this.#outbound.stalledAt >= stallMs)
       return this.close(CloseCodes.overload)
     // A paused socket does not hear that its client has left: from time to time it is read a little further.
-    if (
-      this.paused &&
-      !this.#isCharged &&
-      this.#outbound.stalledAt === undefined &&
-      (this.#backlog?.length ?? 0) < maxPeeked
-    ) {
+    if (this.paused && !this.#isCharged && !this.#outbound.isStalled && (this.#backlog?.length ?? 0) < maxPeeked) {
       this.paused = false
       this.#socket.resume()
     }

@@ -2,6 +2,7 @@
 //
 // With half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it, and gives it up
 // after a while; with all of it waiting it is given up at once.
+import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 
@@ -24,8 +25,9 @@ export class Outbound {
   readonly #most: number
   readonly #owner: OutboundOwner
   #corked = false
-  /** Since when the client has more to read than half its bound, in ms since the epoch; undefined: it has not. */
-  stalledAt: number | undefined
+  /** When the client, having more to read than half its bound, last took any of it, in ms since the epoch. */
+  #stalledAt: number | undefined
+  #taken = 0
 
   constructor(socket: WebSocket, wire: Duplex, most: number, owner: OutboundOwner) {
     this.#socket = socket
@@ -56,6 +58,25 @@ export class Outbound {
     this.#wire.uncork()
   }
 
+  get isStalled(): boolean {
+    return this.#stalledAt !== undefined
+  }
+
+  /** For how long it has taken nothing, while more than half its bound waits. */
+  stalledFor(now: number): number {
+    if (this.#stalledAt === undefined) return 0
+    const taken = this.#takenSoFar()
+    if (taken > this.#taken) {
+      this.#taken = taken
+      this.#stalledAt = now
+    }
+    return now - this.#stalledAt
+  }
+
+  #takenSoFar(): number {
+    return this.#wire instanceof Socket ? this.#wire.bytesWritten - this.#wire.writableLength : 0
+  }
+
   #mayWrite(): boolean {
     if (this.#socket.readyState !== this.#socket.OPEN) return false
     if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
@@ -64,11 +85,12 @@ export class Outbound {
       this.#owner.overloaded()
       return false
     }
-    if (waiting > this.#most / 2 && this.stalledAt === undefined) {
-      this.stalledAt = Date.now()
+    if (waiting > this.#most / 2 && this.#stalledAt === undefined) {
+      this.#stalledAt = Date.now()
+      this.#taken = this.#takenSoFar()
       this.#owner.stalled()
       this.#wire.once("drain", () => {
-        this.stalledAt = undefined
+        this.#stalledAt = undefined
         this.#owner.drained()
       })
     }

@@ -183,7 +183,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
         Context.add(RedisState, {
           kind: "server",
           isCluster: client instanceof Cluster,
-          check: Effect.asVoid(send("PING")),
+          check: Effect.asVoid(send("SET", "hotpath:check", "1", "PX", "10000")),
           onResubscribed
         })
       )

@@ -6,7 +6,7 @@ export class RedisState extends Context.Service<
   RedisState,
   {
     readonly kind: "server" | "in-process"
-    /** Asks, within the command's deadline. */
+    /** Whether it takes writes, asked within the command's deadline: full, it would still answer. */
     readonly check: Effect.Effect<void, Redis.RedisError>
     /** In a Cluster, channels whose names begin with a hash tag are sharded: published with SPUBLISH, heard where they live. */
     readonly isCluster: boolean

@@ -12,7 +12,7 @@ const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 const lineWith = (at: { seq?: number; revision?: number; epoch?: string; known?: number } = {}) => {
   const risen: Array<readonly [id: string, connections: number]> = []
   const line = new RoomLine("room", ({ id }, connections) => risen.push([id, connections]))
-  line.start({ epoch: "e", seq: 0, revision: 0, ...at }, at.known ?? 0)
+  line.start({ epoch: "e", seq: 0, revision: 0, events: [], ...at }, at.known ?? 0)
   const ann = makeSubscriber("ann")
   seated(line, ann)
   return { line, ann, risen }

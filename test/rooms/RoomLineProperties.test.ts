@@ -48,7 +48,10 @@ class World {
     this.line = new RoomLine("room", () => {})
     this.ann = makeSubscriber("ann")
     this.known = this.committed
-    this.line.start({ epoch: this.epoch, seq: this.seq, revision: this.published }, this.known)
+    this.line.start(
+      { epoch: this.epoch, seq: this.seq, revision: this.published, events: this.kept.slice(-1) },
+      this.known
+    )
     seated(this.line, this.ann)
     this.first = this.seq
   }

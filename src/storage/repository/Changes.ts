@@ -1,7 +1,7 @@
 // What a change makes of a message or a thread, whatever keeps it. Undefined: it stays as it is.
 import { Result } from "effect"
 import {
-  countReactions,
+  areTooMany,
   type Message,
   MessageNotFound,
   maxReactions,
@@ -38,7 +38,7 @@ export const reacted =
     if (message.deletedAt !== null) return Result.fail(new MessageNotFound())
     const reactions = (adds ? react : unreact)(message.reactions, emoji, by.user)
     if (reactions === message.reactions) return Result.succeed(undefined)
-    return countReactions(reactions) > maxReactions
+    return adds && areTooMany(reactions)
       ? Result.fail(new TooManyReactions({ most: maxReactions }))
       : Result.succeed({ ...message, reactions })
   }
