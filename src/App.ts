@@ -57,6 +57,7 @@ import { People } from "./rooms/People.ts"
 import { RoomReads } from "./rooms/RoomReads.ts"
 import { Rooms } from "./rooms/Rooms.ts"
 import { Threads } from "./rooms/Threads.ts"
+import { Untold } from "./rooms/Untold.ts"
 import { Whereabouts } from "./rooms/Whereabouts.ts"
 import { Settings } from "./Settings.ts"
 import { DeadRecords } from "./storage/DeadRecords.ts"
@@ -132,7 +133,8 @@ const RoomServices = Layer.mergeAll(
   Layer.provide(Announcer.layer),
   Layer.provide(Attendance.layer),
   Layer.provide(Hub.layer),
-  Layer.provide([Access.layer, RoomReads.layer, Whereabouts.layer])
+  Layer.provide([Access.layer, RoomReads.layer, Whereabouts.layer]),
+  Layer.provide(Untold.layer)
 )
 
 const Admin = AdminRoutes.layer.pipe(

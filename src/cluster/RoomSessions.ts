@@ -129,9 +129,15 @@ export class RoomSessions extends Context.Service<
           return { versions, session: found.session }
         }),
         write: Effect.fnUntraced(function* (roomId, user, session, versions) {
-          // Of a room that the bus knows nothing of (any more), nothing would say that it changed.
-          if (versions === undefined || !isSame(yield* bus.versions(roomId), versions)) return
-          kept.set(sessionKey(roomId, user), { session, versions, until: (yield* Clock.currentTimeMillis) + sessionMs })
+          if (!isSame(yield* bus.versions(roomId), versions)) return
+          // From now on the bus knows the room: an epoch that is its own says whether it changed.
+          if (versions === undefined) yield* bus.history(roomId, 0, 0, 0)
+          const now = versions ?? (yield* bus.versions(roomId))
+          kept.set(sessionKey(roomId, user), {
+            session,
+            versions: now,
+            until: (yield* Clock.currentTimeMillis) + sessionMs
+          })
           const [oldest] = kept.keys()
           if (kept.size > capacity && oldest !== undefined) kept.delete(oldest)
         })

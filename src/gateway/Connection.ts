@@ -3,7 +3,7 @@
 // Requests in flight are bounded by MAX_IN_FLIGHT, replies that wait to be read by half of MAX_OUTBOUND_BYTES. At either
 // bound the socket is paused, so that the client feels it as TCP backpressure; frames that the current read brought along
 // wait in the backlog (no more than one read holds, 64 KiB). Below both bounds the backlog is worked off, then the socket
-// resumed. A client that reads nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the
+// resumed. A client that takes nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the
 // same (notifications, big replies), is closed (1013).
 //
 // open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
@@ -240,8 +240,7 @@ export class Connection implements Origin, OutboundOwner {
   /** Called once a second. */
   beat(now: number, pingInterval: number, pongTimeout: number): void {
     if (this.expiresAt !== undefined && now >= this.expiresAt) return this.close(CloseCodes.tokenExpired)
-    if (this.#outbound.stalledAt !== undefined && now - this.#outbound.stalledAt >= stallMs)
-      return this.close(CloseCodes.overload)
+    if (this.#outbound.stalledFor(now) >= stallMs) return this.close(CloseCodes.overload)
     // A paused socket does not hear that its client has left: from time to time it is read a little further.
     if (this.paused && !this.#isCharged && !this.#outbound.isStalled && (this.#backlog?.length ?? 0) < maxPeeked) {
       this.paused = false
@@ -298,7 +297,7 @@ export class Connection implements Origin, OutboundOwner {
   }
 }
 
-/** How long a client may leave half of MAX_OUTBOUND_BYTES unread. */
+/** How long a client may take nothing of what waits for it, when that is half of MAX_OUTBOUND_BYTES. */
 const stallMs = 5000
 
 const isBatch = (frame: Message | ReadonlyArray<Message>): frame is ReadonlyArray<Message> => Array.isArray(frame)

@@ -8,7 +8,9 @@ import { Messages } from "../rooms/Messages.ts"
 import { People } from "../rooms/People.ts"
 import { Rooms } from "../rooms/Rooms.ts"
 import { Threads } from "../rooms/Threads.ts"
-import type { Handlers } from "./Caller.ts"
+import { makeTurns } from "../rooms/Turns.ts"
+import type { Caller, Handlers } from "./Caller.ts"
+import type { ClientError } from "./ErrorReply.ts"
 
 type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods>
 
@@ -22,33 +24,42 @@ export const makeRoomHandlers = Effect.gen(function* () {
   const rooms = yield* Rooms
   const threads = yield* Threads
 
+  // What one connection asks to write in rooms is done in the order it was asked, though its requests work side by side.
+  const turns = makeTurns()
+  const inTurn =
+    <P, A>(write: (params: P, caller: Caller) => Effect.Effect<A, ClientError>) =>
+    (params: P, caller: Caller) =>
+      turns(caller.id, write(params, caller))
+
   const handlers: Part = {
     "rooms.create": ({ autoAssign = false, title }, { user }) => rooms.create(user, title, autoAssign),
     "rooms.get": ({ roomId }, { user }) => rooms.get(user, roomId),
     "rooms.list": (_params, { user }) => Effect.map(rooms.list(user), (found) => ({ rooms: found })),
     "rooms.delete": ({ roomId }, { user }) => nothing(rooms.delete(user, roomId)),
-    "rooms.join": ({ invite, roomId }, caller) => joining.join(caller, roomId, invite),
-    "rooms.resume": ({ cursor, roomId }, caller) => joining.resume(caller, roomId, cursor),
-    "rooms.leave": ({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id)),
+    "rooms.join": inTurn(({ invite, roomId }, caller) => joining.join(caller, roomId, invite)),
+    "rooms.resume": inTurn(({ cursor, roomId }, caller) => joining.resume(caller, roomId, cursor)),
+    "rooms.leave": inTurn(({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id))),
     "rooms.remove": ({ roomId, user }, caller) => nothing(rooms.remove(caller.user, roomId, user)),
     "rooms.invite": ({ roomId, ...options }, { user }) =>
       Effect.map(invites.create(user, roomId, options), (token) => ({ token })),
     "rooms.revokeInvite": ({ roomId, token }, { user }) => nothing(invites.revoke(user, roomId, token)),
     "presence.list": ({ roomId }, { user }) => Effect.map(joining.present(user, roomId), (present) => ({ present })),
 
-    "threads.create": ({ category = null, roomId, title }, { user }) => threads.create(user, roomId, title, category),
+    "threads.create": inTurn(({ category = null, roomId, title }, { user }) =>
+      threads.create(user, roomId, title, category)
+    ),
     "threads.list": ({ archived, roomId }, { user }) => threads.list(user, roomId, archived),
-    "threads.rename": ({ threadId, title }, { user }) => threads.change(user, threadId, { title }),
-    "threads.categorize": ({ category, threadId }, { user }) => threads.change(user, threadId, { category }),
-    "threads.archive": ({ threadId }, { user }) => threads.change(user, threadId, { archived: true }),
-    "threads.unarchive": ({ threadId }, { user }) => threads.change(user, threadId, { archived: false }),
+    "threads.rename": inTurn(({ threadId, title }, { user }) => threads.change(user, threadId, { title })),
+    "threads.categorize": inTurn(({ category, threadId }, { user }) => threads.change(user, threadId, { category })),
+    "threads.archive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: true })),
+    "threads.unarchive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: false })),
 
-    "messages.send": (params, { user }) => messages.send(user, params),
-    "messages.edit": ({ body, messageId }, { user }) => messages.edit(user, messageId, body),
-    "messages.delete": ({ messageId }, { user }) => nothing(messages.delete(user, messageId)),
+    "messages.send": inTurn((params, { user }) => messages.send(user, params)),
+    "messages.edit": inTurn(({ body, messageId }, { user }) => messages.edit(user, messageId, body)),
+    "messages.delete": inTurn(({ messageId }, { user }) => nothing(messages.delete(user, messageId))),
     "messages.list": (params, { user }) => messages.list(user, params),
-    "messages.react": ({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true),
-    "messages.unreact": ({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false),
+    "messages.react": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true)),
+    "messages.unreact": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false)),
 
     "contacts.add": (params, { user }) => people.addContact(user, params),
     "contacts.list": (_params, { user }) => Effect.map(people.contacts(user), (contacts) => ({ contacts })),

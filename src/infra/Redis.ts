@@ -183,7 +183,9 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
         Context.add(RedisState, {
           kind: "server",
           isCluster: client instanceof Cluster,
-          check: Effect.asVoid(send("SET", "hotpath:check", "1", "PX", "10000")),
+          check: Effect.asVoid(
+            Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
+          ),
           onResubscribed
         })
       )

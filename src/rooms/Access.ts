@@ -3,7 +3,8 @@
 // whoever was removed has none, anywhere, as soon as the removal was acknowledged.
 //
 // Without Redis, what was confirmed a few seconds ago counts; then the repository; without that as well, what was known
-// within the last five minutes. A write is checked again where it takes place.
+// within the last five minutes. While Redis lacks changes of the room, the repository is asked. A write is checked again
+// where it takes place.
 import { Cache, Clock, Context, Duration, Effect, Exit, Layer } from "effect"
 import type { Versions } from "../cluster/RoomBus.ts"
 import { RoomSessions, type Session, sessionMs } from "../cluster/RoomSessions.ts"
@@ -17,6 +18,7 @@ import {
 } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Repository } from "../storage/Repository.ts"
+import { Untold } from "./Untold.ts"
 
 export interface Granted {
   readonly session: Session
@@ -53,6 +55,7 @@ export class Access extends Context.Service<
     Access,
     Effect.gen(function* () {
       const sessions = yield* RoomSessions
+      const untold = yield* Untold
       const repository = yield* Repository
       const metrics = (yield* Metrics).cache.session
       const remembered = new Map<string, Remembered>()
@@ -108,7 +111,8 @@ export class Access extends Context.Service<
         return { session: yield* remember(roomId, user, found), versions }
       })
 
-      const alone = Effect.fnUntraced(function* (roomId: string, user: string) {
+      /** `freshMs`: how long what was confirmed needs no other confirmation. */
+      const alone = Effect.fnUntraced(function* (roomId: string, user: string, freshMs: number) {
         metrics.redisError.add()
         const known = remembered.get(`${roomId}|${user}`)
         const age =
@@ -129,7 +133,11 @@ export class Access extends Context.Service<
       })
 
       const session: Access["Service"]["session"] = (roomId, user) =>
-        Effect.catchTag(shared(roomId, user), "BusUnavailable", () => alone(roomId, user))
+        Effect.suspend(() =>
+          untold.has(roomId)
+            ? alone(roomId, user, 0)
+            : Effect.catchTag(shared(roomId, user), "BusUnavailable", () => alone(roomId, user, freshMs))
+        )
 
       return Access.of({
         session,

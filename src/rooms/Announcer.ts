@@ -5,13 +5,16 @@
 // The changes of one room that come while others of it are on their way go together after them. A change whose predecessor
 // is missing in the bus waits a moment (another instance is about to bring it), then brings it along.
 //
-// At least once: the bus takes each revision once. Without Redis a change is told within the instance, and stays kept.
+// At least once: the bus takes each revision once. A change that Redis does not take is told within the instance; the others
+// are notified through PostgreSQL (see Untold.ts) and tell it to theirs; and it stays kept until Redis has it.
 import { Context, Deferred, Effect, Layer, Option, Queue } from "effect"
-import { RoomBus } from "../cluster/RoomBus.ts"
+import { BusUnavailable, RoomBus } from "../cluster/RoomBus.ts"
 import type { RoomChange } from "../domain/RoomEvent.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { type Committed, Repository } from "../storage/Repository.ts"
 import { Hub } from "./Hub.ts"
+import { makeTurns } from "./Turns.ts"
+import { Untold } from "./Untold.ts"
 
 interface Waiting {
   readonly change: RoomChange
@@ -24,6 +27,8 @@ const maxBatch = 100
 /** Told changes that still stand in the repository; beyond it they are left for the sweep. */
 const maxTold = 10_000
 const sweepEveryMs = 1000
+/** How long a notification may take before the change it is about is acknowledged. */
+const noticeMs = 25
 /** A change that is kept longer than this has lost its teller. */
 const orphanedMs = 1500
 
@@ -40,15 +45,19 @@ export class Announcer extends Context.Service<
       const bus = yield* RoomBus
       const hub = yield* Hub
       const repository = yield* Repository
+      const untold = yield* Untold
       const { counter } = yield* Metrics
       const scope = yield* Effect.scope
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const published = counter("room_changes_total", "Changes of rooms that were told to all instances")
       const swept = counter("room_changes_swept_total", "Changes told late, by another than who made them")
       const told = yield* Queue.dropping<RoomChange>(maxTold)
+      const turns = makeTurns()
       const waiting = new Map<string, Array<Waiting>>()
 
+      let isAway = false
       const settled = (changes: ReadonlyArray<RoomChange>) => {
+        isAway = false
         published.add(changes.length)
         return Queue.offerAll(told, changes)
       }
@@ -75,6 +84,20 @@ export class Announcer extends Context.Service<
         }
       })
 
+      const alone = (roomId: string, changes: ReadonlyArray<RoomChange>, error: unknown) =>
+        Effect.gen(function* () {
+          // A bus of this process alone has nobody else to tell.
+          if (bus.kind === "shared") yield* untold.add(roomId)
+          yield* hub.tellAlone(roomId, changes)
+          // The others hear of it within milliseconds: whoever is answered finds them knowing.
+          if (bus.kind === "shared") yield* Effect.sleep(noticeMs)
+          if (isAway) return
+          isAway = true
+          yield* Effect.logWarning("Redis takes no changes of rooms; they are told through PostgreSQL", {
+            reason: error instanceof BusUnavailable ? String(error.cause) : String(error)
+          })
+        })
+
       const work = (roomId: string): Effect.Effect<void> =>
         Effect.suspend(() => {
           const batch = waiting.get(roomId)?.splice(0, maxBatch) ?? []
@@ -83,8 +106,8 @@ export class Announcer extends Context.Service<
             return Effect.void
           }
           const changes = batch.map(({ change }) => change).sort((a, b) => a.revision - b.revision)
-          return publish(roomId, changes).pipe(
-            Effect.catch(() => hub.tellAlone(roomId, changes)),
+          return turns(roomId, publish(roomId, changes)).pipe(
+            Effect.catch((error) => alone(roomId, changes, error)),
             Effect.catchCause((cause) => Effect.logError("changes of a room were not told", cause)),
             Effect.andThen(
               Effect.suspend(() => {
@@ -111,13 +134,32 @@ export class Announcer extends Context.Service<
       // Gathered for a moment: one statement for many.
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(forget, Effect.sleep("50 millis"))))
 
+      // In the order of the room: what is told late must not overtake what is told now.
+      const late = (roomId: string) =>
+        turns(
+          roomId,
+          Effect.gen(function* () {
+            swept.add(yield* publishKept(roomId, 0))
+            untold.remove(roomId)
+          })
+        )
       const sweep = Effect.gen(function* () {
-        for (const roomId of yield* repository.unsentRooms(orphanedMs)) {
-          swept.add(yield* publishKept(roomId, 0))
-        }
+        const orphaned = yield* repository.unsentRooms(orphanedMs)
+        for (const roomId of new Set([...orphaned, ...untold.rooms()])) yield* late(roomId)
       })
       yield* Effect.forkScoped(
         Effect.forever(Effect.delay(Effect.ignore(sweep), sweepEveryMs * (0.75 + 0.5 * Math.random())))
+      )
+
+      /** What others could not tell: from here, if the bus is there for us; else to our own connections. */
+      const tellOthers = (roomId: string) =>
+        Effect.catch(late(roomId), () =>
+          Effect.flatMap(repository.unsent(roomId, 0), (changes) => hub.tellAlone(roomId, changes))
+        ).pipe(Effect.ignore)
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.flatMap(untold.heard, (some) => Effect.forEach(some, tellOthers, { concurrency: 4, discard: true }))
+        )
       )
 
       yield* Effect.addFinalizer(() =>

@@ -1,16 +1,19 @@
-// The way into a room. A token is `id.secret`, 72 and 128 random bits; what is kept of the secret is its SHA-256. Wrong
-// guesses are counted over all instances, by invite and by address: whoever made too many waits, right or not.
+// The way into a room. A token is `id.secret`, 72 and 128 random bits; what is kept of the secret is its SHA-256. Guesses are
+// counted over all instances, by invite and by address. Too many at one invite, and it answers nobody for a while, right or
+// not. Too many from one address, and a wrong one is not even called wrong; a right one is let in, for the address may be a
+// whole building's, or a load balancer's. A token that was good once is no guess.
 import { createHash } from "node:crypto"
 import { Clock, Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/RateLimits.ts"
 import type { RateLimited } from "../domain/Limits.ts"
-import { Forbidden, InviteInvalid, mayInvite, type Participant, type Role, writers } from "../domain/Room.ts"
+import { Forbidden, InviteInvalid, isAbove, mayInvite, type Role, writers } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { type InviteKey, Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import { makeTurns } from "./Turns.ts"
 
 const wrongPerInvite = { limit: 10, window: "1 minute" } as const
 const wrongPerAddress = { limit: 30, window: "1 minute" } as const
@@ -36,13 +39,14 @@ export class Invites extends Context.Service<
     readonly create: (user: string, roomId: string, options: InviteOptions) => Effect.Effect<string, WriteRefused>
     /** Owners revoke any, members their own. */
     readonly revoke: (user: string, roomId: string, token: string) => Effect.Effect<void, WriteRefused>
-    /** Makes the bearer a member, or more than they were; a member who has nothing to gain uses none up. */
+    /** Makes the bearer a member, or more than they are (`held`); who has nothing to gain by it uses none up. */
     readonly accept: (
       user: string,
       roomId: string,
       token: string,
-      address: string
-    ) => Effect.Effect<Participant, InviteInvalid | RateLimited | AccessError | WriteRefused>
+      address: string,
+      held: Role | undefined
+    ) => Effect.Effect<void, InviteInvalid | RateLimited | AccessError | WriteRefused>
   }
 >()("hotpath/rooms/Invites") {
   static readonly layer = Layer.effect(
@@ -55,23 +59,17 @@ export class Invites extends Context.Service<
       const { counter } = yield* Metrics
       const wrong = counter("invites_wrong_total", "Invite tokens that were not good")
 
-      /** Fails with RateLimited for whoever guessed too often, and counts what turns out to be wrong. */
-      const guarded = <A, E>(invite: InviteKey | undefined, address: string, use: Effect.Effect<A, E>) => {
-        const rules = [
-          [`invite:address:${address}`, wrongPerAddress],
-          ...(invite === undefined ? [] : [[`invite:${invite.inviteId}`, wrongPerInvite] as const])
-        ] as const
-        const count = Effect.forEach(rules, ([key, rule]) => Effect.ignore(limits.consume(key, rule)), {
-          discard: true
-        })
-        return Effect.forEach(rules, ([key, rule]) => limits.check(key, rule), { discard: true }).pipe(
-          Effect.andThen(use),
-          Effect.tapError((error) => {
-            if (!(error instanceof InviteInvalid)) return Effect.void
-            wrong.add()
-            return count
-          })
-        )
+      // One after the other by invite, so that guesses made at once are counted as they are looked at.
+      const turns = makeTurns()
+
+      const guessed = (invite: InviteKey | undefined, address: string) => {
+        wrong.add()
+        const byInvite =
+          invite === undefined ? Effect.void : limits.consume(`invite:${invite.inviteId}`, wrongPerInvite)
+        return Effect.andThen(
+          Effect.ignore(byInvite),
+          limits.consume(`invite:address:${address}`, wrongPerAddress)
+        ).pipe(Effect.andThen(Effect.fail(new InviteInvalid())))
       }
 
       return Invites.of({
@@ -99,14 +97,27 @@ export class Invites extends Context.Service<
           const invite = parseToken(token)
           if (invite !== undefined) yield* repository.revokeInvite(roomId, invite, yield* by(user))
         }),
-        accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address) {
+        accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address, held) {
           const invite = parseToken(token)
-          const join = Effect.gen(function* () {
-            if (invite === undefined) return yield* new InviteInvalid()
+          if (invite === undefined) return yield* guessed(undefined, address)
+          const attempt = Effect.gen(function* () {
+            yield* limits.check(`invite:${invite.inviteId}`, wrongPerInvite)
             const at = yield* Clock.currentTimeMillis
-            return yield* announced(repository.join(roomId, invite, yield* by(user), at))
+            const join = Effect.flatMap(by(user), (author) => announced(repository.join(roomId, invite, author, at)))
+            // Members come with their link again and again: that is no reason to lock the room.
+            const used =
+              held === undefined
+                ? join
+                : Effect.flatMap(repository.invitedAs(roomId, invite, at), (role) =>
+                    isAbove(role, held) ? join : Effect.void
+                  )
+            yield* Effect.catchTag(Effect.asVoid(used), "InviteInvalid", (invalid) =>
+              Effect.flatMap(repository.isInvite(roomId, invite), (isKnown) =>
+                isKnown ? Effect.fail(invalid) : guessed(invite, address)
+              )
+            )
           })
-          return yield* guarded(invite, address, join)
+          return yield* turns(invite.inviteId, attempt)
         })
       })
     })

@@ -9,7 +9,6 @@ import {
   everyone,
   type Forbidden,
   type InviteInvalid,
-  isAbove,
   type Present,
   type StorageUnavailable,
   type TooManyRooms
@@ -23,6 +22,7 @@ import { type Entrance, Hub } from "./Hub.ts"
 import { Invites } from "./Invites.ts"
 import { eventParams, type Subscriber } from "./RoomLine.ts"
 import { RoomReads } from "./RoomReads.ts"
+import { Untold } from "./Untold.ts"
 
 export interface Guest extends Subscriber {
   /** Where the connection comes from, for limits. */
@@ -54,11 +54,14 @@ export class Joining extends Context.Service<
       const invites = yield* Invites
       const reads = yield* RoomReads
       const repository = yield* Repository
+      const untold = yield* Untold
 
       const state = Effect.fnUntraced(function* ({ room }: RoomSnapshot, cursor: string) {
         const { roomId } = room
         // Asked for after the cursor was had: what is read under these versions has all that came before it.
-        const versions = yield* Effect.catch(bus.versions(roomId), () => Effect.succeed(undefined))
+        const versions = untold.has(roomId)
+          ? undefined
+          : yield* Effect.catch(bus.versions(roomId), () => Effect.succeed(undefined))
         yield* attendance.settled(roomId)
         const [participants, messages, present] = yield* Effect.all(
           [
@@ -102,19 +105,15 @@ export class Joining extends Context.Service<
             const held = yield* Effect.catchTag(access.session(roomId, user), "NotAMember", () =>
               Effect.succeed(undefined)
             )
+            const accept = invites.accept(user, roomId, invite, guest.address, held?.session.role)
             if (held === undefined) {
               // Another connection of theirs may have come in with its last use meanwhile.
-              yield* Effect.catchTag(invites.accept(user, roomId, invite, guest.address), "InviteInvalid", (invalid) =>
+              yield* Effect.catchTag(accept, "InviteInvalid", (invalid) =>
                 Effect.catchTag(access.session(roomId, user), "NotAMember", () => Effect.fail(invalid))
               )
-            }
-            // For a member an invite that is good for more is used; any other has no meaning.
-            else if (isAbove("owner", held.session.role)) {
-              yield* Effect.catchTag(
-                invites.accept(user, roomId, invite, guest.address),
-                "InviteInvalid",
-                () => Effect.void
-              )
+            } else if (held.session.role !== "owner") {
+              // For a member, one that is good for more is used; whatever else it is, they are in.
+              yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })
             }
           }
           return yield* seated(guest, roomId, (snapshot, { cursor }) =>

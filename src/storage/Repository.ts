@@ -101,6 +101,8 @@ export class Repository extends Context.Service<
     readonly createInvite: (invite: NewInvite, allowed: ReadonlyArray<Role>) => Read<void, WriteRefused>
     /** Whom an invite that is good now makes of its bearer. */
     readonly invitedAs: (roomId: string, invite: InviteKey, now: number) => Read<Role, InviteInvalid>
+    /** Whether there is (or was, until it is purged) such an invite, used up and expired ones included. */
+    readonly isInvite: (roomId: string, invite: InviteKey) => Read<boolean>
     /** Revokes it; a member only their own. Revoking what is not there changes nothing. */
     readonly revokeInvite: (roomId: string, invite: InviteKey, by: By) => Read<void, WriteRefused>
     /** Uses the invite once, and makes its bearer a member, or more than they were. */

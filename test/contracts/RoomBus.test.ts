@@ -145,8 +145,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.deepEqual(yield* history(7, 2), [[8, 9], false, 10])
         assert.deepEqual(yield* history(10, 5), [[], true, 10])
         assert.deepEqual(yield* history(11, 5), [[], false, 10])
-        assert.deepEqual(yield* history(0, 0), [[], false, 10])
-        assert.deepEqual(yield* history(10, 0), [[], false, 10])
+        assert.deepEqual(yield* history(0, 0), [[10], false, 10])
+        assert.deepEqual(yield* history(10, 0), [[10], false, 10])
       }).pipe(Effect.scoped)
     )
 

@@ -5,7 +5,7 @@
 //
 // HOTPATH_MODEL_SEED replays a run, whose seed is printed (requests under way together may still happen in another order);
 // HOTPATH_MODEL_REQUESTS makes it longer.
-import { isDeepStrictEqual } from "node:util"
+import { isDeepStrictEqual, isDeepStrictEqual } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { makeRandom } from "../support/Random.ts"
 import type { RoomClient, Told } from "../support/RoomClient.ts"
@@ -154,6 +154,14 @@ describe("rooms and their model", () => {
         client.call("messages.list", { roomId, limit: 50 }),
         client.call("threads.list", { roomId })
       ])
+      // What was asked for at once, and nobody was there to be told of, only the page shows in which order it was done.
+      const fitting = worlds.filter((candidate) => {
+        const own = candidate.rooms.find((one) => one.roomId === roomId)
+        if (own === undefined) return false
+        const { messages, more } = stateOf(candidate, own)
+        return isDeepStrictEqual(plainPage(page), { messages, more })
+      })
+      if (fitting.length > 0) worlds = fitting
       const { messages, more } = stateOf(world(), room)
       assert.deepEqual(plainPage(page), { messages, more })
       assert.deepEqual(threads.threads, room.threads)

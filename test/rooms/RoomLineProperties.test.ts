@@ -65,7 +65,7 @@ class World {
 
   catchUp() {
     const after = this.after(this.line.seq)
-    const history = after.epoch === this.line.epoch || after.isWhole ? after : this.after(0)
+    const history = after.epoch === this.line.epoch ? after : this.after(Math.max(0, this.line.seq - 1))
     const isDone = this.line.catchUp(history)
     this.line.flush()
     this.check()

@@ -26,6 +26,7 @@ type Part = Pick<
   | "participants"
   | "createInvite"
   | "invitedAs"
+  | "isInvite"
   | "revokeInvite"
   | "join"
   | "removeMember"
@@ -117,6 +118,11 @@ export const makeRooms = (held: Held): Part => {
       ),
     invitedAs: (roomId, invite, now) =>
       Effect.suspend(() => Effect.fromResult(Result.map(good(invite, roomId, now), ({ role }) => role))),
+    isInvite: (roomId, { inviteId, secretHash }) =>
+      Effect.sync(() => {
+        const invite = invites.get(inviteId)
+        return invite !== undefined && invite.roomId === roomId && invite.secretHash === secretHash
+      }),
     revokeInvite: (roomId, { inviteId, secretHash }, by) =>
       Effect.suspend(() =>
         Effect.fromResult(

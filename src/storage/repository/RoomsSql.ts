@@ -28,6 +28,7 @@ type Part = Pick<
   | "participants"
   | "createInvite"
   | "invitedAs"
+  | "isInvite"
   | "revokeInvite"
   | "join"
   | "removeMember"
@@ -179,6 +180,11 @@ export const makeRooms = (database: Database["Service"]): Part => {
         : read(sql<{ role: Role }>`SELECT role FROM room_invites WHERE ${good(invite, roomId, now)}`).pipe(
             Effect.flatMap(([row]) => (row === undefined ? new InviteInvalid() : Effect.succeed(row.role)))
           ),
+    isInvite: (roomId, { inviteId, secretHash }) =>
+      !isUuid(roomId)
+        ? Effect.succeed(false)
+        : read(sql`SELECT FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
+            AND room_id = ${roomId}::text::uuid`).pipe(Effect.map((rows) => rows.length > 0)),
     revokeInvite: (roomId, { inviteId, secretHash }, by) =>
       member(roomId, by.user).pipe(
         Effect.flatMap(({ role }) =>
