@@ -7,7 +7,7 @@ import { Lifecycle } from "../observability/Lifecycle.ts"
 
 const without = {
   redis:
-    "calls work with configuration from memory and Postgres; records go straight to Postgres; in rooms, writes go to Postgres, and events, presence, locks and limits hold within each instance",
+    "calls work with configuration from memory and Postgres; records go straight to Postgres; rooms go on by Postgres, and presence, locks and limits hold within each instance",
   postgres:
     "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, writes are refused, and what Redis and memory have is answered",
   both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
