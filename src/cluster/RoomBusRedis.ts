@@ -130,7 +130,7 @@ const parse = (message: string): BusEvent | undefined => {
 /** The channels of a Cluster's nodes, as one. */
 const hearShards = Effect.fnUntraced(function* (redis: Redis.Redis["Service"]) {
   const all = yield* Queue.unbounded<Redis.RedisMessage, Redis.RedisError>()
-  const queues = yield* Effect.forEach(shards, (shard) => redis.subscribe(shard))
+  const queues = yield* Effect.forEach(shards, (shard) => redis.subscribe(shard), { concurrency: "unbounded" })
   for (const queue of queues) {
     yield* Effect.forkScoped(
       Effect.forever(Effect.flatMap(Queue.takeBetween(queue, 1, maxTaken), (taken) => Queue.offerAll(all, taken)))

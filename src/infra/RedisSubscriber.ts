@@ -40,6 +40,7 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
   const returns = new Set<() => void>()
   const isCluster = urls.length > 1
   const isSharded = (channel: string) => isCluster && channel.startsWith("{")
+  const shardsThere = Latch.makeUnsafe(false)
   let shardsStarted = false
   let current: Client | undefined
   let started = false
@@ -111,7 +112,7 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
       current?.unsubscribe(channel).catch(() => current?.disconnect())
     })
 
-  /** All sharded channels are asked for together, once: their connections are the same. */
+  /** Sharded channels have connections in common: those that are wanted when these open are asked for together. */
   const subscribeSharded = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
     listeners.set(channel, (listeners.get(channel) ?? new Set()).add(onMessage))
     yield* Effect.addFinalizer(() => Effect.sync(() => listeners.get(channel)?.delete(onMessage)))
@@ -124,12 +125,13 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
           for (const listener of listeners.get(name) ?? []) listener({ channel: name, message })
         },
         onSubscribed: () => {
+          shardsThere.openUnsafe()
           for (const told of returns) told()
         }
       })
-      // After whoever subscribes to more in this turn.
-      yield* Effect.forkIn(Effect.andThen(Effect.yieldNow, shards), scope)
+      yield* Effect.forkIn(shards, scope)
     }
+    yield* Effect.raceFirst(shardsThere.await, live(patience))
     return Effect.never
   })
 
