@@ -160,19 +160,21 @@ for (const [kind, start] of Object.entries(kinds)) {
     it.live("outlives its ttl while the effect runs, and is free as soon as it ends", () =>
       Effect.gen(function* () {
         const locks = yield* open
+        // Long enough for a busy machine to renew it in time, and short beside what it runs.
+        const lasting = { ttl: "1 second", wait: 0 } as const
         const held = yield* Deferred.make<void>()
         const ends = yield* Deferred.make<string>()
         const running = yield* Effect.forkChild(
-          locks.withLock("long", short, () => Effect.andThen(Deferred.succeed(held, undefined), Deferred.await(ends)))
+          locks.withLock("long", lasting, () => Effect.andThen(Deferred.succeed(held, undefined), Deferred.await(ends)))
         )
         yield* Deferred.await(held)
-        for (let n = 0; n < 12; n++) {
-          yield* Effect.sleep(70)
-          assert.strictEqual(yield* tagOf(locks.withLock("long", short, () => Effect.void)), "LockBusy")
+        for (let n = 0; n < 10; n++) {
+          yield* Effect.sleep(250)
+          assert.strictEqual(yield* tagOf(locks.withLock("long", lasting, () => Effect.void)), "LockBusy")
         }
         yield* Deferred.succeed(ends, "done")
         assert.strictEqual(yield* Fiber.join(running), "done")
-        yield* locks.withLock("long", short, () => Effect.void)
+        yield* locks.withLock("long", lasting, () => Effect.void)
       }).pipe(Effect.scoped)
     )
 
