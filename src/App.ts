@@ -1,6 +1,6 @@
 // The whole graph: which layer stands behind which service. Swap a line here, or provide another layer in a test.
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Effect, Layer } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import * as AdminAuth from "./admin/AdminAuth.ts"
 import * as AdminProblems from "./admin/AdminProblems.ts"
@@ -48,10 +48,12 @@ import * as Telemetry from "./observability/Telemetry.ts"
 import { Access } from "./rooms/Access.ts"
 import { Announcer } from "./rooms/Announcer.ts"
 import { Attendance } from "./rooms/Attendance.ts"
+import { Documents } from "./rooms/Documents.ts"
 import * as Housekeeper from "./rooms/Housekeeper.ts"
 import { Hub } from "./rooms/Hub.ts"
 import { Invites } from "./rooms/Invites.ts"
 import { Joining } from "./rooms/Joining.ts"
+import * as Leaving from "./rooms/Leaving.ts"
 import { Messages } from "./rooms/Messages.ts"
 import { People } from "./rooms/People.ts"
 import { RoomReads } from "./rooms/RoomReads.ts"
@@ -60,13 +62,17 @@ import { Threads } from "./rooms/Threads.ts"
 import { Untold } from "./rooms/Untold.ts"
 import { Whereabouts } from "./rooms/Whereabouts.ts"
 import { Settings } from "./Settings.ts"
+import * as BufferedRepository from "./storage/BufferedRepository.ts"
 import { DeadRecords } from "./storage/DeadRecords.ts"
+import { Durable } from "./storage/Durable.ts"
+import { Flusher } from "./storage/Flusher.ts"
 import * as RecordDays from "./storage/RecordDays.ts"
 import * as RecordDrain from "./storage/RecordDrain.ts"
 import { RecordStore } from "./storage/RecordStore.ts"
 import { RecordStream } from "./storage/RecordStream.ts"
 import { RecordWriter } from "./storage/RecordWriter.ts"
 import * as RepositoryPostgres from "./storage/RepositoryPostgres.ts"
+import * as RoomBufferRedis from "./storage/RoomBufferRedis.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -101,7 +107,20 @@ const Records = Layer.mergeAll(RecordDrain.layer, RecordDays.layer).pipe(
   Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadRecords.layer, RecordStreamLayer))
 )
 
-const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RepositoryPostgres.layer)
+/** Where rooms last: Postgres, with a buffer in Redis before it where that is wanted, and there is a Redis. */
+const RepositoryLayer = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL, REDIS_URL, ROOM_WRITES }) =>
+    REDIS_URL === undefined || ROOM_WRITES === "postgres"
+      ? RepositoryPostgres.layer
+      : BufferedRepository.layer.pipe(
+          Layer.provide(Flusher.layer),
+          Layer.provide(RoomBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),
+          Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer)))
+        )
+  )
+)
+
+const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RepositoryLayer)
 
 /** What the instances share through Redis; without one there is a single instance, which shares with nobody. */
 const Cluster = Layer.unwrap(
@@ -122,8 +141,10 @@ const Calls = Call.layer.pipe(
 )
 
 const RoomServices = Layer.mergeAll(
+  Documents.layer,
   Housekeeper.layer,
   Joining.layer,
+  Leaving.layer,
   Messages.layer,
   People.layer,
   Rooms.layer,

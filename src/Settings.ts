@@ -110,7 +110,25 @@ export const settings = {
     { shown: "link-local, metadata, multicast, unspecified" }
   ),
   UPSTREAM_ALLOW: setting(networks, "", "exceptions to UPSTREAM_DENY", "10.1.2.3/32,…"),
+  ROOM_WRITES: setting(
+    (name: string) => Config.schema(Schema.Literals(["postgres", "redis"]), name),
+    "postgres",
+    "who acknowledges messages and document updates: `postgres`, or `redis` (buffered there, and saved in batches)",
+    "postgres or redis"
+  ),
   FLUSH_INTERVAL: setting(duration, "5 seconds", "how long a buffered write may wait", aDuration),
+  BUFFER_ENTRIES: setting(
+    count,
+    "200000",
+    "documents and messages that may wait in Redis to be saved; beyond it writes are `BufferFull`",
+    wholeNumber
+  ),
+  BUFFER_AGE: setting(
+    duration,
+    "1 hour",
+    "how long the oldest of them may have waited (PostgreSQL being away) before writes are `BufferFull`",
+    aDuration
+  ),
   CATALOG_REFRESH: setting(duration, "10 seconds", "how often the catalog is re-read", aDuration),
   RECORD_QUEUE: setting(count, "10000", "the record queue's bound; beyond it a call is `Overloaded`", wholeNumber),
   RECORD_STREAM: setting(

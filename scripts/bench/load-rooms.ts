@@ -7,6 +7,7 @@ import { dialects, type Room } from "./dialects.ts"
 import { bodyOf, Ledger } from "./ledger.ts"
 import { machineMs } from "./machine-clock.ts"
 import { Member } from "./member.ts"
+import { patiently } from "./patiently.ts"
 
 const { URL: address = "", DIALECT = "", MEMBERS = "500", HALF = "0", SENDERS = "4" } = process.env
 const url = new URL(address)
@@ -56,18 +57,6 @@ const kindOf = (error: unknown) => {
 
 const connect = (user: string, event: (text: string) => void) =>
   Member.connect(url, user, dialect, { event, lost: (reason) => fail(`connection lost (${reason})`) })
-
-/** Joining happens before anything is measured: a machine that is busy then is no reason to give up. */
-const patiently = async (attempt: () => Promise<unknown>) => {
-  for (let left = 5; ; left--) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (left === 0) throw error
-      await pause(1000)
-    }
-  }
-}
 
 const join = async (room: Room) => {
   let next = 0

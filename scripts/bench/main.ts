@@ -1,6 +1,7 @@
 // npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--traced]: measures hotpath beside hand-written peers, in one run, and
 // prints ratios. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
 import { ack } from "./ack.ts"
+import { buffer, bufferLimit } from "./buffer.ts"
 import { call } from "./call.ts"
 import { crowd } from "./crowd.ts"
 import { type Options, readOptions } from "./options.ts"
@@ -11,6 +12,7 @@ import { staleness } from "./staleness.ts"
 
 const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = {
   ack,
+  buffer,
   call,
   crowd,
   pages,
@@ -47,7 +49,7 @@ const read = () => {
 }
 
 const { name, ...options } = read()
-const limit = 200 + options.rounds * 36
+const limit = name === "buffer" ? bufferLimit(options) : 200 + options.rounds * 36
 setTimeout(() => void end(1, `not done within ${limit} s`), limit * 1000).unref()
 try {
   console.log(await benches[name]?.(processes, options))

@@ -8,6 +8,7 @@ import type { Faults } from "./ledger.ts"
 import { machineMs } from "./machine-clock.ts"
 import type { Options } from "./options.ts"
 import type { Child, Processes, Server } from "./processes.ts"
+import { redisCpuMillis } from "./redis-cpu.ts"
 import { type RoomSide, roomsReport } from "./rooms-report.ts"
 import { cpuMillis } from "./usage.ts"
 
@@ -49,15 +50,6 @@ const hear = async <A>(side: Pick<Running, "loads" | "servers">): Promise<Readon
   const lines = Promise.all(side.loads.map((load) => load.line()))
   const heard = await Promise.race([lines, ...side.servers.map(({ ended }) => ended)])
   return heard.map((line) => JSON.parse(line) as A)
-}
-
-/** By Redis's own count, which is finer than the operating system's. */
-const redisCpuMillis = async (redis: Redis): Promise<number> => {
-  const text = await redis.info("cpu")
-  const used = ["used_cpu_user", "used_cpu_sys"].map((name) =>
-    Number(new RegExp(`^${name}:(\\S+)`, "m").exec(text)?.[1])
-  )
-  return sum(used) * 1000
 }
 
 /** Of each message that all were told: from when it was sent until the last one was. */

@@ -9,7 +9,7 @@ const without = {
   redis:
     "calls work with configuration from memory and Postgres; records go straight to Postgres; rooms go on by Postgres, and presence, locks and limits hold within each instance",
   postgres:
-    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, writes are refused, and what Redis and memory have is answered",
+    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, messages and edits go on in Redis, other writes are refused",
   both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
 } as const
 

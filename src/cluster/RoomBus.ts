@@ -6,7 +6,7 @@
 //
 // At least once: a change that is published again (its revision is not above the last) gets no number. In order: a change
 // whose predecessors were not published is not taken; the publisher brings those first.
-import { Context, type Effect, Schema } from "effect"
+import { Context, Effect, Schema } from "effect"
 import type { RoomChange, RoomEvent } from "../domain/RoomEvent.ts"
 
 /** Redis is away, or did not answer in time: what was to be published may have been. */
@@ -87,8 +87,13 @@ export class RoomBus extends Context.Service<
   }
 >()("hotpath/cluster/RoomBus") {}
 
-/** How much of a room is kept for those who missed it, about: events, and bytes of them; and how long after the last one. */
-export const kept = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
+const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
 
-/** The run of the bus that an epoch is of: within it nothing is lost. */
-export const runOf = (epoch: string): string => epoch.slice(0, 8)
+/** Redis's errors as one. Whether it is away, or takes no writes, is said by whoever can't do their work without. */
+export const fromRedis = <A, E extends { readonly cause?: unknown }, R>(effect: Effect.Effect<A, E, R>) =>
+  effect.pipe(
+    Effect.tapError(({ cause }) =>
+      isRefusal(cause) ? Effect.logDebug("Redis refused a command", { reason: cause.message }) : Effect.void
+    ),
+    Effect.mapError((cause) => new BusUnavailable({ cause }))
+  )

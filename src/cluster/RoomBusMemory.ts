@@ -1,9 +1,11 @@
 // The bus of a single process, without Redis: the same numbers, epochs and bounds, in memory. Nothing survives a restart,
 // so a restart is another epoch. Rooms that were quiet for a day are forgotten, and the quietest when there are too many.
+
 import { Clock, Effect, Layer, Queue } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { type BusEvent, kept, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
-import { partOf } from "./RoomKeys.ts"
+import { partOf } from "../infra/RoomKeys.ts"
+import { kept } from "../infra/RoomScripts.ts"
+import { type BusEvent, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
 
 interface Kept {
   epoch: string

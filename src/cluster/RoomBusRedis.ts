@@ -4,9 +4,9 @@ import { Effect, Latch, Layer, Queue } from "effect"
 import { Redis } from "effect/persistence"
 import type { RoomChange, RoomEvent } from "../domain/RoomEvent.ts"
 import { RedisState } from "../infra/RedisState.ts"
-import { type BusEvent, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
-import { channel, partOf, roomKey, shards, streamKey } from "./RoomKeys.ts"
-import { type Common, fromRedis, makeCommon, own, prologue } from "./RoomScripts.ts"
+import { channel, partOf, roomKey, shards, streamKey } from "../infra/RoomKeys.ts"
+import { type Common, makeCommon, own, prologue } from "../infra/RoomScripts.ts"
+import { type BusEvent, fromRedis, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
 
 /** Events taken at once. */
 const maxTaken = 1000

@@ -5,10 +5,10 @@ import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Role } from "../domain/Room.ts"
 import { RedisState } from "../infra/RedisState.ts"
-import { type BusUnavailable, RoomBus, type Versions } from "./RoomBus.ts"
+import { roomKey, sessionKey, streamKey } from "../infra/RoomKeys.ts"
+import { type Common, makeCommon, own, prologue } from "../infra/RoomScripts.ts"
+import { type BusUnavailable, fromRedis, RoomBus, type Versions } from "./RoomBus.ts"
 import { toVersions, type VersionsReply, versionsLua } from "./RoomBusRedis.ts"
-import { roomKey, sessionKey, streamKey } from "./RoomKeys.ts"
-import { type Common, fromRedis, makeCommon, own, prologue } from "./RoomScripts.ts"
 
 export const Session = Schema.Struct({ role: Role, joinedAt: Schema.String })
 export type Session = typeof Session.Type

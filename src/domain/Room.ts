@@ -41,18 +41,6 @@ export type Participant = typeof Participant.Type
 export const Present = Schema.Struct({ user: UserId, connections: Schema.Int, since: Time })
 export type Present = typeof Present.Type
 
-export const Document = Schema.Struct({
-  name: Schema.String,
-  text: Schema.String,
-  version: Schema.Int,
-  /** Up to which version Postgres has it. */
-  savedVersion: Schema.Int
-})
-export type Document = typeof Document.Type
-
-/** What a room has open that never had a document. */
-export const emptyDocument: Document = { name: "main", text: "", version: 0, savedVersion: 0 }
-
 /** There is no such room (any more). */
 export class RoomNotFound extends Schema.TaggedError<RoomNotFound>()("RoomNotFound", {}) {}
 
@@ -75,3 +63,9 @@ export class TooManyRooms extends Schema.TaggedError<TooManyRooms>()("TooManyRoo
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   reason: Schema.String
 }) {}
+
+/** PostgreSQL is away, and as much waits for it as may (by count or by age): nothing was kept. */
+export class BufferFull extends Schema.TaggedError<BufferFull>()("BufferFull", {}) {}
+
+/** People came or went since the caller's membership was looked at: it has to be looked at again. Never told to a client. */
+export class MembershipUnsure extends Schema.TaggedError<MembershipUnsure>()("MembershipUnsure", {}) {}

@@ -1,7 +1,7 @@
 // What happens in a room, as its members are told: `room.event {roomId, seq, at, event}`.
 import { Schema } from "effect"
+import { Document } from "./Document.ts"
 import { Message, Thread } from "./Message.ts"
-import { Document } from "./Room.ts"
 
 const of = <Type extends string, Fields extends Schema.Struct.Fields>(type: Type, fields: Fields) =>
   Schema.Struct({ type: Schema.Literal(type), ...fields })
@@ -38,7 +38,7 @@ export interface RoomChange {
   readonly generation: number
   readonly at: string
   readonly type: RoomEvent["type"]
-  /** Whom it is about, for `member.*` and `presence.*`; else empty. */
+  /** Whom it is about, for `member.*` and `presence.*`; the connection it came from, for `document.updated`; else empty. */
   readonly subject: string
   /** The event as JSON text. */
   readonly event: string

@@ -1,9 +1,11 @@
 // What a client reads of an error: its text and the fields that are its own. Nothing else of it leaves the process.
 import type { CallError } from "../calls/Call.ts"
+import type { VersionConflict } from "../domain/Document.ts"
 import type { Draining, RateLimited } from "../domain/Limits.ts"
 import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
 import type { TooManyContacts } from "../domain/People.ts"
 import type {
+  BufferFull,
   Forbidden,
   InviteInvalid,
   NotAMember,
@@ -24,6 +26,8 @@ type RoomError =
   | TooManyReactions
   | TooManyContacts
   | StorageUnavailable
+  | VersionConflict
+  | BufferFull
 
 export type ClientError = CallError | RateLimited | Draining | RoomError | ProtocolError
 
@@ -78,6 +82,10 @@ export const errorReply = (error: ClientError): ErrorReply => {
       return { type, message: `A message holds ${error.most} reactions`, fields: { most: error.most } }
     case "TooManyContacts":
       return { type, message: `A user keeps ${error.most} contacts`, fields: { most: error.most } }
+    case "VersionConflict":
+      return { type, message: "The document has changed", fields: { version: error.version, text: error.text } }
+    case "BufferFull":
+      return { type, message: "Too much waits to be saved", fields: { retryAfterMs: 1000 } }
     case "StorageUnavailable":
       return { type, message: "Storage unavailable", fields: { retryAfterMs: 1000 } }
     default:

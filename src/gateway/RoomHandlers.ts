@@ -1,7 +1,9 @@
 // What the methods of rooms, threads, messages and people do.
 import { Effect } from "effect"
+import type { DocumentMethods } from "../protocol/DocumentMethods.ts"
 import type { MessageMethods } from "../protocol/MessageMethods.ts"
 import type { RoomMethods } from "../protocol/RoomMethods.ts"
+import { Documents } from "../rooms/Documents.ts"
 import { Invites } from "../rooms/Invites.ts"
 import { Joining } from "../rooms/Joining.ts"
 import { Messages } from "../rooms/Messages.ts"
@@ -12,11 +14,12 @@ import { makeTurns } from "../rooms/Turns.ts"
 import type { Caller, Handlers } from "./Caller.ts"
 import type { ClientError } from "./ErrorReply.ts"
 
-type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods>
+type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods | keyof typeof DocumentMethods>
 
 const nothing = Effect.map(() => ({}))
 
 export const makeRoomHandlers = Effect.gen(function* () {
+  const documents = yield* Documents
   const invites = yield* Invites
   const joining = yield* Joining
   const messages = yield* Messages
@@ -60,6 +63,14 @@ export const makeRoomHandlers = Effect.gen(function* () {
     "messages.list": (params, { user }) => messages.list(user, params),
     "messages.react": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true)),
     "messages.unreact": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false)),
+
+    "document.get": ({ roomId }, { user }) => documents.get(user, roomId),
+    "document.update": ({ baseVersion, roomId, text }, caller) =>
+      Effect.map(documents.update(caller, roomId, baseVersion, text), ({ savedVersion, version }) => ({
+        version,
+        savedVersion
+      })),
+    "document.switch": ({ name, roomId }, caller) => documents.switch(caller, roomId, name),
 
     "contacts.add": (params, { user }) => people.addContact(user, params),
     "contacts.list": (_params, { user }) => Effect.map(people.contacts(user), (contacts) => ({ contacts })),

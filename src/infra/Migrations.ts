@@ -7,6 +7,7 @@ import catalogSync from "./migrations/0002_catalog_sync.ts"
 import recordsByDay from "./migrations/0003_records_by_day.ts"
 import rooms from "./migrations/0004_rooms.ts"
 import lockFences from "./migrations/0005_lock_fences.ts"
+import documents from "./migrations/0006_documents.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
@@ -15,6 +16,7 @@ export const migrate = Migrator.make({})({
     [2, "catalog_sync", Effect.succeed(catalogSync)] as const,
     [3, "records_by_day", Effect.succeed(recordsByDay)] as const,
     [4, "rooms", Effect.succeed(rooms)] as const,
-    [5, "lock_fences", Effect.succeed(lockFences)] as const
+    [5, "lock_fences", Effect.succeed(lockFences)] as const,
+    [6, "documents", Effect.succeed(documents)] as const
   ])
 })

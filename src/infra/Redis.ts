@@ -27,9 +27,12 @@ type Send = EffectRedis.Redis["Service"]["send"]
 
 const unansweredInARow = 5
 
+/** The command never left this process. */
+class NotSent extends Error {}
+
 const failure = (message: string) => new RedisError({ cause: new Error(message) })
-const away = Effect.fail(failure("Redis is away"))
-const tooMany = Effect.fail(failure("too many Redis commands in flight"))
+const away = Effect.fail(new RedisError({ cause: new NotSent("Redis is away") }))
+const tooMany = Effect.fail(new RedisError({ cause: new NotSent("too many Redis commands in flight") }))
 const unanswered = Effect.fail(failure("Redis did not answer in time"))
 
 // They change the connection that everybody shares.
@@ -38,6 +41,11 @@ const ofAConnection = new Set(
     ","
   )
 )
+
+/** Whether a command that failed can't have been applied: it was not sent, or Redis refused it. */
+export const isNotSent = (error: unknown): boolean =>
+  error instanceof RedisError &&
+  (error.cause instanceof NotSent || (error.cause instanceof Error && error.cause.name === "ReplyError"))
 
 /** Opens the shared client in the background, closes it with the scope, and says once when it is lost and once when back. */
 const openShared = (options: RedisOptions) =>

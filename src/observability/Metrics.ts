@@ -15,6 +15,8 @@ const make = Effect.gen(function* () {
     registerCounters(context, `hotpath_${name}`, description, label)
   const gauge = (name: string, description: string, read: () => number, labels?: Record<string, string>) =>
     registerGauge(context, `hotpath_${name}`, description, read, labels)
+  const histogram = (name: string, description: string, boundaries?: ReadonlyArray<number>) =>
+    registerHistogram(context, `hotpath_${name}`, description, boundaries === undefined ? {} : { boundaries })
   const stage = (name: (typeof stages)[number]) =>
     registerHistogram(context, "hotpath_call_stage_duration_seconds", "Time a call spends in each of its stages", {
       labels: { stage: name }
@@ -82,6 +84,7 @@ const make = Effect.gen(function* () {
     gauge,
     counter,
     counters,
+    histogram,
     requests: counter("requests_total", "Requests received, notifications and refused ones included"),
     successful: counter("requests_successful_total", "Requests answered with a result"),
     failed: counter("requests_failed_total", "Requests answered with an error"),

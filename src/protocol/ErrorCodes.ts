@@ -57,6 +57,16 @@ export const ErrorCodes = {
     code: -32029,
     retryable: true,
     meaning: "PostgreSQL is away or too slow; a write may have been kept: repeat it, messages with the same `key`"
+  },
+  VersionConflict: {
+    code: -32030,
+    retryable: false,
+    meaning: "somebody else was faster: the document's `version` and `text` as they are now"
+  },
+  BufferFull: {
+    code: -32031,
+    retryable: true,
+    meaning: "PostgreSQL is away, and as much waits for it as may; nothing was kept"
   }
 } as const satisfies Record<string, ErrorCode>
 

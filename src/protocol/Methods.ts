@@ -3,6 +3,7 @@
 import { Schema } from "effect"
 import { Ack } from "../domain/Integration.ts"
 import { RoomEvent } from "../domain/RoomEvent.ts"
+import { DocumentMethods } from "./DocumentMethods.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
 import { MessageMethods } from "./MessageMethods.ts"
 import { AnyJson, Count, type MethodDefinition, method, Nothing } from "./Method.ts"
@@ -42,7 +43,8 @@ export const Methods = {
     ]
   ),
   ...RoomMethods,
-  ...MessageMethods
+  ...MessageMethods,
+  ...DocumentMethods
 } as const satisfies Record<string, MethodDefinition>
 
 export type MethodName = keyof typeof Methods

@@ -1,9 +1,10 @@
 // The methods of rooms, presence, contacts and feedback.
 import { Schema } from "effect"
+import { Document } from "../domain/Document.ts"
 import { UserId } from "../domain/Identity.ts"
 import { Message } from "../domain/Message.ts"
 import { Contact } from "../domain/People.ts"
-import { Document, Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
+import { Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
 import { Count, method, Nothing } from "./Method.ts"
 

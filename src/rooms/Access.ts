@@ -30,10 +30,13 @@ export type AccessError = RoomNotFound | NotAMember | StorageUnavailable
 
 interface Remembered {
   readonly session: Session
+  readonly versions: Versions | undefined
   readonly confirmedAt: number
 }
 
 const capacity = 20_000
+/** How long a session is presumed: shorter than Redis keeps it, so that those who only write keep it too. */
+const presumedMs = 120_000
 /** Without Redis, how long a session needs no other confirmation. */
 const freshMs = 3000
 
@@ -45,6 +48,12 @@ export class Access extends Context.Service<
   {
     readonly session: (roomId: string, user: string) => Effect.Effect<Granted, AccessError>
     readonly require: (
+      roomId: string,
+      user: string,
+      allowed: ReadonlyArray<Role>
+    ) => Effect.Effect<Granted, AccessError | Forbidden>
+    /** As last seen, for a write that says under which versions that was: where it takes place that is compared. */
+    readonly presume: (
       roomId: string,
       user: string,
       allowed: ReadonlyArray<Role>
@@ -84,11 +93,11 @@ export class Access extends Context.Service<
         }
       )
 
-      const remember = (roomId: string, user: string, session: Session) =>
+      const remember = (roomId: string, user: string, session: Session, versions?: Versions) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           const key = `${roomId}|${user}`
           remembered.delete(key)
-          remembered.set(key, { session, confirmedAt: now })
+          remembered.set(key, { session, versions, confirmedAt: now })
           const [oldest] = remembered.keys()
           if (remembered.size > capacity && oldest !== undefined) remembered.delete(oldest)
           return session
@@ -98,7 +107,7 @@ export class Access extends Context.Service<
         const { session, versions } = yield* sessions.read(roomId, user)
         if (session !== undefined) {
           metrics.redisHit.add()
-          return { session: yield* remember(roomId, user, session), versions }
+          return { session: yield* remember(roomId, user, session, versions), versions }
         }
         metrics.redisMiss.add()
         const key = keyOf(roomId, user, versions)
@@ -108,7 +117,7 @@ export class Access extends Context.Service<
         ;(isKnown ? metrics.memoryHit : metrics.memoryMiss).add()
         const found = yield* Cache.get(read, key)
         yield* Effect.ignore(sessions.write(roomId, user, found, versions))
-        return { session: yield* remember(roomId, user, found), versions }
+        return { session: yield* remember(roomId, user, found, versions), versions }
       })
 
       /** `freshMs`: how long what was confirmed needs no other confirmation. */
@@ -139,14 +148,26 @@ export class Access extends Context.Service<
             : Effect.catchTag(shared(roomId, user), "BusUnavailable", () => alone(roomId, user, freshMs))
         )
 
+      const require: Access["Service"]["require"] = (roomId, user, allowed) =>
+        Effect.flatMap(session(roomId, user), (granted) =>
+          allowed === everyone || allowed.includes(granted.session.role)
+            ? Effect.succeed(granted)
+            : Effect.fail(new Forbidden({ needs: allowed.at(-1) ?? "owner" }))
+        )
+
       return Access.of({
         session,
-        require: (roomId, user, allowed) =>
-          Effect.flatMap(session(roomId, user), (granted) =>
-            allowed === everyone || allowed.includes(granted.session.role)
-              ? Effect.succeed(granted)
-              : Effect.fail(new Forbidden({ needs: allowed.at(-1) ?? "owner" }))
-          )
+        require,
+        presume: (roomId, user, allowed) =>
+          Effect.clockWith((clock) => {
+            const known = remembered.get(`${roomId}|${user}`)
+            const isPresumed =
+              known?.versions !== undefined &&
+              clock.currentTimeMillisUnsafe() - known.confirmedAt < presumedMs &&
+              allowed.includes(known.session.role) &&
+              !untold.has(roomId)
+            return isPresumed ? Effect.succeed(known) : require(roomId, user, allowed)
+          })
       })
     })
   )

@@ -11,9 +11,11 @@
 // between the two counts is part of the cursors that are given out. Cursors from before could be mistaken for others'
 // numbers, so the room's generation is raised in Postgres before the first event is told that way: the epoch ends with it,
 // and old cursors with the epoch. A cursor given out in between can't be resumed from.
+
 import { Context, Deferred, Effect, Layer } from "effect"
-import { type BusEvent, type History, kept, type Numbered, type Passing, RoomBus } from "../cluster/RoomBus.ts"
+import { type BusEvent, type History, type Numbered, type Passing, RoomBus } from "../cluster/RoomBus.ts"
 import { TooManyRooms } from "../domain/Room.ts"
+import { kept } from "../infra/RoomScripts.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { Settings } from "../Settings.ts"

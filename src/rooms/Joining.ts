@@ -3,9 +3,9 @@
 // seat when the answer has left.
 import { Context, Effect, Layer } from "effect"
 import { RoomBus } from "../cluster/RoomBus.ts"
+import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Limits.ts"
 import {
-  emptyDocument,
   everyone,
   type Forbidden,
   type InviteInvalid,
@@ -56,6 +56,10 @@ export class Joining extends Context.Service<
       const repository = yield* Repository
       const untold = yield* Untold
 
+      // A room that was deleted just now says so by its next answer.
+      const document = (roomId: string): Effect.Effect<Document, StorageUnavailable> =>
+        Effect.catchTag(repository.document(roomId), "RoomNotFound", () => Effect.succeed(emptyDocument(firstDocument)))
+
       const state = Effect.fnUntraced(function* ({ room }: RoomSnapshot, cursor: string) {
         const { roomId } = room
         // Asked for after the cursor was had: what is read under these versions has all that came before it.
@@ -63,17 +67,18 @@ export class Joining extends Context.Service<
           ? undefined
           : yield* Effect.catch(bus.versions(roomId), () => Effect.succeed(undefined))
         yield* attendance.settled(roomId)
-        const [participants, messages, present] = yield* Effect.all(
+        const [open, participants, messages, present] = yield* Effect.all(
           [
+            document(roomId),
             reads.participants(roomId, versions),
             reads.newest(roomId, undefined, newest, versions),
             attendance.list(roomId)
           ],
-          { concurrency: 3 }
+          { concurrency: 4 }
         )
         return (
           `"room":${JSON.stringify(room)},"participants":${participants},"present":${JSON.stringify(present)},` +
-          `"document":${JSON.stringify(emptyDocument)},${messages},"cursor":${JSON.stringify(cursor)}`
+          `"document":${JSON.stringify(open)},${messages},"cursor":${JSON.stringify(cursor)}`
         )
       })
 

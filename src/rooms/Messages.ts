@@ -1,4 +1,5 @@
 // Messages: sent, edited, deleted, reacted to, and read page by page.
+import { createHash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Message, MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
@@ -28,6 +29,15 @@ export interface Page {
 }
 
 const usualPage = 50
+
+/** The id of a message with a key: the same again, wherever it is sent from, so that it can't be kept twice. */
+const keyedId = (roomId: string, author: string, key: string): string => {
+  const hex = createHash("sha256")
+    .update(JSON.stringify([roomId, author, key]))
+    .digest("hex")
+  // A UUID of version 8: the rest is ours to choose (RFC 9562).
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}
 
 export class Messages extends Context.Service<
   Messages,
@@ -69,7 +79,7 @@ export class Messages extends Context.Service<
       return Messages.of({
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
           yield* access.require(roomId, user, writers)
-          const messageId = SecureRandom.uuidV7Unsafe()
+          const messageId = key === undefined ? SecureRandom.uuidV7Unsafe() : keyedId(roomId, user, key)
           return yield* announced(
             repository.sendMessage({
               messageId,
@@ -99,7 +109,8 @@ export class Messages extends Context.Service<
           const { versions } = yield* access.require(roomId, user, everyone)
           if (before === undefined)
             return new EncodedJson(`{${yield* reads.newest(roomId, threadId, limit, versions)}}`)
-          return new EncodedJson(JSON.stringify(yield* repository.messages(roomId, { before, limit, threadId })))
+          const { messages, more } = yield* repository.messages(roomId, { before, limit, threadId })
+          return new EncodedJson(JSON.stringify({ messages, more }))
         })
       })
     })

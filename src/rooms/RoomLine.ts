@@ -1,6 +1,9 @@
 // One room as an instance's connections see it: their seats, the numbers they are given, and the frames on their way to
 // them. No effects: Hub.ts drives it and says how the numbers work.
-import { type History, kept, type Numbered, type Passing } from "../cluster/RoomBus.ts"
+
+import type { History, Numbered, Passing } from "../cluster/RoomBus.ts"
+import { withoutText } from "../domain/Document.ts"
+import { kept } from "../infra/RoomScripts.ts"
 import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
 import { textFrame } from "../protocol/Frame.ts"
 
@@ -38,6 +41,15 @@ const maxHeldBytes = 1_048_576
 /** Revisions told within the instance that the bus did not bring yet. */
 const maxLocal = 10_000
 
+const join = (frames: ReadonlyArray<Buffer>): Buffer => {
+  const [first] = frames
+  return frames.length === 1 && first !== undefined ? first : Buffer.concat(frames)
+}
+
+/** A change that was acknowledged before the repository had it. */
+const isBuffered = ({ revision, type }: Numbered): boolean =>
+  revision === 0 && (type === "document.updated" || type.startsWith("message."))
+
 /** A room's event as `room.event` params. */
 export const eventParams = (roomId: string, seq: number, { at, event }: Passing): string =>
   `{"roomId":"${roomId}","seq":${seq},"at":"${at}","event":${event}}`
@@ -74,6 +86,8 @@ export class RoomLine {
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
   #frames: Array<Buffer> = []
+  /** Frames that one connection gets in another form, by their place among the others. */
+  #own: Map<string, Map<number, Buffer>> | undefined
   readonly #onRisen: (subscriber: Subscriber, connections: number) => void
 
   constructor(roomId: string, onRisen: (subscriber: Subscriber, connections: number) => void) {
@@ -89,6 +103,7 @@ export class RoomLine {
     this.seq = seq
     this.visible = seq
     this.revision = revision
+    this.#last = events.at(-1)
   }
 
   /** Without the bus: counts from here, and knows of all changes up to `revision`. */
@@ -165,8 +180,12 @@ export class RoomLine {
     return this.#last?.at === at && this.#last.event === event && this.#last.revision === revision
   }
 
-  /** The changes since this line began, whatever their numbers; undefined: they are not all there. */
+  /**
+   * The changes since this line began, whatever their numbers; undefined: they are not all there, or there are buffered
+   * ones, which have no revision: nobody can say whether they were in the state that was given.
+   */
   #changesOf({ events, revision }: History): ReadonlyArray<Numbered> | undefined {
+    if (events.some(isBuffered)) return undefined
     if (revision - this.revision > kept.events || !this.#isUnbroken(events, revision)) return undefined
     return events.filter((event) => event.revision > 0)
   }
@@ -196,10 +215,22 @@ export class RoomLine {
 
   #tell(event: Passing): void {
     this.visible++
-    const params = eventParams(this.roomId, this.visible, event)
-    this.#frames.push(textFrame(`{"jsonrpc":"2.0","method":"room.event","params":${params}}`))
+    // Its author has the text already.
+    if (event.type === "document.updated" && this.seats.has(event.subject)) {
+      this.#own ??= new Map()
+      const own = this.#own.get(event.subject) ?? new Map()
+      this.#own.set(event.subject, own)
+      own.set(this.#frames.length, this.#frame({ ...event, event: withoutText(event.event) }))
+    }
+    this.#frames.push(this.#frame(event))
     if (event.type === "member.left") this.#riseAll((seat) => seat.subscriber.user === event.subject)
     if (event.type === "room.deleted") this.#riseAll(() => true)
+  }
+
+  #frame(event: Passing): Buffer {
+    return textFrame(
+      `{"jsonrpc":"2.0","method":"room.event","params":${eventParams(this.roomId, this.visible, event)}}`
+    )
   }
 
   /** They are told why, and then nothing more. */
@@ -212,10 +243,13 @@ export class RoomLine {
   flush(): number {
     const frames = this.#frames
     if (frames.length === 0) return 0
+    const own = this.#own
     this.#frames = []
-    const [first] = frames
-    const bytes = frames.length === 1 && first !== undefined ? first : Buffer.concat(frames)
+    this.#own = undefined
+    const joined = join(frames)
     for (const seat of this.seats.values()) {
+      const mine = own?.get(seat.subscriber.id)
+      const bytes = mine === undefined ? joined : join(frames.map((frame, n) => mine.get(n) ?? frame))
       if (seat.held === undefined) seat.subscriber.deliver(bytes)
       else this.#hold(seat, seat.held, bytes)
     }

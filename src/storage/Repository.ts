@@ -6,6 +6,7 @@
 // The changes of one room have one order, which is that of their revisions. A write that fails with StorageUnavailable may
 // have been kept.
 import { Context, type Effect } from "effect"
+import type { Document, VersionConflict } from "../domain/Document.ts"
 import type {
   Message,
   MessageKind,
@@ -16,8 +17,10 @@ import type {
 } from "../domain/Message.ts"
 import type { Contact, Feedback, TooManyContacts } from "../domain/People.ts"
 import type {
+  BufferFull,
   Forbidden,
   InviteInvalid,
+  MembershipUnsure,
   NotAMember,
   Participant,
   Role,
@@ -27,6 +30,7 @@ import type {
 } from "../domain/Room.ts"
 import type { RoomChange } from "../domain/RoomEvent.ts"
 import type { Fenced } from "./Fences.ts"
+import type { BufferedMessage, DirtyDocument } from "./RoomBuffer.ts"
 
 /** What a write made of it, and what the room is to be told. */
 export interface Committed<A> {
@@ -35,7 +39,7 @@ export interface Committed<A> {
 }
 
 /** What may come of any write in a room. */
-export type WriteRefused = RoomNotFound | NotAMember | Forbidden | StorageUnavailable
+export type WriteRefused = RoomNotFound | NotAMember | Forbidden | StorageUnavailable | BufferFull
 
 type Write<A, E = never> = Effect.Effect<Committed<A>, E | WriteRefused>
 type Read<A, E = never> = Effect.Effect<A, E | StorageUnavailable>
@@ -72,16 +76,58 @@ export interface NewMessage {
   readonly key: string | undefined
 }
 
+export interface DocumentUpdate {
+  /** Undefined: the one that is open. */
+  readonly name?: string | undefined
+  readonly baseVersion: number
+  readonly text: string
+  /** Takes a base that is above what is there: what lies between was acknowledged by a buffer that is away. */
+  readonly isAhead?: boolean
+}
+
+export interface MessageQuery {
+  readonly threadId?: string | undefined
+  /** A messageId, or a place: the page ends just before it. */
+  readonly before?: string | undefined
+  readonly beforePosition?: number | undefined
+  readonly limit: number
+}
+
 export interface MessagePage {
   readonly messages: ReadonlyArray<Message>
+  /** The place of each among the room's. */
+  readonly positions: ReadonlyArray<number>
+  /** The place of `before`. */
+  readonly end: number | undefined
   /** Whether there are older ones. */
   readonly more: boolean
+}
+
+export interface UnsavedDocument extends DirtyDocument {
+  readonly roomId: string
+}
+
+/** What comes out of a buffer. */
+export interface Unsaved {
+  readonly documents: ReadonlyArray<UnsavedDocument>
+  readonly messages: ReadonlyArray<BufferedMessage>
+}
+
+export interface Saved {
+  /** Documents that are there in another form, as new or newer. */
+  readonly conflicts: number
+  /** What Postgres refused. */
+  readonly dead: number
 }
 
 /** Whose change it is, and when. */
 export interface By {
   readonly user: string
   readonly at: string
+  /** Whose own event of it comes without what they have already. */
+  readonly connectionId?: string | undefined
+  /** Under which version of the room's people their membership was seen; a buffer compares it, Postgres looks itself. */
+  readonly seen?: { readonly epoch: string; readonly people: number } | undefined
 }
 
 export class Repository extends Context.Service<
@@ -134,15 +180,24 @@ export class Repository extends Context.Service<
       by: By
     ) => Write<Message, MessageNotFound | TooManyReactions>
     /** Oldest first, ending just before `before`, or with the newest. */
-    readonly messages: (
-      roomId: string,
-      page: {
-        readonly threadId?: string | undefined
-        readonly before?: string | undefined
-        readonly limit: number
-      }
-    ) => Read<MessagePage, MessageNotFound>
+    readonly messages: (roomId: string, page: MessageQuery) => Read<MessagePage, MessageNotFound>
+    readonly message: (roomId: string, messageId: string) => Read<Message | undefined>
     readonly roomOfMessage: (messageId: string) => Read<string, MessageNotFound>
+
+    /** The one that is open, or another. */
+    readonly document: (roomId: string, name?: string) => Read<Document, RoomNotFound>
+    readonly updateDocument: (
+      roomId: string,
+      update: DocumentUpdate,
+      by: By
+    ) => Write<Document, VersionConflict | MembershipUnsure>
+    /** Opens it, made empty if it is new; what the former one has is in Postgres then. */
+    readonly switchDocument: (roomId: string, name: string, by: By) => Write<Document>
+    /** Sees to it that what was acknowledged in the room is in Postgres. */
+    readonly flushRoom: (roomId: string) => Read<void>
+
+    /** Takes what is newer than what is there; any number of times. */
+    readonly save: (unsaved: Unsaved) => Read<Saved>
 
     /** Changes of the room after a revision that were not told yet, in order; at most 500. */
     readonly unsent: (roomId: string, after: number) => Read<ReadonlyArray<RoomChange>>

@@ -2,12 +2,14 @@
 // nothing survives a restart.
 import { Effect, Layer } from "effect"
 import { Repository } from "./Repository.ts"
+import { makeDocuments } from "./repository/DocumentsMemory.ts"
 import { makeMessages } from "./repository/MessagesMemory.ts"
 import { makeOutbox } from "./repository/OutboxMemory.ts"
 import { makePeople } from "./repository/PeopleMemory.ts"
 import { makePurge } from "./repository/PurgeMemory.ts"
 import { makeRooms } from "./repository/RoomsMemory.ts"
 import { nothingHeld } from "./repository/RoomWriteMemory.ts"
+import { makeSave } from "./repository/SaveMemory.ts"
 import { makeThreads } from "./repository/ThreadsMemory.ts"
 
 export const layer = Layer.effect(
@@ -18,6 +20,8 @@ export const layer = Layer.effect(
       ...makeRooms(held),
       ...makeThreads(held),
       ...makeMessages(held),
+      ...makeSave(held),
+      ...makeDocuments(held),
       ...makeOutbox(held),
       ...makePeople(held),
       ...makePurge(held)

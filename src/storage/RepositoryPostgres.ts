@@ -3,11 +3,13 @@ import { Effect, Layer } from "effect"
 import { Database } from "../infra/Database.ts"
 import { Fences } from "./Fences.ts"
 import { Repository } from "./Repository.ts"
+import { makeDocuments } from "./repository/DocumentsSql.ts"
 import { makeMessages } from "./repository/MessagesSql.ts"
 import { makeOutbox } from "./repository/OutboxSql.ts"
 import { makePeople } from "./repository/PeopleSql.ts"
 import { makePurge } from "./repository/PurgeSql.ts"
 import { makeRooms } from "./repository/RoomsSql.ts"
+import { makeSave } from "./repository/SaveSql.ts"
 import { makeThreads } from "./repository/ThreadsSql.ts"
 
 const repository = Layer.effect(
@@ -19,6 +21,8 @@ const repository = Layer.effect(
       ...makeRooms(database),
       ...makeThreads(database),
       ...makeMessages(database),
+      ...makeSave(database),
+      ...makeDocuments(database),
       ...makeOutbox(database),
       ...makePeople(database),
       ...makePurge(database, fences)

@@ -2,8 +2,11 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Result, Schema } from "effect"
 import type { RoomChange } from "../../src/domain/RoomEvent.ts"
-import { Repository } from "../../src/storage/Repository.ts"
+import { type MessagePage, Repository } from "../../src/storage/Repository.ts"
 import { at, by, id, ms, repositories } from "../support/Repositories.ts"
+
+/** A page without its places, which are times. */
+const shown = <E>(read: Effect.Effect<MessagePage, E>) => Effect.map(read, ({ messages, more }) => ({ messages, more }))
 
 class Twins extends Context.Service<
   Twins,
@@ -124,7 +127,7 @@ const prepare = (world: World, operation: Operation, n: number) => {
     case "page": {
       const threadId = operation.inThread ? nth(world.threads, 0) : undefined
       const before = nth(world.messages, operation.which)
-      return prepared((_) => _.messages(roomId, { limit: operation.limit, before, threadId }))
+      return prepared((_) => shown(_.messages(roomId, { limit: operation.limit, before, threadId })))
     }
     case "generation":
       return prepared((_) => _.newGeneration(roomId))
@@ -140,7 +143,7 @@ const state = (_: Repository["Service"], { roomId, invites }: World) =>
     room: Effect.result(_.room(roomId)),
     participants: _.participants(roomId),
     threads: _.threads(roomId, undefined),
-    messages: _.messages(roomId, { limit: 100 }),
+    messages: shown(_.messages(roomId, { limit: 100 })),
     unsent: _.unsent(roomId, 0),
     invites: Effect.forEach(invites, (inviteId) =>
       Effect.result(_.invitedAs(roomId, { inviteId, secretHash: "hash" }, ms()))

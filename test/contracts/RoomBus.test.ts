@@ -2,7 +2,8 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Schema, type Scope } from "effect"
-import { kept, type Numbered, type RoomBus } from "../../src/cluster/RoomBus.ts"
+import type { Numbered, RoomBus } from "../../src/cluster/RoomBus.ts"
+import { kept } from "../../src/infra/RoomScripts.ts"
 import { change, changesOf, heard, kinds, memoryInstance, passing, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 

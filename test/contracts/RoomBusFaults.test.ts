@@ -2,8 +2,9 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { kept, type Numbered } from "../../src/cluster/RoomBus.ts"
-import { roomKey, streamKey } from "../../src/cluster/RoomKeys.ts"
+import type { Numbered } from "../../src/cluster/RoomBus.ts"
+import { roomKey, streamKey } from "../../src/infra/RoomKeys.ts"
+import { kept } from "../../src/infra/RoomScripts.ts"
 import {
   change,
   changesOf,

@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { roomKey, sessionKey } from "../../src/cluster/RoomKeys.ts"
 import { type Session, sessionMs } from "../../src/cluster/RoomSessions.ts"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
+import { roomKey, sessionKey } from "../../src/infra/RoomKeys.ts"
 import {
   change,
   commandTimeout,

@@ -11,7 +11,13 @@ interface Message {
 interface Params {
   readonly roomId: string
   readonly seq: number
-  readonly event: { readonly type: string; readonly message?: Message; readonly user?: string }
+  readonly event: {
+    readonly type: string
+    readonly message?: Message
+    readonly user?: string
+    readonly version?: number
+    readonly text?: string
+  }
 }
 
 interface Answer {
@@ -29,6 +35,8 @@ export class Ledger {
   readonly events: Array<Params> = []
   readonly violations: Array<string> = []
   readonly closes: Array<number> = []
+  /** Messages that were sent again, because nobody said whether they were kept. */
+  readonly repeated = new Set<string>()
   resumed = 0
   renewed = 0
   reads = true
@@ -40,6 +48,7 @@ export class Ledger {
   #ended = false
   #id = 0
   #attempt = 0
+  readonly #inState = new Set<string>()
   readonly #waiting = new Map<number, (answer: Answer | undefined) => void>()
 
   /** `addresses`: the instances, the preferred one first. */
@@ -92,7 +101,7 @@ export class Ledger {
         ? await this.request("rooms.join", { roomId })
         : await this.request("rooms.resume", { roomId, cursor })
     if (answer?.result === undefined) return socket.terminate()
-    if (cursor === undefined) this.seen.unshift(...answer.result.messages.map(({ body }: Message) => body))
+    if (cursor === undefined) for (const { body } of answer.result.messages) this.#read(body)
     else if (answer.result.recovered === true) this.resumed++
     else {
       this.renewed++
@@ -118,7 +127,10 @@ export class Ledger {
     }
     // Some may have come as events meanwhile.
     const now = new Set(this.seen)
-    for (const { body } of pages.flat()) if (!known.has(body) && !now.has(body)) this.seen.push(body)
+    for (const { body } of pages.flat()) {
+      if (known.has(body) || now.has(body)) this.#inState.add(body)
+      else this.#read(body)
+    }
   }
 
   #note(params: Params): void {
@@ -127,8 +139,15 @@ export class Ledger {
     this.#cursor = `${epoch}:${params.seq}`
     this.events.push(params)
     if (params.event.type === "message.sent" && params.event.message !== undefined) {
-      this.seen.push(params.event.message.body)
+      const { body } = params.event.message
+      // An event may tell of what the state had already.
+      if (!this.#inState.delete(body)) this.seen.push(body)
     }
+  }
+
+  #read(body: string): void {
+    this.#inState.add(body)
+    this.seen.push(body)
   }
 
   #receive(message: { id?: number; method?: string; params?: Params } & Answer): void {
@@ -161,6 +180,7 @@ export class Ledger {
       if (this.#isIn) {
         const answer = await this.request("messages.send", { roomId: this.#roomId, body, key: body })
         if (answer?.result !== undefined) return
+        this.repeated.add(body)
       }
       await pause(20)
     }

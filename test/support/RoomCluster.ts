@@ -83,7 +83,15 @@ export const roomCluster = () => {
       }
       await until(isWhole, `${ledger.user}'s ledger`, 15_000)
       assert.deepEqual(ledger.violations, [])
-      assert.strictEqual(new Set(ledger.seen).size, ledger.seen.length, `${ledger.user} saw one twice`)
+      // Nobody knows what a Redis that went away had kept: sent again, past it, such a message may be told once more.
+      const once = new Set<string>()
+      const twice = ledger.seen.filter((body) => once.size === once.add(body).size)
+      const unsure = new Set(ordered ? [] : ledgers.flatMap(({ repeated }) => [...repeated]))
+      assert.deepEqual(
+        twice.filter((body) => !unsure.has(body)),
+        [],
+        `${ledger.user} saw one twice`
+      )
     }
     if (!ordered) return
     for (const ledger of ledgers) assert.deepEqual(ledger.seen, ledgers[0]?.seen)

@@ -10,7 +10,7 @@ import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomWriteMem
 
 type Part = Pick<
   Repository["Service"],
-  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "roomOfMessage"
+  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "message" | "roomOfMessage"
 >
 
 type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">
@@ -26,7 +26,7 @@ export const makeMessages = (held: Held): Part => {
     ({ key, ...rest }: NewMessage) =>
     (
       room: HeldRoom,
-      position: number
+      now: number
     ): Result.Result<Told<Message> | Unchanged<Message>, ThreadNotFound | StorageUnavailable> => {
       const { author, messageId, threadId } = rest
       const once = key === undefined ? undefined : JSON.stringify([author, key])
@@ -35,7 +35,8 @@ export const makeMessages = (held: Held): Part => {
       if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
       if (!isUuid(messageId) || held.messages.has(messageId)) return refused(`message ${messageId}`)
       const message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
-      const one = { room, position, message }
+      const last = room.messages.at(-1)?.position ?? 0
+      const one = { room, position: Math.max(now * 1000, last + 1), message, edition: 0 }
       held.messages.set(messageId, one)
       room.messages.push(one)
       if (once !== undefined) room.byKey.set(once, one)
@@ -55,6 +56,7 @@ export const makeMessages = (held: Held): Part => {
       return Result.map(apply(one.message, room), (after) => {
         if (after === undefined) return new Unchanged(one.message)
         one.message = after
+        one.edition++
         return { value: after, type, event: messageEvent(type, after) }
       })
     })
@@ -75,21 +77,28 @@ export const makeMessages = (held: Held): Part => {
       ),
     react: (roomId, messageId, emoji, adds, by) =>
       change(roomId, messageId, by, "message.reacted", reacted(emoji, adds, by)),
-    messages: (roomId, { before, limit, threadId }) =>
+    messages: (roomId, { before, beforePosition, limit, threadId }) =>
       Effect.suspend(() => {
         const room = held.rooms.get(roomId)
         if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) {
-          return Effect.succeed({ messages: [], more: false })
+          return Effect.succeed({ messages: [], positions: [], end: undefined, more: false })
         }
-        const end = before === undefined ? undefined : find(room, before)
-        if (before !== undefined && end === undefined) return Effect.fail(new MessageNotFound())
+        const last = before === undefined ? undefined : find(room, before)
+        if (before !== undefined && last === undefined) return Effect.fail(new MessageNotFound())
+        const end = last?.position ?? beforePosition
         const wanted = (room?.messages ?? []).filter(
           ({ message, position }) =>
-            (threadId === undefined || message.threadId === threadId) && (end === undefined || position < end.position)
+            (threadId === undefined || message.threadId === threadId) && (end === undefined || position < end)
         )
         const page = wanted.slice(Math.max(0, wanted.length - limit))
-        return Effect.succeed({ messages: page.map(({ message }) => message), more: wanted.length > limit })
+        return Effect.succeed({
+          messages: page.map(({ message }) => message),
+          positions: page.map(({ position }) => position),
+          end,
+          more: wanted.length > limit
+        })
       }),
+    message: (roomId, messageId) => Effect.sync(() => find(held.rooms.get(roomId), messageId)?.message),
     roomOfMessage: (messageId) =>
       Effect.suspend(() => {
         const found = held.messages.get(messageId)

@@ -1,5 +1,5 @@
-// Messages, in SQL. A message's position is the room's revision that it was sent with: the order of a page is the order of
-// the events.
+// Messages, in SQL. A message's position is the time in µs, or one more than the last one's, under the room's lock: the order
+// of a page is the order of the events, those of a buffer among them.
 import { Effect } from "effect"
 import {
   type Message,
@@ -16,7 +16,7 @@ import { type Counted, iso, isUuid, makeRoomWrite, orUnchanged, reader, unchange
 
 type Part = Pick<
   Repository["Service"],
-  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "roomOfMessage"
+  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "message" | "roomOfMessage"
 >
 
 interface MessageRow {
@@ -77,7 +77,8 @@ export const makeMessages = (database: Database["Service"]): Part => {
         SELECT * FROM hotpath_room_write(${roomId}::text::uuid, ${author}, ${writers}::text[])),
       message AS (INSERT INTO messages (message_id, room_id, thread_id, author, kind, body, at, position, key)
         SELECT ${messageId}::text::uuid, ${roomId}::text::uuid, ${threadId}::text::uuid, ${author}, ${kind}, ${body},
-          ${at}::text::timestamptz, revision, ${key ?? null}::text FROM room),
+          ${at}::text::timestamptz, greatest((SELECT max(position) + 1 FROM messages WHERE room_id = ${roomId}::text::uuid),
+            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), ${key ?? null}::text FROM room),
       told AS (INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
         SELECT ${roomId}::text::uuid, revision, ${at}::text::timestamptz, 'message.sent', '', ${told} FROM room)
       SELECT revision::float8 AS revision, generation::float8 AS generation FROM room`).pipe(
@@ -103,7 +104,7 @@ export const makeMessages = (database: Database["Service"]): Part => {
     const message: Message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
     return insert(message, wanted).pipe(
       Effect.catchIf(
-        (error) => violates(error, "messages_once"),
+        (error) => violates(error, "messages_once") || violates(error, "messages_pkey"),
         // Refused as a whole, so that no revision was counted.
         (error) =>
           Effect.flatMap(sentBefore(wanted), ([row]) =>
@@ -137,7 +138,7 @@ export const makeMessages = (database: Database["Service"]): Part => {
           const after = yield* apply(before)
           if (after === undefined) return yield* unchanged(before)
           yield* sql`UPDATE messages SET body = ${after.body}, edited_at = ${after.editedAt}::text::timestamptz,
-            deleted_at = ${after.deletedAt}::text::timestamptz, reactions = ${JSON.stringify(after.reactions)}::text::jsonb
+            deleted_at = ${after.deletedAt}::text::timestamptz, edition = edition + 1, reactions = ${JSON.stringify(after.reactions)}::text::jsonb
             WHERE message_id = ${messageId}::text::uuid`
           return { value: after, type, event: messageEvent(type, after) }
         })
@@ -167,25 +168,38 @@ export const makeMessages = (database: Database["Service"]): Part => {
       change(roomId, messageId, by, "message.reacted", (message) =>
         Effect.fromResult(reacted(emoji, adds, by)(message))
       ),
-    messages: (roomId, { before, limit, threadId }) =>
+    messages: (roomId, { before, beforePosition, limit, threadId }) =>
       Effect.gen(function* () {
-        if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) return { messages: [], more: false }
+        const none = { messages: [], positions: [], end: undefined, more: false }
+        if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) return none
         if (before !== undefined && !isUuid(before)) return yield* new MessageNotFound()
-        const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
-        const older =
-          before === undefined
-            ? sql``
-            : sql`AND position < (SELECT position FROM messages WHERE message_id = ${before}::text::uuid
-                AND room_id = ${roomId}::text::uuid)`
-        const rows = yield* read(sql<MessageRow>`SELECT ${columns} FROM messages
-          WHERE room_id = ${roomId}::text::uuid ${inThread} ${older} ORDER BY position DESC LIMIT ${limit + 1}`)
-        if (rows.length === 0 && before !== undefined) {
-          const known = yield* read(sql`SELECT FROM messages WHERE message_id = ${before}::text::uuid
-            AND room_id = ${roomId}::text::uuid`)
-          if (known.length === 0) return yield* new MessageNotFound()
+        let end = beforePosition
+        if (before !== undefined) {
+          const [last] = yield* read(sql<{ position: number }>`SELECT position::float8 AS position FROM messages
+            WHERE message_id = ${before}::text::uuid AND room_id = ${roomId}::text::uuid`)
+          if (last === undefined) return yield* new MessageNotFound()
+          end = last.position
         }
-        return { messages: rows.slice(0, limit).map(toMessage).reverse(), more: rows.length > limit }
+        const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
+        const older = end === undefined ? sql`` : sql`AND position < ${String(end)}::text::bigint`
+        const rows = yield* read(sql<MessageRow & { position: number }>`SELECT ${columns}, position::float8 AS position
+          FROM messages WHERE room_id = ${roomId}::text::uuid ${inThread} ${older}
+          ORDER BY position DESC, message_id DESC LIMIT ${limit + 1}`)
+        const page = rows.slice(0, limit).reverse()
+        return {
+          messages: page.map(toMessage),
+          positions: page.map(({ position }) => position),
+          end,
+          more: rows.length > limit
+        }
       }),
+    message: (roomId, messageId) =>
+      !isUuid(roomId) || !isUuid(messageId)
+        ? Effect.succeed(undefined)
+        : read(sql<MessageRow>`SELECT ${columns} FROM messages
+            WHERE message_id = ${messageId}::text::uuid AND room_id = ${roomId}::text::uuid`).pipe(
+            Effect.map(([row]) => (row === undefined ? undefined : toMessage(row)))
+          ),
     roomOfMessage: (messageId) =>
       !isUuid(messageId)
         ? Effect.fail(new MessageNotFound())

@@ -1,6 +1,7 @@
 // What the repository in memory holds, and what every write in a room has in common: the actor's role, the room's next
 // revision and the event beside it. Each operation is one synchronous step, and so all or nothing.
 import { Clock, Effect, Result } from "effect"
+import type { Document } from "../../domain/Document.ts"
 import type { Message, Thread } from "../../domain/Message.ts"
 import type { Contact, Feedback } from "../../domain/People.ts"
 import {
@@ -20,6 +21,8 @@ export interface HeldMessage {
   readonly room: HeldRoom
   readonly position: number
   message: Message
+  /** Counts its changes. */
+  edition: number
 }
 
 export interface HeldRoom {
@@ -29,6 +32,9 @@ export interface HeldRoom {
   revision: number
   generation: number
   readonly members: Map<string, Participant>
+  /** Which of them is open. */
+  document: string
+  readonly documents: Map<string, Document>
   readonly threads: Map<string, Thread>
   /** In the order of their positions. */
   readonly messages: Array<HeldMessage>
@@ -88,8 +94,8 @@ export const makeRoomWrite = (held: Held) => {
     roomId: string,
     by: By,
     allowed: ReadonlyArray<Role> | undefined,
-    change: (room: HeldRoom, revision: number) => Result.Result<Told<A> | Unchanged<A>, E>,
-    keptAt: number
+    change: (room: HeldRoom, now: number) => Result.Result<Told<A> | Unchanged<A>, E>,
+    now: number
   ) =>
     Result.gen(function* () {
       const room = yield* isUuid(roomId) ? openRoom(held, roomId) : Result.fail(new RoomNotFound())
@@ -98,12 +104,12 @@ export const makeRoomWrite = (held: Held) => {
         if (!allowed.includes(actor.role)) return yield* Result.fail(new Forbidden({ needs: least(allowed) }))
       }
       const revision = room.revision + 1
-      const made = yield* change(room, revision)
+      const made = yield* change(room, now)
       if (made instanceof Unchanged) return { value: made.value, changes: [] } satisfies Committed<A>
       const { event, subject = "", type, value } = made
       room.revision = revision
       const told: RoomChange = { roomId, revision, generation: room.generation, at: by.at, type, subject, event }
-      room.unsent.set(revision, { change: told, keptAt })
+      room.unsent.set(revision, { change: told, keptAt: now })
       return { value, changes: [told] } satisfies Committed<A>
     })
 
@@ -112,6 +118,6 @@ export const makeRoomWrite = (held: Held) => {
     roomId: string,
     by: By,
     allowed: ReadonlyArray<Role> | undefined,
-    change: (room: HeldRoom, revision: number) => Result.Result<Told<A> | Unchanged<A>, E>
+    change: (room: HeldRoom, now: number) => Result.Result<Told<A> | Unchanged<A>, E>
   ) => Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fromResult(commit(roomId, by, allowed, change, now)))
 }

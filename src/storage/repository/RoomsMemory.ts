@@ -1,5 +1,6 @@
 // Rooms, their members and invites, in memory.
 import { Effect, Result } from "effect"
+import { firstDocument } from "../../domain/Document.ts"
 import {
   Forbidden,
   InviteInvalid,
@@ -58,6 +59,8 @@ export const makeRooms = (held: Held): Part => {
           revision: 0,
           generation: 0,
           members: new Map([[owner, { user: owner, role: "owner", joinedAt: createdAt }]]),
+          document: firstDocument,
+          documents: new Map(),
           threads: new Map(),
           messages: [],
           byKey: new Map(),

@@ -2,10 +2,11 @@
 // (and the channel it is told on) lie in one slot.
 import type { RoomEvent } from "../domain/RoomEvent.ts"
 
-const tags = 64
+const count = 64
+export const tags: ReadonlyArray<string> = Array.from({ length: count }, (_, n) => `{hotpath:rooms:${n}}`)
 
 /** A room's id ends in random hex digits. */
-export const tagOf = (roomId: string): string => `{hotpath:rooms:${Number.parseInt(roomId.slice(-4), 16) % tags}}`
+export const tagOf = (roomId: string): string => `{hotpath:rooms:${Number.parseInt(roomId.slice(-4), 16) % count}}`
 
 export const roomKey = (roomId: string): string => `${tagOf(roomId)}:room:${roomId}`
 export const streamKey = (roomId: string): string => `${roomKey(roomId)}:events`
@@ -17,7 +18,7 @@ export const sessionKey = (roomId: string, user: string): string => `${roomKey(r
 export const channel = "hotpath:rooms:events"
 /** In a Cluster: a room's events, on the node that has the room; and all of these channels. */
 export const shardOf = (roomId: string): string => `${tagOf(roomId)}:events`
-export const shards: ReadonlyArray<string> = Array.from({ length: tags }, (_, n) => `{hotpath:rooms:${n}}:events`)
+export const shards: ReadonlyArray<string> = tags.map((tag) => `${tag}:events`)
 
 /** Which part of a room an event changes. */
 export const partOf = (type: RoomEvent["type"]): "messages" | "threads" | "people" | "all" | "none" => {

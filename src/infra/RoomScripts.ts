@@ -2,22 +2,26 @@
 // last revision published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
 // number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
 // another run is another epoch, which says in its first eight digits what run it is of. Asking for the run costs 5 µs.
-import { Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { BusUnavailable, kept } from "./RoomBus.ts"
 import { channel, shardOf } from "./RoomKeys.ts"
+
+/** How many events of a room are kept for those who missed them, about (fewer if they are big); and how long after the last. */
+export const kept = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
+
+/** What stands before an epoch's random part: the run it is of. */
+export const runOf = (epoch: string): string => epoch.slice(0, 8)
 
 /**
  * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
  * 4 the room; 5 how long all this is kept; 6 how many events. `open(create)` returns whether the room is there.
  */
 export const prologue = `
-local epoch, seq, rev
+local epoch, seq, rev, run
 local function open(create)
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen')
   if not meta[1] and not create then return false end
   if not meta[1] then redis.call('DEL', KEYS[2]) end
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   epoch, seq, rev = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
   local gen, known = tonumber(ARGV[2]), tonumber(meta[5] or 0)
   if meta[4] ~= run or gen > known then
@@ -44,28 +48,19 @@ local function close()
 end
 `
 
-/** Makes ARGV 1 to 6. */
-export const makeCommon =
-  (isCluster: boolean) =>
-  (roomId: string, generation: number): ReadonlyArray<unknown> => [
-    SecureRandom.uuidV4Unsafe().slice(8, 18),
+/** Makes ARGV 1 to 6. An epoch that begins is told from all others by a random part of this process and a count. */
+export const makeCommon = (isCluster: boolean) => {
+  const process = SecureRandom.uuidV4Unsafe().slice(0, 8)
+  let count = 0
+  return (roomId: string, generation: number): ReadonlyArray<unknown> => [
+    `-${process}-${(count++).toString(36)}`,
     generation,
     isCluster ? shardOf(roomId) : channel,
     roomId,
     kept.forMs,
     kept.events
   ]
+}
 export type Common = ReturnType<typeof makeCommon>
 /** How many arguments `common` gives: the script's own come after. */
 export const own = 6
-
-const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
-
-/** Redis's errors as one. Whether it is away, or takes no writes, is said by whoever can't do their work without. */
-export const fromRedis = <A, E extends { readonly cause?: unknown }, R>(effect: Effect.Effect<A, E, R>) =>
-  effect.pipe(
-    Effect.tapError(({ cause }) =>
-      isRefusal(cause) ? Effect.logDebug("Redis refused a command", { reason: cause.message }) : Effect.void
-    ),
-    Effect.mapError((cause) => new BusUnavailable({ cause }))
-  )

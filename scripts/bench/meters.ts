@@ -1,0 +1,105 @@
+// What a hotpath, its Redis, its PostgreSQL and its load have used and written so far: read before and after a round.
+import { execFileSync } from "node:child_process"
+import { existsSync, readFileSync } from "node:fs"
+import type { Redis } from "ioredis"
+import type postgres from "postgres"
+import { redisCpuMillis } from "./redis-cpu.ts"
+import { cpuMillis } from "./usage.ts"
+
+type Sql = ReturnType<typeof postgres>
+
+/** Milliseconds of CPU. */
+export interface Cpu {
+  readonly hotpath: number
+  readonly redis: number
+  readonly postgres: number
+  readonly load: number
+}
+
+/** What PostgreSQL counts. */
+export interface Written {
+  readonly wal: number
+  readonly rows: number
+  readonly transactions: number
+}
+
+export const cpuNames = ["hotpath", "redis", "postgres", "load"] as const
+export const writtenNames = ["wal", "rows", "transactions"] as const
+
+export const since = <K extends string>(
+  names: ReadonlyArray<K>,
+  before: Readonly<Record<K, number>>,
+  after: Readonly<Record<K, number>>
+) => Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as Record<K, number>
+
+const children = (pid: number): ReadonlyArray<number> => {
+  const listed = `/proc/${pid}/task/${pid}/children`
+  const text = existsSync(listed)
+    ? readFileSync(listed, "utf8")
+    : execFileSync("pgrep", ["-P", String(pid)], { encoding: "utf8" })
+  return text.split(/\s+/).filter(Boolean).map(Number)
+}
+
+/** Of a process that may have ended meanwhile. */
+const orNone = (read: () => number) => {
+  try {
+    return read()
+  } catch {
+    return 0
+  }
+}
+
+/** Where Linux says so, what the ended children of a process have used. */
+const endedMillis = (pid: number) => {
+  if (process.platform !== "linux") return 0
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? []
+  return (Number(fields[13]) + Number(fields[14])) * 10
+}
+
+export class Meters {
+  readonly #sql: Sql
+  readonly #redis: Redis
+  readonly #pids: Pick<Cpu, "hotpath" | "load" | "postgres">
+
+  /** `postgres` is its first process. */
+  constructor(sql: Sql, redis: Redis, pids: Pick<Cpu, "hotpath" | "load" | "postgres">) {
+    this.#sql = sql
+    this.#redis = redis
+    this.#pids = pids
+  }
+
+  /** A backend's own process has the first one as its parent. */
+  static async postgresPid(sql: Sql): Promise<number> {
+    const [row] = await sql<Array<{ pid: number }>>`SELECT pg_backend_pid() AS pid`
+    return Number(execFileSync("ps", ["-o", "ppid=", "-p", String(row?.pid)], { encoding: "utf8" }))
+  }
+
+  async cpu(): Promise<Cpu> {
+    const { hotpath, load, postgres: first } = this.#pids
+    const family = [first, ...children(first)].map((pid) => orNone(() => cpuMillis(pid)))
+    return {
+      hotpath: cpuMillis(hotpath),
+      redis: await redisCpuMillis(this.#redis),
+      postgres: family.reduce((sum, one) => sum + one, endedMillis(first)),
+      load: cpuMillis(load)
+    }
+  }
+
+  async checkpoint(): Promise<void> {
+    await this.#sql`CHECKPOINT`
+  }
+
+  async written(): Promise<Written> {
+    const [row] = await this.#sql<Array<{ wal: number; rows: number; transactions: number }>>`
+      SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 AS wal,
+        (tup_inserted + tup_updated + tup_deleted)::float8 AS rows, xact_commit::float8 AS transactions
+      FROM pg_stat_database WHERE datname = current_database()`
+    if (row === undefined) throw new Error("PostgreSQL counts nothing")
+    return row
+  }
+
+  async close(): Promise<void> {
+    this.#redis.disconnect()
+    await this.#sql.end()
+  }
+}

@@ -1,0 +1,34 @@
+// A room's documents: texts that its members edit together, one of them open for all.
+import { Schema } from "effect"
+
+/** Characters of a document; a frame holds less of it, by its default bound. */
+export const DocumentText = Schema.String.check(Schema.isMaxLength(1_000_000))
+export const DocumentName = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200))
+export const Version = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000_000_000 }))
+
+export const Document = Schema.Struct({
+  name: Schema.String,
+  text: Schema.String,
+  version: Schema.Int,
+  /** Up to which version Postgres has it. */
+  savedVersion: Schema.Int
+})
+export type Document = typeof Document.Type
+
+/** What a room has open before anybody opened another. */
+export const firstDocument = "main"
+
+export const emptyDocument = (name: string): Document => ({ name, text: "", version: 0, savedVersion: 0 })
+
+/** Somebody else was faster: the document as it is now. */
+export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
+  version: Schema.Finite,
+  text: Schema.String
+}) {}
+
+/** The event of an update, with the text last: it can be cut off for its author, who has it. */
+export const updatedEvent = (name: string, version: number, author: string, text: string): string =>
+  JSON.stringify({ type: "document.updated", name, version, author, text })
+
+/** The same without the text. A quote in a name is escaped, so that what is looked for is the field itself. */
+export const withoutText = (event: string): string => `${event.slice(0, event.indexOf(',"text":'))}}`

@@ -1,0 +1,25 @@
+// The methods of documents.
+import { Schema } from "effect"
+import { Document, DocumentName, DocumentText, Version } from "../domain/Document.ts"
+import { Id } from "../domain/Room.ts"
+import type { ErrorType } from "./ErrorCodes.ts"
+import { Count, method } from "./Method.ts"
+
+const reads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
+const writes: ReadonlyArray<ErrorType> = [...reads, "Forbidden", "BufferFull"]
+
+export const DocumentMethods = {
+  "document.get": method("the document that the room has open", { roomId: Id }, Document, reads),
+  "document.update": method(
+    "replaces the text of the open document; `baseVersion` is the version it was made from",
+    { roomId: Id, baseVersion: Version, text: DocumentText },
+    Schema.Struct({ version: Count, savedVersion: Count }),
+    [...writes, "VersionConflict"]
+  ),
+  "document.switch": method(
+    "opens a document for all, made empty if it is new; the former one is saved",
+    { roomId: Id, name: DocumentName },
+    Document,
+    writes
+  )
+} as const

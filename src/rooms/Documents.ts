@@ -1,0 +1,58 @@
+// The document that a room has open: read, replaced, and changed for another.
+import { Context, Effect, Layer } from "effect"
+import type { Document, VersionConflict } from "../domain/Document.ts"
+import { everyone, type Forbidden, StorageUnavailable, writers } from "../domain/Room.ts"
+import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Access, type AccessError, type Granted } from "./Access.ts"
+import { Announcer } from "./Announcer.ts"
+import { by } from "./By.ts"
+
+interface Editor {
+  readonly user: string
+  /** The connection: its own event comes without the text. */
+  readonly id: string
+}
+
+export class Documents extends Context.Service<
+  Documents,
+  {
+    readonly get: (user: string, roomId: string) => Effect.Effect<Document, AccessError | Forbidden>
+    readonly update: (
+      editor: Editor,
+      roomId: string,
+      baseVersion: number,
+      text: string
+    ) => Effect.Effect<Document, WriteRefused | VersionConflict>
+    readonly switch: (editor: Editor, roomId: string, name: string) => Effect.Effect<Document, WriteRefused>
+  }
+>()("hotpath/rooms/Documents") {
+  static readonly layer = Layer.effect(
+    Documents,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      const access = yield* Access
+      const { announced } = yield* Announcer
+      return Documents.of({
+        get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), repository.document(roomId)),
+        update: Effect.fn("Documents.update")(function* ({ id, user }, roomId, baseVersion, text) {
+          const author = { ...(yield* by(user)), connectionId: id }
+          const attempt = (granted: Granted) =>
+            announced(repository.updateDocument(roomId, { baseVersion, text }, { ...author, seen: granted.versions }))
+          // An edit asks Redis once, not twice: what was seen of the membership goes along, and is compared there.
+          return yield* Effect.flatMap(access.presume(roomId, user, writers), attempt).pipe(
+            Effect.catchTag("MembershipUnsure", () =>
+              Effect.flatMap(access.require(roomId, user, writers), ({ session }) =>
+                attempt({ session, versions: undefined })
+              )
+            ),
+            Effect.catchTag("MembershipUnsure", () => Effect.fail(new StorageUnavailable({ reason: "never sure" })))
+          )
+        }),
+        switch: Effect.fn("Documents.switch")(function* ({ user }, roomId, name) {
+          yield* access.require(roomId, user, writers)
+          return yield* announced(repository.switchDocument(roomId, name, yield* by(user)))
+        })
+      })
+    })
+  )
+}

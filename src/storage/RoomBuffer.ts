@@ -1,0 +1,125 @@
+// What was acknowledged in rooms and is not in Postgres yet: the latest state of documents, and messages. The port;
+// RoomBufferRedis.ts and RoomBufferMemory.ts stand behind it.
+//
+// Every write here is one atomic step, together with its event. What is taken to Postgres stays until `settle` says that
+// exactly this version of it arrived, so taking it twice, or by two at once, does no harm, and what changed meanwhile stays.
+import { Context, type Effect, Schema } from "effect"
+import { Message } from "../domain/Message.ts"
+
+/** The buffer is away. `isSent`: the write may have been kept all the same. */
+export class BufferUnavailable extends Schema.TaggedError<BufferUnavailable>()("BufferUnavailable", {
+  isSent: Schema.Boolean,
+  cause: Schema.Defect()
+}) {}
+
+export interface BufferedDocument {
+  readonly name: string
+  readonly text: string
+  readonly version: number
+  readonly savedVersion: number
+}
+
+export const BufferedMessage = Schema.Struct({
+  /** Counts its changes. */
+  edition: Schema.Finite,
+  /** Its place among the room's messages. */
+  position: Schema.Finite,
+  key: Schema.NullOr(Schema.String),
+  message: Message
+})
+export type BufferedMessage = typeof BufferedMessage.Type
+
+export interface Update {
+  readonly name: string
+  readonly baseVersion: number
+  readonly text: string
+  readonly user: string
+  readonly connectionId: string
+  readonly at: string
+  /** The event as JSON text, of version `baseVersion` + 1. */
+  readonly event: string
+  /** Takes a base above what is there, the repository having been asked. */
+  readonly isAhead: boolean
+  readonly seen?: { readonly epoch: string; readonly people: number } | undefined
+}
+
+export type Updated =
+  | { readonly _tag: "Updated"; readonly savedVersion: number }
+  | { readonly _tag: "Conflict"; readonly version: number; readonly text: string }
+  /** People came or went since `seen`. */
+  | { readonly _tag: "Unsure" }
+  /** The base is above what is there. */
+  | { readonly _tag: "Behind" }
+  /** Another document is open, or (undefined) it is not known which, or what is in it. */
+  | { readonly _tag: "NotOpen"; readonly name: string | undefined }
+
+export interface Change {
+  readonly type: "message.edited" | "message.deleted" | "message.reacted"
+  readonly at: string
+  readonly event: string
+}
+
+/** A document as it is to be saved. */
+export interface DirtyDocument {
+  readonly name: string
+  readonly text: string
+  readonly version: number
+  readonly author: string
+  readonly at: string
+}
+
+export interface Dirty {
+  readonly documents: ReadonlyArray<DirtyDocument>
+  readonly messages: ReadonlyArray<BufferedMessage>
+}
+
+export interface Depth {
+  /** Documents and messages that wait. */
+  readonly entries: number
+  /** Since when the oldest of them waits, ms since the epoch by the buffer's clock; and that clock. */
+  readonly oldestAt: number | undefined
+  readonly now: number
+  /** Changes when what was in it may be lost. */
+  readonly run: string
+}
+
+type Buffered<A> = Effect.Effect<A, BufferUnavailable>
+
+export class RoomBuffer extends Context.Service<
+  RoomBuffer,
+  {
+    /** Undefined name: the one that is open. Undefined result: not known here. */
+    readonly document: (roomId: string, name: string | undefined) => Buffered<BufferedDocument | undefined>
+    /** Makes a saved document known, unless a later version is; `isOpen`: it is the one that the room has open. */
+    readonly load: (roomId: string, document: BufferedDocument, isOpen: boolean) => Buffered<void>
+    readonly update: (roomId: string, update: Update) => Buffered<Updated>
+    /** The same key again: the id of the message that is there, and nothing is written. Else its position. */
+    readonly append: (
+      message: Message,
+      key: string | undefined,
+      event: string
+    ) => Buffered<{ readonly sameAs: string } | { readonly position: number }>
+    readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>
+    /** The room of a message that was appended lately. */
+    readonly roomOfMessage: (messageId: string) => Buffered<string | undefined>
+    /** Replaces the edition before this one; false: that one is not there (any more). */
+    readonly replace: (entry: BufferedMessage, change: Change) => Buffered<boolean>
+    /** All messages of the room that are here, in their order. */
+    readonly messages: (roomId: string) => Buffered<ReadonlyArray<BufferedMessage>>
+    /** Rooms that are due (or `all`), and nobody else's for `leaseMs`. */
+    readonly claim: (options: { readonly all: boolean; readonly leaseMs: number }) => Buffered<ReadonlyArray<string>>
+    readonly dirty: (roomId: string) => Buffered<Dirty>
+    /** These versions and editions are saved. */
+    readonly settle: (
+      roomId: string,
+      saved: {
+        readonly documents: ReadonlyArray<Pick<DirtyDocument, "name" | "version">>
+        readonly messages: ReadonlyArray<Pick<BufferedMessage, "edition" | "message">>
+      }
+    ) => Buffered<void>
+    readonly depth: Buffered<Depth>
+  }
+>()("hotpath/storage/RoomBuffer") {}
+
+/** Messages of one room that wait at the most, before they are due at once. */
+export const dueAt = 200

@@ -1,0 +1,214 @@
+// The buffer in memory, for tests: each operation is one step, as a script is in Redis, and time is that of Effect's Clock.
+// Nobody is told of anything; what would have been told is counted. Rooms that are quiet are never forgotten, and a claim takes
+// any number of rooms.
+import { Clock, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { RoomEvent } from "../domain/RoomEvent.ts"
+import { type BufferedDocument, type BufferedMessage, dueAt, RoomBuffer, type Updated } from "./RoomBuffer.ts"
+
+interface HeldDocument {
+  name: string
+  text: string
+  version: number
+  savedVersion: number
+  author: string
+  at: string
+  /** Once it is saved; undefined: it waits. */
+  forgottenAt: number | undefined
+}
+
+interface HeldRoom {
+  open: string | undefined
+  position: number
+  readonly documents: Map<string, HeldDocument>
+  /** Of documents that wait. */
+  readonly waiting: Set<string>
+  readonly messages: Map<string, BufferedMessage>
+  /** By author and key. */
+  readonly once: Map<string, { readonly messageId: string; readonly until: number }>
+}
+
+/** As in Redis. */
+const rememberedMs = 24 * 3_600_000
+const whereaboutsMs = 6 * 3_600_000
+
+export const make = (intervalMs: number) =>
+  Effect.sync(() => {
+    const run = SecureRandom.uuidV4Unsafe()
+    const rooms = new Map<string, HeldRoom>()
+    const due = new Map<string, number>()
+    const since = new Map<string, number>()
+    const whereabouts = new Map<string, { readonly roomId: string; readonly until: number }>()
+    const counts = new Map<RoomEvent["type"], number>()
+
+    const tell = (type: RoomEvent["type"]) => counts.set(type, (counts.get(type) ?? 0) + 1)
+    const step = <A>(run: (now: number) => A) => Effect.map(Clock.currentTimeMillis, run)
+
+    const opened = (roomId: string): HeldRoom => {
+      const known = rooms.get(roomId)
+      if (known !== undefined) return known
+      const room = {
+        open: undefined,
+        position: 0,
+        documents: new Map(),
+        waiting: new Set<string>(),
+        messages: new Map(),
+        once: new Map()
+      }
+      rooms.set(roomId, room)
+      return room
+    }
+    const find = (room: HeldRoom, name: string, now: number) => {
+      const found = room.documents.get(name)
+      if (found?.forgottenAt === undefined || found.forgottenAt > now) return found
+      room.documents.delete(name)
+      return undefined
+    }
+    const waits = (roomId: string, now: number) => {
+      if (!due.has(roomId)) due.set(roomId, now + intervalMs)
+      if (!since.has(roomId)) since.set(roomId, now)
+    }
+    const toDocument = ({ name, savedVersion, text, version }: HeldDocument): BufferedDocument => ({
+      name,
+      text,
+      version,
+      savedVersion
+    })
+
+    const buffer = RoomBuffer.of({
+      document: (roomId, name) =>
+        step((now) => {
+          const room = rooms.get(roomId)
+          const wanted = name ?? room?.open
+          const found = room === undefined || wanted === undefined ? undefined : find(room, wanted, now)
+          return found === undefined ? undefined : toDocument(found)
+        }),
+      load: (roomId, { name, text, version }, isOpen) =>
+        step((now) => {
+          const room = opened(roomId)
+          if (isOpen) room.open = name
+          const there = find(room, name, now)
+          const { author, at, ...before } = there ?? { author: "", at: "", version: -1, text: "", savedVersion: 0 }
+          const isNewer = version > before.version
+          if (isNewer) room.waiting.delete(name)
+          room.documents.set(name, {
+            name,
+            text: isNewer ? text : before.text,
+            version: isNewer ? version : before.version,
+            savedVersion: Math.max(before.savedVersion, version),
+            author,
+            at,
+            forgottenAt: room.waiting.has(name) ? undefined : now + rememberedMs
+          })
+        }),
+      update: (roomId, { at, baseVersion, isAhead, name, text, user }) =>
+        step((now): Updated => {
+          const room = opened(roomId)
+          if (room.open !== name) return { _tag: "NotOpen", name: room.open }
+          const document = find(room, name, now)
+          if (document === undefined) return { _tag: "NotOpen", name: undefined }
+          const { version } = document
+          if (baseVersion < version) return { _tag: "Conflict", version, text: document.text }
+          if (baseVersion > version && !isAhead) return { _tag: "Behind" }
+          Object.assign(document, { text, version: baseVersion + 1, author: user, at, forgottenAt: undefined })
+          room.waiting.add(name)
+          waits(roomId, now)
+          tell("document.updated")
+          return { _tag: "Updated", savedVersion: document.savedVersion }
+        }),
+      append: (message, key) =>
+        step((now) => {
+          const { author, messageId, roomId } = message
+          const room = opened(roomId)
+          whereabouts.set(messageId, { roomId, until: now + whereaboutsMs })
+          if (key !== undefined) {
+            const once = JSON.stringify([author, key])
+            const known = room.once.get(once)
+            if (known !== undefined && known.until > now) return { sameAs: known.messageId }
+            room.once.set(once, { messageId, until: now + rememberedMs })
+          }
+          if (room.messages.has(messageId)) return { sameAs: messageId }
+          const position = Math.max(room.position + 1, now * 1000)
+          room.position = position
+          room.messages.set(messageId, { edition: 0, position, key: key ?? null, message })
+          waits(roomId, now)
+          if (room.messages.size >= dueAt) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
+          tell("message.sent")
+          return { position }
+        }),
+      message: (roomId, messageId) => step(() => rooms.get(roomId)?.messages.get(messageId)),
+      roomOfMessage: (messageId) =>
+        step((now) => {
+          const found = whereabouts.get(messageId)
+          return found === undefined || found.until <= now ? undefined : found.roomId
+        }),
+      replace: (entry, { type }) =>
+        step(() => {
+          const { messageId, roomId } = entry.message
+          const messages = opened(roomId).messages
+          if (messages.get(messageId)?.edition !== entry.edition - 1) return false
+          messages.set(messageId, entry)
+          tell(type)
+          return true
+        }),
+      messages: (roomId) => step(() => inOrder(rooms.get(roomId))),
+      claim: ({ all, leaseMs }) =>
+        step((now) => {
+          const claimed = [...due].filter(([, at]) => all || at <= now).sort(([, a], [, b]) => a - b)
+          for (const [roomId] of claimed) due.set(roomId, now + leaseMs)
+          return claimed.map(([roomId]) => roomId)
+        }),
+      dirty: (roomId) =>
+        step((now) => {
+          const room = rooms.get(roomId)
+          if (room === undefined) return { documents: [], messages: [] }
+          const documents = [...room.waiting].flatMap((name) => {
+            const found = find(room, name, now)
+            if (found === undefined) return []
+            const { at, author, text, version } = found
+            return [{ name, text, version, author, at }]
+          })
+          return { documents, messages: inOrder(room) }
+        }),
+      settle: (roomId, saved) =>
+        step((now) => {
+          const room = rooms.get(roomId)
+          for (const { name, version } of saved.documents) {
+            const document = room?.documents.get(name)
+            if (document === undefined) continue
+            document.savedVersion = Math.max(document.savedVersion, version)
+            if (document.version !== version) continue
+            room?.waiting.delete(name)
+            document.forgottenAt = now + rememberedMs
+          }
+          for (const { edition, message } of saved.messages) {
+            if (room?.messages.get(message.messageId)?.edition === edition) room.messages.delete(message.messageId)
+          }
+          if (room === undefined || room.waiting.size + room.messages.size === 0) {
+            due.delete(roomId)
+            since.delete(roomId)
+          } else {
+            due.set(roomId, now + intervalMs)
+            since.set(roomId, now)
+          }
+        }),
+      depth: step((now) => ({
+        entries: [...rooms.values()].reduce((sum, { messages, waiting }) => sum + messages.size + waiting.size, 0),
+        oldestAt: since.size === 0 ? undefined : Math.min(...since.values()),
+        now,
+        run
+      }))
+    })
+
+    /** How many events of a type would have been told so far. */
+    return { buffer, told: (type: RoomEvent["type"]) => counts.get(type) ?? 0 }
+  })
+
+const inOrder = (room: HeldRoom | undefined): ReadonlyArray<BufferedMessage> =>
+  [...(room?.messages.values() ?? [])].sort((a, b) => a.position - b.position)
+
+export const layer = (intervalMs: number) =>
+  Layer.effect(
+    RoomBuffer,
+    Effect.map(make(intervalMs), ({ buffer }) => buffer)
+  )

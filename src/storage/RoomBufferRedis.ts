@@ -1,0 +1,149 @@
+// The buffer in Redis. It survives an instance; a Redis that loses its data loses what was not saved yet.
+import { Effect, Layer, Schema } from "effect"
+import { Redis } from "effect/persistence"
+import { isNotSent } from "../infra/Redis.ts"
+import { RedisState } from "../infra/RedisState.ts"
+import { tags } from "../infra/RoomKeys.ts"
+import { makeCommon } from "../infra/RoomScripts.ts"
+import { BufferedMessage, BufferUnavailable, RoomBuffer } from "./RoomBuffer.ts"
+import * as Scripts from "./RoomBufferScripts.ts"
+
+const Stored = Schema.fromJsonString(BufferedMessage)
+const decodeMessage = Schema.decodeUnknownEffect(Stored)
+
+/** How long the room of a message can be asked for; it is in Postgres long before. */
+const whereaboutsMs = 6 * 3_600_000
+const whereKey = (messageId: string) => `hotpath:message:${messageId}`
+
+/** An entry's JSON text from its position on. */
+const rest = ({ key, message }: Pick<BufferedMessage, "key" | "message">) =>
+  `,"key":${JSON.stringify(key)},"message":${JSON.stringify(message)}}`
+
+const unavailable = Effect.mapError((cause: unknown) => new BufferUnavailable({ isSent: !isNotSent(cause), cause }))
+
+export const layer = (intervalMs: number) =>
+  Layer.effect(
+    RoomBuffer,
+    Effect.gen(function* () {
+      const redis = yield* Redis.Redis
+      const common = makeCommon((yield* RedisState).isCluster)
+      const scripts = {
+        update: redis.eval(Scripts.update(common)),
+        load: redis.eval(Scripts.load(common)),
+        document: redis.eval(Scripts.document(common)),
+        append: redis.eval(Scripts.append(common)),
+        replace: redis.eval(Scripts.replace(common)),
+        claim: redis.eval(Scripts.claim),
+        dirty: redis.eval(Scripts.dirty(common)),
+        settle: redis.eval(Scripts.settle(common)),
+        depth: redis.eval(Scripts.depth)
+      }
+
+      return RoomBuffer.of({
+        document: (roomId, name) =>
+          scripts.document(roomId, name ?? "").pipe(
+            Effect.map((found) => {
+              if (found === null) return undefined
+              const [own, text, version, savedVersion] = found
+              return { name: own, text, version, savedVersion }
+            }),
+            unavailable
+          ),
+        load: (roomId, document, isOpen) => Effect.asVoid(unavailable(scripts.load(roomId, document, isOpen))),
+        update: (roomId, wanted) =>
+          scripts.update(roomId, wanted, intervalMs).pipe(
+            Effect.map((reply) => {
+              switch (reply[0]) {
+                case "ok":
+                  return { _tag: "Updated" as const, savedVersion: reply[1] }
+                case "conflict":
+                  return { _tag: "Conflict" as const, version: reply[1], text: reply[2] }
+                case "behind":
+                  return { _tag: "Behind" as const }
+                case "unsure":
+                  return { _tag: "Unsure" as const }
+                default:
+                  return { _tag: "NotOpen" as const, name: reply[1] }
+              }
+            }),
+            unavailable
+          ),
+        append: (message, key, event) => {
+          const { at, author, messageId, roomId } = message
+          const entry = rest({ key: key ?? null, message })
+          // Before the message, so that whoever is told of it finds it.
+          const where = redis.send("SET", whereKey(messageId), roomId, "PX", String(whereaboutsMs))
+          const appended = scripts.append(roomId, messageId, author, key, entry, at, event, intervalMs)
+          // In a cluster the one may fail without the other. What was appended and can't be found is not known to be kept:
+          // taking it for not kept would write it again, past the buffer, and tell it twice.
+          return Effect.all([Effect.exit(where), Effect.exit(appended)], { concurrency: 2 }).pipe(
+            Effect.flatMap(([found, done]) =>
+              Effect.flatMap(unavailable(done), (reply) =>
+                Effect.as(
+                  Effect.mapError(found, (cause) => new BufferUnavailable({ isSent: true, cause })),
+                  reply
+                )
+              )
+            ),
+            Effect.map(([id, position]) => (position === "0" ? { sameAs: id } : { position: Number(position) }))
+          )
+        },
+        message: Effect.fnUntraced(function* (roomId, messageId) {
+          const text = yield* redis.send<string | null>("HGET", Scripts.messagesKey(roomId), messageId)
+          return text === null ? undefined : yield* decodeMessage(text)
+        }, unavailable),
+        roomOfMessage: (messageId) =>
+          redis.send<string | null>("GET", whereKey(messageId)).pipe(
+            Effect.map((roomId) => roomId ?? undefined),
+            unavailable
+          ),
+        replace: (entry, change) => {
+          const { edition, message, position } = entry
+          const text = `{"edition":${edition},"position":${position}${rest(entry)}`
+          return scripts.replace(message.roomId, message.messageId, edition - 1, text, change).pipe(
+            Effect.map((done) => done === 1),
+            unavailable
+          )
+        },
+        messages: Effect.fnUntraced(function* (roomId) {
+          const texts = yield* redis.send<ReadonlyArray<string>>("HVALS", Scripts.messagesKey(roomId))
+          const entries = yield* Effect.forEach(texts, (text) => decodeMessage(text))
+          return entries.sort((a, b) => a.position - b.position)
+        }, unavailable),
+        claim: ({ all, leaseMs }) =>
+          Effect.forEach(tags, (tag) => scripts.claim(tag, all, leaseMs), { concurrency: 16 }).pipe(
+            Effect.map((rooms) => rooms.flat()),
+            unavailable
+          ),
+        dirty: Effect.fnUntraced(function* (roomId) {
+          const [documents, texts] = yield* scripts.dirty(roomId)
+          const messages = yield* Effect.forEach(texts, (text) => decodeMessage(text))
+          return {
+            documents: documents.map(([name, text, version, author, at]) => ({ name, text, version, author, at })),
+            messages: messages.sort((a, b) => a.position - b.position)
+          }
+        }, unavailable),
+        settle: (roomId, { documents, messages }) =>
+          scripts
+            .settle(
+              roomId,
+              documents.map(({ name, version }) => [name, version] as const),
+              messages.map(({ edition, message }) => [message.messageId, edition] as const),
+              intervalMs
+            )
+            .pipe(Effect.asVoid, unavailable),
+        depth: Effect.forEach(tags, (tag) => scripts.depth(tag), { concurrency: 16 }).pipe(
+          Effect.map((all) => {
+            const oldest = all.flatMap(([, at]) => (at === "" ? [] : [Number(at)]))
+            return {
+              entries: all.reduce((sum, [entries]) => sum + entries, 0),
+              oldestAt: oldest.length === 0 ? undefined : Math.min(...oldest),
+              now: Math.max(...all.map(([, , now]) => now)),
+              run: all.map(([, , , run]) => run).join()
+            }
+          }),
+          unavailable
+        )
+      })
+    })
+  )

@@ -1,0 +1,302 @@
+// The buffer's scripts. Beside the room's hash and stream (infra/RoomScripts.ts) there are, in the room's slot: `:messages`,
+// a hash of the messages that wait; `:docs`, the names of the documents that do; `:doc:NAME`, a document (`text`, `version`,
+// `saved`, `author`, `at`, and `run`: the server's run in which it was last compared with Postgres). For all rooms of a hash
+// tag: `:due`, when each room is to be saved; `:since`, since when it waits; `:depth`, how much does.
+import { Redis } from "effect/persistence"
+import { roomKey, streamKey, tagOf } from "../infra/RoomKeys.ts"
+import { type Common, own, prologue } from "../infra/RoomScripts.ts"
+import { type BufferedDocument, type Change, dueAt, type Update } from "./RoomBuffer.ts"
+
+/** How long a document, or an idempotency key, is remembered after it was saved. */
+const rememberedMs = 24 * 3_600_000
+
+export const dueKey = (tag: string) => `${tag}:due`
+export const sinceKey = (tag: string) => `${tag}:since`
+export const depthKey = (tag: string) => `${tag}:depth`
+export const messagesKey = (roomId: string) => `${roomKey(roomId)}:messages`
+const docsKey = (roomId: string) => `${roomKey(roomId)}:docs`
+export const documentKey = (roomId: string, name: string) => `${roomKey(roomId)}:doc:${name}`
+const onceKey = (roomId: string, author: string, key: string) => `${roomKey(roomId)}:key:${author}\n${key}`
+
+const keys = (roomId: string) => {
+  const tag = tagOf(roomId)
+  return [
+    roomKey(roomId),
+    streamKey(roomId),
+    dueKey(tag),
+    sinceKey(tag),
+    depthKey(tag),
+    docsKey(roomId),
+    messagesKey(roomId)
+  ]
+}
+const count = 7
+
+const lua = `${prologue}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function waits(more, interval)
+  redis.call('ZADD', KEYS[3], 'NX', now + interval, ARGV[4])
+  redis.call('ZADD', KEYS[4], 'NX', now, ARGV[4])
+  if more > 0 then redis.call('HINCRBY', KEYS[5], 'entries', more) end
+end
+`
+
+export type UpdateReply =
+  | readonly ["ok", saved: number]
+  | readonly ["conflict", version: number, text: string]
+  | readonly ["behind"]
+  | readonly ["unsure"]
+  | readonly ["closed", name?: string]
+
+export const update = (common: Common) =>
+  Redis.script(
+    (
+      roomId: string,
+      { at, baseVersion, connectionId, event, isAhead, name, seen, text, user }: Update,
+      interval: number
+    ) => [
+      ...keys(roomId),
+      documentKey(roomId, name),
+      ...common(roomId, 0),
+      name,
+      baseVersion,
+      text,
+      user,
+      connectionId,
+      at,
+      event,
+      isAhead ? 1 : 0,
+      interval,
+      seen?.epoch ?? "",
+      seen?.people ?? 0
+    ],
+    {
+      numberOfKeys: count + 1,
+      lua: `${lua}
+      open(true)
+      local name, base = ARGV[${own + 1}], tonumber(ARGV[${own + 2}])
+      local opened = redis.call('HMGET', KEYS[1], 'doc', 'docrun', 'people')
+      local seen = ARGV[${own + 10}]
+      if seen ~= '' and (seen ~= epoch or ARGV[${own + 11}] ~= (opened[3] or '0')) then return {'unsure'} end
+      if not opened[1] or opened[2] ~= run then return {'closed'} end
+      if opened[1] ~= name then return {'closed', opened[1]} end
+      local document = redis.call('HMGET', KEYS[8], 'version', 'saved', 'run')
+      if not document[1] or document[3] ~= run then return {'closed'} end
+      local version = tonumber(document[1])
+      if base < version then return {'conflict', version, redis.call('HGET', KEYS[8], 'text')} end
+      if base > version and ARGV[${own + 8}] == '0' then return {'behind'} end
+      redis.call('HSET', KEYS[8], 'text', ARGV[${own + 3}], 'version', string.format('%.0f', base + 1),
+        'author', ARGV[${own + 4}], 'at', ARGV[${own + 6}])
+      redis.call('PERSIST', KEYS[8])
+      waits(redis.call('SADD', KEYS[6], name), tonumber(ARGV[${own + 9}]))
+      append(0, ARGV[${own + 6}], 'document.updated', ARGV[${own + 5}], 'none', ARGV[${own + 7}])
+      close()
+      return {'ok', tonumber(document[2])}`
+    }
+  ).withReturnType<UpdateReply>()
+
+export const load = (common: Common) =>
+  Redis.script(
+    (roomId: string, { name, text, version }: BufferedDocument, isOpen: boolean) => [
+      ...keys(roomId),
+      documentKey(roomId, name),
+      ...common(roomId, 0),
+      name,
+      text,
+      version,
+      isOpen ? 1 : 0,
+      rememberedMs
+    ],
+    {
+      numberOfKeys: count + 1,
+      lua: `${lua}
+      open(true)
+      local name, version = ARGV[${own + 1}], tonumber(ARGV[${own + 3}])
+      if ARGV[${own + 4}] == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docrun', run) end
+      local there = tonumber(redis.call('HGET', KEYS[8], 'version') or -1)
+      if version > there then
+        redis.call('HSET', KEYS[8], 'text', ARGV[${own + 2}], 'version', ARGV[${own + 3}])
+        if redis.call('SREM', KEYS[6], name) == 1 then redis.call('HINCRBY', KEYS[5], 'entries', -1) end
+      end
+      local saved = tonumber(redis.call('HGET', KEYS[8], 'saved') or 0)
+      redis.call('HSET', KEYS[8], 'run', run, 'saved', string.format('%.0f', math.max(saved, version)))
+      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ARGV[${own + 5}]) end`
+    }
+  )
+
+/** The open document, when no name is given. Only what was compared with Postgres in this run of the server counts. */
+export const document = (common: Common) =>
+  Redis.script((roomId: string, name: string) => [...keys(roomId), ...common(roomId, 0), name], {
+    numberOfKeys: count,
+    lua: `${lua}
+      if not open(false) then return false end
+      local name = ARGV[${own + 1}]
+      if name == '' then
+        local opened = redis.call('HMGET', KEYS[1], 'doc', 'docrun')
+        if not opened[1] or opened[2] ~= run then return false end
+        name = opened[1]
+      end
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'saved', 'run')
+      if not found[1] or found[4] ~= run then return false end
+      return {name, found[1], tonumber(found[2]), tonumber(found[3])}`
+  }).withReturnType<readonly [name: string, text: string, version: number, saved: number] | null>()
+
+/** `before` and `after`: the entry's JSON text around its position. */
+export const append = (common: Common) =>
+  Redis.script(
+    (
+      roomId: string,
+      messageId: string,
+      author: string,
+      key: string | undefined,
+      entry: string,
+      at: string,
+      event: string,
+      interval: number
+    ) => [
+      ...keys(roomId),
+      onceKey(roomId, author, key ?? ""),
+      ...common(roomId, 0),
+      messageId,
+      key === undefined ? 0 : 1,
+      entry,
+      at,
+      event,
+      interval,
+      rememberedMs,
+      dueAt
+    ],
+    {
+      numberOfKeys: count + 1,
+      lua: `${lua}
+      open(true)
+      local id = ARGV[${own + 1}]
+      if ARGV[${own + 2}] == '1' then
+        local known = redis.call('GET', KEYS[8])
+        if known then return {known, '0'} end
+        redis.call('SET', KEYS[8], id, 'PX', ARGV[${own + 7}])
+      end
+      if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
+      local last = tonumber(redis.call('HGET', KEYS[1], 'position') or 0)
+      local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+      redis.call('HSET', KEYS[1], 'position', position)
+      redis.call('HSET', KEYS[7], id, '{"edition":0,"position":' .. position .. ARGV[${own + 3}])
+      waits(1, tonumber(ARGV[${own + 6}]))
+      if redis.call('HLEN', KEYS[7]) >= tonumber(ARGV[${own + 8}]) then redis.call('ZADD', KEYS[3], 'LT', now, ARGV[4]) end
+      append(0, ARGV[${own + 4}], 'message.sent', '', 'messages', ARGV[${own + 5}])
+      close()
+      return {id, position}`
+    }
+  ).withReturnType<readonly [messageId: string, position: string]>()
+
+export const replace = (common: Common) =>
+  Redis.script(
+    (roomId: string, messageId: string, edition: number, entry: string, { at, event, type }: Change) => [
+      ...keys(roomId),
+      ...common(roomId, 0),
+      messageId,
+      edition,
+      entry,
+      at,
+      type,
+      event
+    ],
+    {
+      numberOfKeys: count,
+      lua: `${lua}
+      open(true)
+      local there = redis.call('HGET', KEYS[7], ARGV[${own + 1}])
+      if not there then return 0 end
+      if string.match(there, '^{"edition":(%d+)') ~= ARGV[${own + 2}] then return 0 end
+      redis.call('HSET', KEYS[7], ARGV[${own + 1}], ARGV[${own + 3}])
+      append(0, ARGV[${own + 4}], ARGV[${own + 5}], '', 'messages', ARGV[${own + 6}])
+      close()
+      return 1`
+    }
+  ).withReturnType<number>()
+
+export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
+  numberOfKeys: 1,
+  lua: `
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local rooms = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] == '1' and '+inf' or now, 'LIMIT', 0, 500)
+    for _, room in ipairs(rooms) do redis.call('ZADD', KEYS[1], now + ARGV[2], room) end
+    return rooms`
+}).withReturnType<ReadonlyArray<string>>()
+
+type DocumentReply = readonly [name: string, text: string, version: number, author: string, at: string]
+
+export const dirty = (common: Common) =>
+  Redis.script((roomId: string) => [...keys(roomId), ...common(roomId, 0)], {
+    numberOfKeys: count,
+    lua: `
+    local documents = {}
+    for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'author', 'at')
+      if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
+    end
+    return {documents, redis.call('HVALS', KEYS[7])}`
+  }).withReturnType<readonly [ReadonlyArray<DocumentReply>, ReadonlyArray<string>]>()
+
+/** Versions by name, then editions by id. */
+export const settle = (common: Common) =>
+  Redis.script(
+    (
+      roomId: string,
+      documents: ReadonlyArray<readonly [name: string, version: number]>,
+      messages: ReadonlyArray<readonly [id: string, edition: number]>,
+      interval: number
+    ) => [
+      ...keys(roomId),
+      ...common(roomId, 0),
+      interval,
+      rememberedMs,
+      documents.length,
+      ...documents.flat(),
+      ...messages.flat()
+    ],
+    {
+      numberOfKeys: count,
+      lua: `
+      local time = redis.call('TIME')
+      local now = time[1] * 1000 + math.floor(time[2] / 1000)
+      local done, first = 0, ${own + 4}
+      local between = first + 2 * tonumber(ARGV[${own + 3}])
+      for i = first, between - 1, 2 do
+        local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
+        local found = redis.call('HMGET', key, 'version', 'saved')
+        if found[1] then
+          redis.call('HSET', key, 'saved', string.format('%.0f', math.max(tonumber(found[2] or 0), version)))
+          if tonumber(found[1]) == version then
+            done = done + redis.call('SREM', KEYS[6], ARGV[i])
+            redis.call('PEXPIRE', key, ARGV[${own + 2}])
+          end
+        else done = done + redis.call('SREM', KEYS[6], ARGV[i]) end
+      end
+      for i = between, #ARGV, 2 do
+        local there = redis.call('HGET', KEYS[7], ARGV[i])
+        if there and string.match(there, '^{"edition":(%d+)') == ARGV[i + 1] then
+          done = done + redis.call('HDEL', KEYS[7], ARGV[i])
+        end
+      end
+      if done > 0 then redis.call('HINCRBY', KEYS[5], 'entries', -done) end
+      if redis.call('SCARD', KEYS[6]) == 0 and redis.call('HLEN', KEYS[7]) == 0 then
+        redis.call('ZREM', KEYS[3], ARGV[4])
+        redis.call('ZREM', KEYS[4], ARGV[4])
+      else
+        redis.call('ZADD', KEYS[3], now + tonumber(ARGV[${own + 1}]), ARGV[4])
+        redis.call('ZADD', KEYS[4], now, ARGV[4])
+      end`
+    }
+  )
+
+export const depth = Redis.script((tag: string) => [sinceKey(tag), depthKey(tag)], {
+  numberOfKeys: 2,
+  lua: `
+    local time = redis.call('TIME')
+    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+    return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), oldest[2] or '',
+      time[1] * 1000 + math.floor(time[2] / 1000), string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+}).withReturnType<readonly [entries: number, oldest: string, now: number, run: string]>()

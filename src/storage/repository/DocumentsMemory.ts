@@ -1,0 +1,41 @@
+// Documents, in memory.
+import { Effect, Result } from "effect"
+import { type Document, emptyDocument, updatedEvent, VersionConflict } from "../../domain/Document.ts"
+import { type RoomNotFound, writers } from "../../domain/Room.ts"
+import type { Repository } from "../Repository.ts"
+import { type Told, Unchanged } from "./RoomWrite.ts"
+import { type Held, type HeldRoom, makeRoomWrite, openRoom } from "./RoomWriteMemory.ts"
+
+type Part = Pick<Repository["Service"], "document" | "updateDocument" | "switchDocument" | "flushRoom">
+
+export const makeDocuments = (held: Held): Part => {
+  const write = makeRoomWrite(held)
+  const find = (room: HeldRoom, name = room.document) => room.documents.get(name) ?? emptyDocument(name)
+  return {
+    document: (roomId, name) =>
+      Effect.suspend(
+        (): Effect.Effect<Document, RoomNotFound> =>
+          Effect.fromResult(Result.map(openRoom(held, roomId), (room) => find(room, name)))
+      ),
+    updateDocument: (roomId, { baseVersion, isAhead, name, text }, by) =>
+      write(roomId, by, writers, (room): Result.Result<Told<Document>, VersionConflict> => {
+        const before = find(room, name)
+        const isCurrent = before.version === baseVersion || (isAhead === true && before.version < baseVersion)
+        if (!isCurrent) return Result.fail(new VersionConflict({ version: before.version, text: before.text }))
+        const version = baseVersion + 1
+        const value = { name: before.name, text, version, savedVersion: version }
+        room.documents.set(value.name, value)
+        const event = updatedEvent(value.name, version, by.user, text)
+        return Result.succeed({ value, type: "document.updated", subject: by.connectionId ?? "", event })
+      }),
+    flushRoom: () => Effect.void,
+    switchDocument: (roomId, name, by) =>
+      write(roomId, by, writers, (room): Result.Result<Told<Document> | Unchanged<Document>> => {
+        const document = find(room, name)
+        if (room.document === name) return Result.succeed(new Unchanged(document))
+        room.document = name
+        const event = JSON.stringify({ type: "document.switched", document })
+        return Result.succeed({ value: document, type: "document.switched", event })
+      })
+  }
+}

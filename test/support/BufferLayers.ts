@@ -1,0 +1,70 @@
+// The buffered repository over memory, whose buffer and whose Postgres a test can take away and give back. Every call of
+// theirs lets others go first a few times, so that operations under way together interleave.
+import { Context, Effect, Layer } from "effect"
+import { StorageUnavailable } from "../../src/domain/Room.ts"
+import { Lifecycle } from "../../src/observability/Lifecycle.ts"
+import { Metrics } from "../../src/observability/Metrics.ts"
+import { Settings } from "../../src/Settings.ts"
+import * as BufferedRepository from "../../src/storage/BufferedRepository.ts"
+import { Durable } from "../../src/storage/Durable.ts"
+import { Flusher } from "../../src/storage/Flusher.ts"
+import { Repository } from "../../src/storage/Repository.ts"
+import * as RepositoryMemory from "../../src/storage/RepositoryMemory.ts"
+import { BufferUnavailable, RoomBuffer } from "../../src/storage/RoomBuffer.ts"
+import * as RoomBufferMemory from "../../src/storage/RoomBufferMemory.ts"
+
+/** What is away now. */
+export interface Away {
+  buffer: boolean
+  durable: boolean
+}
+
+/** The same service, every operation of which fails while it is away, before anything happened. */
+const failing = <S extends object, E>(service: S, isAway: () => boolean, error: () => E, pauses: () => number): S => {
+  const guarded = <A, E2, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E | E2, R> =>
+    Effect.gen(function* () {
+      for (let left = pauses(); left > 0; left--) yield* Effect.yieldNow
+      if (isAway()) return yield* Effect.fail(error())
+      return yield* effect
+    })
+  const wrapped = Object.entries(service).map(([name, operation]: [string, unknown]) => {
+    if (Effect.isEffect(operation)) return [name, guarded(operation)]
+    if (typeof operation !== "function") return [name, operation]
+    return [name, (...args: ReadonlyArray<unknown>) => guarded(Reflect.apply(operation, service, args))]
+  })
+  return Object.fromEntries(wrapped)
+}
+
+/** `pauses`: how often the next call lets others go first. */
+export const makeBuffered = Effect.fnUntraced(function* (intervalMs: number, pauses: () => number) {
+  const away: Away = { buffer: false, durable: false }
+  const durable = Context.get(yield* Layer.build(Layer.fresh(RepositoryMemory.layer)), Repository)
+  const { buffer, told } = yield* RoomBufferMemory.make(intervalMs)
+  const notSent = () => new BufferUnavailable({ isSent: false, cause: "away" })
+  const down = () => new StorageUnavailable({ reason: "away" })
+  const ports = {
+    buffer: failing(buffer, () => away.buffer, notSent, pauses),
+    durable: failing(durable, () => away.durable, down, pauses)
+  }
+  const Ports = Layer.mergeAll(Layer.succeed(RoomBuffer, ports.buffer), Layer.succeed(Durable, ports.durable))
+  const context = yield* Layer.build(
+    Layer.fresh(
+      BufferedRepository.layer.pipe(
+        Layer.provideMerge(Flusher.layer),
+        Layer.provide(Ports),
+        Layer.provide(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
+        Layer.provide(Settings.layer)
+      )
+    )
+  )
+  return {
+    away,
+    told,
+    /** What is there, whoever is away. */
+    there: { buffer, durable },
+    ...ports,
+    repository: Context.get(context, Repository),
+    flusher: Context.get(context, Flusher)
+  }
+})
+export type Buffered = Effect.Success<ReturnType<typeof makeBuffered>>

@@ -1,0 +1,87 @@
+// The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
+import { randomUUID } from "node:crypto"
+import { Context, Duration, Effect, Layer, Redacted } from "effect"
+import { Redis as EffectRedis } from "effect/persistence"
+import type { Message } from "../../src/domain/Message.ts"
+import * as Redis from "../../src/infra/Redis.ts"
+import { RedisState } from "../../src/infra/RedisState.ts"
+import { type BufferedDocument, type Change, RoomBuffer, type Update } from "../../src/storage/RoomBuffer.ts"
+import * as RoomBufferMemory from "../../src/storage/RoomBufferMemory.ts"
+import * as RoomBufferRedis from "../../src/storage/RoomBufferRedis.ts"
+import { commandTimeout, time } from "./RoomInstances.ts"
+import { untilEffect } from "./UntilEffect.ts"
+
+export type Buffer = RoomBuffer["Service"]
+
+export const memoryBuffer = (intervalMs: number) =>
+  Effect.map(RoomBufferMemory.make(intervalMs), ({ buffer }) => buffer)
+
+/** Until its scope is closed. */
+export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {
+  const context = yield* Layer.build(
+    Layer.fresh(RoomBufferRedis.layer(intervalMs)).pipe(
+      Layer.provideMerge(
+        Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(commandTimeout), maxInFlight: 1000 })
+      )
+    )
+  )
+  const { check } = Context.get(context, RedisState)
+  yield* untilEffect(check)
+  return { buffer: Context.get(context, RoomBuffer), redis: Context.get(context, EffectRedis.Redis), check }
+})
+
+export const saved = (version: number, text = `saved ${version}`, name = "main"): BufferedDocument => ({
+  name,
+  text,
+  version,
+  savedVersion: version
+})
+
+export const updating = (baseVersion: number, text: string, more: Partial<Update> = {}): Update => ({
+  name: "main",
+  baseVersion,
+  text,
+  user: "ann",
+  connectionId: "c",
+  at: time,
+  event: '{"type":"document.updated","text":""}',
+  isAhead: false,
+  ...more
+})
+
+export const saying = (roomId: string, more: Partial<Message> = {}): Message => ({
+  messageId: randomUUID(),
+  roomId,
+  threadId: null,
+  author: "ann",
+  kind: "chat",
+  body: 'größe 😀 "\\\n',
+  at: time,
+  editedAt: null,
+  deletedAt: null,
+  reactions: {},
+  ...more
+})
+
+export const changing = (type: Change["type"] = "message.edited"): Change => ({
+  type,
+  at: time,
+  event: `{"type":"${type}"}`
+})
+
+/** Appends it; its position. */
+export const append = (buffer: Buffer, message: Message, key?: string) =>
+  Effect.map(buffer.append(message, key, '{"type":"message.sent"}'), (appended) =>
+    "position" in appended ? appended.position : Number.NaN
+  )
+
+/** The room's part of a claim. */
+export const claims = (buffer: Buffer, roomId: string, all: boolean, leaseMs: number) =>
+  Effect.map(buffer.claim({ all, leaseMs }), (rooms) => rooms.includes(roomId))
+
+/** Documents by name and version, messages by body and edition. */
+export const waiting = (buffer: Buffer, roomId: string) =>
+  Effect.map(buffer.dirty(roomId), ({ documents, messages }) => [
+    ...documents.map(({ name, version }) => `${name} ${version}`).sort(),
+    ...messages.map(({ edition, message }) => `${message.body} ${edition}`)
+  ])
