@@ -1,5 +1,6 @@
 // Presence of a single process, without Redis.
-import { Clock, DateTime, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
+import { now } from "../domain/Now.ts"
 import type { Present } from "../domain/Room.ts"
 import { joined, left, Presence } from "./Presence.ts"
 import { type Passing, RoomBus } from "./RoomBus.ts"
@@ -11,7 +12,7 @@ export const layer = Layer.effect(
     const rooms = new Map<string, Map<string, Present>>()
     return Presence.of({
       set: Effect.fnUntraced(function* (roomId, counts) {
-        const at = DateTime.formatIso(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
+        const at = yield* now
         const room = rooms.get(roomId) ?? new Map<string, Present>()
         const events: Array<Passing> = []
         for (const { connections, user } of counts) {

@@ -6,9 +6,10 @@
 // lease was over). Whoever finds a lease over moves it, so that the instance, should it only have slept, finds itself gone
 // and comes back under a new name; its rooms are then emptied of it one by one, by any number of others at once, and it is
 // forgotten at last. A reaper that dies half-way leaves it among the dead for the next.
-import { Clock, DateTime, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
+import { now } from "../domain/Now.ts"
 import type { Present } from "../domain/Room.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { presentKey, roomKey, streamKey, totalsKey } from "../infra/RoomKeys.ts"
@@ -104,7 +105,6 @@ export const layer = Layer.effect(
     const setScript = redis.eval(set(common))
     const emptyScript = redis.eval(empty(common))
     const beatScript = redis.eval(beat)
-    const now = Effect.map(Clock.currentTimeMillis, (ms) => DateTime.formatIso(DateTime.makeUnsafe(ms)))
 
     // Rooms that this instance is known to be in, under its present name.
     let instance = SecureRandom.uuidV4Unsafe()
@@ -186,10 +186,10 @@ export const layer = Layer.effect(
           fromRedis
         ),
       beat: Effect.gen(function* () {
-        const [known, now] = yield* beatScript(instance)
+        const [known, running] = yield* beatScript(instance)
         // A server that was restarted may have lost some of what was said, and know us all the same.
-        const isSame = run === now || run === undefined
-        run = now
+        const isSame = run === running || run === undefined
+        run = running
         if (known === 1 && isSame) return true
         const isFirst = !isKnown
         isKnown = true

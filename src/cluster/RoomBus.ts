@@ -8,6 +8,7 @@
 // whose predecessors were not published is not taken; the publisher brings those first.
 import { Context, Effect, Schema } from "effect"
 import type { RoomChange, RoomEvent } from "../domain/RoomEvent.ts"
+import { isRefusal } from "../infra/Redis.ts"
 
 /** Redis is away, or did not answer in time: what was to be published may have been. */
 export class BusUnavailable extends Schema.TaggedError<BusUnavailable>()("BusUnavailable", {
@@ -87,7 +88,20 @@ export class RoomBus extends Context.Service<
   }
 >()("hotpath/cluster/RoomBus") {}
 
-const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
+/** `found`: what was looked for, one more than asked for if there is; the last event alone when none was asked for. */
+export const toHistory = (
+  { epoch, revision, seq }: Pick<History, "epoch" | "seq" | "revision">,
+  found: ReadonlyArray<Numbered>,
+  after: number,
+  limit: number
+): History => ({
+  epoch,
+  seq,
+  revision,
+  events: found.slice(0, Math.max(1, limit)),
+  // As many as there must be, and no hole at their beginning: older ones are trimmed there.
+  isWhole: limit > 0 && after <= seq && found.length === seq - after && found.length <= limit
+})
 
 /** Redis's errors as one. Whether it is away, or takes no writes, is said by whoever can't do their work without. */
 export const fromRedis = <A, E extends { readonly cause?: unknown }, R>(effect: Effect.Effect<A, E, R>) =>

@@ -5,7 +5,7 @@ import { Clock, Effect, Layer, Queue } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { partOf } from "../infra/RoomKeys.ts"
 import { kept } from "../infra/RoomScripts.ts"
-import { type BusEvent, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
+import { type BusEvent, type Numbered, type Passing, RoomBus, toHistory, type Versions } from "./RoomBus.ts"
 
 interface Kept {
   epoch: string
@@ -84,10 +84,9 @@ export const layer = Layer.effect(
         }),
       history: (roomId, generation, after, limit) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
-          const { epoch, events, revision, seq } = open(roomId, generation, now)
-          const missed = events.filter((event) => event.seq > after)
-          const isWhole = limit > 0 && after <= seq && missed.length === seq - after && missed.length <= limit
-          return { epoch, seq, revision, events: limit === 0 ? events.slice(-1) : missed.slice(0, limit), isWhole }
+          const room = open(roomId, generation, now)
+          const found = limit === 0 ? room.events.slice(-1) : room.events.filter((event) => event.seq > after)
+          return toHistory(room, found, after, limit)
         }),
       versions: (roomId) =>
         Effect.sync(() => {

@@ -6,7 +6,7 @@ import type { RoomChange, RoomEvent } from "../domain/RoomEvent.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { channel, partOf, roomKey, shards, streamKey } from "../infra/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../infra/RoomScripts.ts"
-import { type BusEvent, fromRedis, type Numbered, type Passing, RoomBus, type Versions } from "./RoomBus.ts"
+import { type BusEvent, fromRedis, type Numbered, type Passing, RoomBus, toHistory, type Versions } from "./RoomBus.ts"
 
 /** Events taken at once. */
 const maxTaken = 1000
@@ -163,12 +163,9 @@ export const layer = Layer.effect(
       emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
       history: (roomId, generation, after, limit) =>
         historyScript(roomId, generation, after, limit).pipe(
-          Effect.map(([epoch, seq, revision, entries]) => {
-            const events = entries.map(fromEntry)
-            // As many as there must be, and no hole at their beginning: the stream is trimmed there.
-            const isWhole = limit > 0 && after <= seq && events.length === seq - after && events.length <= limit
-            return { epoch, seq, revision, events: events.slice(0, Math.max(1, limit)), isWhole }
-          }),
+          Effect.map(([epoch, seq, revision, entries]) =>
+            toHistory({ epoch, seq, revision }, entries.map(fromEntry), after, limit)
+          ),
           fromRedis
         ),
       versions: (roomId) =>

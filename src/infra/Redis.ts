@@ -27,6 +27,9 @@ type Send = EffectRedis.Redis["Service"]["send"]
 
 const unansweredInARow = 5
 
+/** Redis got the command and answered with an error. */
+export const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
+
 /** The command never left this process. */
 class NotSent extends Error {}
 
@@ -44,8 +47,7 @@ const ofAConnection = new Set(
 
 /** Whether a command that failed can't have been applied: it was not sent, or Redis refused it. */
 export const isNotSent = (error: unknown): boolean =>
-  error instanceof RedisError &&
-  (error.cause instanceof NotSent || (error.cause instanceof Error && error.cause.name === "ReplyError"))
+  error instanceof RedisError && (error.cause instanceof NotSent || isRefusal(error.cause))
 
 /** Opens the shared client in the background, closes it with the scope, and says once when it is lost and once when back. */
 const openShared = (options: RedisOptions) =>
@@ -128,7 +130,7 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
         (cause: unknown) => {
           settle()
           // An error reply is an answer too.
-          if (cause instanceof Error && cause.name === "ReplyError") unansweredNow = 0
+          if (isRefusal(cause)) unansweredNow = 0
           resume(Effect.fail(new RedisError({ cause })))
         }
       )

@@ -8,9 +8,6 @@ import { channel, shardOf } from "./RoomKeys.ts"
 /** How many events of a room are kept for those who missed them, about (fewer if they are big); and how long after the last. */
 export const kept = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
 
-/** What stands before an epoch's random part: the run it is of. */
-export const runOf = (epoch: string): string => epoch.slice(0, 8)
-
 /**
  * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
  * 4 the room; 5 how long all this is kept; 6 how many events. `open(create)` returns whether the room is there.

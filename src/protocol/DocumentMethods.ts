@@ -3,13 +3,12 @@ import { Schema } from "effect"
 import { Document, DocumentName, DocumentText, Version } from "../domain/Document.ts"
 import { Id } from "../domain/Room.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
-import { Count, method } from "./Method.ts"
+import { Count, method, roomReads, roomWrites } from "./Method.ts"
 
-const reads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
-const writes: ReadonlyArray<ErrorType> = [...reads, "Forbidden", "BufferFull"]
+const writes: ReadonlyArray<ErrorType> = [...roomWrites, "BufferFull"]
 
 export const DocumentMethods = {
-  "document.get": method("the document that the room has open", { roomId: Id }, Document, reads),
+  "document.get": method("the document that the room has open", { roomId: Id }, Document, roomReads),
   "document.update": method(
     "replaces the text of the open document; `baseVersion` is the version it was made from",
     { roomId: Id, baseVersion: Version, text: DocumentText },

@@ -2,11 +2,7 @@
 import { Schema } from "effect"
 import { Body, Category, Emoji, IdempotencyKey, Message, Thread } from "../domain/Message.ts"
 import { Id, Title } from "../domain/Room.ts"
-import type { ErrorType } from "./ErrorCodes.ts"
-import { method, Nothing } from "./Method.ts"
-
-const reads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
-const writes: ReadonlyArray<ErrorType> = [...reads, "Forbidden"]
+import { method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
 export const MessageMethods = {
   "messages.send": method(
@@ -18,17 +14,17 @@ export const MessageMethods = {
       key: Schema.optionalKey(IdempotencyKey)
     },
     Message,
-    [...writes, "ThreadNotFound"]
+    [...roomWrites, "ThreadNotFound"]
   ),
   "messages.edit": method("changes a message of the caller's", { messageId: Id, body: Body }, Message, [
-    ...writes,
+    ...roomWrites,
     "MessageNotFound"
   ]),
   "messages.delete": method(
     "empties a message: of the caller's own, or for owners anyone's",
     { messageId: Id },
     Nothing,
-    [...writes, "MessageNotFound"]
+    [...roomWrites, "MessageNotFound"]
   ),
   "messages.list": method(
     "a page of messages, oldest first, ending just before `before` or with the newest; `more`: there are older ones",
@@ -39,39 +35,39 @@ export const MessageMethods = {
       limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })))
     },
     Schema.Struct({ messages: Schema.Array(Message), more: Schema.Boolean }),
-    [...reads, "MessageNotFound"]
+    [...roomReads, "MessageNotFound"]
   ),
   "messages.react": method("adds a reaction", { messageId: Id, emoji: Emoji }, Message, [
-    ...writes,
+    ...roomWrites,
     "MessageNotFound",
     "TooManyReactions"
   ]),
   "messages.unreact": method("takes a reaction away", { messageId: Id, emoji: Emoji }, Message, [
-    ...writes,
+    ...roomWrites,
     "MessageNotFound"
   ]),
   "threads.create": method(
     "makes a thread to sort messages into",
     { roomId: Id, title: Title, category: Schema.optionalKey(Schema.NullOr(Category)) },
     Thread,
-    writes
+    roomWrites
   ),
   "threads.list": method(
     "the room's threads, oldest first: archived ones, the others, or all",
     { roomId: Id, archived: Schema.optionalKey(Schema.Boolean) },
     Schema.Struct({ threads: Schema.Array(Thread) }),
-    reads
+    roomReads
   ),
   "threads.rename": method("gives a thread another title", { threadId: Id, title: Title }, Thread, [
-    ...writes,
+    ...roomWrites,
     "ThreadNotFound"
   ]),
   "threads.categorize": method(
     "puts a thread into a category, or (null) into none",
     { threadId: Id, category: Schema.NullOr(Category) },
     Thread,
-    [...writes, "ThreadNotFound"]
+    [...roomWrites, "ThreadNotFound"]
   ),
-  "threads.archive": method("puts a thread away", { threadId: Id }, Thread, [...writes, "ThreadNotFound"]),
-  "threads.unarchive": method("brings a thread back", { threadId: Id }, Thread, [...writes, "ThreadNotFound"])
+  "threads.archive": method("puts a thread away", { threadId: Id }, Thread, [...roomWrites, "ThreadNotFound"]),
+  "threads.unarchive": method("brings a thread back", { threadId: Id }, Thread, [...roomWrites, "ThreadNotFound"])
 } as const

@@ -16,6 +16,10 @@ export const method = <P extends Schema.Struct.Fields, R extends Schema.Constrai
   errors: ReadonlyArray<ErrorType> = []
 ) => ({ summary, params: Schema.Struct(params), result, errors }) as const
 
+/** What may come of any read, and of any write, in a room. */
+export const roomReads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
+export const roomWrites: ReadonlyArray<ErrorType> = [...roomReads, "Forbidden"]
+
 export const Nothing = Schema.Struct({})
 export const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 /** Any JSON. It came out of a JSON parser, so it isn't walked a second time. */

@@ -5,11 +5,7 @@ import { UserId } from "../domain/Identity.ts"
 import { Message } from "../domain/Message.ts"
 import { Contact } from "../domain/People.ts"
 import { Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
-import type { ErrorType } from "./ErrorCodes.ts"
-import { Count, method, Nothing } from "./Method.ts"
-
-const reads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
-const writes: ReadonlyArray<ErrorType> = [...reads, "Forbidden"]
+import { Count, method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
 const Text = (most: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(most))
 const Cursor = Schema.String.check(Schema.isMaxLength(100))
@@ -33,22 +29,22 @@ export const RoomMethods = {
     Room,
     ["StorageUnavailable"]
   ),
-  "rooms.get": method("a room", { roomId: Id }, Room, reads),
+  "rooms.get": method("a room", { roomId: Id }, Room, roomReads),
   "rooms.list": method("the caller's rooms, newest first", {}, Schema.Struct({ rooms: Schema.Array(Room) }), [
     "StorageUnavailable"
   ]),
-  "rooms.delete": method("ends a room for everybody; for owners", { roomId: Id }, Nothing, writes),
+  "rooms.delete": method("ends a room for everybody; for owners", { roomId: Id }, Nothing, roomWrites),
   "rooms.join": method(
     "comes into a room with this connection: its state, and from the cursor on every event; with an invite, becomes a member",
     { roomId: Id, invite: Schema.optionalKey(Text(100)) },
     Schema.Struct({ ...state, cursor: Schema.String }),
-    [...reads, "InviteInvalid", "RateLimited", "TooManyRooms"]
+    [...roomReads, "InviteInvalid", "RateLimited", "TooManyRooms"]
   ),
   "rooms.leave": method(
     "ends the caller's membership; the room's maker stays its owner, and leaves with this connection only",
     { roomId: Id },
     Nothing,
-    writes
+    roomWrites
   ),
   "rooms.resume": method(
     "comes back into a room: what was missed since the cursor, or (`recovered: false`) the state anew, as of a join",
@@ -64,7 +60,7 @@ export const RoomMethods = {
       messages: Schema.optionalKey(state.messages),
       more: Schema.optionalKey(state.more)
     }),
-    [...reads, "TooManyRooms"]
+    [...roomReads, "TooManyRooms"]
   ),
   "rooms.invite": method(
     "makes an invite; members invite members and viewers, owners anyone",
@@ -75,25 +71,25 @@ export const RoomMethods = {
       maxUses: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
     },
     Schema.Struct({ token: Schema.String }),
-    writes
+    roomWrites
   ),
   "rooms.revokeInvite": method(
     "makes an invite useless; owners any, members their own",
     { roomId: Id, token: Text(100) },
     Nothing,
-    writes
+    roomWrites
   ),
   "rooms.remove": method(
     "ends somebody's membership, at once; for owners",
     { roomId: Id, user: UserId },
     Nothing,
-    writes
+    roomWrites
   ),
   "presence.list": method(
     "who has connections in the room now",
     { roomId: Id },
     Schema.Struct({ present: Schema.Array(Present) }),
-    reads
+    roomReads
   ),
   "contacts.add": method(
     "keeps a contact of the caller's; again: with another name and note",

@@ -8,14 +8,7 @@
 import { Cache, Clock, Context, Duration, Effect, Exit, Layer } from "effect"
 import type { Versions } from "../cluster/RoomBus.ts"
 import { RoomSessions, type Session, sessionMs } from "../cluster/RoomSessions.ts"
-import {
-  everyone,
-  Forbidden,
-  type NotAMember,
-  type Role,
-  type RoomNotFound,
-  type StorageUnavailable
-} from "../domain/Room.ts"
+import { Forbidden, type NotAMember, type Role, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Repository } from "../storage/Repository.ts"
 import { Untold } from "./Untold.ts"
@@ -150,7 +143,7 @@ export class Access extends Context.Service<
 
       const require: Access["Service"]["require"] = (roomId, user, allowed) =>
         Effect.flatMap(session(roomId, user), (granted) =>
-          allowed === everyone || allowed.includes(granted.session.role)
+          allowed.includes(granted.session.role)
             ? Effect.succeed(granted)
             : Effect.fail(new Forbidden({ needs: allowed.at(-1) ?? "owner" }))
         )

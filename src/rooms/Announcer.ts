@@ -7,7 +7,7 @@
 //
 // At least once: the bus takes each revision once. A change that Redis does not take is told within the instance; the others
 // are notified through PostgreSQL (see Untold.ts) and tell it to theirs; and it stays kept until Redis has it.
-import { Context, Deferred, Effect, Layer, Option, Queue } from "effect"
+import { Context, Deferred, Effect, Layer, Queue } from "effect"
 import { BusUnavailable, RoomBus } from "../cluster/RoomBus.ts"
 import type { RoomChange } from "../domain/RoomEvent.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -162,15 +162,7 @@ export class Announcer extends Context.Service<
         )
       )
 
-      yield* Effect.addFinalizer(() =>
-        Effect.ignore(
-          Effect.flatMap(Queue.poll(told), (first) =>
-            Option.isNone(first)
-              ? Effect.void
-              : Effect.flatMap(Queue.takeBetween(told, 0, maxTold), (rest) => repository.sent([first.value, ...rest]))
-          )
-        )
-      )
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.flatMap(Queue.clear(told), repository.sent)))
 
       return Announcer.of({
         // Who leaves while the write is under way must not take its announcement along.

@@ -1,8 +1,9 @@
 // Keeps the others told of who has connections in rooms here. What changes in a room while its last change is on its way
 // goes together after it. Without Redis, who comes and goes is told within the instance; everything is set again when it is
 // back, or when the others took this instance for dead.
-import { Clock, Context, DateTime, Deferred, Effect, Layer } from "effect"
+import { Context, Deferred, Effect, Layer } from "effect"
 import { beatMs, type Headcount, joined, left, Presence } from "../cluster/Presence.ts"
+import { now } from "../domain/Now.ts"
 import type { Present } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Hub } from "./Hub.ts"
@@ -38,7 +39,6 @@ export class Attendance extends Context.Service<
       const rooms = new Map<string, Room>()
       // Rooms whose presence in Redis is not what it is here.
       const unsaid = new Map<string, Set<string>>()
-      const now = Effect.map(Clock.currentTimeMillis, (ms) => DateTime.formatIso(DateTime.makeUnsafe(ms)))
 
       const countsOf = (room: Room | undefined, users: Iterable<string>): ReadonlyArray<Headcount> =>
         Array.from(users, (user) => ({ user, connections: room?.counts.get(user) ?? 0 }))

@@ -1,10 +1,10 @@
 // What a user keeps beside rooms: contacts, and feedback on anything.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { now } from "../domain/Now.ts"
 import type { Contact, TooManyContacts } from "../domain/People.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Repository } from "../storage/Repository.ts"
-import { now } from "./By.ts"
 
 export interface Opinion {
   readonly about: string

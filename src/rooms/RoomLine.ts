@@ -98,7 +98,6 @@ export class RoomLine {
   /** `known`: the room's revision in the repository before its connections read their state. */
   start({ epoch, events, revision, seq }: Omit<History, "isWhole">, known: number): void {
     this.#floor = known
-    this.#last = events.at(-1)
     this.epoch = epoch
     this.seq = seq
     this.visible = seq
@@ -128,17 +127,18 @@ export class RoomLine {
   take(event: Numbered & { readonly epoch: string }): boolean {
     if (event.epoch !== this.epoch || event.seq > this.seq + 1) return false
     if (event.seq <= this.seq) return true
-    if (event.revision > this.revision + 1 && !this.#isUnbroken([event], event.revision)) return false
+    if (event.revision > this.revision + 1 && !this.#isUnbroken([event])) return false
     this.#accept(event)
     return true
   }
 
   /**
-   * Whether these bring every change up to a revision that is not told yet. Numbers without a gap don't say so: a bus that
+   * Whether these bring every change up to a revision (or their own last) that is not told yet. Numbers without a gap don't say so: a bus that
    * forgot everything goes on with the next change, and what it had told before that is in no stream.
    */
-  #isUnbroken(events: ReadonlyArray<Numbered>, last: number): boolean {
+  #isUnbroken(events: ReadonlyArray<Numbered>, upTo?: number): boolean {
     const there = new Set(events.map(({ revision }) => revision))
+    const last = upTo ?? events.reduce((highest, { revision }) => Math.max(highest, revision), 0)
     for (let revision = Math.max(this.revision, this.#floor) + 1; revision <= last; revision++) {
       if (!there.has(revision) && !this.#local.has(revision)) return false
     }
@@ -152,8 +152,7 @@ export class RoomLine {
   catchUp(history: History): boolean {
     if (history.epoch === this.epoch) {
       if (!history.isWhole) return history.seq === this.seq
-      const last = history.events.reduce((highest, { revision }) => Math.max(highest, revision), 0)
-      if (!this.#isUnbroken(history.events, last)) return false
+      if (!this.#isUnbroken(history.events)) return false
       for (const event of history.events) this.#accept(event)
       return true
     }
@@ -172,8 +171,7 @@ export class RoomLine {
     const missed = this.seq === 0 ? events : events.slice(1)
     const [first] = events
     const isSame = this.seq === 0 || (first?.seq === this.seq && this.#isLast(first))
-    const last = missed.reduce((highest, { revision }) => Math.max(highest, revision), 0)
-    return isSame && isWhole && this.#isUnbroken(missed, last) ? missed : undefined
+    return isSame && isWhole && this.#isUnbroken(missed) ? missed : undefined
   }
 
   #isLast({ at, event, revision }: Numbered): boolean {

@@ -1,11 +1,12 @@
 // Rooms as such: made, looked at, left, ended; and whom their owners remove.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { now } from "../domain/Now.ts"
 import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
-import { by, now } from "./By.ts"
+import { by } from "./By.ts"
 import { Hub } from "./Hub.ts"
 
 export class Rooms extends Context.Service<

@@ -12,7 +12,7 @@ import { BufferFull, MembershipUnsure, type Role, StorageUnavailable } from "../
 import { Durable } from "./Durable.ts"
 import { Flusher } from "./Flusher.ts"
 import { type By, type Committed, type DocumentUpdate, type NewMessage, Repository } from "./Repository.ts"
-import { type BufferedMessage, type BufferUnavailable, RoomBuffer, type Update, type Updated } from "./RoomBuffer.ts"
+import { type BufferedMessage, BufferUnavailable, RoomBuffer, type Update, type Updated } from "./RoomBuffer.ts"
 import { deleted, edited, messageEvent, reacted } from "./repository/Changes.ts"
 import { mergePage } from "./repository/Pages.ts"
 
@@ -50,13 +50,13 @@ export const layer = Layer.effect(
       <A2, E2>(direct: () => Effect.Effect<A2, E2>) =>
       <A, E>(effect: Effect.Effect<A, E | BufferUnavailable>) =>
         Effect.catch(effect, (error): Effect.Effect<A2, Exclude<E, BufferUnavailable> | E2 | StorageUnavailable> => {
-          if (!isUnavailable(error)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
+          if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
           return error.isSent ? Effect.fail(uncertain()) : direct()
         })
 
     /** A read that the buffer got and did not answer is asked once more: Postgres may be behind what was acknowledged. */
     const surely = <A, E>(effect: Effect.Effect<A, E | BufferUnavailable>) =>
-      Effect.retry(effect, { times: 1, while: (error) => isUnavailable(error) && error.isSent })
+      Effect.retry(effect, { times: 1, while: (error) => error instanceof BufferUnavailable && error.isSent })
 
     const unlessFull = <A, E>(effect: Effect.Effect<A, E>) =>
       Effect.suspend(
@@ -284,6 +284,3 @@ export const layer = Layer.effect(
     })
   })
 )
-
-const isUnavailable = (error: unknown): error is BufferUnavailable =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "BufferUnavailable"

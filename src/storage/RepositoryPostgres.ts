@@ -1,6 +1,7 @@
 // The repository in PostgreSQL (a server's, or the embedded one): a write is there when it returns.
 import { Effect, Layer } from "effect"
 import { Database } from "../infra/Database.ts"
+import { DeadRecords } from "./DeadRecords.ts"
 import { Fences } from "./Fences.ts"
 import { Repository } from "./Repository.ts"
 import { makeDocuments } from "./repository/DocumentsSql.ts"
@@ -21,7 +22,7 @@ const repository = Layer.effect(
       ...makeRooms(database),
       ...makeThreads(database),
       ...makeMessages(database),
-      ...makeSave(database),
+      ...makeSave(database, yield* DeadRecords),
       ...makeDocuments(database),
       ...makeOutbox(database),
       ...makePeople(database),
@@ -30,4 +31,4 @@ const repository = Layer.effect(
   })
 )
 
-export const layer = repository.pipe(Layer.provide(Fences.layer))
+export const layer = repository.pipe(Layer.provide([Fences.layer, DeadRecords.layer]))

@@ -1,15 +1,13 @@
 // One suite over every layer of Locks: memory, a real Redis, a Redis Cluster. Then what instances feel of each other, and of a Redis that
 // stalls, dies and forgets.
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, type Scope } from "effect"
-import { Redis as EffectRedis } from "effect/persistence"
+import { Context, Deferred, type Duration, Effect, Exit, Fiber, Layer, Logger, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { type LockBusy, type LockLost, Locks } from "../../src/cluster/Locks.ts"
 import * as LockTable from "../../src/cluster/LockTable.ts"
-import * as Redis from "../../src/infra/Redis.ts"
-import { RedisState } from "../../src/infra/RedisState.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { makeCountingMetrics } from "../support/CountingMetrics.ts"
+import { overRedis } from "../support/OverRedis.ts"
 import { startRedisCluster } from "../support/RedisKinds.ts"
 import { type RunningServer, startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
@@ -26,17 +24,8 @@ const startServer = Effect.acquireRelease(
 /** An instance with a connection of its own. */
 const instance = Effect.fnUntraced(function* (url: string) {
   const { count, layer } = yield* makeCountingMetrics
-  const context = yield* Layer.build(
-    Layer.fresh(Locks.layer).pipe(
-      Layer.provideMerge(
-        Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(commandTimeout), maxInFlight: 1000 })
-      ),
-      Layer.provide(layer)
-    )
-  )
-  const { check } = Context.get(context, RedisState)
-  yield* untilEffect(check)
-  return { ...Context.get(context, Locks), count, check, redis: Context.get(context, EffectRedis.Redis) }
+  const { check, context, redis } = yield* overRedis(Layer.provide(Locks.layer, layer), url, commandTimeout)
+  return { ...Context.get(context, Locks), count, check, redis }
 })
 
 const memory = Effect.gen(function* () {

@@ -1,16 +1,14 @@
 // One suite over every layer of RateLimits: memory, a real Redis, a Redis Cluster. Then what instances feel of each other, and of a Redis
 // that stalls and dies.
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Logger, Redacted, type Scope } from "effect"
-import { Redis as EffectRedis } from "effect/persistence"
+import { Context, Effect, Exit, Layer, Logger, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as LocalLimits from "../../src/cluster/LocalLimits.ts"
 import { RateLimits } from "../../src/cluster/RateLimits.ts"
 import type { RateLimited } from "../../src/domain/Limits.ts"
-import * as Redis from "../../src/infra/Redis.ts"
-import { RedisState } from "../../src/infra/RedisState.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { makeCountingMetrics } from "../support/CountingMetrics.ts"
+import { overRedis } from "../support/OverRedis.ts"
 import { startRedisCluster } from "../support/RedisKinds.ts"
 import { type RunningServer, startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
@@ -27,17 +25,8 @@ const startServer = Effect.acquireRelease(
 /** An instance with a connection of its own. */
 const instance = Effect.fnUntraced(function* (url: string) {
   const { count, layer } = yield* makeCountingMetrics
-  const context = yield* Layer.build(
-    Layer.fresh(RateLimits.layer).pipe(
-      Layer.provideMerge(
-        Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(commandTimeout), maxInFlight: 1000 })
-      ),
-      Layer.provide(layer)
-    )
-  )
-  const { check: isThere } = Context.get(context, RedisState)
-  yield* untilEffect(isThere)
-  return { ...Context.get(context, RateLimits), count, isThere, redis: Context.get(context, EffectRedis.Redis) }
+  const { check, context, redis } = yield* overRedis(Layer.provide(RateLimits.layer, layer), url, commandTimeout)
+  return { ...Context.get(context, RateLimits), count, isThere: check, redis }
 })
 
 const memory = Effect.map(

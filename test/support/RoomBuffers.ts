@@ -1,15 +1,12 @@
 // The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
 import { randomUUID } from "node:crypto"
-import { Context, Duration, Effect, Layer, Redacted } from "effect"
-import { Redis as EffectRedis } from "effect/persistence"
+import { Context, Effect } from "effect"
 import type { Message } from "../../src/domain/Message.ts"
-import * as Redis from "../../src/infra/Redis.ts"
-import { RedisState } from "../../src/infra/RedisState.ts"
 import { type BufferedDocument, type Change, RoomBuffer, type Update } from "../../src/storage/RoomBuffer.ts"
 import * as RoomBufferMemory from "../../src/storage/RoomBufferMemory.ts"
 import * as RoomBufferRedis from "../../src/storage/RoomBufferRedis.ts"
+import { overRedis } from "./OverRedis.ts"
 import { commandTimeout, time } from "./RoomInstances.ts"
-import { untilEffect } from "./UntilEffect.ts"
 
 export type Buffer = RoomBuffer["Service"]
 
@@ -18,16 +15,8 @@ export const memoryBuffer = (intervalMs: number) =>
 
 /** Until its scope is closed. */
 export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {
-  const context = yield* Layer.build(
-    Layer.fresh(RoomBufferRedis.layer(intervalMs)).pipe(
-      Layer.provideMerge(
-        Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(commandTimeout), maxInFlight: 1000 })
-      )
-    )
-  )
-  const { check } = Context.get(context, RedisState)
-  yield* untilEffect(check)
-  return { buffer: Context.get(context, RoomBuffer), redis: Context.get(context, EffectRedis.Redis), check }
+  const { check, context, redis } = yield* overRedis(RoomBufferRedis.layer(intervalMs), url, commandTimeout)
+  return { buffer: Context.get(context, RoomBuffer), redis, check }
 })
 
 export const saved = (version: number, text = `saved ${version}`, name = "main"): BufferedDocument => ({

@@ -2,8 +2,7 @@
 // with a connection of its own).
 import { randomUUID } from "node:crypto"
 import { assert } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Redacted } from "effect"
-import { Redis as EffectRedis } from "effect/persistence"
+import { Context, Effect, Layer } from "effect"
 import { Presence } from "../../src/cluster/Presence.ts"
 import * as PresenceMemory from "../../src/cluster/PresenceMemory.ts"
 import * as PresenceRedis from "../../src/cluster/PresenceRedis.ts"
@@ -12,8 +11,7 @@ import * as RoomBusMemory from "../../src/cluster/RoomBusMemory.ts"
 import * as RoomBusRedis from "../../src/cluster/RoomBusRedis.ts"
 import { RoomSessions } from "../../src/cluster/RoomSessions.ts"
 import type { RoomChange, RoomEvent } from "../../src/domain/RoomEvent.ts"
-import * as Redis from "../../src/infra/Redis.ts"
-import { RedisState } from "../../src/infra/RedisState.ts"
+import { overRedis } from "./OverRedis.ts"
 import { startRedisCluster } from "./RedisKinds.ts"
 import { type RunningServer, startRedis } from "./Servers.ts"
 import { untilEffect } from "./UntilEffect.ts"
@@ -43,16 +41,9 @@ export const memoryInstance = Effect.map(
 
 /** Until its scope is closed. */
 export const redisInstance = Effect.fnUntraced(function* (url: string) {
-  const context = yield* Layer.build(
-    Layer.fresh(Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer)).pipe(
-      Layer.provideMerge(
-        Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(commandTimeout), maxInFlight: 1000 })
-      )
-    )
-  )
-  const { check } = Context.get(context, RedisState)
-  yield* untilEffect(check)
-  const instance = { ...of(context), redis: Context.get(context, EffectRedis.Redis), check }
+  const layer = Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer)
+  const { check, context, redis } = yield* overRedis(layer, url, commandTimeout)
+  const instance = { ...of(context), redis, check }
   yield* untilEffect(subscribed(instance))
   return instance
 })

@@ -1,14 +1,13 @@
 // Documents, in memory.
+
 import { Effect, Result } from "effect"
 import { type Document, emptyDocument, updatedEvent, VersionConflict } from "../../domain/Document.ts"
 import { type RoomNotFound, writers } from "../../domain/Room.ts"
-import type { Repository } from "../Repository.ts"
+import type { DocumentsPart } from "./Parts.ts"
 import { type Told, Unchanged } from "./RoomWrite.ts"
 import { type Held, type HeldRoom, makeRoomWrite, openRoom } from "./RoomWriteMemory.ts"
 
-type Part = Pick<Repository["Service"], "document" | "updateDocument" | "switchDocument" | "flushRoom">
-
-export const makeDocuments = (held: Held): Part => {
+export const makeDocuments = (held: Held): DocumentsPart => {
   const write = makeRoomWrite(held)
   const find = (room: HeldRoom, name = room.document) => room.documents.get(name) ?? emptyDocument(name)
   return {

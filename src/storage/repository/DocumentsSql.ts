@@ -1,12 +1,11 @@
 // Documents, in SQL.
+
 import { Effect } from "effect"
 import { type Document, emptyDocument, updatedEvent, VersionConflict } from "../../domain/Document.ts"
 import { RoomNotFound, writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
-import type { Repository } from "../Repository.ts"
+import type { DocumentsPart } from "./Parts.ts"
 import { isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
-
-type Part = Pick<Repository["Service"], "document" | "updateDocument" | "switchDocument" | "flushRoom">
 
 interface DocumentRow {
   readonly name: string
@@ -17,7 +16,7 @@ interface DocumentRow {
 const toDocument = ({ name, text, version }: DocumentRow): Document =>
   text === null || version === null ? emptyDocument(name) : { name, text, version, savedVersion: version }
 
-export const makeDocuments = (database: Database["Service"]): Part => {
+export const makeDocuments = (database: Database["Service"]): DocumentsPart => {
   const { sql } = database
   const read = reader(database.run)
   const { write } = makeRoomWrite(database)

@@ -1,21 +1,18 @@
 // Messages, in memory.
+
 import { Effect, Result } from "effect"
 import { type Message, MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
 import { RoomNotFound, type StorageUnavailable, writers } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
-import type { By, NewMessage, Repository } from "../Repository.ts"
+import type { By, NewMessage } from "../Repository.ts"
 import { deleted, edited, messageEvent, reacted } from "./Changes.ts"
+import type { MessagesPart } from "./Parts.ts"
 import { isUuid, type Told, Unchanged } from "./RoomWrite.ts"
 import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
 
-type Part = Pick<
-  Repository["Service"],
-  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "message" | "roomOfMessage"
->
-
 type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">
 
-export const makeMessages = (held: Held): Part => {
+export const makeMessages = (held: Held): MessagesPart => {
   const write = makeRoomWrite(held)
   const find = (room: HeldRoom | undefined, messageId: string) => {
     const found = held.messages.get(messageId)

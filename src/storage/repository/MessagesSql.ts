@@ -1,5 +1,6 @@
 // Messages, in SQL. A message's position is the time in µs, or one more than the last one's, under the room's lock: the order
 // of a page is the order of the events, those of a buffer among them.
+
 import { Effect } from "effect"
 import {
   type Message,
@@ -10,14 +11,10 @@ import {
 } from "../../domain/Message.ts"
 import { type Role, RoomNotFound, writers } from "../../domain/Room.ts"
 import { type Database, DatabaseRefused } from "../../infra/Database.ts"
-import type { By, NewMessage, Repository } from "../Repository.ts"
+import type { By, NewMessage } from "../Repository.ts"
 import { deleted, edited, messageEvent, reacted } from "./Changes.ts"
+import type { MessagesPart } from "./Parts.ts"
 import { type Counted, iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
-
-type Part = Pick<
-  Repository["Service"],
-  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "message" | "roomOfMessage"
->
 
 interface MessageRow {
   readonly messageId: string
@@ -61,7 +58,7 @@ const causes = (error: unknown): ReadonlyArray<string> => {
   return texts
 }
 
-export const makeMessages = (database: Database["Service"]): Part => {
+export const makeMessages = (database: Database["Service"]): MessagesPart => {
   const { run, sql } = database
   const read = reader(run)
   const { refused, write } = makeRoomWrite(database)
@@ -97,7 +94,7 @@ export const makeMessages = (database: Database["Service"]): Part => {
     run(sql<MessageRow>`SELECT ${columns} FROM messages
       WHERE room_id = ${roomId}::text::uuid AND author = ${author} AND key = ${key ?? null}::text`)
 
-  const sendMessage: Part["sendMessage"] = (wanted) => {
+  const sendMessage: MessagesPart["sendMessage"] = (wanted) => {
     if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
     if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
     const { key: _, ...rest } = wanted

@@ -1,11 +1,11 @@
 // The changes that rooms are still to be told of, in memory.
+
 import { Clock, Effect } from "effect"
-import { most, type Repository } from "../Repository.ts"
+import { most } from "../Repository.ts"
+import type { OutboxPart } from "./Parts.ts"
 import type { Held } from "./RoomWriteMemory.ts"
 
-type Part = Pick<Repository["Service"], "unsent" | "unsentRooms" | "sent">
-
-export const makeOutbox = ({ rooms }: Held): Part => ({
+export const makeOutbox = ({ rooms }: Held): OutboxPart => ({
   unsent: (roomId, after) =>
     Effect.sync(() => {
       const room = rooms.get(roomId)

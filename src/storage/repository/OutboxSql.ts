@@ -1,15 +1,15 @@
 // The changes that rooms are still to be told of, in SQL.
+
 import { Effect } from "effect"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import type { Database } from "../../infra/Database.ts"
-import { most, type Repository } from "../Repository.ts"
+import { most } from "../Repository.ts"
+import type { OutboxPart } from "./Parts.ts"
 import { iso, isUuid, reader } from "./RoomWrite.ts"
-
-type Part = Pick<Repository["Service"], "unsent" | "unsentRooms" | "sent">
 
 type OutboxRow = Omit<RoomChange, "at"> & { readonly at: number }
 
-export const makeOutbox = ({ run, sql }: Database["Service"]): Part => {
+export const makeOutbox = ({ run, sql }: Database["Service"]): OutboxPart => {
   const read = reader(run)
   return {
     unsent: (roomId, after) =>

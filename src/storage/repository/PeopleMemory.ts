@@ -1,12 +1,11 @@
 // Contacts and feedback, in memory.
+
 import { Effect } from "effect"
 import { type Contact, maxContacts, TooManyContacts } from "../../domain/People.ts"
-import type { Repository } from "../Repository.ts"
+import type { PeoplePart } from "./Parts.ts"
 import { byText, type Held, refused } from "./RoomWriteMemory.ts"
 
-type Part = Pick<Repository["Service"], "addContact" | "contacts" | "removeContact" | "addFeedback">
-
-export const makePeople = ({ contacts, feedback }: Held): Part => ({
+export const makePeople = ({ contacts, feedback }: Held): PeoplePart => ({
   addContact: (owner, contact) =>
     Effect.suspend(() => {
       const theirs = contacts.get(owner) ?? new Map<string, Contact>()

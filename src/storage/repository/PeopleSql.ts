@@ -1,11 +1,10 @@
 // Contacts and feedback, in SQL.
+
 import { Effect } from "effect"
 import { maxContacts, TooManyContacts } from "../../domain/People.ts"
 import type { Database } from "../../infra/Database.ts"
-import type { Repository } from "../Repository.ts"
+import type { PeoplePart } from "./Parts.ts"
 import { iso, reader } from "./RoomWrite.ts"
-
-type Part = Pick<Repository["Service"], "addContact" | "contacts" | "removeContact" | "addFeedback">
 
 interface ContactRow {
   readonly user: string
@@ -14,7 +13,7 @@ interface ContactRow {
   readonly addedAt: number
 }
 
-export const makePeople = ({ run, sql }: Database["Service"]): Part => {
+export const makePeople = ({ run, sql }: Database["Service"]): PeoplePart => {
   const read = reader(run)
   const columns = sql.literal(
     `user_id AS "user", name, note, (extract(epoch FROM added_at) * 1000)::float8 AS "addedAt"`

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
 import { Forbidden, NotAMember, type Role, RoomNotFound, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
-import type { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/Database.ts"
+import { type Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/Database.ts"
 import type { Committed } from "../Repository.ts"
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -25,10 +25,7 @@ const unavailable = (error: DatabaseUnavailable | DatabaseRefused) =>
 
 type Known = DatabaseUnavailable | DatabaseRefused
 const isKnown = (error: unknown): error is Known =>
-  typeof error === "object" &&
-  error !== null &&
-  "_tag" in error &&
-  (error._tag === "DatabaseUnavailable" || error._tag === "DatabaseRefused")
+  error instanceof DatabaseUnavailable || error instanceof DatabaseRefused
 
 /** Runs a read (or a write outside rooms), with Postgres's errors as StorageUnavailable. */
 export const reader =

@@ -1,4 +1,5 @@
 // Rooms, their members and invites, in memory.
+
 import { Effect, Result } from "effect"
 import { firstDocument } from "../../domain/Document.ts"
 import {
@@ -11,29 +12,13 @@ import {
   type StorageUnavailable,
   writers
 } from "../../domain/Room.ts"
-import { type InviteKey, most, type Repository } from "../Repository.ts"
+import { type InviteKey, most } from "../Repository.ts"
 import { memberTold, roomDeletedTold } from "./Changes.ts"
+import type { RoomsPart } from "./Parts.ts"
 import { isUuid, least, type Told, Unchanged } from "./RoomWrite.ts"
 import { byText, type Held, makeRoomWrite, memberOf, openRoom, refused } from "./RoomWriteMemory.ts"
 
-type Part = Pick<
-  Repository["Service"],
-  | "createRoom"
-  | "room"
-  | "roomsOf"
-  | "deleteRoom"
-  | "newGeneration"
-  | "member"
-  | "participants"
-  | "createInvite"
-  | "invitedAs"
-  | "isInvite"
-  | "revokeInvite"
-  | "join"
-  | "removeMember"
->
-
-export const makeRooms = (held: Held): Part => {
+export const makeRooms = (held: Held): RoomsPart => {
   const { invites, rooms } = held
   const write = makeRoomWrite(held)
 

@@ -1,4 +1,5 @@
 // Rooms, their members and invites, in SQL.
+
 import { Effect } from "effect"
 import {
   Forbidden,
@@ -13,26 +14,10 @@ import {
   writers
 } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
-import { type InviteKey, most, type Repository } from "../Repository.ts"
+import { type InviteKey, most } from "../Repository.ts"
 import { memberTold, roomDeletedTold } from "./Changes.ts"
+import type { RoomsPart } from "./Parts.ts"
 import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
-
-type Part = Pick<
-  Repository["Service"],
-  | "createRoom"
-  | "room"
-  | "roomsOf"
-  | "deleteRoom"
-  | "newGeneration"
-  | "member"
-  | "participants"
-  | "createInvite"
-  | "invitedAs"
-  | "isInvite"
-  | "revokeInvite"
-  | "join"
-  | "removeMember"
->
 
 interface RoomRow {
   readonly roomId: string
@@ -59,7 +44,7 @@ const toRoom = ({ autoAssign, createdAt, owner, roomId, title }: RoomRow): Room 
 })
 const toParticipant = ({ joinedAt, role, user }: MemberRow): Participant => ({ user, role, joinedAt: iso(joinedAt) })
 
-export const makeRooms = (database: Database["Service"]): Part => {
+export const makeRooms = (database: Database["Service"]): RoomsPart => {
   const { sql } = database
   const read = reader(database.run)
   const { write } = makeRoomWrite(database)
@@ -70,7 +55,7 @@ export const makeRooms = (database: Database["Service"]): Part => {
   const memberColumns = sql.literal(`m.user_id AS "user", m.role,
     (extract(epoch FROM m.joined_at) * 1000)::float8 AS "joinedAt"`)
 
-  const room: Part["room"] = (roomId) =>
+  const room: RoomsPart["room"] = (roomId) =>
     !isUuid(roomId)
       ? Effect.fail(new RoomNotFound())
       : read(sql<RoomRow>`SELECT ${roomColumns} FROM rooms r
@@ -83,7 +68,7 @@ export const makeRooms = (database: Database["Service"]): Part => {
         )
 
   // One statement for both questions: a room that is gone has no members either.
-  const member: Part["member"] = (roomId, user) =>
+  const member: RoomsPart["member"] = (roomId, user) =>
     !isUuid(roomId)
       ? Effect.fail(new RoomNotFound())
       : read(sql<MemberRow>`SELECT ${memberColumns} FROM rooms r
@@ -100,7 +85,7 @@ export const makeRooms = (database: Database["Service"]): Part => {
       AND (expires_at IS NULL OR expires_at > to_timestamp(${now}::float8 / 1000))
       AND (max_uses IS NULL OR uses < max_uses)`
 
-  const join: Part["join"] = (roomId, invite, by, now) =>
+  const join: RoomsPart["join"] = (roomId, invite, by, now) =>
     orUnchanged(
       write(roomId, by, undefined, () =>
         Effect.gen(function* () {

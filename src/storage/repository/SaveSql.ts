@@ -4,6 +4,7 @@
 // letters.
 import { Effect } from "effect"
 import type { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/Database.ts"
+import type { DeadRecords } from "../DeadRecords.ts"
 import type { Repository, Saved, UnsavedDocument } from "../Repository.ts"
 import type { BufferedMessage } from "../RoomBuffer.ts"
 import { reader } from "./RoomWrite.ts"
@@ -15,7 +16,7 @@ const sum = (a: Saved, b: Saved): Saved => ({ conflicts: a.conflicts + b.conflic
 
 const rowsAtOnce = 500
 
-export const makeSave = ({ run, sql }: Database["Service"]): Part => {
+export const makeSave = ({ run, sql }: Database["Service"], dead: DeadRecords["Service"]): Part => {
   const read = reader(run)
 
   const documents = (rows: ReadonlyArray<UnsavedDocument>) =>
@@ -58,11 +59,12 @@ export const makeSave = ({ run, sql }: Database["Service"]): Part => {
   }
 
   const bury = (id: string, row: unknown, { sqlState }: DatabaseRefused) =>
-    run(sql`INSERT INTO dead_records (record_id, record, reason)
-      VALUES (${id.replaceAll("\0", "")}, ${JSON.stringify(row)}, ${sqlState}) ON CONFLICT DO NOTHING`).pipe(
-      Effect.andThen(Effect.logError("what was buffered can't be saved; it is among the dead", { id, sqlState })),
-      Effect.as<Saved>({ conflicts: 0, dead: 1 })
-    )
+    dead
+      .bury(id, JSON.stringify(row), sqlState)
+      .pipe(
+        Effect.andThen(Effect.logError("what was buffered can't be saved; it is among the dead", { id, sqlState })),
+        Effect.as<Saved>({ conflicts: 0, dead: 1 })
+      )
 
   const halving = <Row>(
     rows: ReadonlyArray<Row>,

@@ -1,15 +1,15 @@
 // Threads, in memory.
+
 import { Effect, Result } from "effect"
 import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
 import { type StorageUnavailable, writers } from "../../domain/Room.ts"
-import { most, type Repository } from "../Repository.ts"
+import { most } from "../Repository.ts"
 import { changed, threadTold } from "./Changes.ts"
+import type { ThreadsPart } from "./Parts.ts"
 import { isUuid, type Told, Unchanged } from "./RoomWrite.ts"
 import { byText, type Held, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
 
-type Part = Pick<Repository["Service"], "createThread" | "threads" | "changeThread" | "roomOfThread">
-
-export const makeThreads = (held: Held): Part => {
+export const makeThreads = (held: Held): ThreadsPart => {
   const write = makeRoomWrite(held)
   return {
     createThread: (thread, by) =>

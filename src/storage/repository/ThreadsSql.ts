@@ -1,13 +1,13 @@
 // Threads, in SQL.
+
 import { Effect } from "effect"
 import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
 import { writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
-import { most, type Repository } from "../Repository.ts"
+import { most } from "../Repository.ts"
 import { changed, threadTold } from "./Changes.ts"
+import type { ThreadsPart } from "./Parts.ts"
 import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
-
-type Part = Pick<Repository["Service"], "createThread" | "threads" | "changeThread" | "roomOfThread">
 
 interface ThreadRow {
   readonly threadId: string
@@ -20,7 +20,7 @@ interface ThreadRow {
 
 const toThread = (row: ThreadRow): Thread => ({ ...row, createdAt: iso(row.createdAt) })
 
-export const makeThreads = (database: Database["Service"]): Part => {
+export const makeThreads = (database: Database["Service"]): ThreadsPart => {
   const { sql } = database
   const read = reader(database.run)
   const { write } = makeRoomWrite(database)
