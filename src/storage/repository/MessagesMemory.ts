@@ -77,7 +77,7 @@ export const makeMessages = (held: Held): MessagesPart => {
     messages: (roomId, { before, beforePosition, limit, threadId }) =>
       Effect.suspend(() => {
         const room = held.rooms.get(roomId)
-        if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) {
+        if (!isUuid(roomId)) {
           return Effect.succeed({ messages: [], positions: [], end: undefined, more: false })
         }
         const last = before === undefined ? undefined : find(room, before)

@@ -168,7 +168,7 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
     messages: (roomId, { before, beforePosition, limit, threadId }) =>
       Effect.gen(function* () {
         const none = { messages: [], positions: [], end: undefined, more: false }
-        if (!isUuid(roomId) || (threadId !== undefined && !isUuid(threadId))) return none
+        if (!isUuid(roomId)) return none
         if (before !== undefined && !isUuid(before)) return yield* new MessageNotFound()
         let end = beforePosition
         if (before !== undefined) {
@@ -177,6 +177,7 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
           if (last === undefined) return yield* new MessageNotFound()
           end = last.position
         }
+        if (threadId !== undefined && !isUuid(threadId)) return none
         const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
         const older = end === undefined ? sql`` : sql`AND position < ${String(end)}::text::bigint`
         const rows = yield* read(sql<MessageRow & { position: number }>`SELECT ${columns}, position::float8 AS position
