@@ -62,7 +62,10 @@ import { Threads } from "./rooms/Threads.ts"
 import { Untold } from "./rooms/Untold.ts"
 import { Whereabouts } from "./rooms/Whereabouts.ts"
 import { Settings } from "./Settings.ts"
+import { Acknowledged } from "./storage/Acknowledged.ts"
 import * as BufferedRepository from "./storage/BufferedRepository.ts"
+import { BufferHolds } from "./storage/BufferHolds.ts"
+import { BufferLease } from "./storage/BufferLease.ts"
 import { DeadRecords } from "./storage/DeadRecords.ts"
 import { Durable } from "./storage/Durable.ts"
 import { Flusher } from "./storage/Flusher.ts"
@@ -113,7 +116,8 @@ const RepositoryLayer = Layer.unwrap(
     REDIS_URL === undefined || ROOM_WRITES === "postgres"
       ? RepositoryPostgres.layer
       : BufferedRepository.layer.pipe(
-          Layer.provide(Flusher.layer),
+          Layer.provide(BufferLease.layer),
+          Layer.provide([Flusher.layer, Acknowledged.layer, BufferHolds.layer]),
           Layer.provide(RoomBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),
           Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer)))
         )

@@ -20,11 +20,15 @@ export const firstDocument = "main"
 
 export const emptyDocument = (name: string): Document => ({ name, text: "", version: 0, savedVersion: 0 })
 
-/** Somebody else was faster: the document as it is now. */
+/** Somebody else was faster, or opened another document: the open one as it is now. */
 export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
+  name: Schema.String,
   version: Schema.Finite,
   text: Schema.String
 }) {}
+
+export const conflictWith = ({ name, text, version }: Pick<Document, "name" | "text" | "version">) =>
+  new VersionConflict({ name, version, text })
 
 /** The event of an update, with the text last: it can be cut off for its author, who has it. */
 export const updatedEvent = (name: string, version: number, author: string, text: string): string =>

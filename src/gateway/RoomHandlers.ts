@@ -65,8 +65,8 @@ export const makeRoomHandlers = Effect.gen(function* () {
     "messages.unreact": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false)),
 
     "document.get": ({ roomId }, { user }) => documents.get(user, roomId),
-    "document.update": ({ baseVersion, roomId, text }, caller) =>
-      Effect.map(documents.update(caller, roomId, baseVersion, text), ({ savedVersion, version }) => ({
+    "document.update": ({ roomId, ...edit }, caller) =>
+      Effect.map(documents.update(caller, roomId, edit), ({ savedVersion, version }) => ({
         version,
         savedVersion
       })),

@@ -8,6 +8,7 @@ import recordsByDay from "./migrations/0003_records_by_day.ts"
 import rooms from "./migrations/0004_rooms.ts"
 import lockFences from "./migrations/0005_lock_fences.ts"
 import documents from "./migrations/0006_documents.ts"
+import bufferHolders from "./migrations/0007_buffer_holders.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
@@ -17,6 +18,7 @@ export const migrate = Migrator.make({})({
     [3, "records_by_day", Effect.succeed(recordsByDay)] as const,
     [4, "rooms", Effect.succeed(rooms)] as const,
     [5, "lock_fences", Effect.succeed(lockFences)] as const,
-    [6, "documents", Effect.succeed(documents)] as const
+    [6, "documents", Effect.succeed(documents)] as const,
+    [7, "buffer_holders", Effect.succeed(bufferHolders)] as const
   ])
 })

@@ -6,7 +6,7 @@
 // connection is given up, and commands fail at once until a new one answers.
 import { Context, Duration, Effect, Layer } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
-import { Cluster, Command } from "ioredis"
+import { type Redis as Client, Cluster, Command } from "ioredis"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import {
   type AnyClient,
@@ -55,6 +55,11 @@ const openShared = (options: RedisOptions) =>
     Effect.gen(function* () {
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const client = makeShared(options)
+      const listeners = new Set<() => void>()
+      const tell = () => {
+        for (const listener of listeners) listener()
+      }
+      if (client instanceof Cluster) client.on("+node", (node: Client) => node.on("ready", tell))
       let lost = false
       const onError = (error: Error) => {
         if (!lost) run(Effect.logWarning("Redis is away", { reason: error.message }))
@@ -68,11 +73,12 @@ const openShared = (options: RedisOptions) =>
         if (client instanceof Cluster) {
           for (const node of client.nodes("master")) if (node.status === "wait") node.connect().catch(() => {})
         }
+        tell()
         if (lost) run(Effect.logInfo("Redis is there"))
         lost = false
       })
       client.connect().catch(() => {})
-      return { client, onClose }
+      return { client, listeners, onClose }
     }),
     ({ client, onClose }) =>
       Effect.andThen(
@@ -185,7 +191,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       // The URL's own error would show its password.
       if (!endpoints(options).every((url) => URL.canParse(url)))
         return yield* Effect.die("the Redis URL does not parse")
-      const { client } = yield* openShared(options)
+      const { client, listeners } = yield* openShared(options)
       const send = makeSend(client, options)
       const { onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
@@ -196,6 +202,11 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
           ),
+          onReconnected: (listener) =>
+            Effect.acquireRelease(
+              Effect.sync(() => void listeners.add(listener)),
+              () => Effect.sync(() => void listeners.delete(listener))
+            ),
           onResubscribed
         })
       )

@@ -50,6 +50,7 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
           kind: "in-process",
           isCluster: false,
           check: Effect.void,
+          onReconnected: () => Effect.void,
           onResubscribed: () => Effect.void
         })
       )

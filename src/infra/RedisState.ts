@@ -10,6 +10,8 @@ export class RedisState extends Context.Service<
     readonly check: Effect.Effect<void, Redis.RedisError>
     /** In a Cluster, channels whose names begin with a hash tag are sharded: published with SPUBLISH, heard where they live. */
     readonly isCluster: boolean
+    /** Called, before any command goes out, whenever a connection to a server is there again: it may be one without its data. */
+    readonly onReconnected: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
     /** Called whenever subscriptions are there (again): what was published before that was told to nobody. */
     readonly onResubscribed: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }

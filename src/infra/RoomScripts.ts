@@ -2,6 +2,7 @@
 // last revision published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
 // number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
 // another run is another epoch, which says in its first eight digits what run it is of. Asking for the run costs 5 µs.
+// Once a switch of the document was told, which one is open is asked anew (storage/RoomBufferScripts.ts).
 import { SecureRandom } from "effect/crypto"
 import { channel, shardOf } from "./RoomKeys.ts"
 
@@ -35,6 +36,7 @@ local function append(revision, at, type, subject, part, event)
     'v', revision, 'a', at, 't', type, 's', subject, 'e', event)
   if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
   elseif part ~= 'none' then redis.call('HSET', KEYS[1], part, seq) end
+  if type == 'document.switched' then redis.call('HDEL', KEYS[1], 'docmark') end
   local told = string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'
   redis.call(told, ARGV[3], table.concat({ARGV[4], epoch, seq, revision, at, type, subject, event}, '\\n'))
 end

@@ -13,6 +13,13 @@ interface Editor {
   readonly id: string
 }
 
+export interface Edit {
+  readonly baseVersion: number
+  readonly text: string
+  /** Of which document, if they say so. */
+  readonly name?: string | undefined
+}
+
 export class Documents extends Context.Service<
   Documents,
   {
@@ -20,8 +27,7 @@ export class Documents extends Context.Service<
     readonly update: (
       editor: Editor,
       roomId: string,
-      baseVersion: number,
-      text: string
+      edit: Edit
     ) => Effect.Effect<Document, WriteRefused | VersionConflict>
     readonly switch: (editor: Editor, roomId: string, name: string) => Effect.Effect<Document, WriteRefused>
   }
@@ -34,10 +40,10 @@ export class Documents extends Context.Service<
       const { announced } = yield* Announcer
       return Documents.of({
         get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), repository.document(roomId)),
-        update: Effect.fn("Documents.update")(function* ({ id, user }, roomId, baseVersion, text) {
+        update: Effect.fn("Documents.update")(function* ({ id, user }, roomId, edit) {
           const author = { ...(yield* by(user)), connectionId: id }
           const attempt = (granted: Granted) =>
-            announced(repository.updateDocument(roomId, { baseVersion, text }, { ...author, seen: granted.versions }))
+            announced(repository.updateDocument(roomId, edit, { ...author, seen: granted.versions }))
           // An edit asks Redis once, not twice: what was seen of the membership goes along, and is compared there.
           return yield* Effect.flatMap(access.presume(roomId, user, writers), attempt).pipe(
             Effect.catchTag("MembershipUnsure", () =>

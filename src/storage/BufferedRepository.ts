@@ -2,13 +2,17 @@
 // Postgres in batches (Flusher.ts); everything else passes through. Reads see the buffer: it is asked before Postgres, so
 // that what moves from the one to the other meanwhile is found in one of them, or in both.
 //
-// Without the buffer, writes go straight to Postgres. A document's base may be above what Postgres has then, what lies between
-// waits in the buffer; when the buffer is back, it is brought up to Postgres before it is used for that room. A write that
-// the buffer may or may not have kept fails: repeating it, on either way, keeps it once.
+// When the buffer is not to be used (BufferLease.ts says so), reads and writes go straight to Postgres, after what this
+// instance acknowledged was brought there. Documents are written past the buffer only when nobody uses it: one that others still
+// reach is waited for as long as a dead one's hold may last, then the write is refused. A write that the buffer may or may not
+// have kept fails: repeating it, on either way, keeps it once.
 import { Cache, Duration, Effect, Exit, Layer, type Result } from "effect"
-import { type Document, updatedEvent, VersionConflict } from "../domain/Document.ts"
+import { conflictWith, type Document, updatedEvent } from "../domain/Document.ts"
 import { type Message, type MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
 import { BufferFull, MembershipUnsure, type Role, StorageUnavailable } from "../domain/Room.ts"
+import { Acknowledged } from "./Acknowledged.ts"
+import { BufferHeld, BufferHolds } from "./BufferHolds.ts"
+import { BufferLease, type Lease } from "./BufferLease.ts"
 import { Durable } from "./Durable.ts"
 import { Flusher } from "./Flusher.ts"
 import { type By, type Committed, type DocumentUpdate, type NewMessage, Repository } from "./Repository.ts"
@@ -18,6 +22,8 @@ import { mergePage } from "./repository/Pages.ts"
 
 const attempts = 6
 const maxNames = 20_000
+/** How often, ms, it is looked whether others use the buffer still. */
+const heldEveryMs = 100
 
 const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
 const uncertain = () => new StorageUnavailable({ reason: "the buffer did not say whether it was kept" })
@@ -28,6 +34,9 @@ export const layer = Layer.effect(
     const buffer = yield* RoomBuffer
     const durable = yield* Durable
     const flusher = yield* Flusher
+    const leases = yield* BufferLease
+    const { past } = yield* BufferHolds
+    const acknowledged = yield* Acknowledged
 
     // The document that each room has open, as last heard; the buffer says when that is another.
     const names = new Map<string, string>()
@@ -37,175 +46,204 @@ export const layer = Layer.effect(
       const [oldest] = names.keys()
       if (names.size > maxNames && oldest !== undefined) names.delete(oldest)
     }
-    // Documents written past the buffer: it is behind them.
-    const passed = new Map<string, Set<string | undefined>>()
 
     const threads = yield* Cache.makeWith(durable.roomOfThread, {
       capacity: maxNames,
       timeToLive: (exit) => (Exit.isSuccess(exit) ? Duration.infinity : Duration.zero)
     })
 
-    /** `direct` when the buffer is known not to have it. */
-    const orElse =
-      <A2, E2>(direct: () => Effect.Effect<A2, E2>) =>
-      <A, E>(effect: Effect.Effect<A, E | BufferUnavailable>) =>
-        Effect.catch(effect, (error): Effect.Effect<A2, Exclude<E, BufferUnavailable> | E2 | StorageUnavailable> => {
-          if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
-          return error.isSent ? Effect.fail(uncertain()) : direct()
-        })
+    /**
+     * By the buffer, if it is to be used, else past it. What did not reach the buffer is tried again; so is a read that was
+     * not answered.
+     */
+    const through = <A, E, A2, E2>(
+      what: "read" | "write",
+      buffered: (lease: Lease) => Effect.Effect<A, E | BufferUnavailable>,
+      direct: Effect.Effect<A2, E2>
+    ) => {
+      const attempt = (left: number): Effect.Effect<A | A2, Exclude<E, BufferUnavailable> | E2 | StorageUnavailable> =>
+        Effect.flatMap(leases.current, (lease) =>
+          lease === undefined
+            ? Effect.andThen(leases.leave, direct)
+            : Effect.catch(buffered(lease), (error) => {
+                if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
+                const again = left > 1 && !(error.isSent && what === "write")
+                return Effect.andThen(leases.suspect(), again ? attempt(left - 1) : Effect.fail(uncertain()))
+              })
+        )
+      return attempt(3)
+    }
 
-    /** A read that the buffer got and did not answer is asked once more: Postgres may be behind what was acknowledged. */
-    const surely = <A, E>(effect: Effect.Effect<A, E | BufferUnavailable>) =>
-      Effect.retry(effect, { times: 1, while: (error) => error instanceof BufferUnavailable && error.isSent })
+    /** Past the buffer as soon as nobody uses it; by it, should it be there again before that. */
+    const unlessHeld = <A, E>(effect: Effect.Effect<A, E | BufferHeld>) =>
+      Effect.clockWith((clock) => {
+        const until = clock.currentTimeMillisUnsafe() + leases.ttlMs + 2 * heldEveryMs
+        const attempt: Effect.Effect<A, Exclude<E, BufferHeld> | StorageUnavailable> = Effect.catch(effect, (error) => {
+          if (!(error instanceof BufferHeld)) return Effect.fail(error as Exclude<E, BufferHeld>)
+          if (clock.currentTimeMillisUnsafe() > until) {
+            return Effect.fail(new StorageUnavailable({ reason: "others use the buffer, which is away here" }))
+          }
+          return Effect.delay(attempt, heldEveryMs)
+        })
+        return attempt
+      })
 
     const unlessFull = <A, E>(effect: Effect.Effect<A, E>) =>
-      Effect.suspend(
-        (): Effect.Effect<A, E | BufferFull> => (flusher.isFull() ? Effect.fail(new BufferFull()) : effect)
-      )
+      Effect.suspend((): Effect.Effect<A, E | BufferFull> => (leases.isFull() ? Effect.fail(new BufferFull()) : effect))
 
-    /** Makes the open document (or another) of a room known to the buffer; its name. */
-    const load = Effect.fnUntraced(function* (roomId: string, name?: string) {
+    /** Makes the open document (or another) of a room known to the buffer; the open one's name. */
+    const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
       const open = yield* durable.document(roomId)
-      yield* buffer.load(roomId, open, true)
+      yield* buffer.load(roomId, open, true, lease)
       remember(roomId, open.name)
       if (name !== undefined && name !== open.name)
-        yield* buffer.load(roomId, yield* durable.document(roomId, name), false)
+        yield* buffer.load(roomId, yield* durable.document(roomId, name), false, lease)
       return open.name
     })
 
-    const catchUp = (roomId: string) =>
-      Effect.suspend(() => {
-        const behind = passed.get(roomId)
-        if (behind === undefined) return Effect.void
-        return Effect.forEach(behind, (name) => load(roomId, name), { discard: true }).pipe(
-          Effect.andThen(
-            Effect.sync(() => {
-              if (passed.get(roomId) === behind) passed.delete(roomId)
-            })
-          )
-        )
-      })
-    const pass = (roomId: string, name: string | undefined) =>
-      Effect.sync(() => {
-        passed.set(roomId, new Set([...(passed.get(roomId) ?? []), name]))
-      })
-    // What nobody asks for meanwhile is brought up to Postgres as well.
-    yield* Effect.forkScoped(
-      Effect.forever(
-        Effect.delay(
-          Effect.suspend(() => Effect.ignore(Effect.forEach([...passed.keys()], catchUp, { discard: true }))),
-          "1 second"
-        )
-      )
-    )
-
-    const updateDocument: Repository["Service"]["updateDocument"] = (roomId, wanted: DocumentUpdate, by) => {
-      const { baseVersion, name, text } = wanted
-      const attempt = Effect.fnUntraced(function* () {
-        yield* catchUp(roomId)
-        let isAhead = false
-        // Postgres is asked only if nobody else did: it may be away.
-        let own: string =
-          name ?? names.get(roomId) ?? (yield* buffer.document(roomId, undefined))?.name ?? (yield* load(roomId))
-        for (let left = attempts; left > 0; left--) {
-          const event = updatedEvent(own, baseVersion + 1, by.user, text)
-          const { at, connectionId = "", seen, user } = by
-          const update: Update = { name: own, baseVersion, text, user, connectionId, at, event, isAhead, seen }
-          const updated: Updated = yield* buffer.update(roomId, update)
-          if (updated._tag === "Updated") {
-            flusher.added(1)
-            const { savedVersion } = updated
-            return told<Document>({ name: own, text, version: baseVersion + 1, savedVersion })
+    const bufferedUpdate = Effect.fnUntraced(function* (
+      { number: lease }: Lease,
+      roomId: string,
+      { baseVersion, name, text }: DocumentUpdate,
+      by: By
+    ) {
+      const { at, connectionId = "", seen, user } = by
+      // Postgres is asked only if nobody else did: it may be away.
+      let own: string =
+        names.get(roomId) ?? (yield* buffer.document(roomId, undefined, lease))?.name ?? (yield* load(roomId, lease))
+      for (let left = attempts; left > 0; left--) {
+        // Whoever named another document than the open one is late.
+        if (name !== undefined && name !== own) {
+          const open = yield* buffer.document(roomId, undefined, lease)
+          if (open !== undefined && open.name !== name) return yield* conflictWith(open)
+          own = open?.name ?? (yield* load(roomId, lease))
+          continue
+        }
+        const event = updatedEvent(own, baseVersion + 1, user, text)
+        const update: Update = { name: own, baseVersion, text, user, connectionId, at, event, lease, seen }
+        const updated: Updated = yield* buffer.update(roomId, update)
+        switch (updated._tag) {
+          case "Updated": {
+            const version = baseVersion + 1
+            acknowledged.document({ roomId, name: own, text, version, author: user, at })
+            if (updated.isNew) leases.added(1)
+            return told<Document>({ name: own, text, version, savedVersion: updated.savedVersion })
           }
-          if (updated._tag === "Unsure") return yield* new MembershipUnsure()
-          if (updated._tag === "Conflict") {
-            return yield* new VersionConflict({ version: updated.version, text: updated.text })
-          }
-          if (updated._tag === "NotOpen" && updated.name !== undefined && name === undefined) {
+          case "Conflict":
+            return yield* conflictWith({ ...updated, name: own })
+          case "Unsure":
+            return yield* new MembershipUnsure()
+          case "NotOpen":
             own = updated.name
             remember(roomId, own)
             continue
-          }
-          // Whoever named a document that is not the open one gets the open one's state.
-          if (updated._tag === "NotOpen" && updated.name !== undefined) {
-            const open = yield* durable.document(roomId)
-            return yield* new VersionConflict({ version: open.version, text: open.text })
-          }
-          const opened = yield* load(roomId)
-          if (name === undefined) own = opened
-          // Postgres has no more either: what the caller has was lost by the buffer, and is in their text.
-          isAhead = updated._tag === "Behind"
+          case "Unknown":
+            // What another run may have lost has to be saved before Postgres is believed.
+            yield* leases.suspect(updated.run)
+            if ((yield* leases.current)?.number !== lease) {
+              return yield* new BufferUnavailable({ isSent: false, cause: "the lease is over" })
+            }
+            own = yield* load(roomId, lease)
         }
-        return yield* uncertain()
-      })
-      return unlessFull(attempt()).pipe(
-        orElse(() =>
-          pass(roomId, name).pipe(
-            Effect.andThen(durable.updateDocument(roomId, { ...wanted, isAhead: true }, by)),
-            // Another one may be open when the buffer is back.
-            Effect.tap(({ value }) => pass(roomId, value.name))
+      }
+      return yield* uncertain()
+    })
+
+    const updateDocument: Repository["Service"]["updateDocument"] = (roomId, wanted, by) =>
+      unlessFull(
+        unlessHeld(
+          through(
+            "write",
+            (lease) => bufferedUpdate(lease, roomId, wanted, by),
+            past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, by))
           )
         )
       )
-    }
 
     const document: Repository["Service"]["document"] = (roomId, name) =>
-      Effect.gen(function* () {
-        yield* catchUp(roomId)
-        const found = yield* buffer.document(roomId, name)
-        if (found !== undefined) return found
-        const opened = yield* load(roomId, name)
-        return (yield* buffer.document(roomId, name ?? opened)) ?? (yield* durable.document(roomId, name))
-      }).pipe(
-        surely,
-        orElse(() => durable.document(roomId, name))
+      through(
+        "read",
+        ({ number }) =>
+          Effect.gen(function* () {
+            const found = yield* buffer.document(roomId, name, number)
+            if (found !== undefined) return found
+            const opened = yield* load(roomId, number, name)
+            return (yield* buffer.document(roomId, name ?? opened, number)) ?? (yield* durable.document(roomId, name))
+          }),
+        durable.document(roomId, name)
       )
+
+    const bufferedSwitch = Effect.fnUntraced(function* (
+      { number: lease }: Lease,
+      roomId: string,
+      name: string,
+      by: By
+    ) {
+      // What the former one has is in Postgres before it is closed, and so is what came while it was.
+      yield* flusher.flushRoom(roomId)
+      const switched = yield* durable.switchDocument(roomId, name, by)
+      // Should this fail: once the switch was told, the buffer asks anew which one is open.
+      yield* Effect.ignore(load(roomId, lease))
+      yield* flusher.flushRoom(roomId)
+      const value = yield* Effect.catchTag(document(roomId, name), "RoomNotFound", () => Effect.succeed(switched.value))
+      return { ...switched, value }
+    })
+
+    const keptBefore = Effect.fnUntraced(function* (roomId: string, messageId: string) {
+      const waiting = yield* buffer.message(roomId, messageId)
+      return waiting === undefined ? yield* durable.message(roomId, messageId) : waiting.message
+    })
 
     const sendMessage: Repository["Service"]["sendMessage"] = (wanted: NewMessage) => {
       const { key, ...rest } = wanted
-      const { roomId, threadId } = wanted
+      const { messageId, roomId, threadId } = wanted
       const message: Message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
-      const attempt = Effect.fnUntraced(function* () {
+      const buffered = Effect.fnUntraced(function* ({ isConfirmed }: Lease) {
         if (threadId !== null && (yield* Cache.get(threads, threadId)) !== roomId) return yield* new ThreadNotFound()
-        const appended = yield* buffer.append(message, key, messageEvent("message.sent", message))
-        if (!("sameAs" in appended)) {
-          flusher.added(1)
-          return told(message)
+        // The buffer remembers keys for a day, and none from before it was lost; a key is part of its message's id.
+        if (key !== undefined && isConfirmed) {
+          const saved = yield* Effect.catchTag(
+            durable.message(roomId, messageId),
+            "StorageUnavailable",
+            () => Effect.undefined
+          )
+          if (saved !== undefined) return told((yield* keptBefore(roomId, messageId)) ?? saved)
         }
-        const before = yield* buffer.message(roomId, appended.sameAs)
-        if (before !== undefined) return told(before.message)
-        const saved = yield* durable.message(roomId, appended.sameAs)
-        return told(saved ?? message)
+        const appended = yield* buffer.append(message, key, messageEvent("message.sent", message))
+        if ("sameAs" in appended) return told((yield* keptBefore(roomId, appended.sameAs)) ?? message)
+        acknowledged.message({ edition: 0, position: appended.position, key: key ?? null, message })
+        leases.added(1)
+        return told(message)
       })
-      return unlessFull(attempt()).pipe(orElse(() => durable.sendMessage(wanted)))
+      return unlessFull(through("write", buffered, durable.sendMessage(wanted)))
     }
 
-    /** Changes a message where it is: in the buffer, or (undefined) behind it. */
-    const change = <E>(
-      roomId: string,
-      messageId: string,
+    /** Changes a message where it is: in the buffer, or behind it. */
+    const change = <A, E, E2>(
+      [roomId, messageId]: readonly [roomId: string, messageId: string],
       type: "message.edited" | "message.deleted" | "message.reacted",
       by: By,
-      apply: (message: Message) => Effect.Effect<Message | undefined, E>
-    ) =>
-      Effect.gen(function* () {
+      apply: (message: Message) => Effect.Effect<Message | undefined, E>,
+      toValue: (message: Message) => A,
+      direct: Effect.Effect<Committed<A>, E2>
+    ) => {
+      const buffered = Effect.gen(function* () {
         for (let left = attempts; left > 0; left--) {
           const entry: BufferedMessage | undefined = yield* buffer.message(roomId, messageId)
-          if (entry === undefined) return undefined
+          if (entry === undefined) return yield* direct
           const after = yield* apply(entry.message)
-          if (after === undefined) return told(entry.message)
+          if (after === undefined) return told(toValue(entry.message))
           const next = { ...entry, edition: entry.edition + 1, message: after }
-          if (yield* buffer.replace(next, { type, at: by.at, event: messageEvent(type, after) })) return told(after)
+          if (yield* buffer.replace(next, { type, at: by.at, event: messageEvent(type, after) })) {
+            acknowledged.message(next)
+            return told(toValue(after))
+          }
         }
         return yield* uncertain()
       })
-    const orDurable =
-      <A, E2>(direct: () => Effect.Effect<Committed<A>, E2>) =>
-      <E>(effect: Effect.Effect<Committed<A> | undefined, E | BufferUnavailable>) =>
-        Effect.flatMap(
-          effect.pipe(orElse(() => Effect.succeed(undefined))),
-          (done): Effect.Effect<Committed<A>, E2> => (done === undefined ? direct() : Effect.succeed(done))
-        )
+      return through("write", () => buffered, direct)
+    }
+    const itself = (message: Message) => message
 
     const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
       durable.member(roomId, user).pipe(
@@ -220,66 +258,66 @@ export const layer = Layer.effect(
       ...durable,
       document,
       updateDocument,
-      switchDocument: Effect.fnUntraced(function* (roomId, name, by) {
-        // What the former one has is in Postgres before it is closed, and so is what came while it was.
-        yield* flusher.flushRoom(roomId)
-        const switched = yield* durable.switchDocument(roomId, name, by)
-        yield* load(roomId).pipe(
-          Effect.catchTags({
-            RoomNotFound: () => Effect.void,
-            BufferUnavailable: () => pass(roomId, name)
-          })
-        )
-        yield* flusher.flushRoom(roomId)
-        const value = yield* Effect.catchTag(document(roomId, name), "RoomNotFound", () =>
-          Effect.succeed(switched.value)
-        )
-        return { ...switched, value }
-      }),
+      switchDocument: (roomId, name, by) =>
+        unlessHeld(
+          through(
+            "write",
+            (lease) => bufferedSwitch(lease, roomId, name, by),
+            past(durable.switchDocument(roomId, name, by))
+          )
+        ),
       flushRoom: (roomId) => flusher.flushRoom(roomId),
       sendMessage,
       editMessage: (roomId, messageId, body, by) =>
-        change(roomId, messageId, "message.edited", by, (message) => Effect.fromResult(edited(body, by)(message))).pipe(
-          orDurable(() => durable.editMessage(roomId, messageId, body, by))
+        change(
+          [roomId, messageId],
+          "message.edited",
+          by,
+          (message) => Effect.fromResult(edited(body, by)(message)),
+          itself,
+          durable.editMessage(roomId, messageId, body, by)
         ),
       deleteMessage: (roomId, messageId, by) =>
-        change(roomId, messageId, "message.deleted", by, (message) =>
-          Effect.gen(function* () {
+        change(
+          [roomId, messageId],
+          "message.deleted",
+          by,
+          Effect.fnUntraced(function* (message) {
             const role = message.author === by.user ? undefined : yield* roleOf(roomId, by.user)
             const result: Result.Result<Message | undefined, MessageNotFound> = deleted(role, by)(message)
             return yield* Effect.fromResult(result)
-          })
-        ).pipe(
-          Effect.map((done) => (done === undefined ? undefined : told<void>(undefined))),
-          orDurable(() => durable.deleteMessage(roomId, messageId, by))
+          }),
+          () => undefined,
+          durable.deleteMessage(roomId, messageId, by)
         ),
       react: (roomId, messageId, emoji, adds, by) =>
-        change(roomId, messageId, "message.reacted", by, (message) =>
-          Effect.fromResult(reacted(emoji, adds, by)(message))
-        ).pipe(orDurable(() => durable.react(roomId, messageId, emoji, adds, by))),
+        change(
+          [roomId, messageId],
+          "message.reacted",
+          by,
+          (message) => Effect.fromResult(reacted(emoji, adds, by)(message)),
+          itself,
+          durable.react(roomId, messageId, emoji, adds, by)
+        ),
       messages: (roomId, page) =>
-        Effect.flatMap(
-          buffer.messages(roomId).pipe(
-            surely,
-            orElse(() => Effect.succeed([]))
-          ),
-          (waiting) => mergePage(waiting, page, (asked) => durable.messages(roomId, asked))
+        through(
+          "read",
+          () =>
+            Effect.flatMap(buffer.messages(roomId), (waiting) =>
+              mergePage(waiting, page, (asked) => durable.messages(roomId, asked))
+            ),
+          durable.messages(roomId, page)
         ),
       message: (roomId, messageId) =>
-        Effect.flatMap(
-          buffer.message(roomId, messageId).pipe(
-            surely,
-            orElse(() => Effect.succeed(undefined))
-          ),
-          (found) => (found === undefined ? durable.message(roomId, messageId) : Effect.succeed(found.message))
-        ),
+        through("read", () => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
       roomOfMessage: (messageId) =>
-        Effect.flatMap(
-          buffer.roomOfMessage(messageId).pipe(
-            surely,
-            orElse(() => Effect.succeed(undefined))
-          ),
-          (roomId) => (roomId === undefined ? durable.roomOfMessage(messageId) : Effect.succeed(roomId))
+        through(
+          "read",
+          () =>
+            Effect.flatMap(buffer.roomOfMessage(messageId), (roomId) =>
+              roomId === undefined ? durable.roomOfMessage(messageId) : Effect.succeed(roomId)
+            ),
+          durable.roomOfMessage(messageId)
         )
     })
   })

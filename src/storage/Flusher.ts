@@ -17,7 +17,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { Durable } from "./Durable.ts"
 import type { Unsaved } from "./Repository.ts"
-import { type BufferUnavailable, type Depth, type Dirty, RoomBuffer } from "./RoomBuffer.ts"
+import { type BufferUnavailable, type Dirty, RoomBuffer } from "./RoomBuffer.ts"
 
 /** How long a claimed room is nobody else's: as long as reading and writing it may take at the worst. */
 const leaseMs = 15_000
@@ -36,10 +36,6 @@ export class Flusher extends Context.Service<
     readonly flushRoom: (roomId: string) => Effect.Effect<void, StorageUnavailable>
     /** Saves what is due, or `all` that waits; how many rooms. */
     readonly flush: (all: boolean) => Effect.Effect<number, StorageUnavailable | BufferUnavailable>
-    /** As much waits, or for as long, as may: nothing more is to be acknowledged. */
-    readonly isFull: () => boolean
-    /** So much more waits. */
-    readonly added: (entries: number) => void
   }
 >()("hotpath/storage/Flusher") {
   static readonly layer = Layer.effect(
@@ -48,9 +44,8 @@ export class Flusher extends Context.Service<
       const buffer = yield* RoomBuffer
       const durable = yield* Durable
       const lifecycle = yield* Lifecycle
-      const { BUFFER_AGE, BUFFER_ENTRIES, FLUSH_INTERVAL } = yield* Settings
-      const { counter, gauge, histogram } = yield* Metrics
-      const maxAgeMs = Duration.toMillis(BUFFER_AGE)
+      const { FLUSH_INTERVAL } = yield* Settings
+      const { counter, histogram } = yield* Metrics
       const tickMs = Math.min(1000, Math.max(20, Duration.toMillis(FLUSH_INTERVAL) / 5))
 
       const flushed = counter("buffer_flushed_total", "Documents and messages that were saved")
@@ -59,28 +54,10 @@ export class Flusher extends Context.Service<
         "Documents that Postgres had another form of, as new or newer"
       )
       const dead = counter("buffer_dead_total", "Documents and messages that Postgres refused; they are among the dead")
-      const lost = counter("buffer_lost_total", "Entries that were in the buffer when it came back without its data")
       const rows = histogram("buffer_flush_rows", "Rows of one flush", sizeBoundaries)
       const took = histogram("buffer_flush_duration_seconds", "Time of one flush")
-      let depth: Depth = { entries: 0, oldestAt: undefined, now: 0, run: "" }
-      let since = 0
-      gauge("buffer_entries", "Documents and messages that wait to be saved, on all instances", () => depth.entries)
-      const age = () => (depth.oldestAt === undefined ? 0 : Math.max(0, depth.now - depth.oldestAt) / 1000)
-      gauge("buffer_oldest_age_seconds", "Age of the oldest that waits", age, { buffer: "rooms" })
-
-      const measure = Effect.gen(function* () {
-        const now = yield* buffer.depth
-        if (depth.run !== "" && now.run !== depth.run) {
-          const missing = Math.max(0, depth.entries + since - now.entries)
-          lost.add(missing)
-          yield* Effect.logWarning("the buffer was restarted; what it may have lost was not saved yet", { missing })
-        }
-        depth = now
-        since = 0
-      })
 
       const save = Effect.fnUntraced(function* (batch: ReadonlyArray<readonly [string, Dirty]>) {
-        const began = performance.now()
         const unsaved: Unsaved = {
           documents: batch.flatMap(([roomId, { documents }]) => documents.map((one) => ({ ...one, roomId }))),
           messages: batch.flatMap(([, { messages }]) => messages)
@@ -97,8 +74,7 @@ export class Flusher extends Context.Service<
           discard: true
         })
         flushed.add(count)
-        rows.observe(count)
-        took.observe((performance.now() - began) / 1000)
+        return count
       })
 
       /** So many rooms to a write that it isn't too big. */
@@ -122,13 +98,19 @@ export class Flusher extends Context.Service<
       }
 
       const flushRooms = Effect.fnUntraced(function* (rooms: ReadonlyArray<string>) {
+        const began = performance.now()
+        let count = 0
         for (let from = 0; from < rooms.length; from += roomsAtOnce) {
           const read = yield* Effect.forEach(
             rooms.slice(from, from + roomsAtOnce),
             (roomId) => Effect.map(buffer.dirty(roomId), (dirty) => [roomId, dirty] as const),
             { concurrency: 32 }
           )
-          for (const part of inParts(read)) yield* save(part)
+          for (const part of inParts(read)) count += yield* save(part)
+        }
+        if (count > 0) {
+          rows.observe(count)
+          took.observe((performance.now() - began) / 1000)
         }
         return rooms.length
       })
@@ -154,12 +136,10 @@ export class Flusher extends Context.Service<
         yield* Effect.catchTag(Deferred.await(done), "BufferUnavailable", () => Effect.void)
       })
 
-      // With Postgres away it is measured all the same: that is when bounds matter.
-      const tick = Effect.onExit(flush(false), () => Effect.ignore(measure))
       yield* Effect.forkScoped(
         Effect.forever(
           Effect.delay(
-            Effect.catchCause(tick, (cause) => Effect.logDebug("a flush did not get through", cause)),
+            Effect.catchCause(flush(false), (cause) => Effect.logDebug("a flush did not get through", cause)),
             tickMs
           )
         )
@@ -179,18 +159,8 @@ export class Flusher extends Context.Service<
         if (Option.isNone(done)) yield* Effect.logWarning("what waits stays in the buffer, for another instance")
       })
       yield* Effect.addFinalizer(() => drain)
-      yield* Effect.ignore(measure)
 
-      return Flusher.of({
-        flush,
-        flushRoom,
-        isFull: () =>
-          depth.entries + since >= BUFFER_ENTRIES ||
-          (depth.oldestAt !== undefined && depth.now - depth.oldestAt > maxAgeMs),
-        added: (entries) => {
-          since += entries
-        }
-      })
+      return Flusher.of({ flush, flushRoom })
     })
   )
 }

@@ -77,7 +77,7 @@ export interface NewMessage {
 }
 
 export interface DocumentUpdate {
-  /** Undefined: the one that is open. */
+  /** The one that it was made from, if the caller says so; another than the open one is a conflict. */
   readonly name?: string | undefined
   readonly baseVersion: number
   readonly text: string

@@ -3,7 +3,7 @@
 //
 // Every write here is one atomic step, together with its event. What is taken to Postgres stays until `settle` says that
 // exactly this version of it arrived, so taking it twice, or by two at once, does no harm, and what changed meanwhile stays.
-import { Context, type Effect, Schema } from "effect"
+import { Context, type Effect, Schema, type Scope } from "effect"
 import { Message } from "../domain/Message.ts"
 
 /** The buffer is away. `isSent`: the write may have been kept all the same. */
@@ -38,20 +38,20 @@ export interface Update {
   readonly at: string
   /** The event as JSON text, of version `baseVersion` + 1. */
   readonly event: string
-  /** Takes a base above what is there, the repository having been asked. */
-  readonly isAhead: boolean
+  readonly lease: number
   readonly seen?: { readonly epoch: string; readonly people: number } | undefined
 }
 
 export type Updated =
-  | { readonly _tag: "Updated"; readonly savedVersion: number }
+  /** `isNew`: it did not wait before. */
+  | { readonly _tag: "Updated"; readonly savedVersion: number; readonly isNew: boolean }
   | { readonly _tag: "Conflict"; readonly version: number; readonly text: string }
   /** People came or went since `seen`. */
   | { readonly _tag: "Unsure" }
-  /** The base is above what is there. */
-  | { readonly _tag: "Behind" }
-  /** Another document is open, or (undefined) it is not known which, or what is in it. */
-  | { readonly _tag: "NotOpen"; readonly name: string | undefined }
+  /** Another document is open. */
+  | { readonly _tag: "NotOpen"; readonly name: string }
+  /** It is not known which one is open, or what is in it, in this run of the buffer and this lease. */
+  | { readonly _tag: "Unknown"; readonly run: string }
 
 export interface Change {
   readonly type: "message.edited" | "message.deleted" | "message.reacted"
@@ -69,6 +69,8 @@ export interface DirtyDocument {
 }
 
 export interface Dirty {
+  /** By the buffer's clock, ms. */
+  readonly readAt: number
   readonly documents: ReadonlyArray<DirtyDocument>
   readonly messages: ReadonlyArray<BufferedMessage>
 }
@@ -76,11 +78,11 @@ export interface Dirty {
 export interface Depth {
   /** Documents and messages that wait. */
   readonly entries: number
-  /** Since when the oldest of them waits, ms since the epoch by the buffer's clock; and that clock. */
-  readonly oldestAt: number | undefined
-  readonly now: number
-  /** Changes when what was in it may be lost. */
+  /** How long the oldest of them has waited, at the most, ms. */
+  readonly oldestAgeMs: number | undefined
+  /** Changes when what was in it may be lost; and the runs of the servers it is made of. */
   readonly run: string
+  readonly runs: ReadonlyArray<string>
 }
 
 type Buffered<A> = Effect.Effect<A, BufferUnavailable>
@@ -88,10 +90,17 @@ type Buffered<A> = Effect.Effect<A, BufferUnavailable>
 export class RoomBuffer extends Context.Service<
   RoomBuffer,
   {
-    /** Undefined name: the one that is open. Undefined result: not known here. */
-    readonly document: (roomId: string, name: string | undefined) => Buffered<BufferedDocument | undefined>
-    /** Makes a saved document known, unless a later version is; `isOpen`: it is the one that the room has open. */
-    readonly load: (roomId: string, document: BufferedDocument, isOpen: boolean) => Buffered<void>
+    /** Undefined name: the one that is open. Undefined result: not known in this lease. */
+    readonly document: (
+      roomId: string,
+      name: string | undefined,
+      lease: number
+    ) => Buffered<BufferedDocument | undefined>
+    /**
+     * Makes a saved document known in this lease, unless a later version is; of two with the same version the one that was
+     * known in this lease stays, else the saved one. `isOpen`: it is the one that the room has open.
+     */
+    readonly load: (roomId: string, document: BufferedDocument, isOpen: boolean, lease: number) => Buffered<void>
     readonly update: (roomId: string, update: Update) => Buffered<Updated>
     /** The same key again: the id of the message that is there, and nothing is written. Else its position. */
     readonly append: (
@@ -109,15 +118,19 @@ export class RoomBuffer extends Context.Service<
     /** Rooms that are due (or `all`), and nobody else's for `leaseMs`. */
     readonly claim: (options: { readonly all: boolean; readonly leaseMs: number }) => Buffered<ReadonlyArray<string>>
     readonly dirty: (roomId: string) => Buffered<Dirty>
-    /** These versions and editions are saved. */
+    /** These versions and editions are saved; what else waits has come since `readAt`. */
     readonly settle: (
       roomId: string,
       saved: {
+        readonly readAt: number
         readonly documents: ReadonlyArray<Pick<DirtyDocument, "name" | "version">>
         readonly messages: ReadonlyArray<Pick<BufferedMessage, "edition" | "message">>
       }
     ) => Buffered<void>
+    /** Fails also when it takes no writes. */
     readonly depth: Buffered<Depth>
+    /** Called, before anything else is asked of it, when it was away and is there again: it may have lost what it had. */
+    readonly onReturn: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("hotpath/storage/RoomBuffer") {}
 

@@ -7,6 +7,8 @@ import type { RoomEvent } from "../domain/RoomEvent.ts"
 import { type BufferedDocument, type BufferedMessage, dueAt, RoomBuffer, type Updated } from "./RoomBuffer.ts"
 
 interface HeldDocument {
+  /** The lease in which it was compared with what is saved. */
+  lease: number
   name: string
   text: string
   version: number
@@ -19,6 +21,7 @@ interface HeldDocument {
 
 interface HeldRoom {
   open: string | undefined
+  openLease: number
   position: number
   readonly documents: Map<string, HeldDocument>
   /** Of documents that wait. */
@@ -28,13 +31,16 @@ interface HeldRoom {
   readonly once: Map<string, { readonly messageId: string; readonly until: number }>
 }
 
+const nothing = { author: "", at: "", version: -1, text: "", savedVersion: 0 }
+
 /** As in Redis. */
 const rememberedMs = 24 * 3_600_000
 const whereaboutsMs = 6 * 3_600_000
 
 export const make = (intervalMs: number) =>
   Effect.sync(() => {
-    const run = SecureRandom.uuidV4Unsafe()
+    let run = SecureRandom.uuidV4Unsafe()
+    const listeners = new Set<() => void>()
     const rooms = new Map<string, HeldRoom>()
     const due = new Map<string, number>()
     const since = new Map<string, number>()
@@ -42,13 +48,14 @@ export const make = (intervalMs: number) =>
     const counts = new Map<RoomEvent["type"], number>()
 
     const tell = (type: RoomEvent["type"]) => counts.set(type, (counts.get(type) ?? 0) + 1)
-    const step = <A>(run: (now: number) => A) => Effect.map(Clock.currentTimeMillis, run)
+    const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
 
     const opened = (roomId: string): HeldRoom => {
       const known = rooms.get(roomId)
       if (known !== undefined) return known
       const room = {
         open: undefined,
+        openLease: 0,
         position: 0,
         documents: new Map(),
         waiting: new Set<string>(),
@@ -76,23 +83,29 @@ export const make = (intervalMs: number) =>
     })
 
     const buffer = RoomBuffer.of({
-      document: (roomId, name) =>
+      onReturn: (listener) =>
+        Effect.acquireRelease(
+          Effect.sync(() => void listeners.add(listener)),
+          () => Effect.sync(() => void listeners.delete(listener))
+        ),
+      document: (roomId, name, lease) =>
         step((now) => {
           const room = rooms.get(roomId)
-          const wanted = name ?? room?.open
+          const wanted = name ?? (room?.openLease === lease ? room.open : undefined)
           const found = room === undefined || wanted === undefined ? undefined : find(room, wanted, now)
-          return found === undefined ? undefined : toDocument(found)
+          return found?.lease === lease ? toDocument(found) : undefined
         }),
-      load: (roomId, { name, text, version }, isOpen) =>
+      load: (roomId, { name, text, version }, isOpen, lease) =>
         step((now) => {
           const room = opened(roomId)
-          if (isOpen) room.open = name
+          if (isOpen) Object.assign(room, { open: name, openLease: lease })
           const there = find(room, name, now)
-          const { author, at, ...before } = there ?? { author: "", at: "", version: -1, text: "", savedVersion: 0 }
-          const isNewer = version > before.version
+          const { author, at, ...before } = there ?? { ...nothing, lease }
+          const isNewer = version > before.version || (version === before.version && before.lease !== lease)
           if (isNewer) room.waiting.delete(name)
           room.documents.set(name, {
             name,
+            lease,
             text: isNewer ? text : before.text,
             version: isNewer ? version : before.version,
             savedVersion: Math.max(before.savedVersion, version),
@@ -101,20 +114,21 @@ export const make = (intervalMs: number) =>
             forgottenAt: room.waiting.has(name) ? undefined : now + rememberedMs
           })
         }),
-      update: (roomId, { at, baseVersion, isAhead, name, text, user }) =>
+      update: (roomId, { at, baseVersion, lease, name, text, user }) =>
         step((now): Updated => {
           const room = opened(roomId)
+          if (room.open === undefined || room.openLease !== lease) return { _tag: "Unknown", run }
           if (room.open !== name) return { _tag: "NotOpen", name: room.open }
           const document = find(room, name, now)
-          if (document === undefined) return { _tag: "NotOpen", name: undefined }
+          if (document?.lease !== lease) return { _tag: "Unknown", run }
           const { version } = document
-          if (baseVersion < version) return { _tag: "Conflict", version, text: document.text }
-          if (baseVersion > version && !isAhead) return { _tag: "Behind" }
+          if (baseVersion !== version) return { _tag: "Conflict", version, text: document.text }
           Object.assign(document, { text, version: baseVersion + 1, author: user, at, forgottenAt: undefined })
+          const isNew = !room.waiting.has(name)
           room.waiting.add(name)
           waits(roomId, now)
           tell("document.updated")
-          return { _tag: "Updated", savedVersion: document.savedVersion }
+          return { _tag: "Updated", savedVersion: document.savedVersion, isNew }
         }),
       append: (message, key) =>
         step((now) => {
@@ -161,14 +175,14 @@ export const make = (intervalMs: number) =>
       dirty: (roomId) =>
         step((now) => {
           const room = rooms.get(roomId)
-          if (room === undefined) return { documents: [], messages: [] }
+          if (room === undefined) return { readAt: now, documents: [], messages: [] }
           const documents = [...room.waiting].flatMap((name) => {
             const found = find(room, name, now)
             if (found === undefined) return []
             const { at, author, text, version } = found
             return [{ name, text, version, author, at }]
           })
-          return { documents, messages: inOrder(room) }
+          return { readAt: now, documents, messages: inOrder(room) }
         }),
       settle: (roomId, saved) =>
         step((now) => {
@@ -189,19 +203,28 @@ export const make = (intervalMs: number) =>
             since.delete(roomId)
           } else {
             due.set(roomId, now + intervalMs)
-            since.set(roomId, now)
+            since.set(roomId, saved.readAt)
           }
         }),
       depth: step((now) => ({
         entries: [...rooms.values()].reduce((sum, { messages, waiting }) => sum + messages.size + waiting.size, 0),
-        oldestAt: since.size === 0 ? undefined : Math.min(...since.values()),
-        now,
-        run
+        oldestAgeMs: since.size === 0 ? undefined : now - Math.min(...since.values()),
+        run,
+        runs: [run]
       }))
     })
 
-    /** How many events of a type would have been told so far. */
-    return { buffer, told: (type: RoomEvent["type"]) => counts.get(type) ?? 0 }
+    return {
+      buffer,
+      /** How many events of a type would have been told so far. */
+      told: (type: RoomEvent["type"]) => counts.get(type) ?? 0,
+      /** It comes back empty. */
+      restart: () => {
+        run = SecureRandom.uuidV4Unsafe()
+        for (const all of [rooms, due, since, whereabouts]) all.clear()
+        for (const listener of listeners) listener()
+      }
+    }
   })
 
 const inOrder = (room: HeldRoom | undefined): ReadonlyArray<BufferedMessage> =>

@@ -26,7 +26,8 @@ export const layer = (intervalMs: number) =>
     RoomBuffer,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const common = makeCommon((yield* RedisState).isCluster)
+      const { check, isCluster, onReconnected } = yield* RedisState
+      const common = makeCommon(isCluster)
       const scripts = {
         update: redis.eval(Scripts.update(common)),
         load: redis.eval(Scripts.load(common)),
@@ -40,8 +41,9 @@ export const layer = (intervalMs: number) =>
       }
 
       return RoomBuffer.of({
-        document: (roomId, name) =>
-          scripts.document(roomId, name ?? "").pipe(
+        onReturn: onReconnected,
+        document: (roomId, name, lease) =>
+          scripts.document(roomId, name ?? "", lease).pipe(
             Effect.map((found) => {
               if (found === null) return undefined
               const [own, text, version, savedVersion] = found
@@ -49,17 +51,18 @@ export const layer = (intervalMs: number) =>
             }),
             unavailable
           ),
-        load: (roomId, document, isOpen) => Effect.asVoid(unavailable(scripts.load(roomId, document, isOpen))),
+        load: (roomId, document, isOpen, lease) =>
+          Effect.asVoid(unavailable(scripts.load(roomId, document, isOpen, lease))),
         update: (roomId, wanted) =>
           scripts.update(roomId, wanted, intervalMs).pipe(
             Effect.map((reply) => {
               switch (reply[0]) {
+                case "unknown":
+                  return { _tag: "Unknown" as const, run: reply[1] }
                 case "ok":
-                  return { _tag: "Updated" as const, savedVersion: reply[1] }
+                  return { _tag: "Updated" as const, savedVersion: reply[1], isNew: reply[2] === 1 }
                 case "conflict":
                   return { _tag: "Conflict" as const, version: reply[1], text: reply[2] }
-                case "behind":
-                  return { _tag: "Behind" as const }
                 case "unsure":
                   return { _tag: "Unsure" as const }
                 default:
@@ -116,30 +119,37 @@ export const layer = (intervalMs: number) =>
             unavailable
           ),
         dirty: Effect.fnUntraced(function* (roomId) {
-          const [documents, texts] = yield* scripts.dirty(roomId)
+          const [readAt, documents, texts] = yield* scripts.dirty(roomId)
           const messages = yield* Effect.forEach(texts, (text) => decodeMessage(text))
           return {
+            readAt,
             documents: documents.map(([name, text, version, author, at]) => ({ name, text, version, author, at })),
             messages: messages.sort((a, b) => a.position - b.position)
           }
         }, unavailable),
-        settle: (roomId, { documents, messages }) =>
+        settle: (roomId, { documents, messages, readAt }) =>
           scripts
             .settle(
               roomId,
               documents.map(({ name, version }) => [name, version] as const),
               messages.map(({ edition, message }) => [message.messageId, edition] as const),
-              intervalMs
+              intervalMs,
+              readAt
             )
             .pipe(Effect.asVoid, unavailable),
-        depth: Effect.forEach(tags, (tag) => scripts.depth(tag), { concurrency: 16 }).pipe(
+        // Also whether it takes writes: full, it would still answer.
+        depth: Effect.andThen(
+          check,
+          Effect.forEach(tags, (tag) => scripts.depth(tag), { concurrency: 16 })
+        ).pipe(
           Effect.map((all) => {
-            const oldest = all.flatMap(([, at]) => (at === "" ? [] : [Number(at)]))
+            const oldestAgeMs = Math.max(...all.map(([, age]) => age))
+            const runs = all.map(([, , run]) => run)
             return {
               entries: all.reduce((sum, [entries]) => sum + entries, 0),
-              oldestAt: oldest.length === 0 ? undefined : Math.min(...oldest),
-              now: Math.max(...all.map(([, , now]) => now)),
-              run: all.map(([, , , run]) => run).join()
+              oldestAgeMs: oldestAgeMs < 0 ? undefined : oldestAgeMs,
+              run: [...new Set(runs)].sort().join(),
+              runs
             }
           }),
           unavailable

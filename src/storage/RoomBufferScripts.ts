@@ -1,7 +1,8 @@
 // The buffer's scripts. Beside the room's hash and stream (infra/RoomScripts.ts) there are, in the room's slot: `:messages`,
 // a hash of the messages that wait; `:docs`, the names of the documents that do; `:doc:NAME`, a document (`text`, `version`,
-// `saved`, `author`, `at`, and `run`: the server's run in which it was last compared with Postgres). For all rooms of a hash
-// tag: `:due`, when each room is to be saved; `:since`, since when it waits; `:depth`, how much does.
+// `saved`, `author`, `at`, and `mark`: the server's run and the lease in which it was compared with Postgres; the room's hash has
+// the open one's name as `doc`, and as `docmark` in which it was). For all rooms of a hash tag: `:due`, when each room is to be
+// saved; `:since`, since when it waits; `:depth`, how much does.
 import { Redis } from "effect/persistence"
 import { roomKey, streamKey, tagOf } from "../infra/RoomKeys.ts"
 import { type Common, own, prologue } from "../infra/RoomScripts.ts"
@@ -43,17 +44,17 @@ end
 `
 
 export type UpdateReply =
-  | readonly ["ok", saved: number]
+  | readonly ["ok", saved: number, added: number]
   | readonly ["conflict", version: number, text: string]
-  | readonly ["behind"]
   | readonly ["unsure"]
-  | readonly ["closed", name?: string]
+  | readonly ["closed", name: string]
+  | readonly ["unknown", run: string]
 
 export const update = (common: Common) =>
   Redis.script(
     (
       roomId: string,
-      { at, baseVersion, connectionId, event, isAhead, name, seen, text, user }: Update,
+      { at, baseVersion, connectionId, event, lease, name, seen, text, user }: Update,
       interval: number
     ) => [
       ...keys(roomId),
@@ -66,7 +67,7 @@ export const update = (common: Common) =>
       connectionId,
       at,
       event,
-      isAhead ? 1 : 0,
+      lease,
       interval,
       seen?.epoch ?? "",
       seen?.people ?? 0
@@ -76,29 +77,30 @@ export const update = (common: Common) =>
       lua: `${lua}
       open(true)
       local name, base = ARGV[${own + 1}], tonumber(ARGV[${own + 2}])
-      local opened = redis.call('HMGET', KEYS[1], 'doc', 'docrun', 'people')
+      local opened = redis.call('HMGET', KEYS[1], 'doc', 'docmark', 'people')
       local seen = ARGV[${own + 10}]
       if seen ~= '' and (seen ~= epoch or ARGV[${own + 11}] ~= (opened[3] or '0')) then return {'unsure'} end
-      if not opened[1] or opened[2] ~= run then return {'closed'} end
+      local mark = run .. ARGV[${own + 8}]
+      if not opened[1] or opened[2] ~= mark then return {'unknown', run} end
       if opened[1] ~= name then return {'closed', opened[1]} end
-      local document = redis.call('HMGET', KEYS[8], 'version', 'saved', 'run')
-      if not document[1] or document[3] ~= run then return {'closed'} end
+      local document = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
+      if not document[1] or document[3] ~= mark then return {'unknown', run} end
       local version = tonumber(document[1])
-      if base < version then return {'conflict', version, redis.call('HGET', KEYS[8], 'text')} end
-      if base > version and ARGV[${own + 8}] == '0' then return {'behind'} end
+      if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'text')} end
       redis.call('HSET', KEYS[8], 'text', ARGV[${own + 3}], 'version', string.format('%.0f', base + 1),
         'author', ARGV[${own + 4}], 'at', ARGV[${own + 6}])
       redis.call('PERSIST', KEYS[8])
-      waits(redis.call('SADD', KEYS[6], name), tonumber(ARGV[${own + 9}]))
+      local added = redis.call('SADD', KEYS[6], name)
+      waits(added, tonumber(ARGV[${own + 9}]))
       append(0, ARGV[${own + 6}], 'document.updated', ARGV[${own + 5}], 'none', ARGV[${own + 7}])
       close()
-      return {'ok', tonumber(document[2])}`
+      return {'ok', tonumber(document[2]), added}`
     }
   ).withReturnType<UpdateReply>()
 
 export const load = (common: Common) =>
   Redis.script(
-    (roomId: string, { name, text, version }: BufferedDocument, isOpen: boolean) => [
+    (roomId: string, { name, text, version }: BufferedDocument, isOpen: boolean, lease: number) => [
       ...keys(roomId),
       documentKey(roomId, name),
       ...common(roomId, 0),
@@ -106,39 +108,41 @@ export const load = (common: Common) =>
       text,
       version,
       isOpen ? 1 : 0,
+      lease,
       rememberedMs
     ],
     {
       numberOfKeys: count + 1,
       lua: `${lua}
       open(true)
-      local name, version = ARGV[${own + 1}], tonumber(ARGV[${own + 3}])
-      if ARGV[${own + 4}] == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docrun', run) end
-      local there = tonumber(redis.call('HGET', KEYS[8], 'version') or -1)
-      if version > there then
+      local name, version, mark = ARGV[${own + 1}], tonumber(ARGV[${own + 3}]), run .. ARGV[${own + 5}]
+      if ARGV[${own + 4}] == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docmark', mark) end
+      local there = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
+      local known = tonumber(there[1] or -1)
+      if version > known or version == known and there[3] ~= mark then
         redis.call('HSET', KEYS[8], 'text', ARGV[${own + 2}], 'version', ARGV[${own + 3}])
         if redis.call('SREM', KEYS[6], name) == 1 then redis.call('HINCRBY', KEYS[5], 'entries', -1) end
       end
-      local saved = tonumber(redis.call('HGET', KEYS[8], 'saved') or 0)
-      redis.call('HSET', KEYS[8], 'run', run, 'saved', string.format('%.0f', math.max(saved, version)))
-      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ARGV[${own + 5}]) end`
+      local saved = string.format('%.0f', math.max(tonumber(there[2] or 0), version))
+      redis.call('HSET', KEYS[8], 'mark', mark, 'saved', saved)
+      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ARGV[${own + 6}]) end`
     }
   )
 
-/** The open document, when no name is given. Only what was compared with Postgres in this run of the server counts. */
+/** The open document, when no name is given. Only what was compared with Postgres in this run and lease counts. */
 export const document = (common: Common) =>
-  Redis.script((roomId: string, name: string) => [...keys(roomId), ...common(roomId, 0), name], {
+  Redis.script((roomId: string, name: string, lease: number) => [...keys(roomId), ...common(roomId, 0), name, lease], {
     numberOfKeys: count,
     lua: `${lua}
       if not open(false) then return false end
-      local name = ARGV[${own + 1}]
+      local name, mark = ARGV[${own + 1}], run .. ARGV[${own + 2}]
       if name == '' then
-        local opened = redis.call('HMGET', KEYS[1], 'doc', 'docrun')
-        if not opened[1] or opened[2] ~= run then return false end
+        local opened = redis.call('HMGET', KEYS[1], 'doc', 'docmark')
+        if not opened[1] or opened[2] ~= mark then return false end
         name = opened[1]
       end
-      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'saved', 'run')
-      if not found[1] or found[4] ~= run then return false end
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'saved', 'mark')
+      if not found[1] or found[4] ~= mark then return false end
       return {name, found[1], tonumber(found[2]), tonumber(found[3])}`
   }).withReturnType<readonly [name: string, text: string, version: number, saved: number] | null>()
 
@@ -216,9 +220,12 @@ export const replace = (common: Common) =>
     }
   ).withReturnType<number>()
 
+/** What saves must go on when Redis is full: it makes room. The first line of a script, from Redis 7 on. */
+const allowedWhenFull = "#!lua flags=allow-oom"
+
 export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
   numberOfKeys: 1,
-  lua: `
+  lua: `${allowedWhenFull}
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
     local rooms = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] == '1' and '+inf' or now, 'LIMIT', 0, 500)
@@ -237,8 +244,9 @@ export const dirty = (common: Common) =>
       local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'author', 'at')
       if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
     end
-    return {documents, redis.call('HVALS', KEYS[7])}`
-  }).withReturnType<readonly [ReadonlyArray<DocumentReply>, ReadonlyArray<string>]>()
+    local time = redis.call('TIME')
+    return {time[1] * 1000 + math.floor(time[2] / 1000), documents, redis.call('HVALS', KEYS[7])}`
+  }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>]>()
 
 /** Versions by name, then editions by id. */
 export const settle = (common: Common) =>
@@ -247,23 +255,25 @@ export const settle = (common: Common) =>
       roomId: string,
       documents: ReadonlyArray<readonly [name: string, version: number]>,
       messages: ReadonlyArray<readonly [id: string, edition: number]>,
-      interval: number
+      interval: number,
+      readAt: number
     ) => [
       ...keys(roomId),
       ...common(roomId, 0),
       interval,
       rememberedMs,
+      readAt,
       documents.length,
       ...documents.flat(),
       ...messages.flat()
     ],
     {
       numberOfKeys: count,
-      lua: `
+      lua: `${allowedWhenFull}
       local time = redis.call('TIME')
       local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      local done, first = 0, ${own + 4}
-      local between = first + 2 * tonumber(ARGV[${own + 3}])
+      local done, first = 0, ${own + 5}
+      local between = first + 2 * tonumber(ARGV[${own + 4}])
       for i = first, between - 1, 2 do
         local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
         local found = redis.call('HMGET', key, 'version', 'saved')
@@ -287,7 +297,7 @@ export const settle = (common: Common) =>
         redis.call('ZREM', KEYS[4], ARGV[4])
       else
         redis.call('ZADD', KEYS[3], now + tonumber(ARGV[${own + 1}]), ARGV[4])
-        redis.call('ZADD', KEYS[4], now, ARGV[4])
+        redis.call('ZADD', KEYS[4], ARGV[${own + 3}], ARGV[4])
       end`
     }
   )
@@ -296,7 +306,8 @@ export const depth = Redis.script((tag: string) => [sinceKey(tag), depthKey(tag)
   numberOfKeys: 2,
   lua: `
     local time = redis.call('TIME')
-    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-    return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), oldest[2] or '',
-      time[1] * 1000 + math.floor(time[2] / 1000), string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
-}).withReturnType<readonly [entries: number, oldest: string, now: number, run: string]>()
+    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+    local age = oldest and math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - oldest) or -1
+    return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), age,
+      string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+}).withReturnType<readonly [entries: number, oldestAgeMs: number, run: string]>()

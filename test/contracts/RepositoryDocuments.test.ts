@@ -125,9 +125,15 @@ overRepositories("Repository, documents", (it) => {
       assert.deepEqual(opened, full(0, "", name))
       assert.deepEqual(yield* document(roomId), full(0, "", name))
       assert.deepEqual(yield* update(undefined, 0, "notes 1"), full(1, "notes 1", name))
-      assert.deepEqual(yield* update("main", 1, "main 2"), full(2, "main 2"))
+      const former = yield* refuses(
+        roomId,
+        "VersionConflict",
+        updateDocument(roomId, { name: "main", baseVersion: 1, text: "main 2" }, by("bob"))
+      )
+      assert.deepInclude({ ...former }, { name, version: 1, text: "notes 1" })
       assert.deepEqual(yield* document(roomId), full(1, "notes 1", name))
-      assert.deepEqual((yield* switchDocument(roomId, "main", by("ann"))).value, full(2, "main 2"))
+      assert.deepEqual((yield* switchDocument(roomId, "main", by("ann"))).value, full(1, "main 1"))
+      assert.deepEqual(yield* update("main", 1, "main 2"), full(2, "main 2"))
       assert.deepEqual(yield* document(roomId, "none"), full(0, "", "none"))
       yield* flushRoom(roomId)
     })

@@ -36,7 +36,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const buffer = yield* open(intervalMs)
         const roomId = randomUUID()
-        yield* buffer.load(roomId, saved(version), true)
+        yield* buffer.load(roomId, saved(version), true, 1)
         return { buffer, roomId }
       })
 
@@ -44,19 +44,21 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const buffer = yield* open()
         const roomId = randomUUID()
-        for (const name of [undefined, "main"]) assert.isUndefined(yield* buffer.document(roomId, name))
-        const refused = { _tag: "NotOpen", name: undefined } as const
-        assert.deepEqual(yield* buffer.update(roomId, updating(0, "x")), refused)
+        for (const name of [undefined, "main"]) assert.isUndefined(yield* buffer.document(roomId, name, 1))
+        const isUnknown = Effect.fnUntraced(function* (base: number) {
+          assert.strictEqual((yield* buffer.update(roomId, updating(base, "x")))._tag, "Unknown")
+        })
+        yield* isUnknown(0)
         // Known, but nobody said that it is open.
-        yield* buffer.load(roomId, saved(2), false)
-        assert.isUndefined(yield* buffer.document(roomId, undefined))
-        assert.deepEqual(yield* buffer.document(roomId, "main"), saved(2))
-        assert.deepEqual(yield* buffer.update(roomId, updating(2, "x")), refused)
+        yield* buffer.load(roomId, saved(2), false, 1)
+        assert.isUndefined(yield* buffer.document(roomId, undefined, 1))
+        assert.deepEqual(yield* buffer.document(roomId, "main", 1), saved(2))
+        yield* isUnknown(2)
         // Another one is; only that one can be updated.
-        yield* buffer.load(roomId, saved(7, "other", "notes"), true)
-        assert.deepEqual(yield* buffer.document(roomId, undefined), saved(7, "other", "notes"))
+        yield* buffer.load(roomId, saved(7, "other", "notes"), true, 1)
+        assert.deepEqual(yield* buffer.document(roomId, undefined, 1), saved(7, "other", "notes"))
         assert.deepEqual(yield* buffer.update(roomId, updating(2, "x")), { _tag: "NotOpen", name: "notes" })
-        assert.deepEqual(yield* buffer.document(roomId, "main"), saved(2))
+        assert.deepEqual(yield* buffer.document(roomId, "main", 1), saved(2))
         assert.deepEqual(yield* waiting(buffer, roomId), [])
       }).pipe(Effect.scoped)
     )
@@ -65,23 +67,22 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const { buffer, roomId } = yield* opened(3)
         const text = `größe 😀 "\\\n\u0001`
-        assert.deepEqual(yield* buffer.update(roomId, updating(3, text)), { _tag: "Updated", savedVersion: 3 })
+        assert.deepEqual(yield* buffer.update(roomId, updating(3, text)), {
+          _tag: "Updated",
+          savedVersion: 3,
+          isNew: true
+        })
         const now = { name: "main", text, version: 4, savedVersion: 3 }
-        for (const name of [undefined, "main"]) assert.deepEqual(yield* buffer.document(roomId, name), now)
-        for (const [base, isAhead] of [
-          [3, false],
-          [3, true],
-          [0, false]
-        ] as const) {
+        for (const name of [undefined, "main"]) assert.deepEqual(yield* buffer.document(roomId, name, 1), now)
+        for (const base of [3, 0, 5, 900_000_000_000]) {
           const refused = { _tag: "Conflict", version: 4, text } as const
-          assert.deepEqual(yield* buffer.update(roomId, updating(base, "x", { isAhead })), refused)
+          assert.deepEqual(yield* buffer.update(roomId, updating(base, "x")), refused)
         }
-        assert.deepEqual(yield* buffer.update(roomId, updating(5, "x")), { _tag: "Behind" })
-        assert.deepEqual(yield* buffer.document(roomId, undefined), now)
-        const ahead = updating(900_000_000_000, "far", { isAhead: true, user: "bob" })
-        assert.deepEqual(yield* buffer.update(roomId, ahead), { _tag: "Updated", savedVersion: 3 })
+        assert.deepEqual(yield* buffer.document(roomId, undefined, 1), now)
+        const again = updating(4, "far", { user: "bob" })
+        assert.deepEqual(yield* buffer.update(roomId, again), { _tag: "Updated", savedVersion: 3, isNew: false })
         const { documents } = yield* buffer.dirty(roomId)
-        assert.deepEqual(documents, [{ name: "main", text: "far", version: 900_000_000_001, author: "bob", at: time }])
+        assert.deepEqual(documents, [{ name: "main", text: "far", version: 5, author: "bob", at: time }])
       }).pipe(Effect.scoped)
     )
 
@@ -90,8 +91,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { buffer, roomId } = yield* opened(3)
         yield* buffer.update(roomId, updating(3, "four"))
         yield* buffer.update(roomId, updating(4, "five"))
-        for (const version of [2, 4, 5]) yield* buffer.load(roomId, saved(version), true)
-        assert.deepEqual(yield* buffer.document(roomId, undefined), {
+        for (const version of [2, 4, 5]) yield* buffer.load(roomId, saved(version), true, 1)
+        assert.deepEqual(yield* buffer.document(roomId, undefined, 1), {
           name: "main",
           text: "five",
           version: 5,
@@ -99,12 +100,40 @@ for (const [kind, start] of Object.entries(kinds)) {
         })
         assert.deepEqual(yield* waiting(buffer, roomId), ["main 5"])
         const { entries } = yield* buffer.depth
-        yield* buffer.load(roomId, saved(6), true)
-        assert.deepEqual(yield* buffer.document(roomId, undefined), saved(6))
+        yield* buffer.load(roomId, saved(6), true, 1)
+        assert.deepEqual(yield* buffer.document(roomId, undefined, 1), saved(6))
         assert.deepEqual(yield* waiting(buffer, roomId), [])
         assert.strictEqual((yield* buffer.depth).entries, entries - 1)
-        assert.deepEqual(yield* buffer.update(roomId, updating(6, "s")), { _tag: "Updated", savedVersion: 6 })
+        assert.deepEqual(yield* buffer.update(roomId, updating(6, "s")), {
+          _tag: "Updated",
+          savedVersion: 6,
+          isNew: true
+        })
         assert.deepEqual(yield* waiting(buffer, roomId), ["main 7"])
+      }).pipe(Effect.scoped)
+    )
+
+    it.live("knows of documents in the lease they were loaded in; then of two alike the saved one counts", () =>
+      Effect.gen(function* () {
+        const { buffer, roomId } = yield* opened(3)
+        yield* buffer.update(roomId, updating(3, "four"))
+        for (const name of [undefined, "main"]) assert.isUndefined(yield* buffer.document(roomId, name, 2))
+        assert.strictEqual((yield* buffer.update(roomId, updating(4, "x", { lease: 2 })))._tag, "Unknown")
+        // Saved with what is here; then what others acknowledged instead of it.
+        yield* buffer.load(roomId, saved(4, "four"), true, 1)
+        yield* buffer.load(roomId, saved(4, "past it"), true, 1)
+        assert.strictEqual((yield* buffer.document(roomId, undefined, 1))?.text, "four")
+        assert.deepEqual(yield* waiting(buffer, roomId), ["main 4"])
+        yield* buffer.load(roomId, saved(4, "past it"), true, 2)
+        assert.deepEqual(yield* buffer.document(roomId, undefined, 2), saved(4, "past it"))
+        assert.deepEqual(yield* waiting(buffer, roomId), [])
+        assert.strictEqual((yield* buffer.update(roomId, updating(4, "x")))._tag, "Unknown")
+        const next = yield* buffer.update(roomId, updating(4, "five", { lease: 2 }))
+        assert.deepEqual(next, { _tag: "Updated", savedVersion: 4, isNew: true })
+        // What is here is newer than what is saved.
+        yield* buffer.load(roomId, saved(4, "past it"), true, 3)
+        assert.deepInclude(yield* buffer.document(roomId, undefined, 3), { text: "five", version: 5, savedVersion: 4 })
+        assert.deepEqual(yield* waiting(buffer, roomId), ["main 5"])
       }).pipe(Effect.scoped)
     )
 
@@ -114,25 +143,33 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* buffer.update(roomId, updating(0, "one"))
         const { documents } = yield* buffer.dirty(roomId)
         yield* buffer.update(roomId, updating(1, "two"))
-        yield* buffer.settle(roomId, { documents, messages: [] })
+        yield* buffer.settle(roomId, { readAt: 0, documents, messages: [] })
         assert.deepEqual(yield* waiting(buffer, roomId), ["main 2"])
-        assert.deepInclude(yield* buffer.document(roomId, undefined), { version: 2, savedVersion: 1 })
+        assert.deepInclude(yield* buffer.document(roomId, undefined, 1), { version: 2, savedVersion: 1 })
         const settle = (...versions: ReadonlyArray<number>) =>
-          buffer.settle(roomId, { documents: versions.map((version) => ({ name: "main", version })), messages: [] })
+          buffer.settle(roomId, {
+            readAt: 0,
+            documents: versions.map((version) => ({ name: "main", version })),
+            messages: []
+          })
         yield* settle(2)
         assert.deepEqual(yield* waiting(buffer, roomId), [])
         // Late, and what was never there.
         yield* settle(1)
-        yield* buffer.settle(roomId, { documents: [{ name: "none", version: 1 }], messages: [] })
+        yield* buffer.settle(roomId, { readAt: 0, documents: [{ name: "none", version: 1 }], messages: [] })
         const two = { name: "main", text: "two", version: 2, savedVersion: 2 }
-        assert.deepEqual(yield* buffer.document(roomId, undefined), two)
-        assert.deepEqual(yield* buffer.update(roomId, updating(2, "x")), { _tag: "Updated", savedVersion: 2 })
+        assert.deepEqual(yield* buffer.document(roomId, undefined, 1), two)
+        assert.deepEqual(yield* buffer.update(roomId, updating(2, "x")), {
+          _tag: "Updated",
+          savedVersion: 2,
+          isNew: true
+        })
         assert.deepEqual(yield* waiting(buffer, roomId), ["main 3"])
         // Of two documents only the one that was saved; the other's updates wait though it is closed.
-        yield* buffer.load(roomId, saved(0, "", "notes"), true)
+        yield* buffer.load(roomId, saved(0, "", "notes"), true, 1)
         yield* buffer.update(roomId, updating(0, "n", { name: "notes" }))
         assert.deepEqual(yield* waiting(buffer, roomId), ["main 3", "notes 1"])
-        yield* buffer.settle(roomId, { documents: [{ name: "notes", version: 1 }], messages: [] })
+        yield* buffer.settle(roomId, { readAt: 0, documents: [{ name: "notes", version: 1 }], messages: [] })
         assert.deepEqual(yield* waiting(buffer, roomId), ["main 3"])
       }).pipe(Effect.scoped)
     )
@@ -168,7 +205,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.isUndefined(yield* buffer.roomOfMessage(randomUUID()))
         assert.isUndefined(yield* buffer.message(roomId, randomUUID()))
         assert.isUndefined(yield* buffer.message(randomUUID(), sent[0]?.messageId ?? ""))
-        yield* buffer.settle(roomId, { documents: [], messages: second })
+        yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: second })
         assert.deepEqual(
           yield* buffer.messages(roomId),
           entries.filter((one) => !second.includes(one))
@@ -221,10 +258,10 @@ for (const [kind, start] of Object.entries(kinds)) {
           assert.deepEqual(yield* buffer.message(roomId, message.messageId), entry(edition))
         }
         for (const stale of [0, 1, 2, 11, 13]) {
-          yield* buffer.settle(roomId, { documents: [], messages: [entry(stale)] })
+          yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: [entry(stale)] })
           assert.deepEqual(yield* buffer.messages(roomId), [entry(12)])
         }
-        yield* buffer.settle(roomId, { documents: [], messages: [entry(12)] })
+        yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: [entry(12)] })
         assert.isFalse(yield* replace(13))
         assert.deepEqual(yield* buffer.messages(roomId), [])
       }).pipe(Effect.scoped)
@@ -238,7 +275,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           rooms,
           (roomId, n) =>
             Effect.gen(function* () {
-              yield* buffer.load(roomId, saved(n), true)
+              yield* buffer.load(roomId, saved(n), true, 1)
               yield* buffer.update(roomId, updating(n, roomId))
               yield* append(buffer, saying(roomId, { body: roomId }), "k")
             }),

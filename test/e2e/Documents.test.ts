@@ -39,9 +39,13 @@ describe("documents", () => {
       assert.deepInclude(error?.data, { type: "VersionConflict", version: 2, text: "" })
     }
     assert.strictEqual(await ann.fails("document.update", { roomId, baseVersion: -1, text: "" }), "InvalidParams")
-    // A version that nobody was given yet: whoever says so knows better than both, and nothing goes back.
-    assert.strictEqual((await update(ann, 7, "ahead")).version, 8)
-    assert.strictEqual((await get(bob)).version, 8)
+    // A version that nobody was given yet, and a document that is not open.
+    for (const more of [{ baseVersion: 7 }, { baseVersion: 2, name: "other" }]) {
+      const { error } = await bob.ask("document.update", { roomId, text: "x", ...more })
+      assert.deepInclude(error?.data, { type: "VersionConflict", name: "main", version: 2, text: "" })
+    }
+    const named = { roomId, baseVersion: 2, name: "main", text: "three" }
+    assert.strictEqual((await bob.call("document.update", named)).version, 3)
   })
 
   it("have one order of versions for all, whoever edits where", async () => {

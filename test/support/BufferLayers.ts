@@ -5,7 +5,10 @@ import { StorageUnavailable } from "../../src/domain/Room.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
+import { Acknowledged } from "../../src/storage/Acknowledged.ts"
 import * as BufferedRepository from "../../src/storage/BufferedRepository.ts"
+import { BufferHolds } from "../../src/storage/BufferHolds.ts"
+import { BufferLease } from "../../src/storage/BufferLease.ts"
 import { Durable } from "../../src/storage/Durable.ts"
 import { Flusher } from "../../src/storage/Flusher.ts"
 import { Repository } from "../../src/storage/Repository.ts"
@@ -29,7 +32,7 @@ const failing = <S extends object, E>(service: S, isAway: () => boolean, error: 
     })
   const wrapped = Object.entries(service).map(([name, operation]: [string, unknown]) => {
     if (Effect.isEffect(operation)) return [name, guarded(operation)]
-    if (typeof operation !== "function") return [name, operation]
+    if (typeof operation !== "function" || name === "onReturn") return [name, operation]
     return [name, (...args: ReadonlyArray<unknown>) => guarded(Reflect.apply(operation, service, args))]
   })
   return Object.fromEntries(wrapped)
@@ -39,18 +42,27 @@ const failing = <S extends object, E>(service: S, isAway: () => boolean, error: 
 export const makeBuffered = Effect.fnUntraced(function* (intervalMs: number, pauses: () => number) {
   const away: Away = { buffer: false, durable: false }
   const durable = Context.get(yield* Layer.build(Layer.fresh(RepositoryMemory.layer)), Repository)
-  const { buffer, told } = yield* RoomBufferMemory.make(intervalMs)
+  const { buffer, restart, told } = yield* RoomBufferMemory.make(intervalMs)
   const notSent = () => new BufferUnavailable({ isSent: false, cause: "away" })
   const down = () => new StorageUnavailable({ reason: "away" })
   const ports = {
     buffer: failing(buffer, () => away.buffer, notSent, pauses),
     durable: failing(durable, () => away.durable, down, pauses)
   }
-  const Ports = Layer.mergeAll(Layer.succeed(RoomBuffer, ports.buffer), Layer.succeed(Durable, ports.durable))
+  const holds = Context.get(yield* Layer.build(Layer.fresh(BufferHolds.layerMemory)), BufferHolds)
+  const Ports = Layer.mergeAll(
+    Layer.succeed(RoomBuffer, ports.buffer),
+    Layer.succeed(Durable, ports.durable),
+    Layer.succeed(
+      BufferHolds,
+      failing(holds, () => away.durable, down, pauses)
+    )
+  )
   const context = yield* Layer.build(
     Layer.fresh(
       BufferedRepository.layer.pipe(
-        Layer.provideMerge(Flusher.layer),
+        Layer.provideMerge(BufferLease.layer),
+        Layer.provideMerge(Layer.mergeAll(Flusher.layer, Acknowledged.layer)),
         Layer.provide(Ports),
         Layer.provide(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
         Layer.provide(Settings.layer)
@@ -60,6 +72,8 @@ export const makeBuffered = Effect.fnUntraced(function* (intervalMs: number, pau
   return {
     away,
     told,
+    /** The buffer comes back empty. */
+    restart,
     /** What is there, whoever is away. */
     there: { buffer, durable },
     ...ports,

@@ -34,7 +34,7 @@ export const updating = (baseVersion: number, text: string, more: Partial<Update
   connectionId: "c",
   at: time,
   event: '{"type":"document.updated","text":""}',
-  isAhead: false,
+  lease: 1,
   ...more
 })
 

@@ -1,7 +1,13 @@
 // Documents, in memory.
 
 import { Effect, Result } from "effect"
-import { type Document, emptyDocument, updatedEvent, VersionConflict } from "../../domain/Document.ts"
+import {
+  conflictWith,
+  type Document,
+  emptyDocument,
+  updatedEvent,
+  type VersionConflict
+} from "../../domain/Document.ts"
 import { type RoomNotFound, writers } from "../../domain/Room.ts"
 import type { DocumentsPart } from "./Parts.ts"
 import { type Told, Unchanged } from "./RoomWrite.ts"
@@ -18,9 +24,10 @@ export const makeDocuments = (held: Held): DocumentsPart => {
       ),
     updateDocument: (roomId, { baseVersion, isAhead, name, text }, by) =>
       write(roomId, by, writers, (room): Result.Result<Told<Document>, VersionConflict> => {
-        const before = find(room, name)
+        const before = find(room)
+        if (name !== undefined && name !== before.name) return Result.fail(conflictWith(before))
         const isCurrent = before.version === baseVersion || (isAhead === true && before.version < baseVersion)
-        if (!isCurrent) return Result.fail(new VersionConflict({ version: before.version, text: before.text }))
+        if (!isCurrent) return Result.fail(conflictWith(before))
         const version = baseVersion + 1
         const value = { name: before.name, text, version, savedVersion: version }
         room.documents.set(value.name, value)

@@ -1,7 +1,7 @@
 // Documents, in SQL.
 
 import { Effect } from "effect"
-import { type Document, emptyDocument, updatedEvent, VersionConflict } from "../../domain/Document.ts"
+import { conflictWith, type Document, emptyDocument, updatedEvent } from "../../domain/Document.ts"
 import { RoomNotFound, writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
 import type { DocumentsPart } from "./Parts.ts"
@@ -37,11 +37,12 @@ export const makeDocuments = (database: Database["Service"]): DocumentsPart => {
     updateDocument: (roomId, { baseVersion, isAhead, name, text }, by) =>
       write(roomId, by, writers, () =>
         Effect.gen(function* () {
-          const [row] = yield* select(roomId, name)
+          const [row] = yield* select(roomId, undefined)
           if (row === undefined) return yield* new RoomNotFound()
           const before = toDocument(row)
+          if (name !== undefined && name !== before.name) return yield* conflictWith(before)
           const isCurrent = before.version === baseVersion || (isAhead === true && before.version < baseVersion)
-          if (!isCurrent) return yield* new VersionConflict({ version: before.version, text: before.text })
+          if (!isCurrent) return yield* conflictWith(before)
           const version = baseVersion + 1
           yield* sql`INSERT INTO documents (room_id, name, text, version, author, updated_at) VALUES (
             ${roomId}::text::uuid, ${row.name}, ${text}, ${String(version)}::text::bigint, ${by.user},

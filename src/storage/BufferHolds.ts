@@ -1,0 +1,92 @@
+// The fence between the buffer and what is written past it, in Postgres: instances say that they use the buffer, each for a
+// while, and as long as one does, nobody writes a document past it. When nobody did, the next one begins a new lease, which
+// tells everybody that Postgres may be ahead of the buffer.
+import { Clock, Context, Effect, Layer, Schema } from "effect"
+import type { SqlError } from "effect/sql"
+import { StorageUnavailable } from "../domain/Room.ts"
+import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/Database.ts"
+
+/** Some instance uses the buffer: what is written past it could be acknowledged there as well. */
+export class BufferHeld extends Schema.TaggedError<BufferHeld>()("BufferHeld", {}) {}
+
+export interface Hold {
+  readonly lease: number
+  /** Whether all who use the buffer have seen the same run of it: else one may still have to save what another run lost. */
+  readonly isAgreed: boolean
+}
+
+export class BufferHolds extends Context.Service<
+  BufferHolds,
+  {
+    /** This instance uses the buffer from now on, for a while. */
+    readonly hold: (instance: string, run: string, ttlMs: number) => Effect.Effect<Hold, StorageUnavailable>
+    /** It does not any more. */
+    readonly release: (instance: string) => Effect.Effect<void, StorageUnavailable>
+    /** Writes past the buffer, as one transaction: nobody begins to use it meanwhile. */
+    readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferHeld | StorageUnavailable>
+  }
+>()("hotpath/storage/BufferHolds") {
+  static readonly layer = Layer.effect(
+    BufferHolds,
+    Effect.gen(function* () {
+      const { run, sql } = yield* Database
+      const asUnavailable = Effect.mapError((error: DatabaseUnavailable | DatabaseRefused) =>
+        error._tag === "DatabaseUnavailable"
+          ? new StorageUnavailable({ reason: error.reason })
+          : new StorageUnavailable({ reason: `refused ${error.sqlState}` })
+      )
+      const isHeld = (error: unknown): error is DatabaseRefused =>
+        typeof error === "object" && error !== null && "sqlState" in error && error.sqlState === "HP004"
+      return BufferHolds.of({
+        hold: (instance, seen, ttlMs) =>
+          asUnavailable(
+            Effect.flatMap(
+              run(sql<Hold>`SELECT lease::float8 AS lease, is_agreed AS "isAgreed"
+                FROM hotpath_hold_buffer(${instance}, ${seen}, ${String(ttlMs)}::text::float8)`),
+              ([hold]) => (hold === undefined ? Effect.die("hotpath_hold_buffer returns a row") : Effect.succeed(hold))
+            )
+          ),
+        release: (instance) =>
+          Effect.asVoid(asUnavailable(run(sql`DELETE FROM buffer_holders WHERE instance = ${instance}`))),
+        past: <A, E>(write: Effect.Effect<A, E>) =>
+          run(
+            sql.withTransaction(
+              Effect.andThen(sql`SELECT hotpath_past_buffer()`, write) as Effect.Effect<A, E | SqlError.SqlError>
+            )
+          ).pipe(
+            Effect.catch((error): Effect.Effect<never, E | BufferHeld | StorageUnavailable> => {
+              if (isHeld(error)) return Effect.fail(new BufferHeld())
+              if (error instanceof DatabaseUnavailable)
+                return Effect.fail(new StorageUnavailable({ reason: error.reason }))
+              return Effect.fail(error as E)
+            })
+          )
+      })
+    })
+  )
+
+  /** In memory, without transactions. For tests. */
+  static readonly layerMemory = Layer.sync(BufferHolds, () => {
+    const holders = new Map<string, { readonly run: string; readonly until: number }>()
+    let lease = 0
+    const alive = Effect.map(Clock.currentTimeMillis, (now) => {
+      for (const [instance, { until }] of holders) if (until < now) holders.delete(instance)
+      return now
+    })
+    return BufferHolds.of({
+      hold: (instance, run, ttlMs) =>
+        Effect.map(alive, (now) => {
+          if (holders.size === 0) lease++
+          holders.set(instance, { run, until: now + ttlMs })
+          return { lease, isAgreed: [...holders.values()].every((holder) => holder.run === run) }
+        }),
+      release: (instance) => Effect.sync(() => void holders.delete(instance)),
+      past: (write) =>
+        Effect.flatMap(
+          alive,
+          (): Effect.Effect<Effect.Success<typeof write>, BufferHeld | Effect.Error<typeof write>> =>
+            holders.size > 0 ? Effect.fail(new BufferHeld()) : write
+        )
+    })
+  })
+}

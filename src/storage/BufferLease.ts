@@ -1,0 +1,251 @@
+// Whether this instance may use the buffer, and what is known of it.
+//
+// Nobody may write a document past the buffer while somebody else writes it there. An instance that reaches both the buffer and
+// Postgres says in Postgres, every second, that it uses the buffer (BufferHolds.ts): it is holding. When the buffer does not
+// answer, it brings what it acknowledged and may not be saved yet to Postgres (Acknowledged.ts), says that it uses the buffer
+// no more, and is without: from then on it reads from Postgres, and writes there as soon as nobody else is holding. When
+// the buffer answers again, it holds again. If in between nobody did, that begins a new lease: documents may have been written
+// past the buffer, so what waits in it from before is saved first, and each document is compared with Postgres before its
+// next use. The same when the buffer comes back as another run, which may have lost data: each saves what it acknowledged
+// before it says that it has seen that run, and nobody uses the buffer until all have seen the same.
+//
+// With Postgres away nobody can write past the buffer, so who was holding goes on, unconfirmed; not so who was without: others
+// may have written past it. (Where one instance reaches only the buffer and another only Postgres, both go on, and of one version
+// acknowledged by both the one that Postgres has stays.) A hold lasts a little longer than its holder takes it for granted.
+import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Result, Schedule } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { StorageUnavailable } from "../domain/Room.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { Settings } from "../Settings.ts"
+import { Acknowledged } from "./Acknowledged.ts"
+import { BufferHolds, type Hold } from "./BufferHolds.ts"
+import { Flusher } from "./Flusher.ts"
+import { type Depth, RoomBuffer } from "./RoomBuffer.ts"
+
+export interface Lease {
+  readonly number: number
+  /** Postgres said so lately. */
+  readonly isConfirmed: boolean
+}
+
+const renewEveryMs = 1000
+/** While it is without. */
+const lookEveryMs = 250
+/** How long a hold is taken for granted. */
+const grantedMs = 2500
+/** How long Postgres may take to confirm it, and how long who wants to use the buffer waits for that. */
+const patienceMs = 1000
+/** How often, with as many ms between, it is asked whether all have seen this run. */
+const agreement = { times: 10, everyMs: 100 }
+
+export class BufferLease extends Context.Service<
+  BufferLease,
+  {
+    /** Undefined: the buffer is not to be used now. */
+    readonly current: Effect.Effect<Lease | undefined>
+    /** The buffer did not answer, or as a run that is not known here: it is looked at before its next use. */
+    readonly suspect: (run?: string) => Effect.Effect<void>
+    /** Before anything is read or written past the buffer: what this instance acknowledged is in Postgres then. */
+    readonly leave: Effect.Effect<void, StorageUnavailable>
+    /** How long a hold outlasts a holder that died, ms. */
+    readonly ttlMs: number
+    /** As much waits, or for as long, as may: nothing more is to be acknowledged. */
+    readonly isFull: () => boolean
+    /** So much more waits. */
+    readonly added: (entries: number) => void
+  }
+>()("hotpath/storage/BufferLease") {
+  static readonly layer = Layer.effect(
+    BufferLease,
+    Effect.gen(function* () {
+      const buffer = yield* RoomBuffer
+      const holds = yield* BufferHolds
+      const flusher = yield* Flusher
+      const acknowledged = yield* Acknowledged
+      const { BUFFER_AGE, BUFFER_ENTRIES, REDIS_TIMEOUT } = yield* Settings
+      const { counter, gauge } = yield* Metrics
+      const clock = yield* Clock.Clock
+      const scope = yield* Effect.scope
+      const instance = SecureRandom.uuidV4Unsafe()
+      const maxAgeMs = Duration.toMillis(BUFFER_AGE)
+      // A write that was begun while it was granted has its answer, or none, before the hold is over.
+      const ttlMs = grantedMs + 2 * Duration.toMillis(REDIS_TIMEOUT) + 500
+
+      const lost = counter(
+        "buffer_lost_total",
+        "Entries that were missing when the buffer came back, besides those that this instance saved from its memory"
+      )
+      const rescued = counter("buffer_rescued_total", "Entries saved from memory, the buffer being lost")
+      const begun = counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
+      let depth: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [] }
+      let since = 0
+      const entries = () => depth.entries + since
+      gauge("buffer_entries", "Documents and messages that wait to be saved, on all instances", entries)
+      const age = () => (depth.oldestAgeMs ?? 0) / 1000
+      gauge("buffer_oldest_age_seconds", "Age of the oldest that waits", age, { buffer: "rooms" })
+      gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () =>
+        lease === undefined ? 0 : lease.isConfirmed ? 1 : 0.5
+      )
+
+      let lease: Lease | undefined
+      let grantedUntil = 0
+      let lookedAt = Number.NEGATIVE_INFINITY
+      let number: number | undefined
+      /** Others may have written past the buffer since it was held here. */
+      let mustBeConfirmed = true
+      /** Whether nothing was acknowledged here that is not in Postgres, and Postgres knows of no hold. */
+      let isLeft = true
+
+      const saveOwn = Effect.gen(function* () {
+        const count = yield* acknowledged.save
+        if (count === 0) return 0
+        rescued.add(count)
+        yield* Effect.logInfo("what was acknowledged and may not be saved was saved from memory", { entries: count })
+        return count
+      })
+
+      const giveUp = Effect.gen(function* () {
+        grantedUntil = 0
+        if (lease !== undefined) {
+          lease = undefined
+          yield* Effect.logWarning("the buffer is away; rooms are written straight to Postgres")
+        }
+        if (isLeft) return
+        yield* saveOwn
+        yield* holds.release(instance)
+        isLeft = true
+        mustBeConfirmed = true
+      })
+
+      /** Another run of the buffer: what the former one may have lost is saved before this one counts as seen. */
+      const meet = Effect.fnUntraced(function* (now: Depth) {
+        if (depth.run !== "" && depth.run !== now.run) {
+          const missing = Math.max(0, entries() - now.entries)
+          const count = yield* saveOwn
+          lost.add(Math.max(0, missing - count))
+          yield* Effect.logWarning("the buffer was restarted", { missing, saved: count })
+        }
+        depth = now
+        since = 0
+      })
+
+      const hold = (run: string) =>
+        holds.hold(instance, run, ttlMs).pipe(
+          Effect.filterOrFail(
+            ({ isAgreed }) => isAgreed,
+            () => "others have not seen this run" as const
+          ),
+          Effect.retry({
+            times: agreement.times,
+            schedule: Schedule.spaced(agreement.everyMs),
+            while: (error) => typeof error === "string"
+          }),
+          Effect.timeoutOrElse({ duration: patienceMs, orElse: () => Effect.fail("no answer in time" as const) })
+        )
+
+      /** What has waited since before now: as much as there is. What is written meanwhile is written under the new lease. */
+      const flushOld = Effect.gen(function* () {
+        const began = clock.currentTimeMillisUnsafe()
+        for (;;) {
+          const rooms = yield* flusher.flush(true)
+          const { oldestAgeMs = 0 } = yield* buffer.depth
+          if (rooms === 0 || oldestAgeMs <= clock.currentTimeMillisUnsafe() - began) return
+        }
+      })
+
+      const begin = Effect.fnUntraced(function* (at: number, held: Hold) {
+        if (held.lease !== number) {
+          lease = undefined
+          yield* flushOld
+          number = held.lease
+          begun.add()
+          yield* Effect.logInfo("the buffer is used", { lease: number })
+        }
+        mustBeConfirmed = false
+        lease = { number: held.lease, isConfirmed: true }
+        grantedUntil = at + grantedMs
+      })
+
+      const look = Effect.gen(function* () {
+        const at = clock.currentTimeMillisUnsafe()
+        const found = yield* Effect.option(buffer.depth)
+        if (Option.isNone(found)) return yield* giveUp
+        const now = found.value
+        const isOther = depth.run !== "" && depth.run !== now.run
+        if (!isOther) acknowledged.savedUntil(at - (now.oldestAgeMs ?? 0))
+        yield* meet(now)
+        isLeft = false
+        const held = yield* Effect.result(hold(now.run))
+        if (Result.isSuccess(held)) yield* begin(at, held.success)
+        else if (mustBeConfirmed || number === undefined) yield* giveUp
+        else {
+          // Postgres is away, for this instance at least.
+          lease = { number, isConfirmed: false }
+          grantedUntil = clock.currentTimeMillisUnsafe() + renewEveryMs + patienceMs
+        }
+      })
+
+      // One at a time; whoever asks meanwhile has its answer.
+      let looking: Deferred.Deferred<void> | undefined
+      const looked = Effect.suspend(() => {
+        if (looking !== undefined) return Deferred.await(looking)
+        const done = Deferred.makeUnsafe<void>()
+        looking = done
+        const over = Effect.sync(() => {
+          looking = undefined
+          lookedAt = clock.currentTimeMillisUnsafe()
+          Deferred.doneUnsafe(done, Effect.void)
+        })
+        const one = look.pipe(
+          Effect.catch(() => Effect.ignore(giveUp)),
+          Effect.catchCause((cause) => Effect.logError("the buffer could not be looked at", cause))
+        )
+        return Effect.andThen(
+          Effect.forkIn(Effect.ensuring(one, over), scope, { startImmediately: true }),
+          Deferred.await(done)
+        )
+      })
+      const suspect = () => {
+        grantedUntil = 0
+        lookedAt = Number.NEGATIVE_INFINITY
+      }
+      yield* buffer.onReturn(suspect)
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(holds.release(instance), patienceMs)))
+      yield* Effect.timeoutOption(looked, patienceMs)
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.andThen(
+            Effect.suspend(() => Effect.sleep(lease === undefined ? lookEveryMs : renewEveryMs)),
+            looked
+          )
+        )
+      )
+
+      const granted = () => (clock.currentTimeMillisUnsafe() < grantedUntil ? lease : undefined)
+
+      return BufferLease.of({
+        current: Effect.suspend(() => {
+          const now = granted()
+          if (now !== undefined) return Effect.succeed(now)
+          const isFresh = isLeft && clock.currentTimeMillisUnsafe() - lookedAt < lookEveryMs
+          if (isFresh && looking === undefined) return Effect.undefined
+          return Effect.map(Effect.timeoutOption(looked, 2 * patienceMs), granted)
+        }),
+        suspect: (run) =>
+          Effect.sync(() => {
+            if (run === undefined || !depth.runs.includes(run)) suspect()
+          }),
+        leave: Effect.suspend(() =>
+          isLeft
+            ? Effect.void
+            : Effect.fail(new StorageUnavailable({ reason: "what was acknowledged is not saved yet" }))
+        ),
+        ttlMs,
+        isFull: () => entries() >= BUFFER_ENTRIES || (depth.oldestAgeMs ?? 0) > maxAgeMs,
+        added: (count) => {
+          since += count
+        }
+      })
+    })
+  )
+}
