@@ -111,10 +111,10 @@ export const settings = {
   ),
   UPSTREAM_ALLOW: setting(networks, "", "exceptions to UPSTREAM_DENY", "10.1.2.3/32,…"),
   ROOM_WRITES: setting(
-    (name: string) => Config.schema(Schema.Literals(["postgres", "redis"]), name),
-    "postgres",
-    "who acknowledges messages and document updates: `postgres`, or `redis` (buffered there, and saved in batches)",
-    "postgres or redis"
+    (name: string) => Config.schema(Schema.Literals(["redis", "postgres"]), name),
+    "redis",
+    "who acknowledges messages and document updates where there is a Redis: `redis` (buffered there, and saved in batches), or `postgres`",
+    "redis or postgres"
   ),
   FLUSH_INTERVAL: setting(duration, "5 seconds", "how long a buffered write may wait", aDuration),
   BUFFER_ENTRIES: setting(

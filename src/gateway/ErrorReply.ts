@@ -82,8 +82,10 @@ export const errorReply = (error: ClientError): ErrorReply => {
       return { type, message: `A message holds ${error.most} reactions`, fields: { most: error.most } }
     case "TooManyContacts":
       return { type, message: `A user keeps ${error.most} contacts`, fields: { most: error.most } }
-    case "VersionConflict":
-      return { type, message: "The document has changed", fields: { version: error.version, text: error.text } }
+    case "VersionConflict": {
+      const { name, text, version } = error
+      return { type, message: "The document has changed", fields: { name, version, text } }
+    }
     case "BufferFull":
       return { type, message: "Too much waits to be saved", fields: { retryAfterMs: 1000 } }
     case "StorageUnavailable":

@@ -61,7 +61,8 @@ export const ErrorCodes = {
   VersionConflict: {
     code: -32030,
     retryable: false,
-    meaning: "somebody else was faster: the document's `version` and `text` as they are now"
+    meaning:
+      "somebody else was faster, or opened another: the open document's `name`, `version` and `text` as they are now"
   },
   BufferFull: {
     code: -32031,

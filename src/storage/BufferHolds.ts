@@ -22,6 +22,8 @@ export class BufferHolds extends Context.Service<
     readonly hold: (instance: string, run: string, ttlMs: number) => Effect.Effect<Hold, StorageUnavailable>
     /** It does not any more. */
     readonly release: (instance: string) => Effect.Effect<void, StorageUnavailable>
+    /** Whether anybody does. */
+    readonly isHeld: Effect.Effect<boolean, StorageUnavailable>
     /** Writes past the buffer, as one transaction: nobody begins to use it meanwhile. */
     readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferHeld | StorageUnavailable>
   }
@@ -48,6 +50,16 @@ export class BufferHolds extends Context.Service<
           ),
         release: (instance) =>
           Effect.asVoid(asUnavailable(run(sql`DELETE FROM buffer_holders WHERE instance = ${instance}`))),
+        isHeld: asUnavailable(
+          Effect.map(
+            run(
+              sql<{
+                held: boolean
+              }>`SELECT EXISTS (SELECT FROM buffer_holders WHERE until >= clock_timestamp()) AS held`
+            ),
+            ([row]) => row?.held === true
+          )
+        ),
         past: <A, E>(write: Effect.Effect<A, E>) =>
           run(
             sql.withTransaction(
@@ -81,6 +93,7 @@ export class BufferHolds extends Context.Service<
           return { lease, isAgreed: [...holders.values()].every((holder) => holder.run === run) }
         }),
       release: (instance) => Effect.sync(() => void holders.delete(instance)),
+      isHeld: Effect.map(alive, () => holders.size > 0),
       past: (write) =>
         Effect.flatMap(
           alive,

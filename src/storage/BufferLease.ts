@@ -45,8 +45,10 @@ export class BufferLease extends Context.Service<
     readonly current: Effect.Effect<Lease | undefined>
     /** The buffer did not answer, or as a run that is not known here: it is looked at before its next use. */
     readonly suspect: (run?: string) => Effect.Effect<void>
-    /** Before anything is read or written past the buffer: what this instance acknowledged is in Postgres then. */
+    /** Before anything is written past the buffer: what this instance acknowledged is in Postgres then. */
     readonly leave: Effect.Effect<void, StorageUnavailable>
+    /** Before anything is read past it: also what others did who have lost it, too. */
+    readonly leaveAll: Effect.Effect<void, StorageUnavailable>
     /** How long a hold outlasts a holder that died, ms. */
     readonly ttlMs: number
     /** As much waits, or for as long, as may: nothing more is to be acknowledged. */
@@ -95,6 +97,9 @@ export class BufferLease extends Context.Service<
       let mustBeConfirmed = true
       /** Whether nothing was acknowledged here that is not in Postgres, and Postgres knows of no hold. */
       let isLeft = true
+      /** Whether all the others have left as well, or had the time to. */
+      let areOthersGone = true
+      let leftAt = 0
 
       const saveOwn = Effect.gen(function* () {
         const count = yield* acknowledged.save
@@ -115,6 +120,8 @@ export class BufferLease extends Context.Service<
         yield* holds.release(instance)
         isLeft = true
         mustBeConfirmed = true
+        areOthersGone = false
+        leftAt = clock.currentTimeMillisUnsafe()
       })
 
       /** Another run of the buffer: what the former one may have lost is saved before this one counts as seen. */
@@ -223,6 +230,18 @@ export class BufferLease extends Context.Service<
 
       const granted = () => (clock.currentTimeMillisUnsafe() < grantedUntil ? lease : undefined)
 
+      const leave = Effect.suspend(() =>
+        isLeft ? Effect.void : Effect.fail(new StorageUnavailable({ reason: "what was acknowledged is not saved yet" }))
+      )
+      const othersGone: Effect.Effect<void, StorageUnavailable> = Effect.suspend(() => {
+        if (areOthersGone) return Effect.void
+        if (clock.currentTimeMillisUnsafe() > leftAt + ttlMs) areOthersGone = true
+        return Effect.flatMap(holds.isHeld, (isHeld) => {
+          if (!isHeld) areOthersGone = true
+          return areOthersGone ? Effect.void : Effect.delay(othersGone, agreement.everyMs)
+        })
+      })
+
       return BufferLease.of({
         current: Effect.suspend(() => {
           const now = granted()
@@ -235,11 +254,8 @@ export class BufferLease extends Context.Service<
           Effect.sync(() => {
             if (run === undefined || !depth.runs.includes(run)) suspect()
           }),
-        leave: Effect.suspend(() =>
-          isLeft
-            ? Effect.void
-            : Effect.fail(new StorageUnavailable({ reason: "what was acknowledged is not saved yet" }))
-        ),
+        leave,
+        leaveAll: Effect.andThen(leave, othersGone),
         ttlMs,
         isFull: () => entries() >= BUFFER_ENTRIES || (depth.oldestAgeMs ?? 0) > maxAgeMs,
         added: (count) => {

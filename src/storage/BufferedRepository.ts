@@ -64,7 +64,7 @@ export const layer = Layer.effect(
       const attempt = (left: number): Effect.Effect<A | A2, Exclude<E, BufferUnavailable> | E2 | StorageUnavailable> =>
         Effect.flatMap(leases.current, (lease) =>
           lease === undefined
-            ? Effect.andThen(leases.leave, direct)
+            ? Effect.andThen(what === "read" ? leases.leaveAll : leases.leave, direct)
             : Effect.catch(buffered(lease), (error) => {
                 if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
                 const again = left > 1 && !(error.isSent && what === "write")

@@ -3,10 +3,11 @@
 import { afterEach, assert, describe, it } from "vitest"
 import { freshDatabase } from "../support/Databases.ts"
 import { edits, inOrder, storedBodies, storedDocument } from "../support/Editing.ts"
+import { startProxy } from "../support/Proxy.ts"
 import { type RoomClient, roomClient } from "../support/RoomClient.ts"
 import { roomCluster, wait } from "../support/RoomCluster.ts"
-import { edit, written } from "../support/RoomWriters.ts"
-import { startPostgres } from "../support/Servers.ts"
+import { chat, edit, written } from "../support/RoomWriters.ts"
+import { type RunningServer, startPostgres } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
 
 describe("documents while something is away", () => {
@@ -22,7 +23,6 @@ describe("documents while something is away", () => {
     const all = {
       DATABASE_URL: database,
       DATABASE_TIMEOUT: "1 second",
-      ROOM_WRITES: "redis",
       FLUSH_INTERVAL: "200 millis",
       ...env
     }
@@ -107,51 +107,115 @@ describe("documents while something is away", () => {
     assert.deepEqual(told, saved)
   }, 90_000)
 
-  /** Redis, with AOF, is killed twice while these edit. */
-  const throughKills = async (users: ReadonlyArray<string>) => {
-    const { database, redis, start } = await servers(["--appendonly", "yes", "--appendfsync", "always"])
-    const env = { ROOM_WRITES: "redis", FLUSH_INTERVAL: "300 millis" }
+  /** Ann and bob, one on each instance, edit and chat all the time, while something happens to Redis twice. */
+  const throughFaults = async (
+    redisArgs: ReadonlyArray<string>,
+    fault: (redis: RunningServer, goesOn: (what: string) => Promise<void>) => Promise<void>
+  ) => {
+    const { database, redis, start } = await servers(redisArgs)
+    const env = { FLUSH_INTERVAL: "2 seconds" }
     const [one, two] = await Promise.all([start(env), start(env)])
+    const users = ["ann", "bob"]
     const roomId = await newRoom(one, users)
     const ledgers = await meet(roomId, users, () => [one.ws, two.ws])
     const room = written(roomId, ledgers)
     let isOver = false
-    const work = ledgers.map((ledger) => edit(ledger, room, () => isOver))
+    const over = () => isOver
+    const work = ledgers.flatMap((ledger) => [edit(ledger, room, over), chat(ledger, room, over)])
     const last = () => Math.max(0, ...room.texts.keys())
     const goesOn = async (what: string) => {
-      const from = last()
-      await until(() => last() > from + 5, `edits to go on ${what}`, 20_000)
+      const from = [last(), room.bodies.size] as const
+      const isOn = () => last() > from[0] + 5 && room.bodies.size > from[1] + 5
+      await until(isOn, `edits and messages to go on ${what}`, 20_000)
     }
-    const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
-    for (let kill = 0; kill < 2; kill++) {
+    for (let times = 0; times < 2; times++) {
       await goesOn("with Redis")
-      await redis.kill()
-      await goesOn("without Redis")
-      const before = last()
-      await until(async () => (await stored()) >= before, "what is edited without Redis to be in PostgreSQL")
-      await redis.start()
-      await wait(1000)
+      await fault(redis, goesOn)
     }
     await goesOn("at last")
     isOver = true
     await Promise.all(work)
+    const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
     await until(async () => (await stored()) >= last(), "the last version to be saved", 40_000)
-    return { room, document: await storedDocument(database, roomId) }
-  }
-  const isAsAcknowledged = ({ document, room }: Awaited<ReturnType<typeof throughKills>>) => {
+    const isWhole = async () => (await storedBodies(database, roomId)).length >= room.bodies.size
+    await until(isWhole, "the messages to be saved", 40_000)
+    const bodies = await storedBodies(database, roomId)
+    assert.strictEqual(new Set(bodies).size, bodies.length, "nothing is there twice")
+    assert.includeMembers([...bodies], [...room.bodies])
+    const document = await storedDocument(database, roomId)
     const known = room.texts.get(document?.version ?? 0)
     if (known === undefined) assert.isTrue(room.unsure.has(document?.text ?? ""))
     else assert.strictEqual(document?.text, known)
+    assert.deepEqual(room.violations, [])
   }
-  // While Redis is away, what only it has can't be read: a version that is below one's own says so, and nothing more.
-  const isRead = (violation: string) => / reads /.test(violation)
 
-  it("Redis: somebody's edits go straight to PostgreSQL, and back when it is there, in order", async () => {
-    const all = await throughKills(["ann"])
-    assert.deepEqual(
-      all.room.violations.filter((violation) => !isRead(violation)),
-      []
-    )
-    isAsAcknowledged(all)
-  }, 90_000)
+  const killed = async (redis: RunningServer, goesOn: (what: string) => Promise<void>) => {
+    await redis.kill()
+    await goesOn("without Redis")
+    await redis.start()
+    await wait(1000)
+  }
+  const always = ["--appendonly", "yes", "--appendfsync", "always"]
+
+  it(
+    "Redis: all goes straight to PostgreSQL, and back when it is there, in order",
+    () => throughFaults(always, killed),
+    90_000
+  )
+
+  it(
+    "Redis, which comes back empty: what was acknowledged is there all the same",
+    () => throughFaults([], killed),
+    90_000
+  )
+
+  it(
+    "Redis, which stands still for a while",
+    () =>
+      throughFaults([], async (redis, goesOn) => {
+        redis.signal("SIGSTOP")
+        await goesOn("without Redis")
+        redis.signal("SIGCONT")
+        await wait(1000)
+      }),
+    90_000
+  )
+
+  for (const fault of ["cut", "stall"] as const) {
+    it(`Redis, for one instance alone (${fault}): no version is acknowledged twice, and it is back with the others`, async () => {
+      const { database, redis, start } = await servers()
+      const proxy = await startProxy(Number(new URL(redis.url).port))
+      ends.push(proxy.stop)
+      const far = new URL(redis.url)
+      far.port = String(proxy.port)
+      const [one, two] = await Promise.all([start(), start({ REDIS_URL: far.href })])
+      const users = ["ann", "bob"]
+      const roomId = await newRoom(one, users)
+      const ledgers = await meet(roomId, users, () => [one.ws, two.ws])
+      const room = written(roomId, ledgers)
+      let isOver = false
+      const work = ledgers.map((ledger) => edit(ledger, room, () => isOver))
+      const by = (user: string) => [...room.texts.values()].filter((text) => text.startsWith(user)).length
+      const goOn = async (who: ReadonlyArray<string>, what: string) => {
+        const from = who.map(by)
+        await until(() => who.every((user, n) => by(user) > (from[n] ?? 0) + 5), `${who} to go on ${what}`, 20_000)
+      }
+      await goOn(users, "with Redis")
+      proxy[fault]()
+      await goOn(["ann"], "with Redis, bob without")
+      await wait(1500)
+      proxy.resume()
+      await goOn(users, "at last")
+      isOver = true
+      await Promise.all(work)
+      const last = Math.max(...room.texts.keys())
+      const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
+      await until(async () => (await stored()) >= last, "the last version to be saved", 40_000)
+      // Without Redis bob reads what PostgreSQL has, which may be less than he knows.
+      assert.deepEqual(
+        room.violations.filter((violation) => !/ and reads /.test(violation)),
+        []
+      )
+    }, 90_000)
+  }
 })

@@ -14,7 +14,7 @@ describe("documents", () => {
   let roomId: string
   beforeAll(async () => {
     // Nothing is saved but for a reason.
-    pair = await startRoomPair({ ROOM_WRITES: "redis", FLUSH_INTERVAL: "1 hour" })
+    pair = await startRoomPair({ FLUSH_INTERVAL: "1 hour" })
   })
   afterAll(() => pair?.stop())
   beforeEach(async () => {
@@ -172,7 +172,7 @@ describe("documents, saved", () => {
 
   it("after the interval, and when an instance shuts down", async () => {
     const { database, start } = await servers()
-    const brief = await start({ ROOM_WRITES: "redis", FLUSH_INTERVAL: "300 millis" })
+    const brief = await start({ FLUSH_INTERVAL: "300 millis" })
     const ann = roomClient("ann", await brief.client("ann"))
     const { roomId } = await ann.call("rooms.create", { title: "saved" })
     await ann.call("rooms.join", { roomId })
@@ -185,7 +185,7 @@ describe("documents, saved", () => {
     await ann.close()
     assert.strictEqual(await brief.stop(), 0)
 
-    const slow = await start({ ROOM_WRITES: "redis", FLUSH_INTERVAL: "1 hour" })
+    const slow = await start({ FLUSH_INTERVAL: "1 hour" })
     const again = roomClient("ann", await slow.client("ann"))
     await again.call("rooms.join", { roomId })
     assert.deepEqual(await again.call("document.update", { roomId, baseVersion: 1, text: "two" }), {

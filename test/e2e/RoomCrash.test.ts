@@ -66,7 +66,6 @@ describe("rooms and crashes", () => {
       const env = {
         DATABASE_URL: database,
         DATABASE_TIMEOUT: "2 seconds",
-        ROOM_WRITES: "redis",
         FLUSH_INTERVAL: "200 millis"
       }
       const instances = await Promise.all([start(env), start(env)])
