@@ -11,8 +11,12 @@ export class BufferHeld extends Schema.TaggedError<BufferHeld>()("BufferHeld", {
 
 export interface Hold {
   readonly lease: number
+  /** How long ago that began. */
+  readonly ageMs: number
   /** Whether all who use the buffer have seen the same run of it: else one may still have to save what another run lost. */
   readonly isAgreed: boolean
+  /** Whether nobody's hold has run out: who did not say that they are gone may have lost their way, or be dead. */
+  readonly isWhole: boolean
 }
 
 export class BufferHolds extends Context.Service<
@@ -22,8 +26,8 @@ export class BufferHolds extends Context.Service<
     readonly hold: (instance: string, run: string, ttlMs: number) => Effect.Effect<Hold, StorageUnavailable>
     /** It does not any more. */
     readonly release: (instance: string) => Effect.Effect<void, StorageUnavailable>
-    /** Whether anybody does. */
-    readonly isHeld: Effect.Effect<boolean, StorageUnavailable>
+    /** Whether anybody else does. */
+    readonly isHeld: (instance: string) => Effect.Effect<boolean, StorageUnavailable>
     /** Writes past the buffer, as one transaction: nobody begins to use it meanwhile. */
     readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferHeld | StorageUnavailable>
   }
@@ -43,23 +47,21 @@ export class BufferHolds extends Context.Service<
         hold: (instance, seen, ttlMs) =>
           asUnavailable(
             Effect.flatMap(
-              run(sql<Hold>`SELECT lease::float8 AS lease, is_agreed AS "isAgreed"
+              run(sql<Hold>`SELECT lease::float8 AS lease, age_ms AS "ageMs", is_agreed AS "isAgreed", is_whole AS "isWhole"
                 FROM hotpath_hold_buffer(${instance}, ${seen}, ${String(ttlMs)}::text::float8)`),
               ([hold]) => (hold === undefined ? Effect.die("hotpath_hold_buffer returns a row") : Effect.succeed(hold))
             )
           ),
         release: (instance) =>
           Effect.asVoid(asUnavailable(run(sql`DELETE FROM buffer_holders WHERE instance = ${instance}`))),
-        isHeld: asUnavailable(
-          Effect.map(
-            run(
-              sql<{
-                held: boolean
-              }>`SELECT EXISTS (SELECT FROM buffer_holders WHERE until >= clock_timestamp()) AS held`
-            ),
-            ([row]) => row?.held === true
-          )
-        ),
+        isHeld: (instance) =>
+          asUnavailable(
+            Effect.map(
+              run(sql<{ held: boolean }>`SELECT EXISTS (SELECT FROM buffer_holders
+                WHERE instance <> ${instance} AND until >= clock_timestamp()) AS held`),
+              ([row]) => row?.held === true
+            )
+          ),
         past: <A, E>(write: Effect.Effect<A, E>) =>
           run(
             sql.withTransaction(
@@ -80,25 +82,28 @@ export class BufferHolds extends Context.Service<
   /** In memory, without transactions. For tests. */
   static readonly layerMemory = Layer.sync(BufferHolds, () => {
     const holders = new Map<string, { readonly run: string; readonly until: number }>()
-    let lease = 0
-    const alive = Effect.map(Clock.currentTimeMillis, (now) => {
-      for (const [instance, { until }] of holders) if (until < now) holders.delete(instance)
-      return now
-    })
+    let lease = { number: 0, run: "", began: 0 }
+    const alive = Effect.map(Clock.currentTimeMillis, (now) => ({
+      now,
+      held: [...holders].filter(([, { until }]) => until >= now)
+    }))
     return BufferHolds.of({
       hold: (instance, run, ttlMs) =>
-        Effect.map(alive, (now) => {
-          if (holders.size === 0) lease++
+        Effect.map(alive, ({ held, now }) => {
+          const isAgreed = held.every(([other, holder]) => other === instance || holder.run === run)
+          const isNew = held.length === 0 || (isAgreed && lease.run !== run)
+          if (isNew) lease = { number: lease.number + 1, run, began: now }
           holders.set(instance, { run, until: now + ttlMs })
-          return { lease, isAgreed: [...holders.values()].every((holder) => holder.run === run) }
+          const isWhole = [...holders.values()].every(({ until }) => until >= now)
+          return { lease: lease.number, ageMs: now - lease.began, isAgreed, isWhole }
         }),
       release: (instance) => Effect.sync(() => void holders.delete(instance)),
-      isHeld: Effect.map(alive, () => holders.size > 0),
+      isHeld: (instance) => Effect.map(alive, ({ held }) => held.some(([other]) => other !== instance)),
       past: (write) =>
         Effect.flatMap(
           alive,
-          (): Effect.Effect<Effect.Success<typeof write>, BufferHeld | Effect.Error<typeof write>> =>
-            holders.size > 0 ? Effect.fail(new BufferHeld()) : write
+          ({ held }): Effect.Effect<Effect.Success<typeof write>, BufferHeld | Effect.Error<typeof write>> =>
+            held.length > 0 ? Effect.fail(new BufferHeld()) : write
         )
     })
   })

@@ -10,7 +10,7 @@
 // before it says that it has seen that run, and nobody uses the buffer until all have seen the same.
 //
 // With Postgres away nobody can write past the buffer, so who was holding goes on, unconfirmed; not so who was without: others
-// may have written past it. (Where one instance reaches only the buffer and another only Postgres, both go on, and of one version
+// may have written past it. When Postgres is back, nobody writes past the buffer before those had the time to confirm it. (Where one instance reaches only the buffer and another only Postgres, both go on, and of one version
 // acknowledged by both the one that Postgres has stays.) A hold lasts a little longer than its holder takes it for granted.
 import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -18,7 +18,7 @@ import { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { Acknowledged } from "./Acknowledged.ts"
-import { BufferHolds, type Hold } from "./BufferHolds.ts"
+import { BufferHeld, BufferHolds, type Hold } from "./BufferHolds.ts"
 import { Flusher } from "./Flusher.ts"
 import { type Depth, RoomBuffer } from "./RoomBuffer.ts"
 
@@ -35,6 +35,10 @@ const lookEveryMs = 250
 const grantedMs = 2500
 /** How long Postgres may take to confirm it, and how long who wants to use the buffer waits for that. */
 const patienceMs = 1000
+/** How long Postgres has been there before anybody writes past the buffer: by then whoever went on without it has asked it. */
+const backMs = renewEveryMs + patienceMs + 500
+/** Postgres is asked at least that often, while it is there. */
+const contactMs = 1500
 /** How often, with as many ms between, it is asked whether all have seen this run. */
 const agreement = { times: 10, everyMs: 100 }
 
@@ -47,8 +51,10 @@ export class BufferLease extends Context.Service<
     readonly suspect: (run?: string) => Effect.Effect<void>
     /** Before anything is written past the buffer: what this instance acknowledged is in Postgres then. */
     readonly leave: Effect.Effect<void, StorageUnavailable>
-    /** Before anything is read past it: also what others did who have lost it, too. */
-    readonly leaveAll: Effect.Effect<void, StorageUnavailable>
+    /** Before anything is read past it: also what others did who have lost it, too. False: it is to be used again. */
+    readonly leaveAll: Effect.Effect<boolean, StorageUnavailable>
+    /** Writes past the buffer, if nobody uses it. */
+    readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferHeld | StorageUnavailable>
     /** How long a hold outlasts a holder that died, ms. */
     readonly ttlMs: number
     /** As much waits, or for as long, as may: nothing more is to be acknowledged. */
@@ -95,11 +101,21 @@ export class BufferLease extends Context.Service<
       let number: number | undefined
       /** Others may have written past the buffer since it was held here. */
       let mustBeConfirmed = true
-      /** Whether nothing was acknowledged here that is not in Postgres, and Postgres knows of no hold. */
+      /** Whether nothing was acknowledged here that is not in Postgres; and whether that knows of no hold. */
+      let isSaved = true
       let isLeft = true
       /** Whether all the others have left as well, or had the time to. */
       let areOthersGone = true
       let leftAt = 0
+
+      let contactAt = Number.NEGATIVE_INFINITY
+      let isThereSince = Number.POSITIVE_INFINITY
+      /** Postgres has answered. */
+      const contact = Effect.sync(() => {
+        const now = clock.currentTimeMillisUnsafe()
+        if (now - contactAt > contactMs) isThereSince = now
+        contactAt = now
+      })
 
       const saveOwn = Effect.gen(function* () {
         const count = yield* acknowledged.save
@@ -117,7 +133,9 @@ export class BufferLease extends Context.Service<
         }
         if (isLeft) return
         yield* saveOwn
+        isSaved = true
         yield* holds.release(instance)
+        yield* contact
         isLeft = true
         mustBeConfirmed = true
         areOthersGone = false
@@ -129,6 +147,9 @@ export class BufferLease extends Context.Service<
         if (depth.run !== "" && depth.run !== now.run) {
           const missing = Math.max(0, entries() - now.entries)
           const count = yield* saveOwn
+          lease = undefined
+          number = undefined
+          mustBeConfirmed = true
           lost.add(Math.max(0, missing - count))
           yield* Effect.logWarning("the buffer was restarted", { missing, saved: count })
         }
@@ -136,8 +157,15 @@ export class BufferLease extends Context.Service<
         since = 0
       })
 
+      let heldAt = 0
       const hold = (run: string) =>
-        holds.hold(instance, run, ttlMs).pipe(
+        Effect.suspend(() => {
+          const at = clock.currentTimeMillisUnsafe()
+          return Effect.tap(holds.hold(instance, run, ttlMs), () => {
+            heldAt = at
+            return contact
+          })
+        }).pipe(
           Effect.filterOrFail(
             ({ isAgreed }) => isAgreed,
             () => "others have not seen this run" as const
@@ -160,30 +188,41 @@ export class BufferLease extends Context.Service<
         }
       })
 
-      const begin = Effect.fnUntraced(function* (at: number, held: Hold) {
+      const begin = Effect.fnUntraced(function* (first: Hold, run: string) {
+        let held = first
         if (held.lease !== number) {
           lease = undefined
           yield* flushOld
+          // Whoever lost their way to Postgres saves what they acknowledged as soon as they are back: if they are alive, now.
+          while (!held.isWhole && held.ageMs < backMs) {
+            isSaved = true
+            yield* Effect.sleep(agreement.everyMs)
+            held = yield* hold(run)
+          }
           number = held.lease
           begun.add()
           yield* Effect.logInfo("the buffer is used", { lease: number })
         }
         mustBeConfirmed = false
+        isSaved = false
         lease = { number: held.lease, isConfirmed: true }
-        grantedUntil = at + grantedMs
+        grantedUntil = heldAt + grantedMs
       })
 
       const look = Effect.gen(function* () {
         const at = clock.currentTimeMillisUnsafe()
         const found = yield* Effect.option(buffer.depth)
-        if (Option.isNone(found)) return yield* giveUp
+        if (Option.isNone(found)) {
+          yield* giveUp
+          yield* holds.isHeld(instance)
+          return yield* contact
+        }
         const now = found.value
-        const isOther = depth.run !== "" && depth.run !== now.run
-        if (!isOther) acknowledged.savedUntil(at - (now.oldestAgeMs ?? 0))
+        if (depth.run === now.run) acknowledged.savedUntil(at - (now.oldestAgeMs ?? 0))
         yield* meet(now)
         isLeft = false
         const held = yield* Effect.result(hold(now.run))
-        if (Result.isSuccess(held)) yield* begin(at, held.success)
+        if (Result.isSuccess(held)) yield* begin(held.success, now.run)
         else if (mustBeConfirmed || number === undefined) yield* giveUp
         else {
           // Postgres is away, for this instance at least.
@@ -231,14 +270,17 @@ export class BufferLease extends Context.Service<
       const granted = () => (clock.currentTimeMillisUnsafe() < grantedUntil ? lease : undefined)
 
       const leave = Effect.suspend(() =>
-        isLeft ? Effect.void : Effect.fail(new StorageUnavailable({ reason: "what was acknowledged is not saved yet" }))
+        isSaved
+          ? Effect.void
+          : Effect.fail(new StorageUnavailable({ reason: "what was acknowledged is not saved yet" }))
       )
-      const othersGone: Effect.Effect<void, StorageUnavailable> = Effect.suspend(() => {
-        if (areOthersGone) return Effect.void
+      const othersGone: Effect.Effect<boolean, StorageUnavailable> = Effect.suspend(() => {
+        if (granted() !== undefined) return Effect.succeed(false)
         if (clock.currentTimeMillisUnsafe() > leftAt + ttlMs) areOthersGone = true
-        return Effect.flatMap(holds.isHeld, (isHeld) => {
-          if (!isHeld) areOthersGone = true
-          return areOthersGone ? Effect.void : Effect.delay(othersGone, agreement.everyMs)
+        if (areOthersGone) return Effect.succeed(true)
+        return Effect.flatMap(holds.isHeld(instance), (isHeld) => {
+          areOthersGone = !isHeld
+          return isHeld ? Effect.delay(othersGone, agreement.everyMs) : othersGone
         })
       })
 
@@ -246,7 +288,7 @@ export class BufferLease extends Context.Service<
         current: Effect.suspend(() => {
           const now = granted()
           if (now !== undefined) return Effect.succeed(now)
-          const isFresh = isLeft && clock.currentTimeMillisUnsafe() - lookedAt < lookEveryMs
+          const isFresh = isSaved && clock.currentTimeMillisUnsafe() - lookedAt < lookEveryMs
           if (isFresh && looking === undefined) return Effect.undefined
           return Effect.map(Effect.timeoutOption(looked, 2 * patienceMs), granted)
         }),
@@ -255,6 +297,10 @@ export class BufferLease extends Context.Service<
             if (run === undefined || !depth.runs.includes(run)) suspect()
           }),
         leave,
+        past: (write) =>
+          Effect.suspend(() =>
+            clock.currentTimeMillisUnsafe() < isThereSince + backMs ? Effect.fail(new BufferHeld()) : holds.past(write)
+          ),
         leaveAll: Effect.andThen(leave, othersGone),
         ttlMs,
         isFull: () => entries() >= BUFFER_ENTRIES || (depth.oldestAgeMs ?? 0) > maxAgeMs,

@@ -3,15 +3,15 @@
 // that what moves from the one to the other meanwhile is found in one of them, or in both.
 //
 // When the buffer is not to be used (BufferLease.ts says so), reads and writes go straight to Postgres, after what this
-// instance acknowledged was brought there. Documents are written past the buffer only when nobody uses it: one that others still
-// reach is waited for as long as a dead one's hold may last, then the write is refused. A write that the buffer may or may not
-// have kept fails: repeating it, on either way, keeps it once.
+// instance acknowledged was brought there. What is there already (documents, and messages that are changed) is written past the
+// buffer only when nobody uses it: where others still do, that is waited for as long as a dead one's hold may last, then the
+// write is refused. A write that the buffer may or may not have kept fails: repeating it, on either way, keeps it once.
 import { Cache, Duration, Effect, Exit, Layer, type Result } from "effect"
 import { conflictWith, type Document, updatedEvent } from "../domain/Document.ts"
 import { type Message, type MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
 import { BufferFull, MembershipUnsure, type Role, StorageUnavailable } from "../domain/Room.ts"
 import { Acknowledged } from "./Acknowledged.ts"
-import { BufferHeld, BufferHolds } from "./BufferHolds.ts"
+import { BufferHeld } from "./BufferHolds.ts"
 import { BufferLease, type Lease } from "./BufferLease.ts"
 import { Durable } from "./Durable.ts"
 import { Flusher } from "./Flusher.ts"
@@ -35,7 +35,6 @@ export const layer = Layer.effect(
     const durable = yield* Durable
     const flusher = yield* Flusher
     const leases = yield* BufferLease
-    const { past } = yield* BufferHolds
     const acknowledged = yield* Acknowledged
 
     // The document that each room has open, as last heard; the buffer says when that is another.
@@ -64,7 +63,9 @@ export const layer = Layer.effect(
       const attempt = (left: number): Effect.Effect<A | A2, Exclude<E, BufferUnavailable> | E2 | StorageUnavailable> =>
         Effect.flatMap(leases.current, (lease) =>
           lease === undefined
-            ? Effect.andThen(what === "read" ? leases.leaveAll : leases.leave, direct)
+            ? what === "write"
+              ? Effect.andThen(leases.leave, direct)
+              : Effect.flatMap(leases.leaveAll, (isLeft) => (isLeft || left === 1 ? direct : attempt(left - 1)))
             : Effect.catch(buffered(lease), (error) => {
                 if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
                 const again = left > 1 && !(error.isSent && what === "write")
@@ -90,6 +91,10 @@ export const layer = Layer.effect(
 
     const unlessFull = <A, E>(effect: Effect.Effect<A, E>) =>
       Effect.suspend((): Effect.Effect<A, E | BufferFull> => (leases.isFull() ? Effect.fail(new BufferFull()) : effect))
+
+    /** Without the buffer nothing that is known here waits. */
+    const flushRoom = (roomId: string) =>
+      Effect.catchTag(flusher.flushRoom(roomId), "BufferUnavailable", () => Effect.void)
 
     /** Makes the open document (or another) of a room known to the buffer; the open one's name. */
     const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
@@ -155,7 +160,7 @@ export const layer = Layer.effect(
           through(
             "write",
             (lease) => bufferedUpdate(lease, roomId, wanted, by),
-            past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, by))
+            leases.past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, by))
           )
         )
       )
@@ -180,11 +185,13 @@ export const layer = Layer.effect(
       by: By
     ) {
       // What the former one has is in Postgres before it is closed, and so is what came while it was.
-      yield* flusher.flushRoom(roomId)
+      yield* Effect.mapError(flusher.flushRoom(roomId), (error) =>
+        error._tag === "BufferUnavailable" ? new BufferUnavailable({ ...error, isSent: false }) : error
+      )
       const switched = yield* durable.switchDocument(roomId, name, by)
       // Should this fail: once the switch was told, the buffer asks anew which one is open.
       yield* Effect.ignore(load(roomId, lease))
-      yield* flusher.flushRoom(roomId)
+      yield* flushRoom(roomId)
       const value = yield* Effect.catchTag(document(roomId, name), "RoomNotFound", () => Effect.succeed(switched.value))
       return { ...switched, value }
     })
@@ -209,7 +216,14 @@ export const layer = Layer.effect(
           )
           if (saved !== undefined) return told((yield* keptBefore(roomId, messageId)) ?? saved)
         }
-        const appended = yield* buffer.append(message, key, messageEvent("message.sent", message))
+        const appended = yield* buffer.append(message, key, messageEvent("message.sent", message)).pipe(
+          Effect.catchIf(
+            ({ isSent }) => isSent,
+            () => Effect.undefined
+          )
+        )
+        // Should the buffer have it after all: its id is the same, and Postgres keeps it once.
+        if (appended === undefined) return yield* Effect.andThen(leases.suspect(), durable.sendMessage(wanted))
         if ("sameAs" in appended) return told((yield* keptBefore(roomId, appended.sameAs)) ?? message)
         acknowledged.message({ edition: 0, position: appended.position, key: key ?? null, message })
         leases.added(1)
@@ -225,12 +239,12 @@ export const layer = Layer.effect(
       by: By,
       apply: (message: Message) => Effect.Effect<Message | undefined, E>,
       toValue: (message: Message) => A,
-      direct: Effect.Effect<Committed<A>, E2>
+      behind: Effect.Effect<Committed<A>, E2>
     ) => {
       const buffered = Effect.gen(function* () {
         for (let left = attempts; left > 0; left--) {
           const entry: BufferedMessage | undefined = yield* buffer.message(roomId, messageId)
-          if (entry === undefined) return yield* direct
+          if (entry === undefined) return yield* behind
           const after = yield* apply(entry.message)
           if (after === undefined) return told(toValue(entry.message))
           const next = { ...entry, edition: entry.edition + 1, message: after }
@@ -241,7 +255,7 @@ export const layer = Layer.effect(
         }
         return yield* uncertain()
       })
-      return through("write", () => buffered, direct)
+      return unlessHeld(through("write", () => buffered, leases.past(behind)))
     }
     const itself = (message: Message) => message
 
@@ -263,10 +277,10 @@ export const layer = Layer.effect(
           through(
             "write",
             (lease) => bufferedSwitch(lease, roomId, name, by),
-            past(durable.switchDocument(roomId, name, by))
+            leases.past(durable.switchDocument(roomId, name, by))
           )
         ),
-      flushRoom: (roomId) => flusher.flushRoom(roomId),
+      flushRoom,
       sendMessage,
       editMessage: (roomId, messageId, body, by) =>
         change(

@@ -33,7 +33,7 @@ export class Flusher extends Context.Service<
   Flusher,
   {
     /** What was acknowledged in the room before this was asked is in Postgres when it returns. */
-    readonly flushRoom: (roomId: string) => Effect.Effect<void, StorageUnavailable>
+    readonly flushRoom: (roomId: string) => Effect.Effect<void, StorageUnavailable | BufferUnavailable>
     /** Saves what is due, or `all` that waits; how many rooms. */
     readonly flush: (all: boolean) => Effect.Effect<number, StorageUnavailable | BufferUnavailable>
   }
@@ -132,8 +132,7 @@ export class Flusher extends Context.Service<
       const flushRoom = Effect.fnUntraced(function* (roomId: string) {
         const done = yield* Deferred.make<void, StorageUnavailable | BufferUnavailable>()
         yield* Queue.offer(wanted, { roomId, done })
-        // Without the buffer nothing that is known here waits.
-        yield* Effect.catchTag(Deferred.await(done), "BufferUnavailable", () => Effect.void)
+        yield* Deferred.await(done)
       })
 
       yield* Effect.forkScoped(

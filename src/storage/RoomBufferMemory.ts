@@ -218,6 +218,10 @@ export const make = (intervalMs: number) =>
       buffer,
       /** How many events of a type would have been told so far. */
       told: (type: RoomEvent["type"]) => counts.get(type) ?? 0,
+      /** That another document was opened was told. */
+      switched: (roomId: string) => {
+        opened(roomId).open = undefined
+      },
       /** It comes back empty. */
       restart: () => {
         run = SecureRandom.uuidV4Unsafe()

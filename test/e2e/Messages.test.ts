@@ -119,6 +119,7 @@ describe("messages", () => {
 
   it("hold 2,000 reactions and no more", async () => {
     const { messageId } = await ann.call("messages.send", { roomId, body: "x" })
+    await ann.call("document.switch", { roomId, name: "saves what waits" })
     const full = Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`e${n}`, ["ann"]]))
     await query(pair.database, "UPDATE messages SET reactions = $1::text::jsonb WHERE message_id = $2::text::uuid", [
       JSON.stringify(full),

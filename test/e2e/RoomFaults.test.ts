@@ -6,7 +6,17 @@ import { roomCluster, sum, wait } from "../support/RoomCluster.ts"
 import { until } from "../support/Until.ts"
 
 const users = ["u0", "u1", "u2", "u3", "u4", "u5"]
-const stored = (database: string) => query<{ body: string }>(database, "SELECT body FROM messages ORDER BY position")
+/** Once there are so many. */
+const stored = async (database: string, count: number) => {
+  let bodies: ReadonlyArray<string> = []
+  const areThere = async () => {
+    const rows = await query<{ body: string }>(database, "SELECT body FROM messages ORDER BY position")
+    bodies = rows.map(({ body }) => body)
+    return bodies.length >= count
+  }
+  await until(areThere, `${count} messages to be saved`, 30_000)
+  return bodies
+}
 
 describe("rooms while servers are killed", () => {
   const { check, end, meet, newRoom, servers, talk } = roomCluster()
@@ -32,10 +42,7 @@ describe("rooms while servers are killed", () => {
     await check(ledgers, acknowledged)
     assert.strictEqual(sum(ledgers, "renewed"), 0, "everybody recovered")
     assert.isAbove(sum(ledgers, "resumed"), 0)
-    assert.deepEqual(
-      (await stored(database)).map(({ body }) => body),
-      ledgers[0]?.seen
-    )
+    assert.deepEqual(await stored(database, acknowledged.length), ledgers[0]?.seen)
     await until(async () => (await query(database, "SELECT FROM room_outbox")).length === 0, "nothing left to tell")
   }, 60_000)
 
@@ -56,10 +63,7 @@ describe("rooms while servers are killed", () => {
         await wait(1000)
       }
       const acknowledged = await stop()
-      assert.sameMembers(
-        (await stored(database)).map(({ body }) => body),
-        acknowledged
-      )
+      assert.sameMembers([...(await stored(database, acknowledged.length))], acknowledged)
       // Told within the instance while Redis was away, and by it after: each once, but not in one order everywhere.
       await check(ledgers, acknowledged, false)
       await ledgers[0]?.send("after")

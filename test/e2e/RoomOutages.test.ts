@@ -70,14 +70,16 @@ describe("rooms while something is away", () => {
     await ledgers[0]?.send("before")
     await check(ledgers, ["before"])
     await postgres.kill()
-    const refused = await ledgers[0]?.request("messages.send", { roomId, body: "never", key: "never" })
+    const refused = await ledgers[0]?.request("threads.create", { roomId, title: "never" })
     assert.strictEqual(refused?.error?.data.type, "StorageUnavailable")
+    // What Redis takes goes on.
+    await ledgers[0]?.send("meanwhile")
     // What Redis and memory know is still answered.
     const list = await ledgers[1]?.request("presence.list", { roomId })
     assert.strictEqual(list?.result.present.length, users.length)
     await postgres.start()
     await ledgers[0]?.send("after")
-    await check(ledgers, ["before", "after"])
+    await check(ledgers, ["before", "meanwhile", "after"])
   }, 60_000)
 
   it("forget the people of a killed instance within 30 seconds, and tell", async () => {

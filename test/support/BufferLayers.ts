@@ -38,25 +38,28 @@ const failing = <S extends object, E>(service: S, isAway: () => boolean, error: 
   return Object.fromEntries(wrapped)
 }
 
-/** `pauses`: how often the next call lets others go first. */
-export const makeBuffered = Effect.fnUntraced(function* (intervalMs: number, pauses: () => number) {
-  const away: Away = { buffer: false, durable: false }
+/** What instances have in common. */
+export const makeShared = Effect.fnUntraced(function* (intervalMs: number) {
   const durable = Context.get(yield* Layer.build(Layer.fresh(RepositoryMemory.layer)), Repository)
-  const { buffer, restart, told } = yield* RoomBufferMemory.make(intervalMs)
+  const holds = Context.get(yield* Layer.build(Layer.fresh(BufferHolds.layerMemory)), BufferHolds)
+  return { durable, holds, ...(yield* RoomBufferMemory.make(intervalMs)) }
+})
+export type Shared = Effect.Success<ReturnType<typeof makeShared>>
+
+/** `pauses`: how often the next call lets others go first. */
+export const makeInstance = Effect.fnUntraced(function* (shared: Shared, pauses: () => number) {
+  const away: Away = { buffer: false, durable: false }
   const notSent = () => new BufferUnavailable({ isSent: false, cause: "away" })
   const down = () => new StorageUnavailable({ reason: "away" })
   const ports = {
-    buffer: failing(buffer, () => away.buffer, notSent, pauses),
-    durable: failing(durable, () => away.durable, down, pauses)
+    buffer: failing(shared.buffer, () => away.buffer, notSent, pauses),
+    durable: failing(shared.durable, () => away.durable, down, pauses),
+    holds: failing(shared.holds, () => away.durable, down, pauses)
   }
-  const holds = Context.get(yield* Layer.build(Layer.fresh(BufferHolds.layerMemory)), BufferHolds)
   const Ports = Layer.mergeAll(
     Layer.succeed(RoomBuffer, ports.buffer),
     Layer.succeed(Durable, ports.durable),
-    Layer.succeed(
-      BufferHolds,
-      failing(holds, () => away.durable, down, pauses)
-    )
+    Layer.succeed(BufferHolds, ports.holds)
   )
   const context = yield* Layer.build(
     Layer.fresh(
@@ -71,14 +74,16 @@ export const makeBuffered = Effect.fnUntraced(function* (intervalMs: number, pau
   )
   return {
     away,
-    told,
-    /** The buffer comes back empty. */
-    restart,
+    told: shared.told,
+    switched: shared.switched,
     /** What is there, whoever is away. */
-    there: { buffer, durable },
+    there: { buffer: shared.buffer, durable: shared.durable },
     ...ports,
     repository: Context.get(context, Repository),
     flusher: Context.get(context, Flusher)
   }
 })
-export type Buffered = Effect.Success<ReturnType<typeof makeBuffered>>
+export type Buffered = Effect.Success<ReturnType<typeof makeInstance>>
+
+export const makeBuffered = (intervalMs: number, pauses: () => number) =>
+  Effect.flatMap(makeShared(intervalMs), (shared) => makeInstance(shared, pauses))
