@@ -20,7 +20,7 @@ import { textFrame } from "../protocol/Frame.ts"
 import { decode, encodeNotification, type Message, type Request } from "../protocol/JsonRpc.ts"
 import type { SettingsShape } from "../Settings.ts"
 import type { Dispatcher, Origin } from "./Dispatcher.ts"
-import { Outbound, type OutboundOwner } from "./Outbound.ts"
+import { type Lingering, Outbound, type OutboundOwner } from "./Outbound.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What all connections of an instance share. */
@@ -28,6 +28,7 @@ export interface Shared {
   readonly settings: SettingsShape
   readonly metrics: Metrics["Service"]
   readonly dispatcher: Dispatcher["Service"]
+  readonly lingering: Lingering
   readonly fork: <A>(effect: Effect.Effect<A>, info: RequestInfo | undefined) => Fiber.Fiber<A>
   readonly forget: (connection: Connection) => void
 }
@@ -66,7 +67,7 @@ export class Connection implements Origin, OutboundOwner {
 
   constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, shared: Shared, now: number) {
     this.#socket = socket
-    this.#outbound = new Outbound(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this)
+    this.#outbound = new Outbound(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared.lingering)
     this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
     this.#shared = shared
     this.id = id
@@ -210,7 +211,7 @@ export class Connection implements Origin, OutboundOwner {
   }
 
   deliver(frames: Buffer): void {
-    this.#outbound.deliver(frames)
+    this.#outbound.deliver(frames, this.inFlight > 0)
   }
 
   stalled(): void {

@@ -17,6 +17,7 @@ import { Settings } from "../Settings.ts"
 import { Connection, type Shared } from "./Connection.ts"
 import { Dispatcher } from "./Dispatcher.ts"
 import { Identify } from "./Identify.ts"
+import { Lingering } from "./Outbound.ts"
 import { admit, refuse, type UpgradeRefused } from "./Upgrade.ts"
 
 /** It can't listen there. */
@@ -96,6 +97,7 @@ export class Gateway extends Context.Service<
         settings,
         metrics,
         dispatcher,
+        lingering: new Lingering(),
         fork: (effect, info) =>
           info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect),
         forget: (connection) => {

@@ -17,6 +17,35 @@ const turnBytes = 16_384
 
 const uncork = (outbound: Outbound) => outbound.uncork()
 
+/**
+ * Lets replies wait for one more turn of the event loop, for all connections of an instance: who changes a room is answered
+ * in one turn and told of the change at the end of it, by another socket's reading, and both go out as one write. It costs
+ * an instance at rest some microseconds of waiting, and spares a document's edit a write: 8 to 15 µs of CPU.
+ */
+export class Lingering {
+  #fresh: Array<Outbound> = []
+  #due: Array<Outbound> = []
+  #isScheduled = false
+
+  add(outbound: Outbound): void {
+    this.#fresh.push(outbound)
+    this.#schedule()
+  }
+
+  #schedule() {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      const due = this.#due
+      this.#due = this.#fresh
+      this.#fresh = []
+      for (const outbound of due) outbound.uncork()
+      if (this.#due.length > 0) this.#schedule()
+    })
+  }
+}
+
 export class Outbound {
   readonly #socket: WebSocket
   // The TCP socket under it. Without compression `ws` queues nothing, so that frames of ours and of its own (ping, close)
@@ -24,32 +53,46 @@ export class Outbound {
   readonly #wire: Duplex
   readonly #most: number
   readonly #owner: OutboundOwner
+  readonly #lingering: Lingering
   #corked = false
+  /** Whether it is told of what happens in rooms. */
+  #hears = false
   /** When the client, having more to read than half its bound, last took any of it, in ms since the epoch. */
   #stalledAt: number | undefined
   #taken = 0
 
-  constructor(socket: WebSocket, wire: Duplex, most: number, owner: OutboundOwner) {
+  constructor(socket: WebSocket, wire: Duplex, most: number, owner: OutboundOwner, lingering: Lingering) {
     this.#socket = socket
     this.#wire = wire
     this.#most = most
     this.#owner = owner
+    this.#lingering = lingering
   }
 
   /** What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply. */
   send(frame: Buffer): void {
     if (!this.#mayWrite()) return
-    if (!this.#corked) {
-      this.#corked = true
-      this.#wire.cork()
-      process.nextTick(uncork, this)
-    }
+    this.#cork(this.#hears)
     this.#wire.write(frame)
   }
 
-  /** Frames that many connections get: written at once, for they are gathered already. */
-  deliver(frames: Buffer): void {
-    if (this.#mayWrite()) this.#wire.write(frames)
+  /**
+   * Frames that many connections get: written at once, for they are gathered already; unless a reply is on its way, which
+   * they are often about.
+   */
+  deliver(frames: Buffer, isAnswering: boolean): void {
+    this.#hears = true
+    if (!this.#mayWrite()) return
+    if (isAnswering) this.#cork(true)
+    this.#wire.write(frames)
+  }
+
+  #cork(lingers: boolean): void {
+    if (this.#corked) return
+    this.#corked = true
+    this.#wire.cork()
+    if (lingers) this.#lingering.add(this)
+    else process.nextTick(uncork, this)
   }
 
   uncork(): void {
