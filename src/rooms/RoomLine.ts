@@ -5,7 +5,7 @@ import type { History, Numbered, Passing } from "../cluster/RoomBus.ts"
 import { withoutText } from "../domain/Document.ts"
 import { kept } from "../infra/RoomScripts.ts"
 import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
-import { textFrame } from "../protocol/Frame.ts"
+import { RoomFrame } from "./RoomFrame.ts"
 
 /** A connection, as far as rooms know it. */
 export interface Subscriber {
@@ -50,10 +50,6 @@ const join = (frames: ReadonlyArray<Buffer>): Buffer => {
 const isBuffered = ({ revision, type }: Numbered): boolean =>
   revision === 0 && (type === "document.updated" || type.startsWith("message."))
 
-/** A room's event as `room.event` params. */
-export const eventParams = (roomId: string, seq: number, { at, event }: Passing): string =>
-  `{"roomId":"${roomId}","seq":${seq},"at":"${at}","event":${event}}`
-
 export interface Cursor {
   readonly epoch: string
   /** By how much the client's numbers are above the bus's. */
@@ -85,7 +81,7 @@ export class RoomLine {
   #last: Numbered | undefined
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
-  #frames: Array<Buffer> = []
+  #frames: Array<RoomFrame> = []
   /** Frames that one connection gets in another form, by their place among the others. */
   #own: Map<string, Map<number, Buffer>> | undefined
   readonly #onRisen: (subscriber: Subscriber, connections: number) => void
@@ -218,17 +214,12 @@ export class RoomLine {
       this.#own ??= new Map()
       const own = this.#own.get(event.subject) ?? new Map()
       this.#own.set(event.subject, own)
-      own.set(this.#frames.length, this.#frame({ ...event, event: withoutText(event.event) }))
+      const short = { at: event.at, event: withoutText(event.event) }
+      own.set(this.#frames.length, new RoomFrame(this.roomId, this.visible, short).bytes)
     }
-    this.#frames.push(this.#frame(event))
+    this.#frames.push(new RoomFrame(this.roomId, this.visible, event))
     if (event.type === "member.left") this.#riseAll((seat) => seat.subscriber.user === event.subject)
     if (event.type === "room.deleted") this.#riseAll(() => true)
-  }
-
-  #frame(event: Passing): Buffer {
-    return textFrame(
-      `{"jsonrpc":"2.0","method":"room.event","params":${eventParams(this.roomId, this.visible, event)}}`
-    )
   }
 
   /** They are told why, and then nothing more. */
@@ -244,10 +235,14 @@ export class RoomLine {
     const own = this.#own
     this.#frames = []
     this.#own = undefined
-    const joined = join(frames)
+    let joined: Buffer | undefined
+    const forAll = () => {
+      joined ??= join(frames.map((frame) => frame.bytes))
+      return joined
+    }
     for (const seat of this.seats.values()) {
       const mine = own?.get(seat.subscriber.id)
-      const bytes = mine === undefined ? joined : join(frames.map((frame, n) => mine.get(n) ?? frame))
+      const bytes = mine === undefined ? forAll() : join(frames.map((frame, n) => mine.get(n) ?? frame.bytes))
       if (seat.held === undefined) seat.subscriber.deliver(bytes)
       else this.#hold(seat, seat.held, bytes)
     }

@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import type { History, Numbered, Passing } from "../../src/cluster/RoomBus.ts"
 import { CloseCodes } from "../../src/protocol/CloseCodes.ts"
 
-import { eventParams, RoomLine } from "../../src/rooms/RoomLine.ts"
+import { eventParams } from "../../src/rooms/RoomFrame.ts"
+import { RoomLine } from "../../src/rooms/RoomLine.ts"
 import { event, history, makeSubscriber, numbered, seated } from "../support/RoomLines.ts"
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
