@@ -11,16 +11,17 @@ export const kept = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as
 
 /**
  * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
- * 4 the room; 5 how long all this is kept; 6 how many events. `open(create)` returns whether the room is there.
+ * 4 the room; 5 how long all this is kept; 6 how many events. `open(create, …)` returns whether the room is there; the
+ * further fields of its hash that it names are in `more` then.
  */
 export const prologue = `
-local epoch, seq, rev, run
-local function open(create)
-  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen')
+local epoch, seq, rev, run, more
+local function open(create, ...)
+  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen', ...)
   if not meta[1] and not create then return false end
   if not meta[1] then redis.call('DEL', KEYS[2]) end
   run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  epoch, seq, rev = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
+  epoch, seq, rev, more = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0), {unpack(meta, 6)}
   local gen, known = tonumber(ARGV[2]), tonumber(meta[5] or 0)
   if meta[4] ~= run or gen > known then
     epoch = string.sub(run, 1, 8) .. ARGV[1]

@@ -34,12 +34,12 @@ const keys = (roomId: string) => {
 const count = 7
 
 const lua = `${prologue}
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function waits(more, interval)
+local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
+local function waits(time, interval)
+  local now = millis(time)
   redis.call('ZADD', KEYS[3], 'NX', now + interval, ARGV[4])
   redis.call('ZADD', KEYS[4], 'NX', now, ARGV[4])
-  if more > 0 then redis.call('HINCRBY', KEYS[5], 'entries', more) end
+  redis.call('HINCRBY', KEYS[5], 'entries', 1)
 end
 `
 
@@ -75,9 +75,8 @@ export const update = (common: Common) =>
     {
       numberOfKeys: count + 1,
       lua: `${lua}
-      open(true)
-      local name, base = ARGV[${own + 1}], tonumber(ARGV[${own + 2}])
-      local opened = redis.call('HMGET', KEYS[1], 'doc', 'docmark', 'people')
+      open(true, 'doc', 'docmark', 'people')
+      local name, base, opened = ARGV[${own + 1}], tonumber(ARGV[${own + 2}]), more
       local seen = ARGV[${own + 10}]
       if seen ~= '' and (seen ~= epoch or ARGV[${own + 11}] ~= (opened[3] or '0')) then return {'unsure'} end
       local mark = run .. ARGV[${own + 8}]
@@ -89,9 +88,12 @@ export const update = (common: Common) =>
       if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'text')} end
       redis.call('HSET', KEYS[8], 'text', ARGV[${own + 3}], 'version', string.format('%.0f', base + 1),
         'author', ARGV[${own + 4}], 'at', ARGV[${own + 6}])
-      redis.call('PERSIST', KEYS[8])
+      -- Only a document that does not wait yet has a time to live, and a room in which one waits is waiting.
       local added = redis.call('SADD', KEYS[6], name)
-      waits(added, tonumber(ARGV[${own + 9}]))
+      if added == 1 then
+        redis.call('PERSIST', KEYS[8])
+        waits(redis.call('TIME'), tonumber(ARGV[${own + 9}]))
+      end
       append(0, ARGV[${own + 6}], 'document.updated', ARGV[${own + 5}], 'none', ARGV[${own + 7}])
       close()
       return {'ok', tonumber(document[2]), added}`
@@ -134,12 +136,11 @@ export const document = (common: Common) =>
   Redis.script((roomId: string, name: string, lease: number) => [...keys(roomId), ...common(roomId, 0), name, lease], {
     numberOfKeys: count,
     lua: `${lua}
-      if not open(false) then return false end
+      if not open(false, 'doc', 'docmark') then return false end
       local name, mark = ARGV[${own + 1}], run .. ARGV[${own + 2}]
       if name == '' then
-        local opened = redis.call('HMGET', KEYS[1], 'doc', 'docmark')
-        if not opened[1] or opened[2] ~= mark then return false end
-        name = opened[1]
+        if not more[1] or more[2] ~= mark then return false end
+        name = more[1]
       end
       local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'saved', 'mark')
       if not found[1] or found[4] ~= mark then return false end
@@ -174,7 +175,7 @@ export const append = (common: Common) =>
     {
       numberOfKeys: count + 1,
       lua: `${lua}
-      open(true)
+      open(true, 'position')
       local id = ARGV[${own + 1}]
       if ARGV[${own + 2}] == '1' then
         local known = redis.call('GET', KEYS[8])
@@ -182,12 +183,14 @@ export const append = (common: Common) =>
         redis.call('SET', KEYS[8], id, 'PX', ARGV[${own + 7}])
       end
       if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
-      local last = tonumber(redis.call('HGET', KEYS[1], 'position') or 0)
+      local time, last = redis.call('TIME'), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
       redis.call('HSET', KEYS[1], 'position', position)
       redis.call('HSET', KEYS[7], id, '{"edition":0,"position":' .. position .. ARGV[${own + 3}])
-      waits(1, tonumber(ARGV[${own + 6}]))
-      if redis.call('HLEN', KEYS[7]) >= tonumber(ARGV[${own + 8}]) then redis.call('ZADD', KEYS[3], 'LT', now, ARGV[4]) end
+      waits(time, tonumber(ARGV[${own + 6}]))
+      if redis.call('HLEN', KEYS[7]) >= tonumber(ARGV[${own + 8}]) then
+        redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4])
+      end
       append(0, ARGV[${own + 4}], 'message.sent', '', 'messages', ARGV[${own + 5}])
       close()
       return {id, position}`
