@@ -3,7 +3,8 @@
 // deadline. A failed command may have been applied all the same: writes must be safe to repeat.
 //
 // A wedged server accepts and never answers, so every command would wait out its deadline: after some in a row the
-// connection is given up, and commands fail at once until a new one answers.
+// connection is given up, and commands fail at once until a new one answers. Only silence counts: a deadline that passed
+// while others were answered, or while this process was too busy to listen, says nothing about the server.
 import { Context, Duration, Effect, Layer } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { type Redis as Client, Cluster, Command } from "ioredis"
@@ -104,6 +105,13 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
   const deadline = Duration.toMillis(options.commandTimeout)
   let inFlight = 0
   let unansweredNow = 0
+  let answeredAt = Number.NEGATIVE_INFINITY
+  const answered = () => {
+    unansweredNow = 0
+    answeredAt = performance.now()
+  }
+  // A process that is on time hears its timers within this.
+  const onTimeMs = deadline / 4
 
   // The slot in flight is the command's, not the caller's: it is free again when ioredis has settled the command, even
   // when the caller left long before.
@@ -113,15 +121,17 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
       if (inFlight >= options.maxInFlight) return resume(tooMany)
       inFlight++
       let settled = false
-      const late = () => {
+      const dueAt = performance.now() + deadline
+      const late = (firedAt: number) => {
         if (settled) return
         resume(unanswered)
+        if (firedAt - answeredAt < deadline || firedAt - dueAt > onTimeMs) return
         if (++unansweredNow < unansweredInARow) return
         unansweredNow = 0
         abandon(client)
       }
       // An answer that waits in the socket because this process was busy still counts: it is read before setImmediate.
-      const timer = setTimeout(() => setImmediate(late), deadline)
+      const timer = setTimeout(() => setImmediate(late, performance.now()), deadline)
       const settle = () => {
         settled = true
         inFlight--
@@ -130,13 +140,13 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
       call(name, args).then(
         (value) => {
           settle()
-          unansweredNow = 0
+          answered()
           resume(Effect.succeed(value as A))
         },
         (cause: unknown) => {
           settle()
           // An error reply is an answer too.
-          if (isRefusal(cause)) unansweredNow = 0
+          if (isRefusal(cause)) answered()
           resume(Effect.fail(new RedisError({ cause })))
         }
       )

@@ -229,6 +229,28 @@ describe("a network with faults", () => {
   )
 })
 
+describe("a process that was too busy to listen", () => {
+  it.live("keeps its connection, though all its commands are late", () =>
+    Effect.gen(function* () {
+      const server = yield* stopping(startRedis)
+      // In this process too: an answer takes some turns of its loop.
+      const proxy = yield* stopping(() => startProxy(server.port))
+      const { redis, state } = yield* open(`redis://127.0.0.1:${proxy.port}`)
+      yield* untilEffect(state.check)
+      const before = yield* redis.send<number>("CLIENT", "ID")
+      const waiting = yield* Effect.forEach(Array.from({ length: 20 }), () =>
+        Effect.forkChild(redis.send("INCR", "n"), { startImmediately: true })
+      )
+      const until = performance.now() + 1.5 * deadline
+      while (performance.now() < until);
+      const exits = yield* Effect.forEach(waiting, Fiber.await)
+      assert.isTrue(exits.every((exit) => Exit.isSuccess(exit) || /did not answer in time/.test(message(exit))))
+      yield* untilEffect(Effect.flatMap(redis.send("GET", "n"), (n) => Effect.sync(() => assert.strictEqual(n, "20"))))
+      assert.strictEqual(yield* redis.send<number>("CLIENT", "ID"), before)
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("traces", () => {
   it.live("shows a command by its name alone, and only in a sampled trace", () =>
     Effect.gen(function* () {
