@@ -106,6 +106,7 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
   let inFlight = 0
   let unansweredNow = 0
   let answeredAt = Number.NEGATIVE_INFINITY
+  let abandonedAt = Number.NEGATIVE_INFINITY
   const answered = () => {
     unansweredNow = 0
     answeredAt = performance.now()
@@ -121,12 +122,14 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
       if (inFlight >= options.maxInFlight) return resume(tooMany)
       inFlight++
       let settled = false
-      const dueAt = performance.now() + deadline
+      const sentAt = performance.now()
       const late = (firedAt: number) => {
         if (settled) return
         resume(unanswered)
-        if (firedAt - answeredAt < deadline || firedAt - dueAt > onTimeMs) return
-        if (++unansweredNow < unansweredInARow) return
+        if (firedAt - answeredAt < deadline || firedAt - sentAt > deadline + onTimeMs) return
+        // What went with a connection that was given up says nothing about the next.
+        if (sentAt <= abandonedAt || ++unansweredNow < unansweredInARow) return
+        abandonedAt = performance.now()
         unansweredNow = 0
         abandon(client)
       }

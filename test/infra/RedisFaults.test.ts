@@ -29,6 +29,17 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return { exit, took: performance.now() - began }
   })
 
+/** What Node warns of: too many listeners on a socket, for one. */
+const warned = Effect.gen(function* () {
+  const warnings: Array<string> = []
+  const listener = ({ message }: Error) => warnings.push(message)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("warning", listener)),
+    () => Effect.sync(() => process.off("warning", listener))
+  )
+  return warnings
+})
+
 const message = (exit: Exit.Exit<unknown, Redis.RedisError>) =>
   Exit.isFailure(exit) && exit.cause.reasons[0]?._tag === "Fail" ? String(exit.cause.reasons[0].error.cause) : "none"
 
@@ -191,6 +202,7 @@ for (const [name, start] of kinds) {
 describe("a network with faults", () => {
   it.live("cut and stalled, in the middle of commands: each ends in time, and the service comes back", () =>
     Effect.gen(function* () {
+      const warnings = yield* warned
       const server = yield* stopping(startRedis)
       const proxy = yield* stopping(() => startProxy(server.port))
       const { redis, state } = yield* open(`redis://127.0.0.1:${proxy.port}`)
@@ -208,6 +220,7 @@ describe("a network with faults", () => {
         proxy.resume()
         yield* untilEffect(state.check)
       }
+      assert.isEmpty(warnings)
     }).pipe(Effect.scoped)
   )
 
