@@ -12,6 +12,8 @@ interface Results {
   readonly same: Round
   /** At the same rate, by few. */
   readonly dense: Round | undefined
+  /** The rate was told, not found. */
+  readonly isTold: boolean
 }
 
 /** Of what the pass-through writes, the buffered one may write this much. */
@@ -21,7 +23,7 @@ const fixed = (value: number) => value.toFixed(value < 10 ? 2 : 0)
 const perEdit = ({ edits }: Round, value: number) => value / edits.acknowledged
 
 const share = (ours: number, theirs: number) =>
-  `1/${fixed(theirs / ours)}${ours / theirs <= mostOfPlain ? "" : " (too much)"}`
+  Number.isNaN(ours) ? "not counted" : `1/${fixed(theirs / ours)}${ours / theirs <= mostOfPlain ? "" : " (too much)"}`
 
 const roundRow = (what: string, rounds: ReadonlyArray<Round>, read: (round: Round) => string) => [
   what,
@@ -33,24 +35,60 @@ const errorsOf = (name: string, { edits }: Round) => {
   return `${name}: ${kinds.length === 0 ? "none" : kinds.join(", ")}, ${edits.conflicts} conflicts`
 }
 
-export const bufferReport = ({ dense, fast, plain, same, sessions }: Results): string => {
-  const own = [fast, same, ...(dense === undefined ? [] : [dense])]
-  const names = ["buffered", "same rate", ...(dense === undefined ? [] : [`same rate, ${dense.active} sessions`])]
+const written = [
+  ["WAL bytes per edit", (round: Round) => perEdit(round, round.written.wal)],
+  ["rows written per edit", (round: Round) => perEdit(round, round.written.rows)],
+  ["statements per edit", (round: Round) => perEdit(round, round.written.statements)],
+  ["transactions per edit", (round: Round) => perEdit(round, round.written.transactions)]
+] as const
+
+const counted = (value: number) => (Number.isNaN(value) ? "not counted" : value.toPrecision(3))
+
+/** At the same rate; a ratio of what the pass-through has. */
+const comparison = (plain: Round, same: Round) => {
+  const row = (what: string, read: (round: Round) => number) => {
+    const [theirs, ours] = [read(plain), read(same)]
+    return [what, counted(theirs), counted(ours), counted(ours / theirs)]
+  }
+  return table(
+    [`at the same rate, ${plain.rate} edits/s`, "pass-through", "buffered", "ratio"],
+    [
+      row("acknowledged, p50 ms", ({ edits }) => edits.p50),
+      row("acknowledged, p99 ms", ({ edits }) => edits.p99),
+      ...written.map(([what, read]) => row(what, read)),
+      ...cpuNames.map((name) => row(`CPU of ${name} per edit, µs`, (round) => perEdit(round, round.cpu[name] * 1000))),
+      row("CPU of all three servers per edit, µs", (round) =>
+        perEdit(round, (round.cpu.hotpath + round.cpu.redis + round.cpu.postgres) * 1000)
+      )
+    ]
+  )
+}
+
+const held = ({ edits, rate }: Round) => `${rate}${isHeld(edits) ? "" : " (not held)"}`
+
+export const bufferReport = ({ dense, fast, isTold, plain, same, sessions }: Results): string => {
+  const isOne = fast === same
+  const own = [fast, ...(isOne ? [] : [same]), ...(dense === undefined ? [] : [dense])]
+  const names = [
+    "buffered",
+    ...(isOne ? [] : ["same rate"]),
+    ...(dense === undefined ? [] : [`same rate, ${dense.active} sessions`])
+  ]
   const rounds = [plain, ...own]
-  const written = [
-    ["WAL bytes per edit", (round: Round) => perEdit(round, round.written.wal)],
-    ["rows written per edit", (round: Round) => perEdit(round, round.written.rows)],
-    ["transactions per edit", (round: Round) => perEdit(round, round.written.transactions)]
-  ] as const
   const coalesced = ({ active, rate }: Round) => (rate / active) * flushIntervalSeconds
   const { flushes } = same
   const wholeFlush = (flushes.seconds / flushes.rows) * sessions
   return [
     table(
+      [`edits/s ${isTold ? "as told" : "held"}, ${sessions} sessions`, "pass-through", "buffered", "ratio"],
+      [["", held(plain), held(fast), fixed(fast.rate / plain.rate)]]
+    ),
+    comparison(plain, same),
+    table(
       ["written per edit, of what the pass-through writes", ...names],
       written.map(([what, read]) => [what, ...own.map((round) => share(read(round), read(plain)))])
     ),
-    `At most 1/20 of its WAL and rows is wanted. Edits of a session between two flushes, which are saved as one: ${own.map((round) => fixed(coalesced(round))).join(", ")}.\n\nEdits/s held: ${fixed(fast.rate / plain.rate)} × as many with the buffer.`,
+    `At most 1/20 of its WAL and rows is wanted. Edits of a session between two flushes, which are saved as one: ${own.map((round) => fixed(coalesced(round))).join(", ")}.`,
     table(
       [`here (${sessions} sessions, ${plain.seconds} s)`, "pass-through", ...names],
       [
@@ -67,7 +105,7 @@ export const bufferReport = ({ dense, fast, plain, same, sessions }: Results): s
           rounds,
           ({ edits }) => `${fixed(edits.sentP50)} / ${fixed(edits.sentP99)}`
         ),
-        ...written.map(([what, read]) => roundRow(what, rounds, (round) => read(round).toPrecision(3))),
+        ...written.map(([what, read]) => roundRow(what, rounds, (round) => counted(read(round)))),
         ...cpuNames.map((name) =>
           roundRow(
             `CPU of ${name}: µs per edit, cores`,
@@ -75,6 +113,9 @@ export const bufferReport = ({ dense, fast, plain, same, sessions }: Results): s
             (round) =>
               `${perEdit(round, round.cpu[name] * 1000).toFixed(0)}, ${(round.cpu[name] / round.seconds / 1000).toFixed(2)}`
           )
+        ),
+        roundRow("all else on this machine: cores", rounds, ({ cpu, seconds }) =>
+          Number.isNaN(cpu.others) ? "not counted" : (cpu.others / seconds / 1000).toFixed(2)
         )
       ]
     ),
@@ -92,7 +133,7 @@ export const bufferReport = ({ dense, fast, plain, same, sessions }: Results): s
       ]
     ),
     `${sessions} documents are saved in ${wholeFlush.toFixed(2)} s of such writes, one after the other (at the same rate).`,
-    `WAL with full-page writes, from a checkpoint on; rows and WAL until all was saved; transactions stand for statements, which PostgreSQL does not count: a transaction of the pass-through has several. CPU is of the round alone. The event loop delay is since /metrics' last reset, a minute at most.`,
+    `WAL with full-page writes, from a checkpoint on; rows and WAL until all was saved. Statements are those that pg_stat_statements counts, if PostgreSQL has it. CPU is of the round alone; what else ran meanwhile takes from the rate that is held, and little from the CPU per edit. The event loop delay is since /metrics' last reset, a minute at most.`,
     `Errors: ${errorsOf("pass-through", plain)}; ${errorsOf("buffered", fast)}${own
       .slice(1)
       .map((round, n) => `; ${errorsOf(names[n + 1] ?? "", round)}`)

@@ -6,7 +6,7 @@ import postgres from "postgres"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Edits } from "./load-edits.ts"
 import { machineMs } from "./machine-clock.ts"
-import { type Cpu, cpuNames, Meters, since, type Written, writtenNames } from "./meters.ts"
+import { allCpuNames, type Cpu, Meters, since, type Written, writtenNames } from "./meters.ts"
 import type { Child, Processes, Server } from "./processes.ts"
 import { longest, type Scraped, scrape } from "./scrape.ts"
 
@@ -65,6 +65,7 @@ export class BufferSide {
   ): Promise<BufferSide> {
     const redis = await processes.own(startRedis())
     const database = await processes.own(startPostgres())
+    await Meters.countStatements(database.url, () => database.kill().then(database.start))
     const hotpath = await processes.startServer("src/main.ts", "ws", {
       ROOM_WRITES: roomWrites,
       PORT: "0",
@@ -121,7 +122,7 @@ export class BufferSide {
       active,
       seconds,
       edits,
-      cpu: since(cpuNames, cpu, used),
+      cpu: since(allCpuNames, cpu, used),
       before,
       flushes: flushesBetween(flushes, after)
     }

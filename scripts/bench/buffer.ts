@@ -1,7 +1,17 @@
-// Sessions that edit their documents, on hotpath with its write-behind buffer beside the same hotpath without it: the rate
-// that each holds, and what an edit costs there; then the buffer at the rate that is held without it, to compare what reaches
-// PostgreSQL. If there is time, once more by so few sessions that each of them edits as often as one may: how many edits are
-// saved as one is what decides. One side works at a time.
+// npm run bench -- buffer [--quick] [--sessions=N] [--seconds=N] [--rate=N]: sessions that edit their documents, on hotpath
+// with its write-behind buffer (ROOM_WRITES=redis) beside the same hotpath without it (postgres); each with a Redis, a
+// PostgreSQL and a load generator of its own, all on this machine, and only one side at work at a time.
+//
+//   --sessions=N  sessions, each with a room and a document of 1 kB (2,000; 400 with --quick)
+//   --seconds=N   how long a measured round takes (25; 10 with --quick)
+//   --rate=N      edits/s, the same for both sides. Without it the most that each side holds is found: from what it does when
+//                 it is asked for 10 edits/s a session, downwards by a tenth, until a rate is held for some seconds
+//   --quick       fewer sessions and shorter rounds: about 2 minutes instead of 5
+//
+// A rate is held when 97% of the edits that are due are acknowledged within the round and a second, 99% of them within a
+// second of when they were due. Then each side is measured at what it holds, and the buffered one at what the other holds, to
+// compare what an edit costs: CPU of each process, and what PostgreSQL writes. If there is time, once more with so few
+// sessions that each of them edits 10 times a second: how many edits are saved as one is what decides.
 import { bufferReport } from "./buffer-report.ts"
 import { BufferSide, isHeld, type Ran } from "./buffer-side.ts"
 import type { Options } from "./options.ts"
@@ -9,54 +19,64 @@ import type { Processes } from "./processes.ts"
 
 /** Edits a second and session: the most that is tried. */
 const most = 10
-const lower = [15_000, 10_000, 7000, 5000, 3500, 2500, 1500, 1000, 700, 500, 350, 250, 150, 100] as const
+/** From one rate that isn't held to the next one that may be. */
+const step = 0.9
+
+const sizes = ({ quick, seconds = quick ? 10 : 25, sessions = quick ? 400 : 2000 }: Options) => ({
+  seconds,
+  sessions,
+  searched: quick ? 3 : 5
+})
 
 /** Seconds it may take. */
-export const bufferLimit = ({ quick }: Options): number => (quick ? 150 : 480)
+export const bufferLimit = (options: Options): number => {
+  const { seconds, sessions } = sizes(options)
+  return (options.quick ? 110 : 180) + Math.ceil(sessions / 40) + 5 * seconds
+}
 
-const below = (rate: number, reached: number) =>
-  lower.find((step) => step < rate && step <= reached) ?? Math.ceil(rate / 2)
+const rounded = (rate: number) => Number(rate.toPrecision(2))
+const below = (rate: number, reached: number) => Math.max(1, rounded(Math.min(rate * step, reached)))
 
-/** The first rate that is held for a while; from one that isn't, it goes to the next one that may be. */
+/** The first rate that is held for a while. */
 const search = async (side: BufferSide, from: number, seconds: number): Promise<number> => {
   for (let rate = from; rate > 10; ) {
     const edits = await side.edit(seconds, rate)
     if (isHeld(edits)) return rate
-    rate = below(rate, (edits.acknowledged / seconds) * 1.2)
+    rate = below(rate, edits.inTime / (seconds + 1))
   }
   throw new Error(`${side.name} holds no rate`)
 }
 
-/** At a lower rate once more if it isn't held for as long, and there is time. */
+/** At lower rates again while it isn't held for as long, and there is time. */
 const measure = async (side: BufferSide, rate: number, seconds: number, until: number): Promise<Ran> => {
   const ran = await side.measure(seconds, rate)
   if (isHeld(ran.edits) || performance.now() / 1000 > until) return ran
-  return side.measure(seconds, below(rate, Number.POSITIVE_INFINITY))
+  return measure(side, below(rate, Number.POSITIVE_INFINITY), seconds, until)
 }
 
 export const buffer = async (processes: Processes, options: Options): Promise<string> => {
-  const { quick } = options
-  const sessions = quick ? 400 : 2000
-  const seconds = quick ? 10 : 60
-  const searched = quick ? 3 : 6
+  const { searched, seconds, sessions } = sizes(options)
+  const { rate } = options
   // What comes after each of the two, a repetition included.
   const limit = bufferLimit(options)
   const [plainUntil, fastUntil] = [limit - 3.8 * seconds - 65, limit - 2.8 * seconds - 40]
   const plain = await BufferSide.start(processes, "pass-through", "postgres", sessions)
   const buffered = await BufferSide.start(processes, "buffered", "redis", sessions)
   // Once, for what happens the first time.
-  for (const side of [plain, buffered]) await side.edit(2, sessions / 4)
-  const plainRate = await search(plain, sessions * most, searched)
-  const bufferedRate = await search(buffered, sessions * most, searched)
-  const plainRan = await measure(plain, plainRate, seconds, plainUntil)
-  const fastRan = await measure(buffered, bufferedRate, seconds, fastUntil)
+  for (const side of [plain, buffered]) await side.edit(3, rate ?? sessions)
+  const plainRate = rate ?? (await search(plain, sessions * most, searched))
+  const bufferedRate = rate ?? (await search(buffered, sessions * most, searched))
+  const [plainStops, fastStops] = rate === undefined ? [plainUntil, fastUntil] : [0, 0]
+  const plainRan = await measure(plain, plainRate, seconds, plainStops)
+  const fastRan = await measure(buffered, bufferedRate, seconds, fastStops)
   const plainRound = await plain.settle(plainRan)
   await plain.end()
   const fast = await buffered.settle(fastRan)
-  const same = await buffered.settle(await buffered.measure(seconds, plainRan.rate))
-  const isTime = performance.now() / 1000 < limit - seconds - 35
-  const few = Math.ceil(plainRan.rate / most)
-  const dense = isTime ? await buffered.settle(await buffered.measure(seconds, plainRan.rate, few)) : undefined
+  const isSame = fast.rate === plainRound.rate
+  const same = isSame ? fast : await buffered.settle(await buffered.measure(seconds, plainRound.rate))
+  const few = Math.ceil(plainRound.rate / most)
+  const isTime = few < sessions && performance.now() / 1000 < limit - seconds - 35
+  const dense = isTime ? await buffered.settle(await buffered.measure(seconds, plainRound.rate, few)) : undefined
   await buffered.end()
-  return bufferReport({ sessions, plain: plainRound, fast, same, dense })
+  return bufferReport({ sessions, plain: plainRound, fast, same, dense, isTold: rate !== undefined })
 }

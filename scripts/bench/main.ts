@@ -1,5 +1,5 @@
 // npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--traced]: measures hotpath beside hand-written peers, in one run, and
-// prints ratios. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
+// prints ratios. The buffer's has options of its own: see buffer.ts. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
 import { ack } from "./ack.ts"
 import { buffer, bufferLimit } from "./buffer.ts"
 import { call } from "./call.ts"
@@ -43,7 +43,9 @@ const read = () => {
     return readOptions(names)
   } catch (error) {
     const reason = error instanceof Error ? error.message : error
-    console.error(`${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self] [--traced]`)
+    console.error(
+      `${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self] [--traced] [--sessions=N] [--seconds=N] [--rate=N]`
+    )
     process.exit(2)
   }
 }

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import type { Redis } from "ioredis"
-import type postgres from "postgres"
+import postgres from "postgres"
 import { redisCpuMillis } from "./redis-cpu.ts"
 import { cpuMillis } from "./usage.ts"
 
@@ -14,6 +14,8 @@ export interface Cpu {
   readonly redis: number
   readonly postgres: number
   readonly load: number
+  /** Whatever else ran on this machine, and what its host took; NaN where that can't be told. Rates are worth little beside much of it. */
+  readonly others: number
 }
 
 /** What PostgreSQL counts. */
@@ -21,10 +23,13 @@ export interface Written {
   readonly wal: number
   readonly rows: number
   readonly transactions: number
+  /** NaN where PostgreSQL has no pg_stat_statements. */
+  readonly statements: number
 }
 
 export const cpuNames = ["hotpath", "redis", "postgres", "load"] as const
-export const writtenNames = ["wal", "rows", "transactions"] as const
+export const allCpuNames = [...cpuNames, "others"] as const
+export const writtenNames = ["wal", "rows", "transactions", "statements"] as const
 
 export const since = <K extends string>(
   names: ReadonlyArray<K>,
@@ -47,6 +52,14 @@ const orNone = (read: () => number) => {
   } catch {
     return 0
   }
+}
+
+/** What all processors did, but wait; stolen time included. */
+const machineMillis = () => {
+  if (process.platform !== "linux") return Number.NaN
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] =
+    /^cpu +(.*)$/m.exec(readFileSync("/proc/stat", "utf8"))?.[1]?.split(" ").map(Number) ?? []
+  return (user + nice + system + irq + softirq + steal) * 10
 }
 
 /** Where Linux says so, what the ended children of a process have used. */
@@ -74,14 +87,33 @@ export class Meters {
     return Number(execFileSync("ps", ["-o", "ppid=", "-p", String(row?.pid)], { encoding: "utf8" }))
   }
 
+  /** Has the server count statements, if it can: it has to be started again then. */
+  static async countStatements(url: string, restart: () => Promise<void>): Promise<void> {
+    const connect = () => postgres(url, { max: 1, onnotice: () => {} })
+    const before = connect()
+    const known = await before`SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'`
+    if (known.length > 0) await before`ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'`
+    await before.end()
+    if (known.length === 0) return
+    await restart()
+    const after = connect()
+    await after`CREATE EXTENSION pg_stat_statements`
+    await after.end()
+  }
+
   async cpu(): Promise<Cpu> {
     const { hotpath, load, postgres: first } = this.#pids
     const family = [first, ...children(first)].map((pid) => orNone(() => cpuMillis(pid)))
-    return {
+    const own = {
       hotpath: cpuMillis(hotpath),
       redis: await redisCpuMillis(this.#redis),
       postgres: family.reduce((sum, one) => sum + one, endedMillis(first)),
       load: cpuMillis(load)
+    }
+    const { system, user } = process.cpuUsage()
+    return {
+      ...own,
+      others: machineMillis() - own.hotpath - own.redis - own.postgres - own.load - (system + user) / 1000
     }
   }
 
@@ -90,12 +122,15 @@ export class Meters {
   }
 
   async written(): Promise<Written> {
-    const [row] = await this.#sql<Array<{ wal: number; rows: number; transactions: number }>>`
+    const [counted] = await this.#sql`SELECT 1 FROM pg_extension WHERE extname = 'pg_stat_statements'`
+    const [all] =
+      counted === undefined ? [] : await this.#sql`SELECT sum(calls)::float8 AS calls FROM pg_stat_statements`
+    const [row] = await this.#sql<Array<Omit<Written, "statements">>>`
       SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 AS wal,
         (tup_inserted + tup_updated + tup_deleted)::float8 AS rows, xact_commit::float8 AS transactions
       FROM pg_stat_database WHERE datname = current_database()`
     if (row === undefined) throw new Error("PostgreSQL counts nothing")
-    return row
+    return { ...row, statements: Number(all?.["calls"]) }
   }
 
   async close(): Promise<void> {

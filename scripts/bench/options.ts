@@ -9,6 +9,17 @@ export interface Options {
   /** hotpath exports its traces and metrics (to a collector that swallows them), sampling as by default. */
   readonly traced: boolean
   readonly rounds: number
+  /** Of the buffer's benchmark: sessions, seconds of a measured round, edits/s (undefined: the most that is held is found). */
+  readonly sessions: number | undefined
+  readonly seconds: number | undefined
+  readonly rate: number | undefined
+}
+
+const countOf = (name: string, text: string | undefined) => {
+  if (text === undefined) return undefined
+  const count = Number(text)
+  if (!Number.isInteger(count) || count < 1) throw new Error(`--${name}=${text} is not a count`)
+  return count
 }
 
 /** Fails with what is wrong, for a person to read. */
@@ -19,13 +30,18 @@ export const readOptions = (names: ReadonlyArray<string>): Options & { readonly 
       quick: { type: "boolean" },
       self: { type: "boolean" },
       traced: { type: "boolean" },
-      rounds: { type: "string" }
+      rounds: { type: "string" },
+      sessions: { type: "string" },
+      seconds: { type: "string" },
+      rate: { type: "string" }
     }
   })
   const { quick = false, self = false, traced = false } = values
-  const rounds = Number(values.rounds ?? (quick ? 2 : 5))
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds=${values.rounds} is not a count`)
+  const rounds = countOf("rounds", values.rounds) ?? (quick ? 2 : 5)
+  const sessions = countOf("sessions", values.sessions)
+  const seconds = countOf("seconds", values.seconds)
+  const rate = countOf("rate", values.rate)
   const [name = "call", ...more] = positionals
   if (!names.includes(name) || more.length > 0) throw new Error(`no benchmark is named ${positionals.join(" ")}`)
-  return { name, quick, rounds, self, traced }
+  return { name, quick, rounds, self, traced, sessions, seconds, rate }
 }
