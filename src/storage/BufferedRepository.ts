@@ -186,7 +186,7 @@ export const layer = Layer.effect(
     ) {
       // What the former one has is in Postgres before it is closed, and so is what came while it was.
       yield* Effect.mapError(flusher.flushRoom(roomId), (error) =>
-        error._tag === "BufferUnavailable" ? new BufferUnavailable({ ...error, isSent: false }) : error
+        error._tag === "BufferUnavailable" ? new BufferUnavailable({ isSent: false, cause: error.cause }) : error
       )
       const switched = yield* durable.switchDocument(roomId, name, by)
       // Should this fail: once the switch was told, the buffer asks anew which one is open.
