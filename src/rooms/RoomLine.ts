@@ -6,6 +6,7 @@ import { withoutText } from "../domain/Document.ts"
 import { kept } from "../infra/RoomScripts.ts"
 import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
 import { RoomFrame } from "./RoomFrame.ts"
+import { SentMessages } from "./SentMessages.ts"
 
 /** A connection, as far as rooms know it. */
 export interface Subscriber {
@@ -81,6 +82,7 @@ export class RoomLine {
   #last: Numbered | undefined
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
+  readonly #sent = new SentMessages()
   #frames: Array<RoomFrame> = []
   /** Frames that one connection gets in another form, by their place among the others. */
   #own: Map<string, Map<number, Buffer>> | undefined
@@ -208,6 +210,7 @@ export class RoomLine {
   }
 
   #tell(event: Passing): void {
+    if (this.#sent.isRepeated(event, this.#isUnsure)) return
     this.visible++
     // Its author has the text already.
     if (event.type === "document.updated" && this.seats.has(event.subject)) {

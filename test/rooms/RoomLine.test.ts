@@ -1,4 +1,5 @@
 // What a room's connections on one instance are told: each thing once, numbered on by one, whatever the bus does.
+import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import type { History, Numbered, Passing } from "../../src/cluster/RoomBus.ts"
 import { CloseCodes } from "../../src/protocol/CloseCodes.ts"
@@ -51,6 +52,31 @@ describe("RoomLine", () => {
     const [first] = ann.told()
     assert.strictEqual(first?.method, "room.event")
     assert.deepEqual(first?.params, JSON.parse(eventParams("room", 1, { ...numbered(1, 1), event: first?.text ?? "" })))
+  })
+
+  it("tells of a message once, though the buffer has it and Postgres, too", () => {
+    const { ann, line } = lineWith()
+    const sent = (seq: number, revision: number, messageId: string): Numbered => ({
+      ...numbered(seq, revision),
+      type: "message.sent",
+      event: JSON.stringify({ type: "message.sent", message: { messageId, body: "x" } })
+    })
+    const ids = Array.from({ length: 3 }, () => randomUUID())
+    const [one = "", two = "", three = ""] = ids
+    take(line, sent(1, 0, one))
+    take(line, sent(2, 1, one))
+    take(line, sent(3, 0, two))
+    line.flush()
+    // Told without the bus, which brings it when it is back, after many others.
+    line.tellAlone(sent(0, 2, three))
+    for (let n = 3; n < 1000; n++) line.tellAlone(sent(0, n, randomUUID()))
+    line.flush()
+    const before = ann.seqs().length
+    take(line, sent(4, 0, three))
+    line.flush()
+    assert.strictEqual(ann.seqs().length, before)
+    assert.deepEqual(ann.seqs(), upTo(before))
+    assert.isFalse(line.isResumable)
   })
 
   it("counts connections by user, and says how many are left when one goes", () => {
