@@ -4,6 +4,7 @@ import { ack } from "./ack.ts"
 import { buffer, bufferLimit } from "./buffer.ts"
 import { call } from "./call.ts"
 import { crowd } from "./crowd.ts"
+import { flush } from "./flush.ts"
 import { type Options, readOptions } from "./options.ts"
 import { pages } from "./pages.ts"
 import { Processes } from "./processes.ts"
@@ -15,6 +16,7 @@ const benches: Readonly<Record<string, (processes: Processes, options: Options) 
   buffer,
   call,
   crowd,
+  flush,
   pages,
   rooms,
   staleness
