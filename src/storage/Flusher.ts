@@ -22,7 +22,7 @@ import { type BufferUnavailable, type Dirty, RoomBuffer } from "./RoomBuffer.ts"
 /** How long a claimed room is nobody else's: as long as reading and writing it may take at the worst. */
 const leaseMs = 15_000
 /** Rooms whose entries are read at once, and written together. */
-const roomsAtOnce = 100
+const roomsAtOnce = 200
 /** Characters of one write. */
 const maxCharacters = 2_000_000
 /** Rooms that somebody asked for and that wait; beyond it who asks waits. Batches of them at a time. */
@@ -70,7 +70,7 @@ export class Flusher extends Context.Service<
           if (saved.conflicts > 0) yield* Effect.logWarning("documents were newer in Postgres", saved)
         }
         yield* Effect.forEach(batch, ([roomId, dirty]) => buffer.settle(roomId, dirty), {
-          concurrency: 32,
+          concurrency: roomsAtOnce,
           discard: true
         })
         flushed.add(count)
@@ -104,7 +104,7 @@ export class Flusher extends Context.Service<
           const read = yield* Effect.forEach(
             rooms.slice(from, from + roomsAtOnce),
             (roomId) => Effect.map(buffer.dirty(roomId), (dirty) => [roomId, dirty] as const),
-            { concurrency: 32 }
+            { concurrency: roomsAtOnce }
           )
           for (const part of inParts(read)) count += yield* save(part)
         }
