@@ -1,0 +1,168 @@
+// Messages with a buffer before them: appended there, changed where they are, and read from both.
+import { Cache, Duration, Effect, Exit, type Result } from "effect"
+import { type Message, type MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
+import type { Role, StorageUnavailable } from "../domain/Room.ts"
+import type { Acknowledged } from "./Acknowledged.ts"
+import type { BufferLease, Lease } from "./BufferLease.ts"
+import { type BufferWay, uncertain } from "./BufferWay.ts"
+import type { Durable } from "./Durable.ts"
+import type { By, Committed, NewMessage, Repository } from "./Repository.ts"
+import type { BufferedMessage, RoomBuffer } from "./RoomBuffer.ts"
+import { deleted, edited, messageEvent, reacted } from "./repository/Changes.ts"
+import { mergePage } from "./repository/Pages.ts"
+import type { MessagesPart } from "./repository/Parts.ts"
+
+const attempts = 6
+const maxThreads = 20_000
+
+const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
+
+interface Parts {
+  readonly acknowledged: Acknowledged["Service"]
+  readonly buffer: RoomBuffer["Service"]
+  readonly durable: Durable["Service"]
+  readonly leases: BufferLease["Service"]
+  readonly way: BufferWay
+}
+
+export const makeBufferedMessages = Effect.fnUntraced(function* ({
+  acknowledged,
+  buffer,
+  durable,
+  leases,
+  way
+}: Parts): Effect.fn.Return<MessagesPart> {
+  const { through, unlessFull, unlessHeld } = way
+
+  const threads = yield* Cache.makeWith(durable.roomOfThread, {
+    capacity: maxThreads,
+    timeToLive: (exit) => (Exit.isSuccess(exit) ? Duration.infinity : Duration.zero)
+  })
+
+  const keptBefore = Effect.fnUntraced(function* (roomId: string, messageId: string) {
+    const waiting = yield* buffer.message(roomId, messageId)
+    return waiting === undefined ? yield* durable.message(roomId, messageId) : waiting.message
+  })
+
+  const sendMessage: Repository["Service"]["sendMessage"] = (wanted: NewMessage) => {
+    const { key, ...rest } = wanted
+    const { messageId, roomId, threadId } = wanted
+    const message: Message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
+    const buffered = Effect.fnUntraced(function* ({ isConfirmed }: Lease) {
+      if (threadId !== null && (yield* Cache.get(threads, threadId)) !== roomId) return yield* new ThreadNotFound()
+      // The buffer remembers keys for a day, and none from before it was lost; a key is part of its message's id.
+      if (key !== undefined && isConfirmed) {
+        const saved = yield* Effect.catchTag(
+          durable.message(roomId, messageId),
+          "StorageUnavailable",
+          () => Effect.undefined
+        )
+        if (saved !== undefined) return told((yield* keptBefore(roomId, messageId)) ?? saved)
+      }
+      const appended = yield* buffer.append(message, key, messageEvent("message.sent", message)).pipe(
+        Effect.catchIf(
+          ({ isSent }) => isSent,
+          () => Effect.undefined
+        )
+      )
+      // Should the buffer have it after all: its id is the same, and Postgres keeps it once.
+      if (appended === undefined) return yield* Effect.andThen(leases.suspect(), durable.sendMessage(wanted))
+      if ("sameAs" in appended) return told((yield* keptBefore(roomId, appended.sameAs)) ?? message)
+      acknowledged.message({ edition: 0, position: appended.position, key: key ?? null, message })
+      leases.added(1)
+      return told(message)
+    })
+    return unlessFull(through("write", buffered, durable.sendMessage(wanted)))
+  }
+
+  /** Changes a message where it is: in the buffer, or behind it. */
+  const change = <A, E, E2>(
+    [roomId, messageId]: readonly [roomId: string, messageId: string],
+    type: "message.edited" | "message.deleted" | "message.reacted",
+    by: By,
+    apply: (message: Message) => Effect.Effect<Message | undefined, E>,
+    toValue: (message: Message) => A,
+    behind: Effect.Effect<Committed<A>, E2>
+  ) => {
+    const buffered = Effect.gen(function* () {
+      for (let left = attempts; left > 0; left--) {
+        const entry: BufferedMessage | undefined = yield* buffer.message(roomId, messageId)
+        if (entry === undefined) return yield* behind
+        const after = yield* apply(entry.message)
+        if (after === undefined) return told(toValue(entry.message))
+        const next = { ...entry, edition: entry.edition + 1, message: after }
+        if (yield* buffer.replace(next, { type, at: by.at, event: messageEvent(type, after) })) {
+          acknowledged.message(next)
+          return told(toValue(after))
+        }
+      }
+      return yield* uncertain()
+    })
+    return unlessHeld(through("write", () => buffered, leases.past(behind)))
+  }
+  const itself = (message: Message) => message
+
+  const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
+    durable.member(roomId, user).pipe(
+      Effect.map(({ role }) => role),
+      Effect.catchTags({
+        NotAMember: () => Effect.succeed(undefined),
+        RoomNotFound: () => Effect.succeed(undefined)
+      })
+    )
+
+  return {
+    sendMessage,
+    editMessage: (roomId, messageId, body, by) =>
+      change(
+        [roomId, messageId],
+        "message.edited",
+        by,
+        (message) => Effect.fromResult(edited(body, by)(message)),
+        itself,
+        durable.editMessage(roomId, messageId, body, by)
+      ),
+    deleteMessage: (roomId, messageId, by) =>
+      change(
+        [roomId, messageId],
+        "message.deleted",
+        by,
+        Effect.fnUntraced(function* (message) {
+          const role = message.author === by.user ? undefined : yield* roleOf(roomId, by.user)
+          const result: Result.Result<Message | undefined, MessageNotFound> = deleted(role, by)(message)
+          return yield* Effect.fromResult(result)
+        }),
+        () => undefined,
+        durable.deleteMessage(roomId, messageId, by)
+      ),
+    react: (roomId, messageId, emoji, adds, by) =>
+      change(
+        [roomId, messageId],
+        "message.reacted",
+        by,
+        (message) => Effect.fromResult(reacted(emoji, adds, by)(message)),
+        itself,
+        durable.react(roomId, messageId, emoji, adds, by)
+      ),
+    messages: (roomId, page) =>
+      through(
+        "read",
+        () =>
+          Effect.flatMap(buffer.messages(roomId), (waiting) =>
+            mergePage(waiting, page, (asked) => durable.messages(roomId, asked))
+          ),
+        durable.messages(roomId, page)
+      ),
+    message: (roomId, messageId) =>
+      through("read", () => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
+    roomOfMessage: (messageId) =>
+      through(
+        "read",
+        () =>
+          Effect.flatMap(buffer.roomOfMessage(messageId), (roomId) =>
+            roomId === undefined ? durable.roomOfMessage(messageId) : Effect.succeed(roomId)
+          ),
+        durable.roomOfMessage(messageId)
+      )
+  }
+})
