@@ -31,9 +31,20 @@ export const Message = Schema.Struct({
   at: Time,
   editedAt: Schema.NullOr(Time),
   deletedAt: Schema.NullOr(Time),
-  reactions: Reactions
+  reactions: Reactions,
+  /** Of a prompt, and of nothing else: the message that answers it; null: it is unanswered. */
+  answer: Schema.optionalKey(Schema.NullOr(Schema.String))
 })
 export type Message = typeof Message.Type
+
+/** A message as it is when it is sent. */
+export const asSent = (sent: Omit<Message, "editedAt" | "deletedAt" | "reactions" | "answer">): Message => ({
+  ...sent,
+  editedAt: null,
+  deletedAt: null,
+  reactions: {},
+  ...(sent.kind === "prompt" && { answer: null })
+})
 
 export const Category = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(100))
 

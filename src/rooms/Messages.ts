@@ -1,8 +1,8 @@
 // Messages: sent, edited, deleted, reacted to, and read page by page.
-import { createHash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Message, MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
+import { keyedId } from "../domain/MessageId.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, type Forbidden, writers } from "../domain/Room.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
@@ -30,15 +30,6 @@ export interface Page {
 }
 
 const usualPage = 50
-
-/** The id of a message with a key: the same again, wherever it is sent from, so that it can't be kept twice. */
-const keyedId = (roomId: string, author: string, key: string): string => {
-  const hex = createHash("sha256")
-    .update(JSON.stringify([roomId, author, key]))
-    .digest("hex")
-  // A UUID of version 8: the rest is ours to choose (RFC 9562).
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`
-}
 
 export class Messages extends Context.Service<
   Messages,

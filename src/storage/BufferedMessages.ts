@@ -1,6 +1,6 @@
 // Messages with a buffer before them: appended there, changed where they are, and read from both.
 import { Cache, Duration, Effect, Exit, type Result } from "effect"
-import { type Message, type MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
+import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
 import type { Role, StorageUnavailable } from "../domain/Room.ts"
 import type { Acknowledged } from "./Acknowledged.ts"
 import type { BufferLease, Lease } from "./BufferLease.ts"
@@ -8,7 +8,7 @@ import { type BufferWay, uncertain } from "./BufferWay.ts"
 import type { Durable } from "./Durable.ts"
 import type { By, Committed, NewMessage, Repository } from "./Repository.ts"
 import type { BufferedMessage, RoomBuffer } from "./RoomBuffer.ts"
-import { deleted, edited, messageEvent, reacted } from "./repository/Changes.ts"
+import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "./repository/Changes.ts"
 import { mergePage } from "./repository/Pages.ts"
 import type { MessagesPart } from "./repository/Parts.ts"
 
@@ -47,7 +47,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
   const sendMessage: Repository["Service"]["sendMessage"] = (wanted: NewMessage) => {
     const { key, ...rest } = wanted
     const { messageId, roomId, threadId } = wanted
-    const message: Message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
+    const message = asSent(rest)
     const buffered = Effect.fnUntraced(function* ({ isConfirmed }: Lease) {
       if (threadId !== null && (yield* Cache.get(threads, threadId)) !== roomId) return yield* new ThreadNotFound()
       // The buffer remembers keys for a day, and none from before it was lost; a key is part of its message's id.
@@ -155,6 +155,43 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       ),
     message: (roomId, messageId) =>
       through("read", () => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
+    assignThread: (roomId, messageId, threadId, by) =>
+      change(
+        [roomId, messageId],
+        "message.edited",
+        by,
+        (message) =>
+          Effect.flatMap(
+            Cache.get(threads, threadId),
+            (room): Effect.Effect<Message | undefined, ThreadNotFound> =>
+              room === roomId ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
+          ),
+        itself,
+        durable.assignThread(roomId, messageId, threadId, by)
+      ),
+    markAnswered: (roomId, messageId, answer, by) =>
+      change(
+        [roomId, messageId],
+        "message.edited",
+        by,
+        (message) => Effect.fromResult(answered(answer, by)(message)),
+        itself,
+        durable.markAnswered(roomId, messageId, answer, by)
+      ),
+    unanswered: (roomId, author, body) =>
+      through(
+        "read",
+        Effect.fnUntraced(function* () {
+          const waiting = yield* buffer.messages(roomId)
+          const isIt = isUnanswered(author, body)
+          const here = waiting.findLast(({ message }) => isIt(message))
+          if (here !== undefined) return here.message
+          const saved = yield* durable.unanswered(roomId, author, body)
+          // What waits is never older than what is saved.
+          return waiting.some(({ message }) => message.messageId === saved?.messageId) ? undefined : saved
+        }),
+        durable.unanswered(roomId, author, body)
+      ),
     roomOfMessage: (messageId) =>
       through(
         "read",

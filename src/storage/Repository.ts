@@ -182,6 +182,22 @@ export class Repository extends Context.Service<
     /** Oldest first, ending just before `before`, or with the newest. */
     readonly messages: (roomId: string, page: MessageQuery) => Read<MessagePage, MessageNotFound>
     readonly message: (roomId: string, messageId: string) => Read<Message | undefined>
+    /** Puts a message that has no thread into one; `editedAt` stays. One that has a thread, or is deleted, stays as it is. */
+    readonly assignThread: (
+      roomId: string,
+      messageId: string,
+      threadId: string,
+      by: By
+    ) => Write<Message, MessageNotFound | ThreadNotFound>
+    /** Says of a prompt, for its author, which message answers it. */
+    readonly markAnswered: (
+      roomId: string,
+      messageId: string,
+      answer: string,
+      by: By
+    ) => Write<Message, MessageNotFound>
+    /** The newest prompt of theirs with that text that waits for its answer. */
+    readonly unanswered: (roomId: string, author: string, body: string) => Read<Message | undefined>
     readonly roomOfMessage: (messageId: string) => Read<string, MessageNotFound>
 
     /** The one that is open, or another. */

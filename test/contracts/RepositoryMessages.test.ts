@@ -44,7 +44,8 @@ overRepositories("Repository, messages", (it) => {
           event: { type: "message.sent", message },
           at: at(9)
         }))
-        assert.deepEqual(sent, { ...wanted, editedAt: null, deletedAt: null, reactions: {} })
+        const asked = kind === "prompt" ? { answer: null } : {}
+        assert.deepEqual(sent, { ...wanted, editedAt: null, deletedAt: null, reactions: {}, ...asked })
         assert.deepEqual((yield* messages(roomId, { limit: 1 })).messages, [sent])
         assert.strictEqual(yield* roomOfMessage(sent.messageId), roomId)
       }

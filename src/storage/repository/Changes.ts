@@ -18,7 +18,9 @@ type Changed<A, E = never> = Result.Result<A | undefined, E>
 export const edited =
   (body: string, by: By) =>
   (message: Message): Changed<Message, MessageNotFound> => {
-    if (message.author !== by.user || message.deletedAt !== null) return Result.fail(new MessageNotFound())
+    // What a model said is nobody's to put otherwise.
+    if (message.author !== by.user || message.deletedAt !== null || message.kind === "response")
+      return Result.fail(new MessageNotFound())
     return Result.succeed(message.body === body ? undefined : { ...message, body, editedAt: by.at })
   }
 
@@ -42,6 +44,28 @@ export const reacted =
       ? Result.fail(new TooManyReactions({ most: maxReactions }))
       : Result.succeed({ ...message, reactions })
   }
+
+/** A message that has a thread already keeps it: somebody chose it. */
+export const assigned =
+  (threadId: string) =>
+  (message: Message): Changed<Message> =>
+    Result.succeed(message.deletedAt !== null || message.threadId !== null ? undefined : { ...message, threadId })
+
+export const answered =
+  (answer: string, by: By) =>
+  (message: Message): Changed<Message, MessageNotFound> => {
+    if (message.kind !== "prompt" || message.author !== by.user || message.deletedAt !== null)
+      return Result.fail(new MessageNotFound())
+    return Result.succeed(message.answer === answer ? undefined : { ...message, answer })
+  }
+
+/** Whether that is a prompt of theirs that waits for its answer. */
+export const isUnanswered = (author: string, body: string) => (message: Message) =>
+  message.kind === "prompt" &&
+  message.author === author &&
+  message.body === body &&
+  message.answer === null &&
+  message.deletedAt === null
 
 export type ThreadChange = Partial<Pick<Thread, "title" | "category" | "archived">>
 

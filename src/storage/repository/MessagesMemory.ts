@@ -1,11 +1,11 @@
 // Messages, in memory.
 
 import { Effect, Result } from "effect"
-import { type Message, MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
+import { asSent, type Message, MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
 import { RoomNotFound, type StorageUnavailable, writers } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import type { By, NewMessage } from "../Repository.ts"
-import { deleted, edited, messageEvent, reacted } from "./Changes.ts"
+import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "./Changes.ts"
 import type { MessagesPart } from "./Parts.ts"
 import { isUuid, type Told, Unchanged } from "./RoomWrite.ts"
 import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
@@ -31,7 +31,7 @@ export const makeMessages = (held: Held): MessagesPart => {
       if (before !== undefined) return Result.succeed(new Unchanged(before.message))
       if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
       if (!isUuid(messageId) || held.messages.has(messageId)) return refused(`message ${messageId}`)
-      const message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
+      const message = asSent(rest)
       const last = room.messages.at(-1)?.position ?? 0
       const one = { room, position: Math.max(now * 1000, last + 1), message, edition: 0 }
       held.messages.set(messageId, one)
@@ -96,6 +96,17 @@ export const makeMessages = (held: Held): MessagesPart => {
         })
       }),
     message: (roomId, messageId) => Effect.sync(() => find(held.rooms.get(roomId), messageId)?.message),
+    assignThread: (roomId, messageId, threadId, by) =>
+      change(roomId, messageId, by, "message.edited", (message, { threads }) =>
+        threads.has(threadId) ? assigned(threadId)(message) : Result.fail(new ThreadNotFound())
+      ),
+    markAnswered: (roomId, messageId, answer, by) =>
+      change(roomId, messageId, by, "message.edited", answered(answer, by)),
+    unanswered: (roomId, author, body) =>
+      Effect.sync(() => {
+        const isIt = isUnanswered(author, body)
+        return held.rooms.get(roomId)?.messages.findLast(({ message }) => isIt(message))?.message
+      }),
     roomOfMessage: (messageId) =>
       Effect.suspend(() => {
         const found = held.messages.get(messageId)

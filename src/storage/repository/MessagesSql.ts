@@ -3,6 +3,7 @@
 
 import { Effect } from "effect"
 import {
+  asSent,
   type Message,
   type MessageKind,
   MessageNotFound,
@@ -12,7 +13,7 @@ import {
 import { type Role, RoomNotFound, writers } from "../../domain/Room.ts"
 import { type Database, DatabaseRefused } from "../../infra/Database.ts"
 import type { By, NewMessage } from "../Repository.ts"
-import { deleted, edited, messageEvent, reacted } from "./Changes.ts"
+import { answered, assigned, deleted, edited, messageEvent, reacted } from "./Changes.ts"
 import type { MessagesPart } from "./Parts.ts"
 import { type Counted, iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
@@ -27,6 +28,7 @@ interface MessageRow {
   readonly editedAt: number | null
   readonly deletedAt: number | null
   readonly reactions: Reactions
+  readonly answer: string | null
 }
 
 const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms))
@@ -40,7 +42,8 @@ const toMessage = (row: MessageRow): Message => ({
   at: iso(row.at),
   editedAt: isoOrNull(row.editedAt),
   deletedAt: isoOrNull(row.deletedAt),
-  reactions: row.reactions
+  reactions: row.reactions,
+  ...(row.kind === "prompt" && { answer: row.answer })
 })
 
 type Edited = "message.edited" | "message.deleted" | "message.reacted"
@@ -65,7 +68,7 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
   const columns =
     sql.literal(`message_id AS "messageId", room_id AS "roomId", thread_id AS "threadId", author, kind, body,
     (extract(epoch FROM at) * 1000)::float8 AS at, (extract(epoch FROM edited_at) * 1000)::float8 AS "editedAt",
-    (extract(epoch FROM deleted_at) * 1000)::float8 AS "deletedAt", reactions`)
+    (extract(epoch FROM deleted_at) * 1000)::float8 AS "deletedAt", reactions, answer`)
 
   // The hot one: one statement, and so one round trip, for the lock, the check, the message and its event.
   const insert = (message: Message, { at, author, body, key, kind, messageId, roomId, threadId }: NewMessage) => {
@@ -98,7 +101,7 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
     if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
     if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
     const { key: _, ...rest } = wanted
-    const message: Message = { ...rest, editedAt: null, deletedAt: null, reactions: {} }
+    const message = asSent(rest)
     return insert(message, wanted).pipe(
       Effect.catchIf(
         (error) => violates(error, "messages_once") || violates(error, "messages_pkey"),
@@ -135,7 +138,8 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
           const after = yield* apply(before)
           if (after === undefined) return yield* unchanged(before)
           yield* sql`UPDATE messages SET body = ${after.body}, edited_at = ${after.editedAt}::text::timestamptz,
-            deleted_at = ${after.deletedAt}::text::timestamptz, edition = edition + 1, reactions = ${JSON.stringify(after.reactions)}::text::jsonb
+            deleted_at = ${after.deletedAt}::text::timestamptz, edition = edition + 1, reactions = ${JSON.stringify(after.reactions)}::text::jsonb,
+            thread_id = ${after.threadId}::text::uuid, answer = ${after.answer ?? null}::text::uuid
             WHERE message_id = ${messageId}::text::uuid`
           return { value: after, type, event: messageEvent(type, after) }
         })
@@ -147,6 +151,14 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
       sql<{ role: Role }>`SELECT role FROM room_members WHERE room_id = ${roomId}::text::uuid AND user_id = ${user}`,
       ([row]) => row?.role
     )
+
+  const isThread = (roomId: string, threadId: string) =>
+    !isUuid(threadId)
+      ? Effect.succeed(false)
+      : Effect.map(
+          sql`SELECT FROM threads WHERE thread_id = ${threadId}::text::uuid AND room_id = ${roomId}::text::uuid`,
+          (rows) => rows.length > 0
+        )
 
   return {
     sendMessage,
@@ -196,6 +208,22 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
         ? Effect.succeed(undefined)
         : read(sql<MessageRow>`SELECT ${columns} FROM messages
             WHERE message_id = ${messageId}::text::uuid AND room_id = ${roomId}::text::uuid`).pipe(
+            Effect.map(([row]) => (row === undefined ? undefined : toMessage(row)))
+          ),
+    assignThread: (roomId, messageId, threadId, by) =>
+      change(roomId, messageId, by, "message.edited", (message) =>
+        Effect.flatMap(isThread(roomId, threadId), (isThere) =>
+          isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
+        )
+      ),
+    markAnswered: (roomId, messageId, answer, by) =>
+      change(roomId, messageId, by, "message.edited", (message) => Effect.fromResult(answered(answer, by)(message))),
+    unanswered: (roomId, author, body) =>
+      !isUuid(roomId)
+        ? Effect.succeed(undefined)
+        : read(sql<MessageRow>`SELECT ${columns} FROM messages
+            WHERE room_id = ${roomId}::text::uuid AND author = ${author} AND kind = 'prompt' AND answer IS NULL
+              AND deleted_at IS NULL AND body = ${body} ORDER BY position DESC, message_id DESC LIMIT 1`).pipe(
             Effect.map(([row]) => (row === undefined ? undefined : toMessage(row)))
           ),
     roomOfMessage: (messageId) =>

@@ -23,7 +23,16 @@ export type ThreadsPart = Pick<Repository["Service"], "createThread" | "threads"
 
 export type MessagesPart = Pick<
   Repository["Service"],
-  "sendMessage" | "editMessage" | "deleteMessage" | "react" | "messages" | "message" | "roomOfMessage"
+  | "sendMessage"
+  | "editMessage"
+  | "deleteMessage"
+  | "react"
+  | "messages"
+  | "message"
+  | "assignThread"
+  | "markAnswered"
+  | "unanswered"
+  | "roomOfMessage"
 >
 
 export type DocumentsPart = Pick<Repository["Service"], "document" | "updateDocument" | "switchDocument" | "flushRoom">

@@ -39,10 +39,10 @@ export const makeSave = ({ run, sql }: Database["Service"], dead: DeadRecords["S
   const messages = (rows: ReadonlyArray<BufferedMessage>) => {
     const column = (of: (row: BufferedMessage) => string) => rows.map(of)
     return run(sql`INSERT INTO messages AS m (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at,
-        reactions, position, key, edition)
+        reactions, position, key, edition, answer)
       SELECT b.message_id, b.room_id, nullif(b.thread_id, '')::uuid, b.author, b.kind, b.body, b.at::timestamptz,
         nullif(b.edited_at, '')::timestamptz, nullif(b.deleted_at, '')::timestamptz, b.reactions::jsonb,
-        b.position::bigint, nullif(b.key, ''), b.edition::int
+        b.position::bigint, nullif(b.key, ''), b.edition::int, nullif(b.answer, '')::uuid
       FROM unnest(${column(({ message }) => message.messageId)}::uuid[], ${column(({ message }) => message.roomId)}::uuid[],
         ${column(({ message }) => message.threadId ?? "")}::text[], ${column(({ message }) => message.author)}::text[],
         ${column(({ message }) => message.kind)}::text[], ${column(({ message }) => message.body)}::text[],
@@ -50,11 +50,13 @@ export const makeSave = ({ run, sql }: Database["Service"], dead: DeadRecords["S
         ${column(({ message }) => message.deletedAt ?? "")}::text[],
         ${column(({ message }) => JSON.stringify(message.reactions))}::text[],
         ${column(({ position }) => String(position))}::text[], ${column(({ key }) => key ?? "")}::text[],
-        ${column(({ edition }) => String(edition))}::text[])
-        AS b (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at, reactions, position, key, edition)
+        ${column(({ edition }) => String(edition))}::text[], ${column(({ message }) => message.answer ?? "")}::text[])
+        AS b (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at, reactions, position, key, edition,
+          answer)
       JOIN rooms USING (room_id) ORDER BY b.message_id
       ON CONFLICT (message_id) DO UPDATE SET body = excluded.body, edited_at = excluded.edited_at,
-        deleted_at = excluded.deleted_at, reactions = excluded.reactions, edition = excluded.edition
+        deleted_at = excluded.deleted_at, reactions = excluded.reactions, edition = excluded.edition,
+        thread_id = excluded.thread_id, answer = excluded.answer
         WHERE m.edition < excluded.edition`).pipe(Effect.as(nothing))
   }
 
