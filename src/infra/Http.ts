@@ -1,5 +1,5 @@
-// One HTTP exchange with an integration, over undici's `dispatch`: the answer whole, within its deadline and its bound, or
-// a typed error. Redirects are not followed. An interruption closes the exchange's socket.
+// One HTTP exchange with an integration, over undici's `dispatch`: the answer whole (or, for a reader, in parts as they
+// come), within its deadline and its bound, or a typed error. Redirects are not followed. An interruption closes the exchange's socket.
 import { lookup as resolve } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
@@ -24,6 +24,14 @@ export interface HttpRequest {
 export interface HttpAnswer {
   readonly status: number
   readonly body: string
+}
+
+/** Reads an answer while it arrives. Its bound and its deadline are the exchange's. */
+export interface AnswerReader {
+  /** The answer begins: whether it is read in parts. Else it comes whole, as without a reader. */
+  readonly begins: (status: number, contentType: string) => boolean
+  /** A part of it; false: that was enough, the rest is left unread and the connection closed. */
+  readonly takes: (part: Buffer) => boolean
 }
 
 export class HttpTimeout extends Schema.TaggedError<HttpTimeout>()("HttpTimeout", {}) {}
@@ -70,6 +78,8 @@ const unreachable = (error: Error): HttpUnreachable => {
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void
   readonly #maxBytes: number
+  readonly #reader: AnswerReader | undefined
+  #isRead = false
   readonly #timer: NodeJS.Timeout
   #controller: Dispatcher.DispatchController | undefined
   #settled = false
@@ -78,8 +88,13 @@ class Exchange implements Dispatcher.DispatchHandler {
   #first: Buffer | undefined
   #more: Array<Buffer> | undefined
 
-  constructor(request: HttpRequest, settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void) {
+  constructor(
+    request: HttpRequest,
+    reader: AnswerReader | undefined,
+    settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void
+  ) {
     this.#settle = settle
+    this.#reader = reader
     this.#maxBytes = request.maxBytes
     this.#timer = setTimeout(() => this.stop(Effect.fail(new HttpTimeout())), request.timeoutMs)
   }
@@ -102,8 +117,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled) controller.abort(stopped)
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number) {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  ) {
     this.#status = status
+    this.#isRead = !this.#settled && this.#reader?.begins(status, String(headers["content-type"] ?? "")) === true
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer) {
@@ -111,6 +131,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#size += chunk.length
     if (this.#size > this.#maxBytes) {
       return this.stop(Effect.fail(new HttpAnswerTooLarge({ limit: this.#maxBytes })))
+    }
+    if (this.#isRead) {
+      if (this.#reader?.takes(chunk) === false) this.stop(Effect.succeed({ status: this.#status, body: "" }))
+      return
     }
     if (this.#first === undefined) this.#first = chunk
     else {
@@ -148,7 +172,10 @@ const allowedLookup =
 
 export class Http extends Context.Service<
   Http,
-  { readonly send: (request: HttpRequest) => Effect.Effect<HttpAnswer, HttpError> }
+  {
+    /** With a reader that takes the answer in parts, the body is empty. */
+    readonly send: (request: HttpRequest, reader?: AnswerReader) => Effect.Effect<HttpAnswer, HttpError>
+  }
 >()("hotpath/infra/Http") {
   /** Connections are as many as the callers use at once, kept while they are used. */
   static readonly layer = Layer.effect(
@@ -182,9 +209,9 @@ export class Http extends Context.Service<
         (opened) => Effect.promise(() => opened.destroy())
       )
 
-      const exchange = (request: HttpRequest, traceparent: string | undefined) =>
+      const exchange = (request: HttpRequest, reader: AnswerReader | undefined, traceparent: string | undefined) =>
         Effect.callback<HttpAnswer, HttpError>((resume) => {
-          const handler = new Exchange(request, resume)
+          const handler = new Exchange(request, reader, resume)
           agent.dispatch(
             {
               origin: request.origin,
@@ -198,32 +225,42 @@ export class Http extends Context.Service<
           return Effect.sync(() => handler.stop())
         })
 
-      const send = (request: HttpRequest): Effect.Effect<HttpAnswer, HttpError> =>
+      const send = (request: HttpRequest, reader?: AnswerReader): Effect.Effect<HttpAnswer, HttpError> =>
         Effect.withFiber((fiber) => {
           const span = fiber.cache.tracerEnabled ? fiber.cache.span : undefined
-          return exchange(request, span?.sampled === true ? `00-${span.traceId}-${span.spanId}-01` : undefined)
+          return exchange(request, reader, span?.sampled === true ? `00-${span.traceId}-${span.spanId}-01` : undefined)
         })
 
       return Http.of({
-        send: (request) =>
+        send: (request, reader) =>
           spanIfSampled(`http ${request.method}`, {
             kind: "client",
             attributes: { "server.address": request.origin, "http.request.method": request.method }
-          })(send(request))
+          })(send(request, reader))
       })
     })
   )
 
-  /** The twin for tests: answers come from `handler`; deadline and bound hold, on Effect's clock. */
-  static readonly layerScripted = (handler: (request: HttpRequest) => Effect.Effect<HttpAnswer, HttpError>) =>
+  /**
+   * The twin for tests: answers come from `handler`; deadline and bound hold, on Effect's clock. A reader gets an answer that
+   * has a content type, in one part.
+   */
+  static readonly layerScripted = (
+    handler: (request: HttpRequest) => Effect.Effect<HttpAnswer & { readonly contentType?: string }, HttpError>
+  ) =>
     Layer.succeed(Http, {
-      send: (request) =>
+      send: (request, reader) =>
         handler(request).pipe(
           Effect.timeoutOrElse({ duration: request.timeoutMs, orElse: () => Effect.fail(new HttpTimeout()) }),
           Effect.filterOrFail(
             ({ body }) => Buffer.byteLength(body) <= request.maxBytes,
             () => new HttpAnswerTooLarge({ limit: request.maxBytes })
-          )
+          ),
+          Effect.map(({ body, contentType = "", status }) => {
+            if (reader?.begins(status, contentType) !== true) return { status, body }
+            reader.takes(Buffer.from(body))
+            return { status, body: "" }
+          })
         )
     })
 }

@@ -30,9 +30,11 @@ const scripted = Http.layerScripted(({ body, path }) =>
     ? Effect.succeed({ status: 200, body: body ?? "" })
     : path === "/hang"
       ? Effect.never
-      : path === "/endless"
-        ? Effect.succeed({ status: 200, body: "x".repeat(20_000) })
-        : Effect.succeed({ status: 500, body: "{}" })
+      : path === "/parts"
+        ? Effect.succeed({ status: 200, body: "data: one\n\n", contentType: "text/event-stream" })
+        : path === "/endless"
+          ? Effect.succeed({ status: 200, body: "x".repeat(20_000) })
+          : Effect.succeed({ status: 500, body: "{}" })
 )
 
 for (const [name, httpLayer] of Object.entries({ undici: real, scripted })) {
@@ -44,6 +46,29 @@ for (const [name, httpLayer] of Object.entries({ undici: real, scripted })) {
           const http = yield* Http
           assert.deepInclude(yield* http.send(request(origin, "/echo")), { status: 200, body: '{"a":"é"}' })
           assert.strictEqual((yield* http.send(request(origin, "/status/500"))).status, 500)
+        })
+      )
+
+      test.effect("hands the parts of an answer to whoever reads them", () =>
+        Effect.gen(function* () {
+          const { origin } = yield* upstream
+          const http = yield* Http
+          const seen: Array<unknown> = []
+          const reader = (isWanted: boolean) => ({
+            begins: (...head: ReadonlyArray<unknown>) => {
+              seen.push(...head)
+              return isWanted
+            },
+            takes: (part: Buffer) => {
+              seen.push(part.toString())
+              return false
+            }
+          })
+          const read = yield* http.send(request(origin, "/parts"), reader(true))
+          assert.deepEqual(read, { status: 200, body: "" })
+          assert.deepEqual(seen, [200, "text/event-stream", "data: one\n\n"])
+          const whole = yield* http.send(request(origin, "/echo"), reader(false))
+          assert.deepInclude(whole, { status: 200, body: '{"a":"é"}' })
         })
       )
 
@@ -59,6 +84,9 @@ for (const [name, httpLayer] of Object.entries({ undici: real, scripted })) {
         Effect.gen(function* () {
           const { origin } = yield* upstream
           const http = yield* Http
+          const all = { begins: () => true, takes: () => true }
+          const unread = yield* Effect.flip(http.send(request(origin, "/endless"), all))
+          assert.deepInclude(unread, { _tag: "HttpAnswerTooLarge", limit: 10_000 })
           const error = yield* Effect.flip(http.send(request(origin, "/endless")))
           assert.deepInclude(error, { _tag: "HttpAnswerTooLarge", limit: 10_000 })
         })
@@ -94,6 +122,20 @@ describe("Http over sockets", () => {
         const fiber = yield* Effect.forkChild(http.send(request(server.origin, "/hang", { timeoutMs: 60_000 })))
         yield* Effect.promise(() => until(() => server.seen.length === 3, "the exchange"))
         yield* Fiber.interrupt(fiber)
+        // One that is left in the middle of what it reads, and one whose reader has seen enough.
+        const parts: Array<string> = []
+        const reader = (isMore: boolean) => ({
+          begins: () => true,
+          takes: (part: Buffer) => {
+            parts.push(part.toString())
+            return isMore
+          }
+        })
+        const slow = request(server.origin, "/parts", { timeoutMs: 60_000 })
+        yield* http.send(slow, reader(false))
+        const reading = yield* Effect.forkChild(http.send(slow, reader(true)))
+        yield* Effect.promise(() => until(() => parts.length === 2, "a part"))
+        yield* Fiber.interrupt(reading)
         yield* Effect.promise(() => until(() => server.openRequests() === 0, "the sockets to close"))
       })
     )

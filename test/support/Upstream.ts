@@ -59,6 +59,9 @@ export const startUpstream = async (): Promise<Upstream> => {
         return response.end('{"text":"a\\u0000b"}')
       case "/endless":
         return endless(response)
+      case "/parts":
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        return response.write("data: one\n\n")
       case "/break":
         response.writeHead(200, { "content-length": "100" })
         response.write("{")
