@@ -17,9 +17,17 @@ import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
 import type { Found } from "./Lookup.ts"
 import { Responses } from "./Responses.ts"
+import { cut, TextStream, textOf } from "./TextStream.ts"
 
+const acceptsParts = "text/event-stream, application/x-ndjson, application/json"
 /** The pause before the first retry; it doubles with each. */
 const firstPauseMs = 100
+
+export interface Text {
+  readonly maxCharacters: number
+  /** What has just come; called while the rest is still on its way, if the integration answers in parts. */
+  readonly onText: (text: string) => void
+}
 
 // The same request may do better: there was no answer, or one that says "not now".
 const isTransient = (error: FetchError) =>
@@ -36,6 +44,8 @@ export class Fetch extends Context.Service<
       inputText: string,
       spentMs: number
     ) => Effect.Effect<Answer, FetchError>
+    /** An answer that is a text, in parts as they arrive or whole: one try, and nothing kept. It is cut where it gets too long. */
+    readonly text: (found: Found, input: unknown, inputText: string, wanted: Text) => Effect.Effect<string, FetchError>
   }
 >()("hotpath/calls/Fetch") {
   static readonly layer = Layer.effect(
@@ -65,10 +75,19 @@ export class Fetch extends Context.Service<
           : Result.succeed({ status, body, bytes: answer.body.length })
       }
 
+      const readParts = ({ status }: HttpAnswer, stream: TextStream): Result.Result<Answer, FetchError> => {
+        stream.ends()
+        const { isBroken, text } = stream
+        return isBroken
+          ? Result.fail(new IntegrationInvalidResponse())
+          : Result.succeed({ status, body: text, bytes: 0 })
+      }
+
       const attempt = (
         found: Found,
         request: Omit<HttpRequest, "timeoutMs" | "maxBytes">,
-        leftMs: number
+        leftMs: number,
+        stream?: TextStream
       ): Effect.Effect<Answer, FetchError> => {
         const { circuit, integration } = found.endpoint
         return found.bulkhead
@@ -76,11 +95,13 @@ export class Fetch extends Context.Service<
             breaker.run(
               circuit,
               timeoutMs < integration.definition.timeoutMs / 2,
-              http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES })
+              http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }, stream)
             )
           )
           .pipe(
-            Effect.flatMap((answer) => Effect.fromResult(read(found, answer))),
+            Effect.flatMap((answer) =>
+              Effect.fromResult(stream?.isInParts === true ? readParts(answer, stream) : read(found, answer))
+            ),
             Effect.catchTags({
               HttpTimeout: () => Effect.fail(new IntegrationTimeout()),
               HttpUnreachable: ({ reason }) => Effect.fail(new IntegrationUnreachable({ reason })),
@@ -124,6 +145,26 @@ export class Fetch extends Context.Service<
               ? withRetries(found, request.success, leftMs, definition.retries, firstPauseMs)
               : attempt(found, request.success, leftMs)
           return definition.cacheTtlMs > 0 ? responses.get(endpoint.integration, request.success, fetched) : fetched
+        },
+        text: (found, input, inputText, { maxCharacters, onText }) => {
+          const { config, endpoint } = found
+          const { definition } = endpoint.integration
+          const request = endpoint.request({ input, config: config.config }, inputText, config.text)
+          if (Result.isFailure(request)) return Effect.fail(request.failure)
+          const { headers } = request.success
+          const accept = headers["accept"] === "application/json" ? acceptsParts : (headers["accept"] ?? acceptsParts)
+          const sent = { ...request.success, headers: { ...headers, accept } }
+          return Effect.suspend(() => {
+            const stream = new TextStream({ maxCharacters, maxDepth: MAX_JSON_DEPTH, map: endpoint.map, onText })
+            return attempt(found, sent, definition.timeoutMs, stream)
+          }).pipe(
+            Effect.map(({ body }) => cut(textOf(body) ?? "", maxCharacters)),
+            // A text with half a character can't be kept.
+            Effect.filterOrFail(
+              (text) => text !== "" && !text.includes("\0") && text.isWellFormed(),
+              () => new IntegrationInvalidResponse()
+            )
+          )
         }
       })
     })

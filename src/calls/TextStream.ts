@@ -1,0 +1,128 @@
+// The text of an answer that comes in parts, as `text/event-stream` or as lines of JSON (NDJSON): each event's data, or each
+// line, is one piece. A piece is JSON (a text, or an object that has one, where `result` points or under the usual names) or,
+// in an event stream, plain text. One without text is passed over; `[DONE]` ends it, as do as many characters as are wanted.
+import { Result } from "effect"
+import type { AnswerReader } from "../infra/Http.ts"
+import { nestsDeeperThan } from "../protocol/JsonRpc.ts"
+
+const eventStream = /^text\/event-stream\b/i
+const lines = /^application\/(x-ndjson|ndjson|jsonl|x-jsonlines)\b/i
+/** Characters of a line. */
+const maxLine = 131_072
+const names = ["text", "delta", "content", "response"] as const
+
+/** The text in an answer's body, or in a piece of it. */
+export const textOf = (body: unknown): string | undefined => {
+  if (typeof body === "string") return body
+  if (typeof body !== "object" || body === null) return undefined
+  const found = names.map((name) => (body as Readonly<Record<string, unknown>>)[name])
+  return found.find((one) => typeof one === "string")
+}
+
+/** Cut to so many characters, none of them in half. */
+export const cut = (text: string, characters: number): string => {
+  if (text.length <= characters) return text
+  const kept = text.slice(0, characters)
+  return kept.isWellFormed() ? kept : kept.slice(0, -1)
+}
+
+interface Options {
+  readonly maxCharacters: number
+  readonly maxDepth: number
+  /** As an integration's definition says of each piece. */
+  readonly map: (piece: unknown) => unknown
+  /** What has just come; never empty. */
+  readonly onText: (text: string) => void
+}
+
+export class TextStream implements AnswerReader {
+  /** All of it so far. */
+  text = ""
+  /** Whether the answer came in parts at all. */
+  isInParts = false
+  /** A piece was nothing that has a text. */
+  isBroken = false
+  readonly #options: Options
+  readonly #decoder = new TextDecoder()
+  #isEvents = false
+  #isOver = false
+  #rest = ""
+  #data: Array<string> = []
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  begins(status: number, contentType: string): boolean {
+    if (status < 200 || status > 299) return false
+    this.#isEvents = eventStream.test(contentType)
+    this.isInParts = this.#isEvents || lines.test(contentType)
+    return this.isInParts
+  }
+
+  takes(part: Buffer): boolean {
+    this.#read(this.#decoder.decode(part, { stream: true }), false)
+    return !this.#isOver
+  }
+
+  /** Nothing more comes: what stands on a last line without an end counts. */
+  ends(): void {
+    this.#read(this.#decoder.decode(), true)
+    if (this.#isEvents) this.#event()
+  }
+
+  #read(more: string, isLast: boolean): void {
+    const text = this.#rest + more
+    let from = 0
+    // A CR at the very end may be half of a CRLF: it waits for what follows.
+    for (const { 0: end, index } of text.matchAll(isLast ? /\r\n|\n|\r/g : /\r\n|\n|\r(?!$)/g)) {
+      this.#line(text.slice(from, index))
+      from = index + end.length
+      if (this.#isOver) return
+    }
+    this.#rest = isLast ? "" : text.slice(from)
+    // It is looked through again with every part.
+    if (this.#rest.length > maxLine) this.#break()
+    if (isLast && from < text.length) this.#line(text.slice(from))
+  }
+
+  #line(line: string): void {
+    if (this.#isOver) return
+    if (!this.#isEvents) {
+      if (line.trim() !== "") this.#piece(line)
+    } else if (line === "") this.#event()
+    else if (line.startsWith("data:")) this.#data.push(line.slice(line.startsWith("data: ") ? 6 : 5))
+  }
+
+  #event(): void {
+    const data = this.#data
+    this.#data = []
+    if (data.length > 0 && !this.#isOver) this.#piece(data.join("\n"))
+  }
+
+  #piece(piece: string): void {
+    if (piece.trim() === "[DONE]") {
+      this.#isOver = true
+      return
+    }
+    const text = this.#isEvents && !/^\s*[[{"]/.test(piece) ? piece : this.#textIn(piece)
+    if (text === undefined || text === "") return
+    const { maxCharacters, onText } = this.#options
+    const kept = cut(text, maxCharacters - this.text.length)
+    this.text += kept
+    if (kept !== "") onText(kept)
+    if (kept.length < text.length || this.text.length >= maxCharacters) this.#isOver = true
+  }
+
+  #textIn(piece: string): string | undefined {
+    const isDeep = nestsDeeperThan(piece, this.#options.maxDepth)
+    const parsed = isDeep ? Result.fail(undefined) : Result.try(() => JSON.parse(piece) as unknown)
+    if (Result.isSuccess(parsed)) return textOf(this.#options.map(parsed.success))
+    return this.#break()
+  }
+
+  #break(): undefined {
+    this.isBroken = true
+    this.#isOver = true
+  }
+}
