@@ -9,6 +9,12 @@ import * as CatalogHandlers from "./admin/CatalogHandlers.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
+import { AutoAssign } from "./assistant/AutoAssign.ts"
+import { Cancels } from "./assistant/Cancels.ts"
+import { Coach } from "./assistant/Coach.ts"
+import { Deltas } from "./assistant/Deltas.ts"
+import { Generation } from "./assistant/Generation.ts"
+import { Prompts } from "./assistant/Prompts.ts"
 import { Breaker } from "./calls/Breaker.ts"
 import { Call } from "./calls/Call.ts"
 import { Fetch } from "./calls/Fetch.ts"
@@ -29,6 +35,7 @@ import { RateLimits } from "./cluster/RateLimits.ts"
 import * as RoomBusMemory from "./cluster/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/RoomBusRedis.ts"
 import { RoomSessions } from "./cluster/RoomSessions.ts"
+import { SharedValues } from "./cluster/SharedValues.ts"
 import { Dispatcher } from "./gateway/Dispatcher.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/Handlers.ts"
@@ -135,14 +142,13 @@ const Cluster = Layer.unwrap(
         )
       : Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer, Locks.layer, RateLimits.layer)
   )
-)
+).pipe(Layer.merge(SharedValues.layer))
 
 const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
 
-const Calls = Call.layer.pipe(
-  Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
-  Layer.provide([Breaker.layer, Responses.layer])
-)
+const Exchanges = Layer.mergeAll(Lookup.layer, Fetch.layer).pipe(Layer.provide([Breaker.layer, Responses.layer]))
+
+const Calls = Call.layer.pipe(Layer.provide([Exchanges, Record.layer]))
 
 const RoomServices = Layer.mergeAll(
   Documents.layer,
@@ -155,11 +161,17 @@ const RoomServices = Layer.mergeAll(
   Threads.layer
 ).pipe(
   Layer.provideMerge(Invites.layer),
-  Layer.provide(Announcer.layer),
+  Layer.provideMerge(Announcer.layer),
   Layer.provide(Attendance.layer),
-  Layer.provide(Hub.layer),
-  Layer.provide([Access.layer, RoomReads.layer, Whereabouts.layer]),
+  Layer.provideMerge(Hub.layer),
+  Layer.provideMerge(Access.layer),
+  Layer.provide([RoomReads.layer, Whereabouts.layer]),
   Layer.provide(Untold.layer)
+)
+
+const Assistant = Layer.mergeAll(AutoAssign.layer, Coach.layer, Generation.layer).pipe(
+  Layer.provide([Cancels.layer, Deltas.layer, Prompts.layer]),
+  Layer.provide([Exchanges, RoomServices])
 )
 
 const Admin = AdminRoutes.layer.pipe(
@@ -181,7 +193,7 @@ const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
 /** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
 export const Service = Edge.pipe(
-  Layer.provide([Calls, RoomServices]),
+  Layer.provide([Assistant, Calls, RoomServices]),
   Layer.provide([Catalogs, Cluster]),
   Layer.provideMerge(Samples),
   Layer.provide(Stores),

@@ -186,6 +186,25 @@ export const settings = {
     "an integration's answer; beyond it `IntegrationInvalidResponse`",
     wholeNumber
   ),
+  MAX_GENERATIONS: setting(
+    count,
+    "100",
+    "generations at once, an eighth of them by one user; beyond it `Overloaded`",
+    wholeNumber
+  ),
+  MAX_ANALYSES: setting(count, "100", "drafts being analysed at once; beyond it `Overloaded`", wholeNumber),
+  ASSIGN_QUEUE: setting(
+    count,
+    "1000",
+    "messages waiting to be assigned to threads; beyond it they stay without one",
+    wholeNumber
+  ),
+  ASSIGN_RATE: setting(
+    count,
+    "60",
+    "messages assigned per minute and room; beyond it they stay as they are",
+    wholeNumber
+  ),
   MAX_JSON_DEPTH: setting(count, "64", "nesting of a frame's JSON; beyond it −32600", wholeNumber),
   MAX_CONNECTIONS: setting(count, "20000", "open sockets; beyond it the upgrade is answered 503", wholeNumber),
   MAX_ROOMS: setting(count, "100", "rooms a connection may be in", wholeNumber),

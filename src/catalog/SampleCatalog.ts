@@ -1,5 +1,6 @@
 // The catalog a newcomer starts with: `weather`, answered by the built-in sample upstream; or by OpenWeatherMap itself
-// when its key is in the environment.
+// when its key is in the environment. And `generate`, `analyze` and `assign`, what the assistant asks, with the sample upstream
+// in a model's place.
 import { Config, Effect, Fiber, Layer, Option } from "effect"
 import { Database } from "../infra/Database.ts"
 import { CatalogStore } from "./CatalogStore.ts"
@@ -22,6 +23,12 @@ const weather = (origin: string) => ({
   errors: { "401": "Invalid API key", "404": "City not found" }
 })
 
+const assistant = {
+  generate: { url: "http://sample.localhost/generate", timeoutMs: 60_000 },
+  analyze: { url: "http://sample.localhost/analyze", timeoutMs: 10_000 },
+  assign: { url: "http://sample.localhost/assign", timeoutMs: 10_000 }
+}
+
 /** Written behind the start, as soon as the tables are there. */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
@@ -29,7 +36,9 @@ export const layer = Layer.effectDiscard(
     const store = yield* CatalogStore
     const key = yield* Config.option(Config.Redacted("INTEGRATION_SECRET_OPENWEATHER_KEY"))
     const origin = Option.isSome(key) ? "https://api.openweathermap.org" : "http://sample.localhost"
-    const put = Effect.andThen(database.migrated, store.putSample("weather", weather(origin))).pipe(
+    const samples = Object.entries({ weather: weather(origin), ...assistant })
+    const putAll = Effect.forEach(samples, ([name, definition]) => store.putSample(name, definition), { discard: true })
+    const put = Effect.andThen(database.migrated, putAll).pipe(
       Effect.retry({ times: 10 }),
       Effect.catch((error) => Effect.logWarning("the sample catalog was not written", error))
     )

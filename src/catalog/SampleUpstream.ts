@@ -1,8 +1,10 @@
-// The built-in upstream of the sample catalog: speaks OpenWeatherMap's current-weather JSON for a few cities, and `/echo`.
+// The built-in upstream of the sample catalog: speaks OpenWeatherMap's current-weather JSON for a few cities, stands in for a
+// model (SampleModel.ts), and `/echo`.
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect, Layer } from "effect"
 import { LocalHosts } from "../infra/LocalHosts.ts"
+import { isModel, sampleModel } from "./SampleModel.ts"
 
 interface City {
   readonly id: number
@@ -90,15 +92,19 @@ const answer = (response: ServerResponse, status: number, body: string) => {
   response.end(body)
 }
 
-const echo = (request: IncomingMessage, response: ServerResponse) => {
+const withBody = (request: IncomingMessage, use: (text: string) => void) => {
   const chunks: Array<Buffer> = []
   request.on("data", (chunk: Buffer) => chunks.push(chunk))
-  request.on("end", () => answer(response, 200, Buffer.concat(chunks).toString()))
+  request.on("end", () => use(Buffer.concat(chunks).toString()))
 }
+
+const echo = (request: IncomingMessage, response: ServerResponse) =>
+  withBody(request, (text) => answer(response, 200, text))
 
 export const sampleUpstream: RequestListener = (request, response) => {
   const url = new URL(request.url ?? "/", "http://sample")
   if (url.pathname === "/echo") return echo(request, response)
+  if (isModel(url.pathname)) return withBody(request, (text) => sampleModel(url, text, response))
   if (url.pathname !== "/data/2.5/weather") return answer(response, 404, '{"cod":"404","message":"not found"}')
   const [status, body] = weather(url.searchParams)
   answer(response, status, JSON.stringify(body))

@@ -6,7 +6,8 @@ export const MessageKind = Schema.Literals(["chat", "prompt", "response", "syste
 export type MessageKind = typeof MessageKind.Type
 
 /** Characters of a message. */
-export const Body = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(16_384))
+export const maxBody = 16_384
+export const Body = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(maxBody))
 /** One emoji, or a short name of one: no blanks. */
 export const Emoji = Schema.String.check(Schema.isPattern(/^[^\s\p{Cc}]{1,32}$/u))
 /** The client's own name for what it sends, so that sending again sends nothing new. */

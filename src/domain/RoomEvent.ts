@@ -25,6 +25,8 @@ export const RoomEvent = Schema.Union([
   of("presence.joined", { user: Schema.String }),
   of("presence.left", { user: Schema.String }),
   of("generate.delta", { messageId: Schema.String, text: Schema.String }),
+  /** There will be no response of that id: why, as an error's type. */
+  of("generate.ended", { messageId: Schema.String, promptId: Schema.String, reason: Schema.String }),
   of("room.deleted", {})
 ])
 export type RoomEvent = typeof RoomEvent.Type

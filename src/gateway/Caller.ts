@@ -10,6 +10,8 @@ export interface Caller extends Guest {
   readonly connectedAt: number
   readonly requests: number
   readonly notify: (method: string, params: unknown) => void
+  /** For what may take long: it takes no place among the connection's requests in flight (of so many at a time). */
+  readonly aside: <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Keeps the effect going beside the connection, in place of the one that went under that name; ends it with it. */
   readonly keep: (name: string, effect: Effect.Effect<void> | undefined) => void
 }

@@ -3,14 +3,14 @@
 // Requests in flight are bounded by MAX_IN_FLIGHT, replies that wait to be read by half of MAX_OUTBOUND_BYTES. At either
 // bound the socket is paused, so that the client feels it as TCP backpressure; frames that the current read brought along
 // wait in the backlog (no more than one read holds, 64 KiB). Below both bounds the backlog is worked off, then the socket
-// resumed. A client that takes nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the
+// resumed. Up to `maxAside` requests that wait for a model are not among those in flight. A client that takes nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the
 // same (notifications, big replies), is closed (1013).
 //
 // open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
 // whichever side, interrupts whatever still runs for the connection.
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import type { Effect, Fiber } from "effect"
+import { Effect, type Fiber } from "effect"
 import type { RawData, WebSocket } from "ws"
 import type { Identity } from "../domain/Identity.ts"
 import { RequestInfo } from "../observability/CurrentRequest.ts"
@@ -35,8 +35,8 @@ export interface Shared {
 
 /** Not read for at most this long for what was no request. */
 const maxChargeMs = 5000
-/** Frames that are read ahead of a paused connection. */
-const maxPeeked = 64
+/** Frames that are read ahead of a paused connection; requests worked on aside, beyond which they keep their places. */
+const [maxPeeked, maxAside] = [64, 256]
 
 export class Connection implements Origin, OutboundOwner {
   readonly id: string
@@ -48,6 +48,7 @@ export class Connection implements Origin, OutboundOwner {
   readonly bucket: TokenBucket
   requests = 0
   inFlight = 0
+  asides = 0
   paused = false
   draining = false
   /** When the last ping went out, and whether its pong is still to come. */
@@ -191,6 +192,21 @@ export class Connection implements Origin, OutboundOwner {
     if (this.draining) this.#closeWhenIdle()
   }
 
+  aside<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      if (this.asides >= maxAside) return work
+      this.asides++
+      this.inFlight--
+      // Later: whoever waits in the backlog may come here as well.
+      if (this.paused) setImmediate(() => this.#workOff())
+      const back = Effect.sync(() => {
+        this.asides--
+        this.inFlight++
+      })
+      return Effect.ensuring(work, back)
+    })
+  }
+
   #pause(): void {
     if (this.paused) return
     this.paused = true
@@ -265,7 +281,7 @@ export class Connection implements Origin, OutboundOwner {
   }
 
   #closeWhenIdle(): void {
-    if (this.inFlight === 0 && this.#backlog === undefined) this.close(CloseCodes.draining)
+    if (this.inFlight + this.asides === 0 && this.#backlog === undefined) this.close(CloseCodes.draining)
   }
 
   close({ code, reason }: CloseCode): void {

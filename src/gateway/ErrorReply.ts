@@ -1,4 +1,6 @@
 // What a client reads of an error: its text and the fields that are its own. Nothing else of it leaves the process.
+import type { CoachError } from "../assistant/Coach.ts"
+import type { GenerateError } from "../assistant/Generation.ts"
 import type { CallError } from "../calls/Call.ts"
 import type { VersionConflict } from "../domain/Document.ts"
 import type { Draining, RateLimited } from "../domain/Limits.ts"
@@ -29,7 +31,7 @@ type RoomError =
   | VersionConflict
   | BufferFull
 
-export type ClientError = CallError | RateLimited | Draining | RoomError | ProtocolError
+export type ClientError = CallError | GenerateError | CoachError | RateLimited | Draining | RoomError | ProtocolError
 
 interface ErrorReply {
   readonly type: ErrorType
@@ -88,6 +90,14 @@ export const errorReply = (error: ClientError): ErrorReply => {
     }
     case "BufferFull":
       return { type, message: "Too much waits to be saved", fields: { retryAfterMs: 1000 } }
+    case "GenerationBusy":
+      return {
+        type,
+        message: "The prompt is being answered already",
+        fields: { messageId: error.messageId, retryAfterMs: 1000 }
+      }
+    case "GenerationCancelled":
+      return { type, message: "The generation was cancelled", fields: { messageId: error.messageId } }
     case "StorageUnavailable":
       return { type, message: "Storage unavailable", fields: { retryAfterMs: 1000 } }
     default:

@@ -89,7 +89,7 @@ export class Gateway extends Context.Service<
       metrics.gauge("connections", "Open sockets", () => connections.size)
       metrics.gauge("requests_in_flight", "Requests being worked on", () => {
         let total = 0
-        for (const { inFlight } of connections) total += inFlight
+        for (const { asides, inFlight } of connections) total += inFlight + asides
         return total
       })
 
@@ -184,7 +184,7 @@ export class Gateway extends Context.Service<
           yield* Effect.timeoutOption(Deferred.await(gone), left)
           let unfinished = 0
           for (const connection of [...connections]) {
-            unfinished += connection.inFlight
+            unfinished += connection.inFlight + connection.asides
             connection.terminate()
           }
           if (unfinished > 0) yield* lifecycle.leave(`${unfinished} requests were not answered`)

@@ -4,6 +4,7 @@ import { Context, Duration, Effect, Layer } from "effect"
 import { Call } from "../calls/Call.ts"
 import { counters, Metrics } from "../observability/Metrics.ts"
 import { openRpcDocument } from "../protocol/OpenRpc.ts"
+import { makeAssistantHandlers } from "./AssistantHandlers.ts"
 import type { Handlers } from "./Caller.ts"
 import { makeRoomHandlers } from "./RoomHandlers.ts"
 
@@ -20,6 +21,7 @@ export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gat
 
       return Handling.of({
         ...(yield* makeRoomHandlers),
+        ...(yield* makeAssistantHandlers),
         "rpc.discover": () => Effect.succeed(openRpcDocument),
         "session.get": (_params, caller) =>
           Effect.succeed({

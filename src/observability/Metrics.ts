@@ -113,6 +113,7 @@ const make = Effect.gen(function* () {
       config: cache("config"),
       integration: cache("integration"),
       session: cache("session"),
+      analysis: cache("analysis"),
       threads: pages("threads"),
       messages: pages("messages"),
       participants: pages("participants"),

@@ -68,6 +68,16 @@ export const ErrorCodes = {
     code: -32031,
     retryable: true,
     meaning: "PostgreSQL is away, and as much waits for it as may; nothing was kept"
+  },
+  GenerationBusy: {
+    code: -32040,
+    retryable: true,
+    meaning: "the prompt `messageId` is being answered already; `retryAfterMs`"
+  },
+  GenerationCancelled: {
+    code: -32041,
+    retryable: false,
+    meaning: "the generation was cancelled; the prompt `messageId` stays, unanswered"
   }
 } as const satisfies Record<string, ErrorCode>
 

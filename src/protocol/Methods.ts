@@ -3,6 +3,7 @@
 import { Schema } from "effect"
 import { Ack } from "../domain/Integration.ts"
 import { RoomEvent } from "../domain/RoomEvent.ts"
+import { AssistantMethods, exchanges } from "./AssistantMethods.ts"
 import { DocumentMethods } from "./DocumentMethods.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
 import { MessageMethods } from "./MessageMethods.ts"
@@ -30,21 +31,12 @@ export const Methods = {
       ack: Schema.optionalKey(Ack)
     },
     Schema.Struct({ status: Count, body: AnyJson, configVersion: Count, recordId: Schema.String, ack: Ack }),
-    [
-      "IntegrationNotFound",
-      "ConfigUnavailable",
-      "IntegrationTimeout",
-      "IntegrationUnreachable",
-      "IntegrationRejected",
-      "IntegrationInvalidResponse",
-      "IntegrationOpen",
-      "Overloaded",
-      "RecordUnavailable"
-    ]
+    [...exchanges, "RecordUnavailable"]
   ),
   ...RoomMethods,
   ...MessageMethods,
-  ...DocumentMethods
+  ...DocumentMethods,
+  ...AssistantMethods
 } as const satisfies Record<string, MethodDefinition>
 
 export type MethodName = keyof typeof Methods

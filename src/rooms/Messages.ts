@@ -35,6 +35,8 @@ export class Messages extends Context.Service<
   Messages,
   {
     readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | ThreadNotFound>
+    /** Called with each chat message that was sent, before its sender is answered: it must not take long. */
+    readonly onSent: (listener: (message: Message) => void) => void
     /** By its author. */
     readonly edit: (
       user: string,
@@ -62,6 +64,8 @@ export class Messages extends Context.Service<
       const { roomOfMessage } = yield* Whereabouts
       const { announced } = yield* Announcer
 
+      const listeners: Array<(message: Message) => void> = []
+
       const changing = Effect.fnUntraced(function* (user: string, messageId: string) {
         const roomId = yield* roomOfMessage(messageId)
         yield* access.require(roomId, user, writers)
@@ -72,7 +76,7 @@ export class Messages extends Context.Service<
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
           yield* access.require(roomId, user, writers)
           const messageId = key === undefined ? SecureRandom.uuidV7Unsafe() : keyedId(roomId, user, key)
-          return yield* announced(
+          const sent = yield* announced(
             repository.sendMessage({
               messageId,
               roomId,
@@ -84,7 +88,12 @@ export class Messages extends Context.Service<
               key
             })
           )
+          for (const listener of listeners) listener(sent)
+          return sent
         }),
+        onSent: (listener) => {
+          listeners.push(listener)
+        },
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
           return yield* announced(repository.editMessage(roomId, messageId, body, yield* by(user)))

@@ -1,0 +1,175 @@
+// Coaching on a draft: what the `analyze` integration says of a text, and no text is analysed twice. An analysis is kept for
+// an hour, in memory and in Redis, under the digest of the normalised text and the integration's version; whoever asks while
+// it is being made waits for it, on whichever instance (a lock). Errors are not kept.
+//
+// With Redis away it is kept, and made once, on each instance by itself. When the lock is lost while an analysis is under way,
+// it is looked for once more and else made without the lock: then two may be made, and both say the same.
+//
+// It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
+import { hash } from "node:crypto"
+import { Cache, Clock, Context, Duration, Effect, Equal, Exit, Hash, Layer, Option, Schema, Semaphore } from "effect"
+import type { FetchError } from "../calls/Answer.ts"
+import { Fetch } from "../calls/Fetch.ts"
+import { type Found, Lookup } from "../calls/Lookup.ts"
+import { Locks } from "../cluster/Locks.ts"
+import { SharedValues } from "../cluster/SharedValues.ts"
+import { type IntegrationNotFound, IntegrationTimeout, InvalidInput } from "../domain/Integration.ts"
+import { Overloaded } from "../domain/Limits.ts"
+import { type ConfigUnavailable, noConfig } from "../domain/UserConfig.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
+import { Settings } from "../Settings.ts"
+
+export type CoachError = IntegrationNotFound | ConfigUnavailable | FetchError
+
+/** How long an analysis is good, wherever it is kept. */
+const lifetimeMs = 3_600_000
+/** In memory; together at most 64 MiB. */
+const maxKept = 1000
+const maxCharacters = 65_536
+/** How long an instance that died holds the others up. */
+const lockTtl = "5 seconds"
+
+/** The same words are the same text, however their characters are composed and whatever blanks stand between them. */
+export const normalise = (text: string): string => text.normalize("NFC").trim().replaceAll(/\s+/g, " ")
+
+const Stored = Schema.fromJsonString(
+  Schema.Struct({ at: Schema.Finite, tookMs: Schema.Finite, analysis: Schema.Unknown })
+)
+const decodeStored = Schema.decodeUnknownOption(Stored)
+
+interface Analysis {
+  /** As JSON. */
+  readonly text: string
+  /** What the integration needed for it. */
+  readonly tookMs: number
+  readonly leftMs: number
+  /** Another instance, or an earlier process, made it. */
+  readonly isShared: boolean
+}
+
+class Flight implements Equal.Equal {
+  readonly digest: string
+  readonly make: Effect.Effect<Analysis, FetchError>
+
+  constructor(digest: string, make: Effect.Effect<Analysis, FetchError>) {
+    this.digest = digest
+    this.make = make
+  }
+
+  [Equal.symbol](that: Equal.Equal): boolean {
+    return that instanceof Flight && that.digest === this.digest
+  }
+
+  [Hash.symbol](): number {
+    return Hash.string(this.digest)
+  }
+}
+
+export class Coach extends Context.Service<
+  Coach,
+  {
+    /** `{analysis, cached}`; `cached`: the integration was not asked for this request. */
+    readonly coach: (user: string, text: string) => Effect.Effect<EncodedJson, CoachError>
+  }
+>()("hotpath/assistant/Coach") {
+  static readonly layer = Layer.effect(
+    Coach,
+    Effect.gen(function* () {
+      const lookup = yield* Lookup
+      const fetch = yield* Fetch
+      const locks = yield* Locks
+      const values = yield* SharedValues
+      const { MAX_ANALYSES } = yield* Settings
+      const { cache, counter } = yield* Metrics
+      const metrics = cache.analysis
+      const saved = counter("analyses_saved_seconds_total", "What analyses that were kept took when they were made")
+      const places = yield* Semaphore.make(MAX_ANALYSES)
+
+      const readShared = Effect.fnUntraced(function* (digest: string) {
+        const text = yield* values.read(`analysis:${digest}`).pipe(
+          Effect.tapError(() => Effect.sync(() => metrics.redisError.add())),
+          Effect.catch(() => Effect.succeed(undefined))
+        )
+        // What can't be read (another release wrote it) is none.
+        const stored = text === undefined ? undefined : Option.getOrUndefined(decodeStored(text))
+        const age = (yield* Clock.currentTimeMillis) - (stored?.at ?? 0)
+        if (stored === undefined || age >= lifetimeMs) return undefined
+        const { analysis, tookMs } = stored
+        const leftMs = Math.min(lifetimeMs, lifetimeMs - age)
+        return { text: JSON.stringify(analysis), tookMs, leftMs, isShared: true } satisfies Analysis
+      })
+
+      const analyse = Effect.fnUntraced(function* (found: Found, text: string, digest: string, began: number) {
+        const input = { text }
+        const asked = yield* Clock.currentTimeMillis
+        const { body } = yield* fetch.exchange(found, input, JSON.stringify(input), asked - began)
+        const at = yield* Clock.currentTimeMillis
+        const analysis: Analysis = {
+          text: JSON.stringify(body),
+          tookMs: at - asked,
+          leftMs: lifetimeMs,
+          isShared: false
+        }
+        const stored = `{"at":${at},"tookMs":${analysis.tookMs},"analysis":${analysis.text}}`
+        yield* Effect.ignore(values.write(`analysis:${digest}`, stored, lifetimeMs))
+        return analysis
+      })
+
+      const make = Effect.fnUntraced(function* (found: Found, text: string, digest: string) {
+        const began = yield* Clock.currentTimeMillis
+        const shared = yield* readShared(digest)
+        if (shared !== undefined) {
+          metrics.redisHit.add()
+          return shared
+        }
+        metrics.redisMiss.add()
+        const sharedOr = <E>(otherwise: Effect.Effect<Analysis, E>) =>
+          Effect.flatMap(readShared(digest), (there) => (there === undefined ? otherwise : Effect.succeed(there)))
+        const own = analyse(found, text, digest, began)
+        const wait = found.endpoint.integration.definition.timeoutMs
+        return yield* locks
+          .withLock(`analysis:${digest}`, { ttl: lockTtl, wait }, () => sharedOr(own))
+          .pipe(
+            Effect.catchTags({
+              LockBusy: () => sharedOr(Effect.fail(new IntegrationTimeout())),
+              LockLost: () => sharedOr(own)
+            })
+          )
+      })
+
+      const bounded = <A, E>(flight: Effect.Effect<A, E>): Effect.Effect<A, E | Overloaded> =>
+        Effect.flatMap(places.withPermitsIfAvailable(1)(flight), (made) =>
+          Option.isSome(made) ? Effect.succeed(made.value) : Effect.fail(new Overloaded({ what: "analyses" }))
+        )
+
+      const kept = yield* Cache.makeWith((flight: Flight) => flight.make, {
+        capacity: maxKept,
+        timeToLive: (exit) =>
+          Exit.isSuccess(exit) && exit.value.text.length <= maxCharacters
+            ? Duration.millis(exit.value.leftMs)
+            : Duration.zero
+      })
+
+      return Coach.of({
+        coach: Effect.fn("Coach.coach")(function* (user, draft) {
+          const text = normalise(draft)
+          if (text === "") return yield* new InvalidInput({ reason: "the text is blank" })
+          const found = lookup.known("analyze", user) ?? (yield* lookup.find("analyze", user))
+          const digest = hash("sha256", JSON.stringify([found.endpoint.circuit, text]), "hex")
+          let isMade = false
+          const flight = Effect.suspend(() => {
+            isMade = true
+            metrics.memoryMiss.add()
+            return bounded(make({ ...found, config: noConfig }, text, digest))
+          })
+          const analysis = yield* Cache.get(kept, new Flight(digest, flight))
+          const isCached = !isMade || analysis.isShared
+          if (!isMade) metrics.memoryHit.add()
+          if (isCached) saved.add(analysis.tookMs / 1000)
+          return new EncodedJson(`{"analysis":${analysis.text},"cached":${isCached}}`)
+        })
+      })
+    })
+  )
+}

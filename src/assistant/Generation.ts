@@ -1,0 +1,192 @@
+// A generated answer to a prompt, from the `generate` integration: prompt and response are messages of the room, and what
+// arrives before the response is whole is told as it comes. One prompt has one generation at a time, over all instances (a
+// lock), and one response, ever. Whoever asks for the same while it runs waits a while for it, and gets what it brings.
+//
+// asked → (a place, the prompt kept) → (the lock) → generating → kept: answered. It ends without a response when the
+// integration fails, when somebody cancels it, when the asking connection closes or its user loses the room: then the
+// connection to the integration is closed, the room is told, and the prompt stays, unanswered. Once the text is whole,
+// keeping it is not interrupted any more.
+import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule, Semaphore } from "effect"
+import type { FetchError } from "../calls/Answer.ts"
+import { Fetch } from "../calls/Fetch.ts"
+import { type Found, Lookup } from "../calls/Lookup.ts"
+import { Locks } from "../cluster/Locks.ts"
+import { GenerationBusy, GenerationCancelled } from "../domain/Generation.ts"
+import type { IntegrationNotFound } from "../domain/Integration.ts"
+import { Overloaded } from "../domain/Limits.ts"
+import { type Message, MessageNotFound, maxBody, type ThreadNotFound } from "../domain/Message.ts"
+import { everyone, writers } from "../domain/Room.ts"
+import type { ConfigUnavailable } from "../domain/UserConfig.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { Access, type AccessError } from "../rooms/Access.ts"
+import { Settings } from "../Settings.ts"
+import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Cancels } from "./Cancels.ts"
+import { Deltas } from "./Deltas.ts"
+import { type Answered, type Asked, Prompts, responseIdOf } from "./Prompts.ts"
+
+export type GenerateError =
+  | IntegrationNotFound
+  | ConfigUnavailable
+  | FetchError
+  | WriteRefused
+  | ThreadNotFound
+  | MessageNotFound
+  | GenerationBusy
+  | GenerationCancelled
+
+/** What goes along with a prompt: messages of the room before it, and characters of its document. */
+const recentMessages = 20
+const maxDocument = 100_000
+/** A generation whose instance was killed is nobody's after `ttl`; a retry waits a little longer than that. */
+const lockOptions = { ttl: "5 seconds", wait: "8 seconds" } as const
+/** How often it is looked at whether its user may still write in the room. */
+const lookEvery = "1 second"
+
+const reasonOf = (cause: Cause.Cause<{ readonly _tag: string }>): string =>
+  Option.match(Cause.findErrorOption(cause), { onNone: () => "Interrupted", onSome: ({ _tag }) => _tag })
+
+export class Generation extends Context.Service<
+  Generation,
+  {
+    readonly generate: (user: string, asked: Asked) => Effect.Effect<Answered, GenerateError>
+    /** By the prompt's author, or an owner of the room; what does not run, on whichever instance, stays as it is. */
+    readonly cancel: (
+      user: string,
+      roomId: string,
+      messageId: string
+    ) => Effect.Effect<void, AccessError | WriteRefused | MessageNotFound>
+  }
+>()("hotpath/assistant/Generation") {
+  static readonly layer = Layer.effect(
+    Generation,
+    Effect.gen(function* () {
+      const access = yield* Access
+      const cancels = yield* Cancels
+      const deltas = yield* Deltas
+      const fetch = yield* Fetch
+      const locks = yield* Locks
+      const lookup = yield* Lookup
+      const prompts = yield* Prompts
+      const repository = yield* Repository
+      const { MAX_GENERATIONS } = yield* Settings
+      const { counters, gauge } = yield* Metrics
+      const ended = counters("generations_total", "Generations, by how they ended", "outcome")
+      const places = yield* Semaphore.make(MAX_GENERATIONS)
+      const running = new Map<string, number>()
+      /** One user leaves places to others. */
+      const maxEach = Math.max(1, Math.ceil(MAX_GENERATIONS / 8))
+      gauge("generations_running", "Generations that hold a place", () =>
+        [...running.values()].reduce((a, b) => a + b, 0)
+      )
+
+      const inPlace = <A, E>(user: string, work: Effect.Effect<A, E>): Effect.Effect<A, E | Overloaded> =>
+        Effect.suspend((): Effect.Effect<A, E | Overloaded> => {
+          const full = new Overloaded({ what: "generations" })
+          const own = running.get(user) ?? 0
+          if (own >= maxEach) return Effect.fail(full)
+          running.set(user, own + 1)
+          const leave = Effect.sync(() => {
+            const left = (running.get(user) ?? 1) - 1
+            if (left === 0) running.delete(user)
+            else running.set(user, left)
+          })
+          return places
+            .withPermitsIfAvailable(1)(work)
+            .pipe(
+              Effect.flatMap((made) => (Option.isSome(made) ? Effect.succeed(made.value) : Effect.fail(full))),
+              Effect.ensuring(leave)
+            )
+        })
+
+      /** What the integration is given; the room's words are data to it, not its caller's. */
+      const gather = Effect.fnUntraced(function* ({ author, body, messageId, roomId }: Message) {
+        const { name, text, version } = yield* repository.document(roomId)
+        const page = yield* Effect.result(repository.messages(roomId, { before: messageId, limit: recentMessages }))
+        const recent = Result.isSuccess(page) ? page.success.messages : []
+        return {
+          prompt: body,
+          user: author,
+          document: { name, version, text: text.slice(0, maxDocument).toWellFormed(), cut: text.length > maxDocument },
+          messages: recent
+            .filter(({ deletedAt }) => deletedAt === null)
+            .map((message) => ({ author: message.author, kind: message.kind, body: message.body, at: message.at }))
+        }
+      })
+
+      const produce = Effect.fnUntraced(function* (found: Found, prompt: Message) {
+        const input = yield* gather(prompt)
+        return yield* deltas.telling(prompt.roomId, responseIdOf(prompt), (onText) =>
+          fetch.text(found, input, JSON.stringify(input), { maxCharacters: maxBody, onText })
+        )
+      })
+
+      /** Never succeeds: fails when the user may write in the room no more. */
+      const whileWriter = (user: string, roomId: string): Effect.Effect<never, WriteRefused> =>
+        Effect.andThen(
+          Effect.catchTag(
+            Effect.delay(access.require(roomId, user, writers), lookEvery),
+            "StorageUnavailable",
+            () => Effect.void
+          ),
+          Effect.suspend(() => whileWriter(user, roomId))
+        )
+
+      const run = Effect.fnUntraced(function* (found: Found, prompt: Message) {
+        const { author, messageId, roomId } = prompt
+        const before = yield* prompts.find(prompt)
+        if (before !== undefined) {
+          ended("known").add()
+          return before
+        }
+        const producing = cancels.unlessCancelled(
+          messageId,
+          Effect.raceFirst(produce(found, prompt), whileWriter(author, roomId)),
+          new GenerationCancelled({ messageId })
+        )
+        const keep = (text: string) =>
+          Effect.retry(prompts.answer(prompt, text), {
+            times: 2,
+            schedule: Schedule.spaced("200 millis"),
+            while: ({ _tag }) => _tag === "StorageUnavailable"
+          })
+        return yield* Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(producing), keep)).pipe(
+          Effect.onExit((exit) => {
+            const reason = Exit.isSuccess(exit) ? "answered" : reasonOf(exit.cause)
+            ended(reason).add()
+            return Exit.isSuccess(exit)
+              ? Effect.void
+              : deltas.ended(roomId, { messageId: responseIdOf(prompt), promptId: messageId, reason })
+          })
+        )
+      })
+
+      return Generation.of({
+        generate: Effect.fn("Generation.generate")(function* (user, asked) {
+          yield* access.require(asked.roomId, user, writers)
+          const found = lookup.known("generate", user) ?? (yield* lookup.find("generate", user))
+          return yield* inPlace(
+            user,
+            Effect.gen(function* () {
+              const { isNew, prompt } = yield* prompts.open(user, asked)
+              const { messageId } = prompt
+              if (!isNew) yield* cancels.forget(messageId)
+              const busy = () => Effect.fail(new GenerationBusy({ messageId }))
+              return yield* locks
+                .withLock(`generate:${messageId}`, lockOptions, () => run(found, prompt))
+                .pipe(Effect.catchTags({ LockBusy: busy, LockLost: busy }))
+            })
+          )
+        }),
+        cancel: Effect.fn("Generation.cancel")(function* (user, roomId, messageId) {
+          const { session } = yield* access.require(roomId, user, everyone)
+          const prompt = yield* repository.message(roomId, messageId)
+          if (prompt?.kind !== "prompt" || (prompt.author !== user && session.role !== "owner")) {
+            return yield* new MessageNotFound()
+          }
+          yield* cancels.cancel(messageId)
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,127 @@
+// Prompts and their responses, as messages. A prompt that was not answered (its instance was killed, the integration failed, it
+// was cancelled) stays and says so; asking the same again takes it up, so that it is there once. A response's id is made from
+// its prompt's: whoever keeps it twice keeps it once.
+import { hash } from "node:crypto"
+import { Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { Locks } from "../cluster/Locks.ts"
+import { InvalidInput } from "../domain/Integration.ts"
+import { type Message, MessageNotFound, type ThreadNotFound } from "../domain/Message.ts"
+import { keyedId } from "../domain/MessageId.ts"
+import { now } from "../domain/Now.ts"
+import { Announcer } from "../rooms/Announcer.ts"
+import { by } from "../rooms/By.ts"
+import { Repository, type WriteRefused } from "../storage/Repository.ts"
+
+export interface Asked {
+  readonly roomId: string
+  readonly prompt: string
+  /** The same author and key in the room: the same prompt. */
+  readonly key?: string | undefined
+}
+
+export interface Answered {
+  readonly prompt: Message
+  readonly response: Message
+}
+
+/** Looking for a prompt and sending it: two statements or so. */
+const lockOptions = { ttl: "5 seconds", wait: "5 seconds" } as const
+
+const responseKey = (promptId: string) => `response:${promptId}`
+export const responseIdOf = ({ author, messageId, roomId }: Message): string =>
+  keyedId(roomId, author, responseKey(messageId))
+
+export class Prompts extends Context.Service<
+  Prompts,
+  {
+    /** The prompt that waits for its answer already (or, with a key, the one that is there), or a new one. */
+    readonly open: (
+      user: string,
+      asked: Asked
+    ) => Effect.Effect<
+      { readonly prompt: Message; readonly isNew: boolean },
+      WriteRefused | ThreadNotFound | MessageNotFound | InvalidInput
+    >
+    /** The response of a prompt, if there is one; the prompt says so then. */
+    readonly find: (prompt: Message) => Effect.Effect<Answered | undefined, WriteRefused | MessageNotFound>
+    readonly answer: (
+      prompt: Message,
+      text: string
+    ) => Effect.Effect<Answered, WriteRefused | ThreadNotFound | MessageNotFound>
+  }
+>()("hotpath/assistant/Prompts") {
+  static readonly layer = Layer.effect(
+    Prompts,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      const locks = yield* Locks
+      const { announced } = yield* Announcer
+
+      const send = Effect.fnUntraced(function* (
+        user: string,
+        { prompt: body, roomId }: Asked,
+        messageId: string,
+        key: string | undefined,
+        at: string
+      ) {
+        return yield* announced(
+          repository.sendMessage({ messageId, roomId, threadId: null, author: user, kind: "prompt", body, at, key })
+        )
+      })
+
+      const keyed = Effect.fnUntraced(function* (user: string, asked: Asked, key: string) {
+        const at = yield* now
+        const prompt = yield* send(user, asked, keyedId(asked.roomId, user, key), key, at)
+        if (prompt.kind !== "prompt") return yield* new InvalidInput({ reason: "the key is another message's" })
+        return { prompt, isNew: prompt.at === at }
+      })
+
+      const unkeyed = Effect.fnUntraced(function* (user: string, asked: Asked) {
+        const waiting = yield* repository.unanswered(asked.roomId, user, asked.prompt)
+        return waiting === undefined
+          ? { prompt: yield* send(user, asked, SecureRandom.uuidV7Unsafe(), undefined, yield* now), isNew: true }
+          : { prompt: waiting, isNew: false }
+      })
+
+      const mark = Effect.fnUntraced(function* (prompt: Message, response: Message) {
+        const { author, messageId, roomId } = prompt
+        const marking = announced(repository.markAnswered(roomId, messageId, response.messageId, yield* by(author)))
+        return { prompt: prompt.answer === response.messageId ? prompt : yield* marking, response }
+      })
+
+      return Prompts.of({
+        open: (user, asked) => {
+          if (asked.key !== undefined) return keyed(user, asked, `prompt:${asked.key}`)
+          const own = unkeyed(user, asked)
+          const name = `prompt:${asked.roomId}:${hash("sha256", JSON.stringify([user, asked.prompt]), "hex")}`
+          // Without the lock the worst is a second prompt.
+          return Effect.catchTags(
+            locks.withLock(name, lockOptions, () => own),
+            { LockBusy: () => own, LockLost: () => own }
+          )
+        },
+        find: Effect.fnUntraced(function* ({ messageId, roomId }) {
+          const prompt = yield* repository.message(roomId, messageId)
+          if (prompt === undefined || prompt.deletedAt !== null) return yield* new MessageNotFound()
+          const response = yield* repository.message(roomId, responseIdOf(prompt))
+          return response === undefined ? undefined : yield* mark(prompt, response)
+        }),
+        answer: Effect.fnUntraced(function* (prompt, text) {
+          const { author, messageId, roomId, threadId } = prompt
+          const response = {
+            messageId: responseIdOf(prompt),
+            roomId,
+            threadId,
+            author,
+            kind: "response" as const,
+            body: text,
+            at: yield* now,
+            key: responseKey(messageId)
+          }
+          return yield* mark(prompt, yield* announced(repository.sendMessage(response)))
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,37 @@
+// Small texts that instances share for a while: kept in Redis under a name, gone after their time, or with Redis. Who reads
+// them can do without: what is not there, or can't be asked for now, is made again.
+import { Context, Effect, Layer, Schema } from "effect"
+import { Redis } from "effect/persistence"
+
+/** Redis is away, or did not answer in time: a write may have been kept. */
+export class ValuesUnavailable extends Schema.TaggedError<ValuesUnavailable>()("ValuesUnavailable", {
+  cause: Schema.Defect()
+}) {}
+
+const keyOf = (name: string) => `hotpath:value:${name}`
+const unavailable = Effect.mapError((cause: unknown) => new ValuesUnavailable({ cause }))
+
+export class SharedValues extends Context.Service<
+  SharedValues,
+  {
+    readonly read: (name: string) => Effect.Effect<string | undefined, ValuesUnavailable>
+    readonly write: (name: string, text: string, ttlMs: number) => Effect.Effect<void, ValuesUnavailable>
+    readonly remove: (name: string) => Effect.Effect<void, ValuesUnavailable>
+  }
+>()("hotpath/cluster/SharedValues") {
+  /** Over the real Redis, or over its in-process twin: then within the process. */
+  static readonly layer = Layer.effect(
+    SharedValues,
+    Effect.map(Redis.Redis, (redis) =>
+      SharedValues.of({
+        read: (name) =>
+          unavailable(Effect.map(redis.send<string | null>("GET", keyOf(name)), (text) => text ?? undefined)),
+        write: (name, text, ttlMs) =>
+          unavailable(
+            Effect.asVoid(redis.send("SET", keyOf(name), text, "PX", String(Math.max(1, Math.round(ttlMs)))))
+          ),
+        remove: (name) => unavailable(Effect.asVoid(redis.send("DEL", keyOf(name))))
+      })
+    )
+  )
+}

@@ -1,0 +1,19 @@
+// What the methods of the assistant do. A model is slow: what waits for one is none of the connection's requests in flight, so
+// that its chat, its calls and its cancels go on.
+import { Effect } from "effect"
+import { Coach } from "../assistant/Coach.ts"
+import { Generation } from "../assistant/Generation.ts"
+import type { AssistantMethods } from "../protocol/AssistantMethods.ts"
+import type { Handlers } from "./Caller.ts"
+
+export const makeAssistantHandlers = Effect.gen(function* () {
+  const coach = yield* Coach
+  const generation = yield* Generation
+
+  const handlers: Pick<Handlers, keyof typeof AssistantMethods> = {
+    "assistant.generate": (asked, caller) => caller.aside(generation.generate(caller.user, asked)),
+    "assistant.cancel": ({ messageId, roomId }, { user }) => Effect.as(generation.cancel(user, roomId, messageId), {}),
+    "assistant.coach": ({ text }, caller) => caller.aside(coach.coach(caller.user, text))
+  }
+  return handlers
+})
