@@ -76,6 +76,8 @@ export class Generation extends Context.Service<
       const running = new Map<string, number>()
       /** One user leaves places to others. */
       const maxEach = Math.max(1, Math.ceil(MAX_GENERATIONS / 8))
+      const waiting = new Set<Message>()
+      gauge("generations_waiting", "Generations whose prompt is being answered by an earlier one", () => waiting.size)
       gauge("generations_running", "Generations that hold a place", () =>
         [...running.values()].reduce((a, b) => a + b, 0)
       )
@@ -172,9 +174,11 @@ export class Generation extends Context.Service<
               const { messageId } = prompt
               if (!isNew) yield* cancels.forget(messageId)
               const busy = () => Effect.fail(new GenerationBusy({ messageId }))
+              waiting.add(prompt)
+              const over = Effect.sync(() => waiting.delete(prompt))
               return yield* locks
-                .withLock(`generate:${messageId}`, lockOptions, () => run(found, prompt))
-                .pipe(Effect.catchTags({ LockBusy: busy, LockLost: busy }))
+                .withLock(`generate:${messageId}`, lockOptions, () => Effect.andThen(over, run(found, prompt)))
+                .pipe(Effect.catchTags({ LockBusy: busy, LockLost: busy }), Effect.ensuring(over))
             })
           )
         }),

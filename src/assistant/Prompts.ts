@@ -20,6 +20,11 @@ export interface Asked {
   readonly key?: string | undefined
 }
 
+export interface Opened {
+  readonly prompt: Message
+  readonly isNew: boolean
+}
+
 export interface Answered {
   readonly prompt: Message
   readonly response: Message
@@ -36,13 +41,7 @@ export class Prompts extends Context.Service<
   Prompts,
   {
     /** The prompt that waits for its answer already (or, with a key, the one that is there), or a new one. */
-    readonly open: (
-      user: string,
-      asked: Asked
-    ) => Effect.Effect<
-      { readonly prompt: Message; readonly isNew: boolean },
-      WriteRefused | ThreadNotFound | MessageNotFound | InvalidInput
-    >
+    readonly open: (user: string, asked: Asked) => Effect.Effect<Opened, WriteRefused | ThreadNotFound | InvalidInput>
     /** The response of a prompt, if there is one; the prompt says so then. */
     readonly find: (prompt: Message) => Effect.Effect<Answered | undefined, WriteRefused | MessageNotFound>
     readonly answer: (
@@ -77,12 +76,27 @@ export class Prompts extends Context.Service<
         return { prompt, isNew: prompt.at === at }
       })
 
-      const unkeyed = Effect.fnUntraced(function* (user: string, asked: Asked) {
-        const waiting = yield* repository.unanswered(asked.roomId, user, asked.prompt)
-        return waiting === undefined
-          ? { prompt: yield* send(user, asked, SecureRandom.uuidV7Unsafe(), undefined, yield* now), isNew: true }
-          : { prompt: waiting, isNew: false }
-      })
+      const waitingOr = <E>(user: string, { prompt, roomId }: Asked, otherwise: Effect.Effect<Opened, E>) =>
+        Effect.flatMap(
+          repository.unanswered(roomId, user, prompt),
+          (waiting): Effect.Effect<Opened, E> =>
+            waiting === undefined ? otherwise : Effect.succeed({ prompt: waiting, isNew: false })
+        )
+
+      const unkeyed = (user: string, asked: Asked) => {
+        const sent = Effect.gen(function* () {
+          const prompt = yield* send(user, asked, SecureRandom.uuidV7Unsafe(), undefined, yield* now)
+          return { prompt, isNew: true }
+        })
+        const own = waitingOr(user, asked, sent)
+        const name = `prompt:${asked.roomId}:${hash("sha256", JSON.stringify([user, asked.prompt]), "hex")}`
+        // Without the lock the worst is a second prompt.
+        const locked = Effect.catchTags(
+          locks.withLock(name, lockOptions, () => own),
+          { LockBusy: () => own, LockLost: () => own }
+        )
+        return waitingOr(user, asked, locked)
+      }
 
       const mark = Effect.fnUntraced(function* (prompt: Message, response: Message) {
         const { author, messageId, roomId } = prompt
@@ -91,16 +105,8 @@ export class Prompts extends Context.Service<
       })
 
       return Prompts.of({
-        open: (user, asked) => {
-          if (asked.key !== undefined) return keyed(user, asked, `prompt:${asked.key}`)
-          const own = unkeyed(user, asked)
-          const name = `prompt:${asked.roomId}:${hash("sha256", JSON.stringify([user, asked.prompt]), "hex")}`
-          // Without the lock the worst is a second prompt.
-          return Effect.catchTags(
-            locks.withLock(name, lockOptions, () => own),
-            { LockBusy: () => own, LockLost: () => own }
-          )
-        },
+        open: (user, asked) =>
+          asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`),
         find: Effect.fnUntraced(function* ({ messageId, roomId }) {
           const prompt = yield* repository.message(roomId, messageId)
           if (prompt === undefined || prompt.deletedAt !== null) return yield* new MessageNotFound()

@@ -1,0 +1,161 @@
+// Coaching: two instances, and a model that must not be asked twice.
+import { setTimeout as wait } from "node:timers/promises"
+import { Redis } from "ioredis"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
+import { json } from "../support/Model.ts"
+import type { RoomClient } from "../support/RoomClient.ts"
+import { until } from "../support/Until.ts"
+
+describe("assistant.coach", () => {
+  let pair: AssistantPair
+  let ann: RoomClient
+  let bob: RoomClient
+  beforeAll(async () => {
+    pair = await startAssistantPair()
+    ann = await pair.client("ann", 0)
+    bob = await pair.client("bob", 1)
+  })
+  afterAll(() => pair?.stop())
+
+  const slowly = (ms: number) =>
+    pair.model.on("/analyze", async (response, input) => {
+      await wait(ms)
+      json({ length: input.text.length })(response, input)
+    })
+  const asked = (text: string) => pair.model.asked("/analyze").filter((input) => input.text === text).length
+  const coach = (client: RoomClient, text: string) => client.call("assistant.coach", { text })
+
+  it("asks once for 1,000 equal drafts that come at once on two instances", async () => {
+    slowly(500)
+    const text = "a thousand of these"
+    const all = await Promise.all(Array.from({ length: 1000 }, (_, n) => coach(n % 2 === 0 ? ann : bob, text)))
+    assert.strictEqual(asked(text), 1)
+    assert.lengthOf(
+      all.filter(({ cached }) => !cached),
+      1
+    )
+    for (const { analysis } of all) assert.deepEqual(analysis, { length: text.length })
+  })
+
+  it("answers what was analysed 100 times as fast as a model of 500 ms, from memory and from Redis", async () => {
+    slowly(500)
+    const text = (n: number) => `draft ${n}`
+    const timed = async (client: RoomClient, n: number) => {
+      const began = performance.now()
+      const { cached } = await coach(client, text(n))
+      return { cached, ms: performance.now() - began }
+    }
+    const median = (times: ReadonlyArray<{ readonly ms: number }>) =>
+      times.map(({ ms }) => ms).sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? 0
+    const drafts = Array.from({ length: 50 }, (_, n) => n)
+    const first = await Promise.all(drafts.map((n) => timed(ann, n)))
+    const [memory, shared]: [Array<{ ms: number; cached: boolean }>, Array<{ ms: number; cached: boolean }>] = [[], []]
+    for (const n of drafts) memory.push(await timed(ann, n))
+    for (const n of drafts) shared.push(await timed(bob, n))
+    const [slow, fast, fair] = [median(first), median(memory), median(shared)]
+    console.log(
+      `an analysis: ${slow.toFixed(1)} ms; from memory ${fast.toFixed(2)} ms, from Redis ${fair.toFixed(2)} ms`
+    )
+    assert.isTrue(first.every(({ cached }) => !cached))
+    assert.isTrue([...memory, ...shared].every(({ cached }) => cached))
+    assert.isBelow(fast, slow / 100)
+    assert.isBelow(fair, slow / 100)
+    assert.isAbove(await pair.metric(0, "analyses_saved_seconds_total"), 24)
+    assert.isAbove(await pair.metric(1, "analyses_saved_seconds_total"), 24)
+  })
+
+  it("takes texts for the same whose blanks and composition alone differ", async () => {
+    slowly(1)
+    const same = ["Grüße an  alle", "  Gru\u0308ße\tan\n\nalle ", "Grüße an alle"]
+    for (const [n, text] of same.entries()) assert.strictEqual((await coach(ann, text)).cached, n > 0)
+    assert.strictEqual((await coach(bob, "grüße an alle")).cached, false)
+    assert.strictEqual(asked("Grüße an alle"), 1)
+    for (const text of [" \n", ""]) assert.strictEqual(await ann.fails("assistant.coach", { text }), "InvalidParams")
+  })
+
+  it("keeps no errors, and says the integration's own", async () => {
+    const wrong = [
+      ["IntegrationRejected", json({}, 500)],
+      ["IntegrationInvalidResponse", (response) => response.end("nonsense")],
+      ["IntegrationUnreachable", (response) => response.destroy()]
+    ] as ReadonlyArray<readonly [string, Parameters<AssistantPair["model"]["on"]>[1]]>
+    for (const [type, answer] of wrong) {
+      pair.model.on("/analyze", answer)
+      const all = await Promise.all([ann, bob, ann].map((client) => client.fails("assistant.coach", { text: "hard" })))
+      assert.deepEqual(all, [type, type, type])
+    }
+    slowly(1)
+    assert.strictEqual((await coach(ann, "hard")).cached, false)
+    assert.strictEqual((await coach(bob, "hard")).cached, true)
+  })
+
+  it("analyses anew what is kept in a form it can't read, and for a new version", async () => {
+    slowly(1)
+    await coach(ann, "in Redis")
+    const redis = new Redis(pair.redis.url)
+    const keys = await redis.keys("hotpath:value:analysis:*")
+    assert.isAbove(keys.length, 0)
+    for (const key of keys) {
+      assert.isAtMost(await redis.pttl(key), 3_600_000)
+      assert.isAbove(await redis.pttl(key), 3_500_000)
+      await redis.set(key, '{"at":"never"', "KEEPTTL")
+    }
+    redis.disconnect()
+    assert.strictEqual((await coach(ann, "in Redis")).cached, true)
+    assert.strictEqual((await coach(bob, "in Redis")).cached, false)
+    await pair.define("analyze", { headers: { "x-version": "2" } })
+    assert.strictEqual((await coach(ann, "in Redis")).cached, false)
+    assert.strictEqual((await coach(bob, "in Redis")).cached, true)
+  })
+
+  it("goes on for the others when the one who asked first leaves", async () => {
+    slowly(300)
+    const eve = await pair.client("eve", 0)
+    eve.ask("assistant.coach", { text: "who leaves" }).catch(() => {})
+    await until(() => asked("who leaves") === 1, "the model to be asked")
+    const joined = coach(ann, "who leaves")
+    const there = coach(bob, "who leaves")
+    // It has come when what was sent after it is answered.
+    await ann.call("rooms.list", {})
+    await eve.kill()
+    assert.strictEqual((await joined).cached, true)
+    assert.strictEqual((await there).cached, true)
+    assert.strictEqual(asked("who leaves"), 1)
+  })
+
+  it("without Redis asks once on each instance, with no error", async () => {
+    slowly(1)
+    await coach(ann, "before")
+    await pair.redis.kill()
+    slowly(300)
+    assert.strictEqual((await coach(ann, "before")).cached, true)
+    const text = "Redis is away"
+    const all = await Promise.all(Array.from({ length: 100 }, (_, n) => coach(n % 2 === 0 ? ann : bob, text)))
+    assert.strictEqual(asked(text), 2)
+    assert.lengthOf(
+      all.filter(({ cached }) => !cached),
+      2
+    )
+    await pair.redis.start()
+    await until(async () => {
+      const fresh = `back ${Math.random()}`
+      await coach(ann, fresh)
+      return (await coach(bob, fresh)).cached
+    }, "Redis to be used again")
+  })
+
+  it("is done by another instance when the one that had the lock is killed", async () => {
+    let first = true
+    pair.model.on("/analyze", (response, input) => {
+      if (!first) json({ length: 1 })(response, input)
+      first = false
+    })
+    ann.ask("assistant.coach", { text: "killed" }).catch(() => {})
+    await until(() => asked("killed") === 1, "the model to be asked")
+    const other = coach(bob, "killed")
+    pair.instances[0].process.kill("SIGKILL")
+    assert.deepEqual(await other, { analysis: { length: 1 }, cached: false })
+    assert.strictEqual(asked("killed"), 2)
+  })
+})

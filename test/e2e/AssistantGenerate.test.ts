@@ -1,0 +1,273 @@
+// Generated answers: two instances, a model that answers as each test says.
+import type { ServerResponse } from "node:http"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
+import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
+import { query } from "../support/Databases.ts"
+import { events, json } from "../support/Model.ts"
+import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
+import { until } from "../support/Until.ts"
+
+/** An event with a piece of text. */
+const data = (text: string) => `data: ${JSON.stringify({ text })}\n\n`
+const deltas = (client: RoomClient, roomId: string) =>
+  client.told(roomId).flatMap(({ event }) => (event.type === "generate.delta" ? [event] : []))
+const heard = (client: RoomClient, roomId: string) =>
+  deltas(client, roomId)
+    .map(({ text }) => text)
+    .join("")
+const isPrompt = (event: RoomEvent) => event.type === "message.sent" && event.message.kind === "prompt"
+const promptId = async (client: RoomClient, roomId: string) => {
+  const { event } = await client.hears(roomId, isPrompt, "the prompt")
+  return event.type === "message.sent" ? event.message.messageId : ""
+}
+
+for (const writes of ["postgres", "redis"]) {
+  describe(`assistant.generate, ROOM_WRITES=${writes}`, () => {
+    let pair: AssistantPair
+    let ann: RoomClient
+    let bob: RoomClient
+    beforeAll(async () => {
+      pair = await startAssistantPair({ ROOM_WRITES: writes, MAX_IN_FLIGHT: "2" })
+      ann = await pair.client("ann", 0)
+      bob = await pair.client("bob", 1)
+    })
+    afterAll(() => pair?.stop())
+
+    /** The model's answer, in the hands of the test. */
+    const gated = () => {
+      const responses: Array<ServerResponse> = []
+      pair.model.on("/generate", (response) => responses.push(events(response)))
+      return {
+        opened: async (n = 0) => {
+          await until(() => responses.length > n, "the model to be asked")
+          const response = responses[n]
+          if (response === undefined) throw new Error("nobody asked")
+          return response
+        },
+        closed: () => until(() => responses.every(({ closed }) => closed), "the model's connection to close"),
+        count: () => responses.length
+      }
+    }
+    const listed = async (roomId: string) => (await bob.call("messages.list", { roomId })).messages
+    const stored = (roomId: string, kind: string) =>
+      query<{ n: number }>(pair.database, "SELECT count(*)::int AS n FROM messages WHERE room_id = $1 AND kind = $2", [
+        roomId,
+        kind
+      ])
+
+    it("tells partial text while it arrives, everywhere, then the response; both stay as messages", async () => {
+      const roomId = await pair.room([ann])
+      await ann.call("document.update", { roomId, baseVersion: 0, text: "the plan" })
+      const { token } = await ann.call("rooms.invite", { roomId, role: "member" })
+      await bob.call("rooms.join", { roomId, invite: token })
+      const chat = await bob.call("messages.send", { roomId, body: "hello" })
+      const { opened } = gated()
+      const asked = pair.model.asked("/generate").length
+      const answer = ann.call("assistant.generate", { roomId, prompt: "why?" })
+      const response = await opened()
+      assert.deepInclude(pair.model.asked("/generate")[asked], {
+        prompt: "why?",
+        user: "ann",
+        document: { name: "main", version: 1, text: "the plan", cut: false },
+        messages: [{ author: "bob", kind: "chat", body: "hello", at: chat.at }]
+      })
+      response.write(data("Because "))
+      await until(() => heard(bob, roomId) === "Because ", "the first words, the others not being there")
+      response.write(`${data("größe 😀")}data: {"other":1}\n\n`)
+      await until(() => heard(bob, roomId) === "Because größe 😀", "the next words")
+      response.end(data("!"))
+      const { prompt, response: message } = await answer
+      assert.deepInclude(prompt, { kind: "prompt", author: "ann", body: "why?", answer: message.messageId })
+      assert.deepInclude(message, { kind: "response", author: "ann", body: "Because größe 😀!" })
+      assert.notProperty(message, "answer")
+      await allHeardTheSame([ann, bob], roomId)
+      for (const client of [ann, bob]) {
+        assert.strictEqual(heard(client, roomId), message.body)
+        assert.deepEqual([...new Set(deltas(client, roomId).map(({ messageId }) => messageId))], [message.messageId])
+        const types = client.types(roomId).filter((type) => !type.startsWith("presence") && type !== "member.joined")
+        const [last, before] = [types.lastIndexOf("generate.delta"), types.lastIndexOf("message.sent")]
+        assert.isBelow(last, before, "all of the deltas before the response")
+        assert.strictEqual(types.at(-1), "message.edited")
+      }
+      assert.deepEqual(await listed(roomId), [chat, prompt, message])
+    })
+
+    it.each([
+      ["NDJSON", (response: ServerResponse) => events(response, "application/x-ndjson").end('{"text":"a"}\n"b"')],
+      ["one JSON", json({ text: "ab" })],
+      ["one text", json("ab")],
+      ["plain data", (response: ServerResponse) => events(response).end("data: a\n\ndata:b\n\ndata: [DONE]\n\n")],
+      ["[DONE] and no end", (response: ServerResponse) => events(response).write(`${data("ab")}data: [DONE]\n\n`)]
+    ])("takes %s", async (_name, answer) => {
+      const roomId = await pair.room([ann])
+      pair.model.on("/generate", answer)
+      const { response } = await ann.call("assistant.generate", { roomId, prompt: "say ab" })
+      assert.strictEqual(response.body, "ab")
+    })
+
+    it("finds text where the definition points, in parts and whole", async () => {
+      await pair.define("generate", { result: { text: "/choices/0/delta/content" } })
+      const roomId = await pair.room([ann])
+      const piece = (delta: object) => `data: ${JSON.stringify({ choices: [{ delta }] })}\n\n`
+      pair.model.on("/generate", (response) =>
+        events(response).end(`${piece({ role: "assistant" })}${piece({ content: "ok" })}data: [DONE]\n\n`)
+      )
+      const { response } = await ann.call("assistant.generate", { roomId, prompt: "say ok" })
+      assert.strictEqual(response.body, "ok")
+      await pair.define("generate", {})
+    })
+
+    it("is cancelled from another instance: the model's connection closes, the prompt stays, a retry takes it up", async () => {
+      const eve = await pair.client("eve", 0)
+      const roomId = await pair.room([bob, ann, eve])
+      const { closed, count, opened } = gated()
+      const failed = ann.ask("assistant.generate", { roomId, prompt: "why?" })
+      const response = await opened()
+      response.write(data("Bec"))
+      const messageId = await promptId(bob, roomId)
+      await until(() => heard(bob, roomId) === "Bec", "some text")
+      assert.strictEqual(await eve.fails("assistant.cancel", { roomId, messageId }), "MessageNotFound")
+      // By the room's owner, who is on the other instance.
+      assert.deepEqual(await bob.call("assistant.cancel", { roomId, messageId }), {})
+      const { error } = await failed
+      assert.deepInclude(error?.data, { type: "GenerationCancelled", retryable: false, messageId })
+      await closed()
+      const { event } = await eve.hears(roomId, ({ type }) => type === "generate.ended", "the end")
+      assert.deepInclude(event, { promptId: messageId, reason: "GenerationCancelled" })
+      assert.deepInclude((await listed(roomId))[0], { messageId, answer: null })
+      const again = ann.call("assistant.generate", { roomId, prompt: "why?" })
+      ;(await opened(1)).end(data("Because"))
+      const { prompt } = await again
+      assert.strictEqual(prompt.messageId, messageId)
+      assert.strictEqual(count(), 2)
+      // Its author's own cancel is at once; and of what is over, nothing.
+      await ann.call("assistant.cancel", { roomId, messageId })
+      assert.deepEqual((await listed(roomId))[0], prompt)
+      await eve.close()
+    })
+
+    it("holds up neither its connection's chat nor its cancel, however many wait for the model", async () => {
+      const roomId = await pair.room([ann])
+      const { closed, opened } = gated()
+      // More than the connection may have in flight.
+      const waiting = [0, 1, 2, 3].map((n) => ann.ask("assistant.generate", { roomId, prompt: `slow ${n}` }))
+      const analyses: Array<ServerResponse> = []
+      pair.model.on("/analyze", (response) => analyses.push(response))
+      const coached = ann.ask("assistant.coach", { text: `never ${writes}` })
+      await opened(3)
+      assert.strictEqual((await ann.call("messages.send", { roomId, body: "still here" })).body, "still here")
+      const prompts = (await ann.call("messages.list", { roomId })).messages.filter(({ kind }) => kind === "prompt")
+      assert.lengthOf(prompts, 4)
+      for (const { messageId } of prompts) await ann.call("assistant.cancel", { roomId, messageId })
+      for (const { error } of await Promise.all(waiting)) assert.strictEqual(error?.data.type, "GenerationCancelled")
+      await closed()
+      for (const response of analyses) json({ fine: true })(response, {})
+      assert.deepEqual((await coached).result, { analysis: { fine: true }, cached: false })
+    })
+
+    it("ends with its connection, and with its user's membership", async () => {
+      const roomId = await pair.room([ann, bob])
+      const { closed, opened } = gated()
+      const leaving = await pair.client("ann", 0)
+      leaving.ask("assistant.generate", { roomId, prompt: "who stays?" }).catch(() => {})
+      await opened()
+      await leaving.kill()
+      await closed()
+      await ann.hears(roomId, (event) => event.type === "generate.ended" && event.reason === "Interrupted", "its end")
+      const removed = bob.ask("assistant.generate", { roomId, prompt: "and now?" })
+      await opened(1)
+      await ann.call("rooms.remove", { roomId, user: "bob" })
+      assert.strictEqual((await removed).error?.data.type, "NotAMember")
+      await closed()
+    })
+
+    it("keeps the prompt whatever the model does, and one of it however often it is tried", async () => {
+      const roomId = await pair.room([ann, bob])
+      const body = "hard question"
+      const wrong: ReadonlyArray<readonly [string, Parameters<AssistantPair["model"]["on"]>[1]]> = [
+        ["IntegrationRejected", json({}, 500)],
+        ["IntegrationInvalidResponse", (response) => response.end("<html>")],
+        ["IntegrationInvalidResponse", json({ nothing: 1 })],
+        ["IntegrationInvalidResponse", json({ text: "a\u0000" })],
+        ["IntegrationInvalidResponse", (response) => events(response).end('data: {"text":\n\n')],
+        ["IntegrationInvalidResponse", (response) => events(response).end()],
+        ["IntegrationUnreachable", (response) => events(response).write(data("half"), () => response.destroy())]
+      ]
+      for (const [type, answer] of wrong) {
+        pair.model.on("/generate", answer)
+        assert.strictEqual(await ann.fails("assistant.generate", { roomId, prompt: body }), type)
+        const [prompt, ...others] = await listed(roomId)
+        assert.deepInclude(prompt, { kind: "prompt", body, answer: null })
+        assert.deepEqual(others, [])
+      }
+      await pair.define("generate", { timeoutMs: 300 })
+      pair.model.on("/generate", (response) => events(response).write(data("slow")))
+      assert.strictEqual(await ann.fails("assistant.generate", { roomId, prompt: body }), "IntegrationTimeout")
+      await until(() => pair.model.open() === 0, "the model's connection to close")
+      await pair.define("generate", { url: "http://127.0.0.1:1/" })
+      assert.strictEqual(await ann.fails("assistant.generate", { roomId, prompt: body }), "IntegrationUnreachable")
+      await pair.define("generate", {})
+      pair.model.on("/generate", json("at last"))
+      const { prompt, response } = await ann.call("assistant.generate", { roomId, prompt: body })
+      assert.deepEqual(await listed(roomId), [prompt, response])
+    })
+
+    it("answers one prompt once: retries at the same time, on both instances, wait for the first", async () => {
+      const roomId = await pair.room([ann, bob])
+      const other = await pair.client("ann", 1)
+      for (const key of [undefined, "k"]) {
+        const { count, opened } = gated()
+        const asked = { roomId, prompt: `same ${key}`, ...(key && { key }) }
+        const all = [ann, other, ann, other].map((client) => client.call("assistant.generate", asked))
+        const response = await opened()
+        const waiting = async () =>
+          (await pair.metric(0, "generations_waiting")) + (await pair.metric(1, "generations_waiting"))
+        await until(async () => (await waiting()) === 3, "the others to wait")
+        response.end(data("once"))
+        const answers = await Promise.all(all)
+        assert.strictEqual(count(), 1)
+        assert.strictEqual(new Set(answers.map(({ prompt }) => prompt.messageId)).size, 1)
+        assert.strictEqual(new Set(answers.map((answer) => JSON.stringify(answer.response))).size, 1)
+      }
+      // With a key it is the same prompt ever after; without, a prompt that is answered is asked anew.
+      const { count, opened } = gated()
+      const known = await other.call("assistant.generate", { roomId, prompt: "same k", key: "k" })
+      assert.strictEqual(known.response.body, "once")
+      assert.strictEqual(count(), 0)
+      const anew = ann.call("assistant.generate", { roomId, prompt: "same undefined" })
+      ;(await opened()).end(data("twice"))
+      assert.strictEqual((await anew).response.body, "twice")
+      await until(async () => (await stored(roomId, "response"))[0]?.n === 3, "three responses to be saved")
+      assert.strictEqual((await stored(roomId, "prompt"))[0]?.n, 3)
+      await other.close()
+    })
+
+    it("is for those who may write", async () => {
+      const roomId = await pair.room([ann, bob], { role: "viewer" })
+      assert.strictEqual(await bob.fails("assistant.generate", { roomId, prompt: "may I?" }), "Forbidden")
+      const eve = await pair.client("eve")
+      assert.strictEqual(await eve.fails("assistant.generate", { roomId, prompt: "may I?" }), "NotAMember")
+      assert.strictEqual(await ann.fails("assistant.generate", { roomId, prompt: "" }), "InvalidParams")
+      assert.deepEqual(await listed(roomId), [])
+      await eve.close()
+    })
+
+    it("cuts a response where a message ends, and lets nobody change its words", async () => {
+      const roomId = await pair.room([ann])
+      pair.model.on("/generate", (response) => {
+        events(response)
+        const more = () => {
+          while (!response.destroyed && response.write(data("x".repeat(1000))));
+        }
+        response.on("drain", more)
+        more()
+      })
+      const { response } = await ann.call("assistant.generate", { roomId, prompt: "go on" })
+      assert.strictEqual(response.body, "x".repeat(16_384))
+      await until(() => pair.model.open() === 0, "the model's connection to close")
+      const { messageId } = response
+      assert.strictEqual(await ann.fails("messages.edit", { messageId, body: "no" }), "MessageNotFound")
+    })
+  })
+}
