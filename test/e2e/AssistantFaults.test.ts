@@ -1,0 +1,121 @@
+// The assistant while instances are killed and Redis is away, and at its bounds.
+import type { ServerResponse } from "node:http"
+import { afterEach, assert, describe, it } from "vitest"
+import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
+import { query } from "../support/Databases.ts"
+import { events, json } from "../support/Model.ts"
+import type { RoomClient } from "../support/RoomClient.ts"
+import { until } from "../support/Until.ts"
+
+const data = (text: string) => `data: ${JSON.stringify({ text })}\n\n`
+
+describe("the assistant, when things fail", () => {
+  let pair: AssistantPair | undefined
+  afterEach(() => pair?.stop())
+
+  const start = async (env: Readonly<Record<string, string>> = {}) => {
+    const started = await startAssistantPair(env)
+    pair = started
+    const responses: Array<ServerResponse> = []
+    started.model.on("/generate", (response) => {
+      responses.push(events(response))
+      response.write(data(`part ${responses.length} `))
+    })
+    return { ...started, responses, ann: await started.client("ann", 0), bob: await started.client("bob", 1) }
+  }
+  const deltas = (client: RoomClient, roomId: string) =>
+    client.told(roomId).flatMap(({ event }) => (event.type === "generate.delta" ? [event.text] : []))
+
+  it.each(["postgres", "redis"])(
+    "keeps the prompt of an instance that is killed, unanswered, and a retry elsewhere answers it once (%s)",
+    async (writes) => {
+      const { ann, bob, database, instances, model, responses, client, room } = await start({ ROOM_WRITES: writes })
+      const roomId = await room([ann, bob])
+      ann.ask("assistant.generate", { roomId, prompt: "and if I die?" }).catch(() => {})
+      await until(() => deltas(bob, roomId).length === 1, "some text")
+      instances[0].process.kill("SIGKILL")
+      await until(() => responses[0]?.closed === true, "the model's connection to close")
+      const [prompt, ...others] = (await bob.call("messages.list", { roomId })).messages
+      assert.deepInclude(prompt, { kind: "prompt", body: "and if I die?", answer: null })
+      assert.deepEqual(others, [])
+      const again = await client("ann", 1)
+      const answer = again.call("assistant.generate", { roomId, prompt: "and if I die?" })
+      await until(() => responses.length === 2, "the model to be asked again")
+      responses[1]?.end(data("whole"))
+      const { prompt: answered, response } = await answer
+      assert.strictEqual(answered.messageId, prompt?.messageId)
+      assert.strictEqual(answered.answer, response.messageId)
+      assert.strictEqual(response.body, "part 2 whole")
+      assert.deepEqual((await bob.call("messages.list", { roomId })).messages, [answered, response])
+      assert.lengthOf(model.asked("/generate"), 2)
+      const saved = async () =>
+        (await query<{ kind: string }>(database, "SELECT kind FROM messages WHERE room_id = $1", [roomId])).length
+      await until(async () => (await saved()) === 2, "both to be saved")
+    },
+    60_000
+  )
+
+  it("generates without Redis, telling the instance's own members, with no error", async () => {
+    const { ann, bob, model, redis, responses, room } = await start()
+    const roomId = await room([ann, bob])
+    await redis.kill()
+    const answer = ann.call("assistant.generate", { roomId, prompt: "alone?" })
+    await until(() => deltas(ann, roomId).length === 1, "some text")
+    responses[0]?.end(data("yes"))
+    const { prompt, response } = await answer
+    assert.strictEqual(response.body, "part 1 yes")
+    assert.strictEqual(deltas(ann, roomId).join(""), response.body)
+    // The others are told what lasts.
+    await bob.hears(
+      roomId,
+      (event) => event.type === "message.sent" && event.message.messageId === response.messageId,
+      "the response"
+    )
+    assert.deepEqual((await bob.call("messages.list", { roomId })).messages, [prompt, response])
+    // It is cancelled where it runs.
+    const failed = ann.fails("assistant.generate", { roomId, prompt: "stop?" })
+    await until(() => responses.length === 2, "the model to be asked")
+    const { messages } = await ann.call("messages.list", { roomId })
+    await ann.call("assistant.cancel", { roomId, messageId: messages.at(-1)?.messageId ?? "" })
+    assert.strictEqual(await failed, "GenerationCancelled")
+    await until(() => model.open() === 0, "the model's connection to close")
+    await redis.start()
+  })
+
+  it("has bounds of its own: generations and analyses that wait hold up no calls", async () => {
+    const { ann, bob, client, model, responses, room } = await start({ MAX_GENERATIONS: "8", MAX_ANALYSES: "2" })
+    const people = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => client(`u${n}`, 0)))
+    const roomId = await room([ann, bob, ...people])
+    const analyses: Array<ServerResponse> = []
+    model.on("/analyze", (response) => analyses.push(response))
+    const waiting = people.slice(0, 8).map((one) => one.ask("assistant.generate", { roomId, prompt: "slow" }))
+    await until(() => responses.length === 8, "eight of them")
+    // One a user of these eight, and no more than eight.
+    assert.strictEqual(await ann.fails("assistant.generate", { roomId, prompt: "one more" }), "Overloaded")
+    assert.strictEqual(await people[0]?.fails("assistant.generate", { roomId, prompt: "another" }), "Overloaded")
+    for (const text of ["a", "b"]) void people[0]?.ask("assistant.coach", { text }).catch(() => {})
+    await until(() => model.asked("/analyze").length === 2, "two of them")
+    assert.strictEqual(await people[1]?.fails("assistant.coach", { text: "c" }), "Overloaded")
+    const { status } = await ann.call("call", { integration: "weather", input: { city: "London" } })
+    assert.strictEqual(status, 200)
+    assert.strictEqual((await ann.call("messages.send", { roomId, body: "hello" })).body, "hello")
+    const prompts = (await ann.call("messages.list", { roomId })).messages.filter(({ kind }) => kind === "prompt")
+    assert.lengthOf(prompts, 8)
+    for (const response of responses) response.end(data("done"))
+    for (const { result } of await Promise.all(waiting)) assert.include(result?.response.body, "done")
+    assert.strictEqual((await ann.ask("assistant.coach", { text: "d" })).error?.data.type, "Overloaded")
+    for (const response of analyses) json({})(response, {})
+  }, 60_000)
+
+  it("finishes what is under way when its instance shuts down", async () => {
+    const { ann, bob, instances, responses, room } = await start()
+    const roomId = await room([ann, bob])
+    const answer = ann.call("assistant.generate", { roomId, prompt: "wait for me" })
+    await until(() => responses.length === 1, "the model to be asked")
+    const stopped = instances[0].stop()
+    await until(() => instances[0].output().includes("draining"), "the instance to drain")
+    responses[0]?.end(data("done"))
+    assert.strictEqual((await answer).response.body, "part 1 done")
+    assert.strictEqual(await stopped, 0)
+  })
+})
