@@ -14,8 +14,12 @@ const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<st
 const params = (list: ReadonlyArray<{ readonly name: string; readonly required: boolean }>) =>
   list.length === 0 ? "" : `\`{${list.map(({ name, required }) => (required ? name : `${name}?`)).join(", ")}}\``
 
-const result = (schema: { readonly properties?: object }) =>
-  schema.properties === undefined ? "" : `\`{${Object.keys(schema.properties).join(", ")}}\``
+const result = (schema: { readonly properties?: object; readonly required?: ReadonlyArray<string> }) =>
+  schema.properties === undefined
+    ? ""
+    : params(
+        Object.keys(schema.properties).map((name) => ({ name, required: schema.required?.includes(name) ?? false }))
+      )
 
 const tables: Readonly<Record<string, string>> = {
   settings: table(

@@ -9,6 +9,7 @@ import { Cache, Context, Duration, Effect, Exit, Layer, Option, Queue, Schema } 
 import { SecureRandom } from "effect/crypto"
 import { Fetch } from "../calls/Fetch.ts"
 import { Lookup } from "../calls/Lookup.ts"
+import { textOf } from "../calls/TextStream.ts"
 import { Locks } from "../cluster/Locks.ts"
 import { RateLimits } from "../cluster/RateLimits.ts"
 import { IntegrationInvalidResponse } from "../domain/Integration.ts"
@@ -40,6 +41,7 @@ const Assignment = Schema.NullOr(
   })
 )
 const decodeAssignment = Schema.decodeUnknownOption(Assignment)
+const decodeAssignmentText = Schema.decodeUnknownOption(Schema.fromJsonString(Assignment))
 
 const sameTitle = (title: string) => {
   const wanted = title.trim().toLowerCase()
@@ -88,7 +90,9 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
           threads: open.slice(-maxThreads).map(({ category, threadId, title }) => ({ threadId, title, category }))
         }
         const answer = yield* fetch.exchange(found, input, JSON.stringify(input), 0)
-        const decoded = decodeAssignment(answer.body)
+        // A model says it in a text.
+        const text = textOf(answer.body)
+        const decoded = text === undefined ? decodeAssignment(answer.body) : decodeAssignmentText(text)
         if (Option.isNone(decoded)) return yield* new IntegrationInvalidResponse()
         const { category = null, threadId = null, title = null } = decoded.value ?? {}
         const isIt = title === null ? () => false : sameTitle(title)

@@ -106,13 +106,30 @@ export class Generation extends Context.Service<
         const { name, text, version } = yield* repository.document(roomId)
         const page = yield* Effect.result(repository.messages(roomId, { before: messageId, limit: recentMessages }))
         const recent = Result.isSuccess(page) ? page.success.messages : []
+        const said = recent.filter(({ deletedAt }) => deletedAt === null)
+        const shown = text.slice(0, maxDocument).toWellFormed()
         return {
           prompt: body,
           user: author,
-          document: { name, version, text: text.slice(0, maxDocument).toWellFormed(), cut: text.length > maxDocument },
-          messages: recent
-            .filter(({ deletedAt }) => deletedAt === null)
-            .map((message) => ({ author: message.author, kind: message.kind, body: message.body, at: message.at }))
+          document: { name, version, text: shown, cut: text.length > maxDocument },
+          messages: said.map((message) => ({
+            author: message.author,
+            kind: message.kind,
+            body: message.body,
+            at: message.at
+          })),
+          // The same as models want it, for a definition's `body`.
+          chat: [
+            ...(shown === ""
+              ? []
+              : [{ role: "system", content: `The document "${name}" that all here work on:\n${shown}` }]),
+            ...said.map((message) =>
+              message.kind === "response"
+                ? { role: "assistant", content: message.body }
+                : { role: "user", content: `${message.author}: ${message.body}` }
+            ),
+            { role: "user", content: `${author}: ${body}` }
+          ]
         }
       })
 

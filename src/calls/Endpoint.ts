@@ -2,6 +2,7 @@
 import { Effect, JsonPointer, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../domain/Integration.ts"
 import type { HttpRequest } from "../infra/Http.ts"
+import { compileBody } from "./BodyTemplate.ts"
 import {
   compileTemplate,
   DefinitionInvalid,
@@ -148,6 +149,7 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
   const own = yield* compileFields("query", definition.query, inValue)
   const fields = [...query, ...own.map(({ name, template }) => ({ name: encodeURIComponent(name), template }))]
   const headers = yield* compileHeaders(definition.headers)
+  const ownBody = definition.body === undefined ? undefined : yield* compileBody("body", definition.body)
   const pointers = definition.result === undefined ? undefined : yield* compilePointers(definition.result)
 
   const request: Endpoint["request"] = (values, inputText, configText) => {
@@ -182,7 +184,8 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
       return Result.succeed({ origin, path: path === "" ? "/" : path, method: "GET", headers: sent, body: undefined })
     }
     sent["content-type"] ??= "application/json"
-    const body = `{"input":${inputText},"config":${configText}}`
+    const body =
+      ownBody === undefined ? `{"input":${inputText},"config":${configText}}` : JSON.stringify(ownBody(values))
     return Result.succeed({ origin, path: path === "" ? "/" : path, method: "POST", headers: sent, body })
   }
 

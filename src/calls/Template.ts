@@ -61,7 +61,7 @@ export const compileTemplate = Effect.fnUntraced(function* (field: string, text:
   return pieces as Template
 })
 
-const find = (values: Values, { from, path }: Exclude<Piece, string>): unknown => {
+export const find = (values: Values, { from, path }: Exclude<Piece, string>): unknown => {
   let value: unknown = values[from]
   for (const part of path) {
     if (typeof value !== "object" || value === null || !Object.hasOwn(value, part)) return undefined

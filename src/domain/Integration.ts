@@ -21,6 +21,8 @@ export const IntegrationDefinition = Schema.Struct({
   retries: withDefault(between(0, 10), 0),
   headers: withDefault(Strings, {}),
   query: withDefault(Strings, {}),
+  /** What POST sends in place of `{input, config}`: JSON with placeholders. */
+  body: Schema.optionalKey(Schema.Json),
   result: Schema.optionalKey(Strings),
   errors: withDefault(Strings, {}),
   cacheTtlMs: withDefault(between(0, 86_400_000), 0),

@@ -61,6 +61,35 @@ describe("Endpoint", () => {
     })
   )
 
+  it.effect("makes the body that the definition says: values as they are, texts with values in them", () =>
+    Effect.gen(function* () {
+      const body = {
+        model: "m",
+        stream: true,
+        chat: "{input.chat}",
+        text: 'Of {input.city} ({input.none}), as {"city": {input.chat}}: {input.n}{secret.KEY}',
+        none: "{input.none}",
+        list: ["{input.none}", "{input.n}", { deep: "{config.units}" }],
+        own: "{} {input} { input.n } ",
+        empty: ""
+      }
+      const { request } = yield* endpoint({ url: "http://x/", body })
+      const input = { chat: [{ role: "user" }], city: '"Oslo"', n: 0 }
+      const made = request({ input, config: { units: null } }, "{}", "{}")
+      assert.deepEqual(JSON.parse((Result.isSuccess(made) ? made.success.body : undefined) ?? ""), {
+        model: "m",
+        stream: true,
+        chat: [{ role: "user" }],
+        text: 'Of "Oslo" (), as {"city": [{"role":"user"}]}: 0geheim',
+        list: [0, { deep: null }],
+        own: "{} {input} { input.n } ",
+        empty: ""
+      })
+      const missing = yield* Effect.flip(endpoint({ url: "http://x/", body: ["{secret.NONE}"] }))
+      assert.deepInclude(missing, { _tag: "DefinitionInvalid", field: "body.0" })
+    })
+  )
+
   it.effect("fills secrets in from the environment", () =>
     Effect.gen(function* () {
       const result = yield* rendered({ url: "http://host/", query: { key: "{secret.KEY}" } }, {})

@@ -1,5 +1,6 @@
 // Messages that are sent without a thread into rooms with `autoAssign`: two instances, and a model that sorts as each test says.
 import type { ServerResponse } from "node:http"
+import { setTimeout as wait } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
 import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
@@ -29,7 +30,7 @@ for (const writes of ["postgres", "redis"]) {
       return (await of(0)) + (await of(1))
     }
     const bodies = (roomId: string) =>
-      pair.model.asked("/assign").flatMap(({ message }) => (message.body.startsWith(roomId) ? [message.body] : []))
+      pair.model.asked("/assign").flatMap(({ message }) => (message?.body.startsWith(roomId) ? [message.body] : []))
 
     it("sends the message at once, and assigns it behind that: to a new thread, then to one that is there", async () => {
       const roomId = await pair.room([ann, bob], { autoAssign: true })
@@ -59,10 +60,22 @@ for (const writes of ["postgres", "redis"]) {
       assert.deepInclude(pair.model.asked("/assign").at(-1), {
         threads: [{ threadId, title: "Tea", category: "drinks" }]
       })
-      // A title that a thread has already, however it is written, is that thread.
-      pair.model.on("/assign", json({ title: " tea " }))
+      // As a model says it, and with its own request: a title that a thread has already, however it is written, is that thread.
+      await pair.define("assign", {
+        body: { model: "m", ask: "Where? {input.message.body}", list: "{input.threads}", none: "{input.none}" },
+        result: { text: "/said/0" }
+      })
+      const bodies: Array<unknown> = []
+      pair.model.onBody((body) => bodies.push(body))
+      pair.model.on("/assign", json({ said: ['{"title":" tea "}'] }))
       const third = await send(ann, roomId, "and sugar")
       await bob.hears(roomId, assigned(third.messageId), "its thread")
+      assert.deepEqual(bodies.at(-1), {
+        model: "m",
+        ask: "Where? and sugar",
+        list: [{ threadId, title: "Tea", category: "drinks" }]
+      })
+      await pair.define("assign", {})
       const { messages } = await ann.call("messages.list", { roomId, threadId })
       assert.deepEqual(
         messages.map(({ messageId }) => messageId),
@@ -73,7 +86,10 @@ for (const writes of ["postgres", "redis"]) {
 
     it("makes one thread of what is said about one thing at the same time, on both instances", async () => {
       const roomId = await pair.room([ann, bob], { autoAssign: true })
-      pair.model.on("/assign", json({ title: "One thing" }))
+      pair.model.on("/assign", async (response, input) => {
+        await wait(50)
+        json({ title: "One thing" })(response, input)
+      })
       const sent = await Promise.all([0, 1, 2, 3, 4, 5].map((n) => send(n % 2 === 0 ? ann : bob, roomId, `${n}`)))
       for (const { messageId } of sent) await ann.hears(roomId, assigned(messageId), "its thread")
       assert.lengthOf(await threads(roomId), 1)

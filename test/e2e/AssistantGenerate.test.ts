@@ -70,7 +70,12 @@ for (const writes of ["postgres", "redis"]) {
         prompt: "why?",
         user: "ann",
         document: { name: "main", version: 1, text: "the plan", cut: false },
-        messages: [{ author: "bob", kind: "chat", body: "hello", at: chat.at }]
+        messages: [{ author: "bob", kind: "chat", body: "hello", at: chat.at }],
+        chat: [
+          { role: "system", content: 'The document "main" that all here work on:\nthe plan' },
+          { role: "user", content: "bob: hello" },
+          { role: "user", content: "ann: why?" }
+        ]
       })
       response.write(data("Because "))
       await until(() => heard(bob, roomId) === "Because ", "the first words, the others not being there")

@@ -51,7 +51,7 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
     const both = await Promise.all([client("probe", 0), client("probe", 1)])
     const knows = (one: RoomClient, path: string) => async () => {
       const before = model.asked(path).length
-      await one.ask("call", { integration: name, input: { text: probe, prompt: probe } })
+      await one.ask("call", { integration: name, input: { text: probe, prompt: probe, message: { body: probe } } })
       return model.asked(path).length > before
     }
     for (const one of both) await until(knows(one, mark), `${name} to be known`)
@@ -67,7 +67,7 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
     instances,
     redis,
     database,
-    model: { ...model, asked: (path) => model.asked(path).filter(({ prompt, text }) => (prompt ?? text) !== probe) },
+    model: { ...model, asked: (path) => model.asked(path).filter((input) => !JSON.stringify(input).includes(probe)) },
     client,
     define,
     room: async ([owner, ...others], { autoAssign = false, role = "member" } = {}) => {

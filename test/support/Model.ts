@@ -6,11 +6,12 @@ import type { AddressInfo } from "node:net"
 type Input = any
 export type Answering = (response: ServerResponse, input: Input) => unknown
 
-export const probe = "probe"
+export const probe = "is this definition known?"
 
 export interface Model {
   readonly origin: string
   readonly on: (path: string, answer: Answering) => void
+  readonly onBody: (listener: (body: Input) => void) => void
   /** The inputs that came at a path, in order. */
   readonly asked: (path: string) => ReadonlyArray<Input>
   /** Requests that are neither answered nor given up. */
@@ -29,6 +30,7 @@ export const events = (response: ServerResponse, type = "text/event-stream") =>
 export const startModel = async (): Promise<Model> => {
   const answers = new Map<string, Answering>()
   const asked = new Map<string, Array<Input>>()
+  const listeners: Array<(body: Input) => void> = []
   let open = 0
   const server = createServer((request, response) => {
     open++
@@ -37,10 +39,12 @@ export const startModel = async (): Promise<Model> => {
     const chunks: Array<Buffer> = []
     request.on("data", (chunk: Buffer) => chunks.push(chunk))
     request.on("end", () => {
-      const { input } = JSON.parse(Buffer.concat(chunks).toString())
+      const body = JSON.parse(Buffer.concat(chunks).toString())
+      const { input = body } = body
+      for (const listener of listeners) listener(body)
       asked.set(path, [...(asked.get(path) ?? []), input])
       // A test that looks whether a definition is known has its answer at once.
-      const answer = input.text === probe || input.prompt === probe ? json({}) : answers.get(path)
+      const answer = JSON.stringify(body).includes(probe) ? json({}) : answers.get(path)
       answer?.(response, input)
     })
   })
@@ -48,6 +52,7 @@ export const startModel = async (): Promise<Model> => {
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     on: (path, answer) => answers.set(path, answer),
+    onBody: (listener) => listeners.push(listener),
     asked: (path) => asked.get(path) ?? [],
     open: () => open,
     stop: () =>
