@@ -35,7 +35,9 @@ const upstream = Command.make(
     yield* Effect.never
   })
 ).pipe(
-  Command.withDescription("Answer as OpenWeatherMap does, for a few cities; POST /echo answers with what it was sent")
+  Command.withDescription(
+    "Answer as OpenWeatherMap does, for a few cities; POST /generate, /analyze, /assign as a model; POST /echo as it is asked"
+  )
 )
 
 upstream.pipe(Command.run({ version: "0.1.0" }), Effect.provide(NodeServices.layer), NodeRuntime.runMain)

@@ -98,7 +98,15 @@ export class Prompts extends Context.Service<
         return waitingOr(user, asked, locked)
       }
 
+      /** As it is now: it may have been deleted meanwhile. */
+      const present = Effect.fnUntraced(function* ({ messageId, roomId }: Message) {
+        const prompt = yield* repository.message(roomId, messageId)
+        return prompt === undefined || prompt.deletedAt !== null ? yield* new MessageNotFound() : prompt
+      })
+
       const mark = Effect.fnUntraced(function* (prompt: Message, response: Message) {
+        // Its author sent something under the key that is the response's.
+        if (response.kind !== "response") return yield* new MessageNotFound()
         const { author, messageId, roomId } = prompt
         const marking = announced(repository.markAnswered(roomId, messageId, response.messageId, yield* by(author)))
         return { prompt: prompt.answer === response.messageId ? prompt : yield* marking, response }
@@ -107,13 +115,13 @@ export class Prompts extends Context.Service<
       return Prompts.of({
         open: (user, asked) =>
           asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`),
-        find: Effect.fnUntraced(function* ({ messageId, roomId }) {
-          const prompt = yield* repository.message(roomId, messageId)
-          if (prompt === undefined || prompt.deletedAt !== null) return yield* new MessageNotFound()
-          const response = yield* repository.message(roomId, responseIdOf(prompt))
+        find: Effect.fnUntraced(function* (opened) {
+          const prompt = yield* present(opened)
+          const response = yield* repository.message(prompt.roomId, responseIdOf(prompt))
           return response === undefined ? undefined : yield* mark(prompt, response)
         }),
-        answer: Effect.fnUntraced(function* (prompt, text) {
+        answer: Effect.fnUntraced(function* (opened, text) {
+          const prompt = yield* present(opened)
           const { author, messageId, roomId, threadId } = prompt
           const response = {
             messageId: responseIdOf(prompt),

@@ -248,6 +248,17 @@ for (const writes of ["postgres", "redis"]) {
       await other.close()
     })
 
+    it("answers no prompt that was deleted meanwhile", async () => {
+      const roomId = await pair.room([ann, bob])
+      const { opened } = gated()
+      const failed = ann.fails("assistant.generate", { roomId, prompt: "never mind" })
+      const response = await opened()
+      await ann.call("messages.delete", { messageId: await promptId(ann, roomId) })
+      response.end(data("Because"))
+      assert.strictEqual(await failed, "MessageNotFound")
+      assert.lengthOf(await listed(roomId), 1)
+    })
+
     it("is for those who may write", async () => {
       const roomId = await pair.room([ann, bob], { role: "viewer" })
       assert.strictEqual(await bob.fails("assistant.generate", { roomId, prompt: "may I?" }), "Forbidden")
