@@ -3,8 +3,9 @@ import type { ServerResponse } from "node:http"
 import { afterEach, assert, describe, it } from "vitest"
 import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
 import { query } from "../support/Databases.ts"
+import { startHotpath } from "../support/Hotpath.ts"
 import { events, json } from "../support/Model.ts"
-import type { RoomClient } from "../support/RoomClient.ts"
+import { type RoomClient, roomClient } from "../support/RoomClient.ts"
 import { until } from "../support/Until.ts"
 
 const data = (text: string) => `data: ${JSON.stringify({ text })}\n\n`
@@ -55,6 +56,59 @@ describe("the assistant, when things fail", () => {
     60_000
   )
 
+  it.each(["postgres", "redis"])(
+    "keeps one response when an instance stalls, and wakes beside the one that took its prompt up (%s)",
+    async (writes) => {
+      const { ann, bob, client, database, instances, responses, room } = await start({ ROOM_WRITES: writes })
+      const roomId = await room([ann, bob])
+      const stalled = ann.ask("assistant.generate", { roomId, prompt: "who was it?" })
+      await until(() => deltas(bob, roomId).length === 1, "some text")
+      instances[0].process.kill("SIGSTOP")
+      // All of its answer is there when it wakes.
+      responses[0]?.end(data("the first"))
+      const again = await client("ann", 1)
+      const answer = again.call("assistant.generate", { roomId, prompt: "who was it?" })
+      await until(() => responses.length === 2, "the model to be asked again")
+      responses[1]?.end(data("the second"))
+      const { prompt, response } = await answer
+      assert.strictEqual(response.body, "part 2 the second")
+      instances[0].process.kill("SIGCONT")
+      const { error, result } = await stalled
+      if (result === undefined) assert.strictEqual(error?.data.type, "GenerationBusy")
+      else assert.deepEqual(result, { prompt, response })
+      assert.deepEqual((await bob.call("messages.list", { roomId })).messages, [prompt, response])
+      const bodies = () => query<{ body: string }>(database, "SELECT body FROM messages WHERE kind = 'response'")
+      await until(async () => (await bodies()).length > 0, "it to be saved")
+      assert.deepEqual(await bodies(), [{ body: response.body }])
+    },
+    60_000
+  )
+
+  it("works with nothing but Node, the sample upstream standing in for a model", async () => {
+    const alone = await startHotpath({})
+    const ann = roomClient("ann", await alone.client("ann"))
+    const { roomId } = await ann.call("rooms.create", { title: "alone", autoAssign: true })
+    await ann.call("rooms.join", { roomId })
+    const coached = await ann.call("assistant.coach", { text: "HELLO THERE!!" })
+    assert.deepInclude(coached, { cached: false })
+    assert.deepInclude(coached.analysis, { words: 2, tone: "loud" })
+    assert.deepEqual(await ann.call("assistant.coach", { text: " HELLO\tTHERE!! " }), { ...coached, cached: true })
+    const { response } = await ann.call("assistant.generate", { roomId, prompt: "Tea or coffee?" })
+    assert.include(response.body, "Tea or coffee?")
+    await until(() => deltas(ann, roomId).join("") === response.body, "all of it to be told")
+    assert.isAbove(deltas(ann, roomId).length, 1)
+    for (const body of ["Biscuits for everybody", "more biscuits"]) await ann.call("messages.send", { roomId, body })
+    const threads = () =>
+      ann
+        .told(roomId)
+        .flatMap(({ event }) =>
+          event.type === "message.edited" && event.message.threadId ? [event.message.threadId] : []
+        )
+    await until(() => threads().length === 2, "both to be assigned")
+    assert.strictEqual(new Set(threads()).size, 1)
+    assert.strictEqual(await alone.stop(), 0)
+  })
+
   it("generates without Redis, telling the instance's own members, with no error", async () => {
     const { ann, bob, model, redis, responses, room } = await start()
     const roomId = await room([ann, bob])
@@ -64,7 +118,7 @@ describe("the assistant, when things fail", () => {
     responses[0]?.end(data("yes"))
     const { prompt, response } = await answer
     assert.strictEqual(response.body, "part 1 yes")
-    assert.strictEqual(deltas(ann, roomId).join(""), response.body)
+    await until(() => deltas(ann, roomId).join("") === response.body, "all of it to be told")
     // The others are told what lasts.
     await bob.hears(
       roomId,
