@@ -49,7 +49,12 @@ const reasonOf = (cause: Cause.Cause<{ readonly _tag: string }>): string =>
 export class Generation extends Context.Service<
   Generation,
   {
-    readonly generate: (user: string, asked: Asked) => Effect.Effect<Answered, GenerateError>
+    /** `inTurn`: how the prompt is kept in the order of what else its connection writes. */
+    readonly generate: (
+      user: string,
+      asked: Asked,
+      inTurn: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E>
+    ) => Effect.Effect<Answered, GenerateError>
     /** By the prompt's author, or an owner of the room; what does not run, on whichever instance, stays as it is. */
     readonly cancel: (
       user: string,
@@ -118,11 +123,11 @@ export class Generation extends Context.Service<
             body: message.body,
             at: message.at
           })),
-          // The same as models want it, for a definition's `body`.
+          // The same as models want it, for a definition's `body`. What members wrote is no system's word.
           chat: [
             ...(shown === ""
               ? []
-              : [{ role: "system", content: `The document "${name}" that all here work on:\n${shown}` }]),
+              : [{ role: "user", content: `The document "${name}" that all here work on:\n${shown}` }]),
             ...said.map((message) =>
               message.kind === "response"
                 ? { role: "assistant", content: message.body }
@@ -181,13 +186,16 @@ export class Generation extends Context.Service<
       })
 
       return Generation.of({
-        generate: Effect.fn("Generation.generate")(function* (user, asked) {
-          yield* access.require(asked.roomId, user, writers)
-          const found = lookup.known("generate", user) ?? (yield* lookup.find("generate", user))
+        generate: Effect.fn("Generation.generate")(function* (user, asked, inTurn) {
+          const begin = Effect.gen(function* () {
+            yield* access.require(asked.roomId, user, writers)
+            const found = lookup.known("generate", user) ?? (yield* lookup.find("generate", user))
+            return { found, ...(yield* prompts.open(user, asked)) }
+          })
           return yield* inPlace(
             user,
             Effect.gen(function* () {
-              const { isNew, prompt } = yield* prompts.open(user, asked)
+              const { found, isNew, prompt } = yield* inTurn(begin)
               const { messageId } = prompt
               if (!isNew) yield* cancels.forget(messageId)
               const busy = () => Effect.fail(new GenerationBusy({ messageId }))

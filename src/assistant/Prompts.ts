@@ -31,7 +31,7 @@ export interface Answered {
 }
 
 /** Looking for a prompt and sending it: two statements or so. */
-const lockOptions = { ttl: "5 seconds", wait: "5 seconds" } as const
+const lockOptions = { ttl: "5 seconds", wait: "2 seconds" } as const
 
 const responseKey = (promptId: string) => `response:${promptId}`
 export const responseIdOf = ({ author, messageId, roomId }: Message): string =>

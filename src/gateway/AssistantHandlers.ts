@@ -4,14 +4,16 @@ import { Effect } from "effect"
 import { Coach } from "../assistant/Coach.ts"
 import { Generation } from "../assistant/Generation.ts"
 import type { AssistantMethods } from "../protocol/AssistantMethods.ts"
+import type { makeTurns } from "../rooms/Turns.ts"
 import type { Handlers } from "./Caller.ts"
 
-export const makeAssistantHandlers = Effect.gen(function* () {
+export const makeAssistantHandlers = Effect.fnUntraced(function* (turns: ReturnType<typeof makeTurns>) {
   const coach = yield* Coach
   const generation = yield* Generation
 
   const handlers: Pick<Handlers, keyof typeof AssistantMethods> = {
-    "assistant.generate": (asked, caller) => caller.aside(generation.generate(caller.user, asked)),
+    "assistant.generate": (asked, caller) =>
+      caller.aside(generation.generate(caller.user, asked, (write) => turns(caller.id, write))),
     "assistant.cancel": ({ messageId, roomId }, { user }) => Effect.as(generation.cancel(user, roomId, messageId), {}),
     "assistant.coach": ({ text }, caller) => caller.aside(coach.coach(caller.user, text))
   }

@@ -4,6 +4,7 @@ import { Context, Duration, Effect, Layer } from "effect"
 import { Call } from "../calls/Call.ts"
 import { counters, Metrics } from "../observability/Metrics.ts"
 import { openRpcDocument } from "../protocol/OpenRpc.ts"
+import { makeTurns } from "../rooms/Turns.ts"
 import { makeAssistantHandlers } from "./AssistantHandlers.ts"
 import type { Handlers } from "./Caller.ts"
 import { makeRoomHandlers } from "./RoomHandlers.ts"
@@ -14,14 +15,15 @@ export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gat
     Effect.gen(function* () {
       const call = yield* Call
       const metrics = yield* Metrics
+      const turns = makeTurns()
       const stats = () => ({
         connections: metrics.connectionsOpened.value - metrics.connectionsEnded.value,
         ...counters(metrics)
       })
 
       return Handling.of({
-        ...(yield* makeRoomHandlers),
-        ...(yield* makeAssistantHandlers),
+        ...(yield* makeRoomHandlers(turns)),
+        ...(yield* makeAssistantHandlers(turns)),
         "rpc.discover": () => Effect.succeed(openRpcDocument),
         "session.get": (_params, caller) =>
           Effect.succeed({

@@ -10,7 +10,7 @@ import { Messages } from "../rooms/Messages.ts"
 import { People } from "../rooms/People.ts"
 import { Rooms } from "../rooms/Rooms.ts"
 import { Threads } from "../rooms/Threads.ts"
-import { makeTurns } from "../rooms/Turns.ts"
+import type { makeTurns } from "../rooms/Turns.ts"
 import type { Caller, Handlers } from "./Caller.ts"
 import type { ClientError } from "./ErrorReply.ts"
 
@@ -18,7 +18,8 @@ type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethod
 
 const nothing = Effect.map(() => ({}))
 
-export const makeRoomHandlers = Effect.gen(function* () {
+/** `turns`: what one connection asks to write is done in the order it was asked, though its requests work side by side. */
+export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<typeof makeTurns>) {
   const documents = yield* Documents
   const invites = yield* Invites
   const joining = yield* Joining
@@ -27,8 +28,6 @@ export const makeRoomHandlers = Effect.gen(function* () {
   const rooms = yield* Rooms
   const threads = yield* Threads
 
-  // What one connection asks to write in rooms is done in the order it was asked, though its requests work side by side.
-  const turns = makeTurns()
   const inTurn =
     <P, A>(write: (params: P, caller: Caller) => Effect.Effect<A, ClientError>) =>
     (params: P, caller: Caller) =>

@@ -72,7 +72,7 @@ for (const writes of ["postgres", "redis"]) {
         document: { name: "main", version: 1, text: "the plan", cut: false },
         messages: [{ author: "bob", kind: "chat", body: "hello", at: chat.at }],
         chat: [
-          { role: "system", content: 'The document "main" that all here work on:\nthe plan' },
+          { role: "user", content: 'The document "main" that all here work on:\nthe plan' },
           { role: "user", content: "bob: hello" },
           { role: "user", content: "ann: why?" }
         ]
@@ -86,6 +86,9 @@ for (const writes of ["postgres", "redis"]) {
       assert.deepInclude(prompt, { kind: "prompt", author: "ann", body: "why?", answer: message.messageId })
       assert.deepInclude(message, { kind: "response", author: "ann", body: "Because größe 😀!" })
       assert.notProperty(message, "answer")
+      for (const client of [ann, bob]) {
+        await client.hears(roomId, ({ type }) => type === "message.edited", "the prompt's answer")
+      }
       await allHeardTheSame([ann, bob], roomId)
       for (const client of [ann, bob]) {
         assert.strictEqual(heard(client, roomId), message.body)
@@ -257,6 +260,24 @@ for (const writes of ["postgres", "redis"]) {
       response.end(data("Because"))
       assert.strictEqual(await failed, "MessageNotFound")
       assert.lengthOf(await listed(roomId), 1)
+    })
+
+    it("keeps prompts in the order of what else their connection sends", async () => {
+      const roomId = await pair.room([ann])
+      pair.model.on("/generate", json("ok"))
+      const bodies = Array.from({ length: 20 }, (_, n) => String(n))
+      await Promise.all(
+        bodies.map((body, n) =>
+          n % 5 === 0
+            ? ann.call("assistant.generate", { roomId, prompt: body })
+            : ann.call("messages.send", { roomId, body })
+        )
+      )
+      const { messages } = await ann.call("messages.list", { roomId })
+      assert.deepEqual(
+        messages.filter(({ kind }) => kind !== "response").map(({ body }) => body),
+        bodies
+      )
     })
 
     it("is for those who may write", async () => {
