@@ -3,14 +3,15 @@
 // Requests in flight are bounded by MAX_IN_FLIGHT, replies that wait to be read by half of MAX_OUTBOUND_BYTES. At either
 // bound the socket is paused, so that the client feels it as TCP backpressure; frames that the current read brought along
 // wait in the backlog (no more than one read holds, 64 KiB). Below both bounds the backlog is worked off, then the socket
-// resumed. Up to `maxAside` requests that wait for a model are not among those in flight. A client that takes nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the
-// same (notifications, big replies), is closed (1013).
+// resumed. Up to `maxAside` requests that wait for a model are not among those in flight. A client that takes nothing for
+// `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the same (notifications, big replies), is
+// closed (1013).
 //
 // open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
 // whichever side, interrupts whatever still runs for the connection.
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import { Effect, type Fiber } from "effect"
+import { Effect } from "effect"
 import type { RawData, WebSocket } from "ws"
 import type { Identity } from "../domain/Identity.ts"
 import { RequestInfo } from "../observability/CurrentRequest.ts"
@@ -21,6 +22,7 @@ import { decode, encodeNotification, type Message, type Request } from "../proto
 import type { SettingsShape } from "../Settings.ts"
 import type { Dispatcher, Origin } from "./Dispatcher.ts"
 import { type Lingering, Outbound, type OutboundOwner } from "./Outbound.ts"
+import { type Fork, Running } from "./Running.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What all connections of an instance share. */
@@ -29,7 +31,7 @@ export interface Shared {
   readonly metrics: Metrics["Service"]
   readonly dispatcher: Dispatcher["Service"]
   readonly lingering: Lingering
-  readonly fork: <A>(effect: Effect.Effect<A>, info: RequestInfo | undefined) => Fiber.Fiber<A>
+  readonly fork: Fork
   readonly forget: (connection: Connection) => void
 }
 
@@ -58,10 +60,9 @@ export class Connection implements Origin, OutboundOwner {
   readonly #outbound: Outbound
   readonly #shared: Shared
   #isCharged = false
-  // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
+  readonly #running: Running
+  // Made when it is first needed: most connections are idle.
   #backlog: Array<string> | undefined
-  #fibers: Set<Fiber.Fiber<unknown>> | undefined
-  #kept: Map<string, Fiber.Fiber<unknown>> | undefined
   #whenClosed: Array<() => void> | undefined
   #isClosed = false
   #closedWith: number | undefined
@@ -71,6 +72,7 @@ export class Connection implements Origin, OutboundOwner {
     this.#outbound = new Outbound(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared.lingering)
     this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
     this.#shared = shared
+    this.#running = new Running(shared.fork)
     this.id = id
     this.user = identity.user
     this.expiresAt = identity.expiresAt
@@ -172,16 +174,7 @@ export class Connection implements Origin, OutboundOwner {
 
   #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number, answered: () => void): void {
     this.inFlight += slots
-    const fiber = this.#shared.fork(effect, info)
-    const finish = (reply: string | undefined) => this.#finish(reply, slots, answered)
-    const finished = fiber.pollUnsafe()
-    if (finished !== undefined) return finish(finished._tag === "Success" ? finished.value : undefined)
-    this.#fibers ??= new Set()
-    this.#fibers.add(fiber)
-    fiber.addObserver((exit) => {
-      this.#fibers?.delete(fiber)
-      finish(exit._tag === "Success" ? exit.value : undefined)
-    })
+    this.#running.start(effect, info, (reply) => this.#finish(reply, slots, answered))
   }
 
   #finish(reply: string | undefined, slots: number, answered: () => void): void {
@@ -247,11 +240,7 @@ export class Connection implements Origin, OutboundOwner {
   }
 
   keep(name: string, effect: Effect.Effect<void> | undefined): void {
-    this.#kept?.get(name)?.interruptUnsafe()
-    this.#kept?.delete(name)
-    if (effect === undefined || this.#socket.readyState !== this.#socket.OPEN) return
-    this.#kept ??= new Map()
-    this.#kept.set(name, this.#shared.fork(effect, undefined))
+    this.#running.keep(name, this.#socket.readyState === this.#socket.OPEN ? effect : undefined)
   }
 
   /** Called once a second. */
@@ -307,8 +296,7 @@ export class Connection implements Origin, OutboundOwner {
     for (const callback of this.#whenClosed ?? []) callback()
     // A client that does not read does not answer a close either, which then looks like a broken connection.
     this.#shared.metrics.closed(String(this.#closedWith ?? code)).add()
-    for (const fiber of this.#fibers ?? []) fiber.interruptUnsafe()
-    for (const fiber of this.#kept?.values() ?? []) fiber.interruptUnsafe()
+    this.#running.interrupt()
     this.#backlog = undefined
     this.#shared.forget(this)
   }
