@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import postgres from "postgres"
+import { updatedEvent } from "../../src/domain/Document.ts"
 import * as Postgres from "../../src/infra/Postgres.ts"
 import * as Redis from "../../src/infra/Redis.ts"
 import { RedisState } from "../../src/infra/RedisState.ts"
@@ -59,15 +60,16 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
   const took: Array<number> = []
   const delays: Array<number> = []
   for (let round = 0; round < rounds + 1; round++) {
+    const text = `${round} ${"x".repeat(characters)}`
     yield* each((roomId) =>
       buffer.update(roomId, {
         name: "main",
         baseVersion: round,
-        text: `${round} ${"x".repeat(characters)}`,
+        text,
         user: "ann",
         connectionId: "",
         at: new Date().toISOString(),
-        event: "{}",
+        event: updatedEvent("main", round + 1, "ann", text),
         lease
       })
     )

@@ -36,7 +36,7 @@ export interface Update {
   readonly user: string
   readonly connectionId: string
   readonly at: string
-  /** The event as JSON text, of version `baseVersion` + 1. */
+  /** The event as JSON text, of version `baseVersion` + 1, with the same text. */
   readonly event: string
   readonly lease: number
   readonly seen?: { readonly epoch: string; readonly people: number } | undefined

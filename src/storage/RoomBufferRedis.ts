@@ -5,10 +5,12 @@ import { isNotSent } from "../infra/Redis.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { tags } from "../infra/RoomKeys.ts"
 import { makeCommon } from "../infra/RoomScripts.ts"
-import { BufferedMessage, BufferUnavailable, RoomBuffer } from "./RoomBuffer.ts"
+import { BufferedMessage, BufferUnavailable, RoomBuffer, type Updated } from "./RoomBuffer.ts"
 import * as Scripts from "./RoomBufferScripts.ts"
 
 const Stored = Schema.fromJsonString(BufferedMessage)
+/** The text of a document is in the event of its last update, once. */
+const decodeText = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Struct({ text: Schema.String })))
 const decodeMessage = Schema.decodeUnknownEffect(Stored)
 
 /** How long the room of a message can be asked for; it is in Postgres long before. */
@@ -44,10 +46,10 @@ export const layer = (intervalMs: number) =>
         onReturn: onReconnected,
         document: (roomId, name, lease) =>
           scripts.document(roomId, name ?? "", lease).pipe(
-            Effect.map((found) => {
-              if (found === null) return undefined
-              const [own, text, version, savedVersion] = found
-              return { name: own, text, version, savedVersion }
+            Effect.flatMap((found) => {
+              if (found === null) return Effect.undefined
+              const [own, event, version, savedVersion] = found
+              return Effect.map(decodeText(event), ({ text }) => ({ name: own, text, version, savedVersion }))
             }),
             unavailable
           ),
@@ -55,18 +57,18 @@ export const layer = (intervalMs: number) =>
           Effect.asVoid(unavailable(scripts.load(roomId, document, isOpen, lease))),
         update: (roomId, wanted) =>
           scripts.update(roomId, wanted, intervalMs).pipe(
-            Effect.map((reply) => {
+            Effect.flatMap((reply): Effect.Effect<Updated, Schema.SchemaError> => {
               switch (reply[0]) {
                 case "unknown":
-                  return { _tag: "Unknown" as const, run: reply[1] }
+                  return Effect.succeed({ _tag: "Unknown", run: reply[1] })
                 case "ok":
-                  return { _tag: "Updated" as const, savedVersion: reply[1], isNew: reply[2] === 1 }
+                  return Effect.succeed({ _tag: "Updated", savedVersion: reply[1], isNew: reply[2] === 1 })
                 case "conflict":
-                  return { _tag: "Conflict" as const, version: reply[1], text: reply[2] }
+                  return Effect.map(decodeText(reply[2]), ({ text }) => ({ _tag: "Conflict", version: reply[1], text }))
                 case "unsure":
-                  return { _tag: "Unsure" as const }
+                  return Effect.succeed({ _tag: "Unsure" })
                 default:
-                  return { _tag: "NotOpen" as const, name: reply[1] }
+                  return Effect.succeed({ _tag: "NotOpen", name: reply[1] })
               }
             }),
             unavailable
@@ -123,7 +125,9 @@ export const layer = (intervalMs: number) =>
           const messages = yield* Effect.forEach(texts, (text) => decodeMessage(text))
           return {
             readAt,
-            documents: documents.map(([name, text, version, author, at]) => ({ name, text, version, author, at })),
+            documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
+              Effect.map(decodeText(event), ({ text }) => ({ name, text, version, author, at }))
+            ),
             messages: messages.sort((a, b) => a.position - b.position)
           }
         }, unavailable),

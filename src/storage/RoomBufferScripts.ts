@@ -1,9 +1,10 @@
 // The buffer's scripts. Beside the room's hash and stream (infra/RoomScripts.ts) there are, in the room's slot: `:messages`,
-// a hash of the messages that wait; `:docs`, the names of the documents that do; `:doc:NAME`, a document (`text`, `version`,
+// a hash of the messages that wait; `:docs`, the names of the documents that do; `:doc:NAME`, a document (`event`, which has its text, `version`,
 // `saved`, `author`, `at`, and `mark`: the server's run and the lease in which it was compared with Postgres; the room's hash has
 // the open one's name as `doc`, and as `docmark` in which it was). For all rooms of a hash tag: `:due`, when each room is to be
 // saved; `:since`, since when it waits; `:depth`, how much does.
 import { Redis } from "effect/persistence"
+import { updatedEvent } from "../domain/Document.ts"
 import { roomKey, streamKey, tagOf } from "../infra/RoomKeys.ts"
 import { type Common, own, prologue } from "../infra/RoomScripts.ts"
 import { type BufferedDocument, type Change, dueAt, type Update } from "./RoomBuffer.ts"
@@ -45,24 +46,19 @@ end
 
 export type UpdateReply =
   | readonly ["ok", saved: number, added: number]
-  | readonly ["conflict", version: number, text: string]
+  | readonly ["conflict", version: number, event: string]
   | readonly ["unsure"]
   | readonly ["closed", name: string]
   | readonly ["unknown", run: string]
 
 export const update = (common: Common) =>
   Redis.script(
-    (
-      roomId: string,
-      { at, baseVersion, connectionId, event, lease, name, seen, text, user }: Update,
-      interval: number
-    ) => [
+    (roomId: string, { at, baseVersion, connectionId, event, lease, name, seen, user }: Update, interval: number) => [
       ...keys(roomId),
       documentKey(roomId, name),
       ...common(roomId, 0),
       name,
       baseVersion,
-      text,
       user,
       connectionId,
       at,
@@ -77,24 +73,24 @@ export const update = (common: Common) =>
       lua: `${lua}
       open(true, 'doc', 'docmark', 'people')
       local name, base, opened = ARGV[${own + 1}], tonumber(ARGV[${own + 2}]), more
-      local seen = ARGV[${own + 10}]
-      if seen ~= '' and (seen ~= epoch or ARGV[${own + 11}] ~= (opened[3] or '0')) then return {'unsure'} end
-      local mark = run .. ARGV[${own + 8}]
+      local seen = ARGV[${own + 9}]
+      if seen ~= '' and (seen ~= epoch or ARGV[${own + 10}] ~= (opened[3] or '0')) then return {'unsure'} end
+      local mark = run .. ARGV[${own + 7}]
       if not opened[1] or opened[2] ~= mark then return {'unknown', run} end
       if opened[1] ~= name then return {'closed', opened[1]} end
       local document = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
       if not document[1] or document[3] ~= mark then return {'unknown', run} end
       local version = tonumber(document[1])
-      if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'text')} end
-      redis.call('HSET', KEYS[8], 'text', ARGV[${own + 3}], 'version', string.format('%.0f', base + 1),
-        'author', ARGV[${own + 4}], 'at', ARGV[${own + 6}])
+      if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'event')} end
+      redis.call('HSET', KEYS[8], 'event', ARGV[${own + 6}], 'version', string.format('%.0f', base + 1),
+        'author', ARGV[${own + 3}], 'at', ARGV[${own + 5}])
       -- Only a document that does not wait yet has a time to live, and a room in which one waits is waiting.
       local added = redis.call('SADD', KEYS[6], name)
       if added == 1 then
         redis.call('PERSIST', KEYS[8])
-        waits(redis.call('TIME'), tonumber(ARGV[${own + 9}]))
+        waits(redis.call('TIME'), tonumber(ARGV[${own + 8}]))
       end
-      append(0, ARGV[${own + 6}], 'document.updated', ARGV[${own + 5}], 'none', ARGV[${own + 7}])
+      append(0, ARGV[${own + 5}], 'document.updated', ARGV[${own + 4}], 'none', ARGV[${own + 6}])
       close()
       return {'ok', tonumber(document[2]), added}`
     }
@@ -107,7 +103,7 @@ export const load = (common: Common) =>
       documentKey(roomId, name),
       ...common(roomId, 0),
       name,
-      text,
+      updatedEvent(name, version, "", text),
       version,
       isOpen ? 1 : 0,
       lease,
@@ -122,7 +118,7 @@ export const load = (common: Common) =>
       local there = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
       local known = tonumber(there[1] or -1)
       if version > known or version == known and there[3] ~= mark then
-        redis.call('HSET', KEYS[8], 'text', ARGV[${own + 2}], 'version', ARGV[${own + 3}])
+        redis.call('HSET', KEYS[8], 'event', ARGV[${own + 2}], 'version', ARGV[${own + 3}])
         if redis.call('SREM', KEYS[6], name) == 1 then redis.call('HINCRBY', KEYS[5], 'entries', -1) end
       end
       local saved = string.format('%.0f', math.max(tonumber(there[2] or 0), version))
@@ -142,10 +138,10 @@ export const document = (common: Common) =>
         if not more[1] or more[2] ~= mark then return false end
         name = more[1]
       end
-      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'saved', 'mark')
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'saved', 'mark')
       if not found[1] or found[4] ~= mark then return false end
       return {name, found[1], tonumber(found[2]), tonumber(found[3])}`
-  }).withReturnType<readonly [name: string, text: string, version: number, saved: number] | null>()
+  }).withReturnType<readonly [name: string, event: string, version: number, saved: number] | null>()
 
 /** `before` and `after`: the entry's JSON text around its position. */
 export const append = (common: Common) =>
@@ -236,7 +232,7 @@ export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) =
     return rooms`
 }).withReturnType<ReadonlyArray<string>>()
 
-type DocumentReply = readonly [name: string, text: string, version: number, author: string, at: string]
+type DocumentReply = readonly [name: string, event: string, version: number, author: string, at: string]
 
 export const dirty = (common: Common) =>
   Redis.script((roomId: string) => [...keys(roomId), ...common(roomId, 0)], {
@@ -244,7 +240,7 @@ export const dirty = (common: Common) =>
     lua: `
     local documents = {}
     for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
-      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'text', 'version', 'author', 'at')
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'author', 'at')
       if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
     end
     local time = redis.call('TIME')

@@ -1,6 +1,7 @@
 // The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
 import { randomUUID } from "node:crypto"
 import { Context, Effect } from "effect"
+import { updatedEvent } from "../../src/domain/Document.ts"
 import type { Message } from "../../src/domain/Message.ts"
 import { type BufferedDocument, type Change, RoomBuffer, type Update } from "../../src/storage/RoomBuffer.ts"
 import * as RoomBufferMemory from "../../src/storage/RoomBufferMemory.ts"
@@ -33,7 +34,7 @@ export const updating = (baseVersion: number, text: string, more: Partial<Update
   user: "ann",
   connectionId: "c",
   at: time,
-  event: '{"type":"document.updated","text":""}',
+  event: updatedEvent("main", baseVersion + 1, "ann", text),
   lease: 1,
   ...more
 })
