@@ -210,7 +210,7 @@ export class RoomLine {
   }
 
   #tell(event: Passing): void {
-    if (this.#sent.isRepeated(event, this.#isUnsure)) return
+    if (this.#sent.isRepeated(event, this.#isUnsure, Date.now())) return
     this.visible++
     // Its author has the text already.
     if (event.type === "document.updated" && this.seats.has(event.subject)) {

@@ -45,6 +45,7 @@ export class Acknowledged extends Context.Service<
         "buffer_copies_forgotten_total",
         "Acknowledged entries that only the buffer has, memory being full"
       )
+      const rescued = counter("buffer_rescued_total", "Entries saved from memory, the buffer being lost")
       // In the order of their last change.
       const copies = new Map<string, Copy>()
       let characters = 0
@@ -93,6 +94,10 @@ export class Acknowledged extends Context.Service<
         for (const part of inParts()) {
           yield* durable.save(toUnsaved(part))
           count += part.length
+        }
+        if (count > 0) {
+          rescued.add(count)
+          yield* Effect.logInfo("what was acknowledged and may not be saved was saved from memory", { entries: count })
         }
         return count
       })

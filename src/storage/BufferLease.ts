@@ -15,10 +15,15 @@
 import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { StorageUnavailable } from "../domain/Room.ts"
+import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { Acknowledged } from "./Acknowledged.ts"
+import { BufferDepth } from "./BufferDepth.ts"
 import { BufferHeld, BufferHolds, type Hold } from "./BufferHolds.ts"
+import { makeLosses } from "./BufferLosses.ts"
+import { makeRelief } from "./BufferRelief.ts"
+import { Contact } from "./Contact.ts"
 import { Flusher } from "./Flusher.ts"
 import { type Depth, RoomBuffer } from "./RoomBuffer.ts"
 
@@ -31,6 +36,8 @@ export interface Lease {
 const renewEveryMs = 1000
 /** While it is without. */
 const lookEveryMs = 250
+/** How fresh a look is that finds nothing lost. */
+const staleMs = 200
 /** How long a hold is taken for granted. */
 const grantedMs = 2500
 /** How long Postgres may take to confirm it, and how long who wants to use the buffer waits for that. */
@@ -39,6 +46,8 @@ const patienceMs = 1000
 const backMs = renewEveryMs + patienceMs + 500
 /** Postgres is asked at least that often, while it is there. */
 const contactMs = 1500
+/** How long the shutdown may take to save from memory. */
+const endMost = Duration.seconds(5)
 /** How often, with as many ms between, it is asked whether all have seen this run. */
 const agreement = { times: 10, everyMs: 100 }
 
@@ -70,27 +79,20 @@ export class BufferLease extends Context.Service<
       const holds = yield* BufferHolds
       const flusher = yield* Flusher
       const acknowledged = yield* Acknowledged
-      const { BUFFER_AGE, BUFFER_ENTRIES, REDIS_TIMEOUT } = yield* Settings
-      const { counter, gauge } = yield* Metrics
+      const lifecycle = yield* Lifecycle
+      const settings = yield* Settings
+      const metrics = yield* Metrics
+      const { counter, gauge } = metrics
       const clock = yield* Clock.Clock
       const scope = yield* Effect.scope
       const instance = SecureRandom.uuidV4Unsafe()
-      const maxAgeMs = Duration.toMillis(BUFFER_AGE)
       // A write that was begun while it was granted has its answer, or none, before the hold is over.
-      const ttlMs = grantedMs + 2 * Duration.toMillis(REDIS_TIMEOUT) + 500
+      const ttlMs = grantedMs + 2 * Duration.toMillis(settings.REDIS_TIMEOUT) + 500
 
-      const lost = counter(
-        "buffer_lost_total",
-        "Entries that were missing when the buffer came back, besides those that this instance saved from its memory"
-      )
-      const rescued = counter("buffer_rescued_total", "Entries saved from memory, the buffer being lost")
       const begun = counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
-      let depth: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [] }
-      let since = 0
-      const entries = () => depth.entries + since
-      gauge("buffer_entries", "Documents and messages that wait to be saved, on all instances", entries)
-      const age = () => (depth.oldestAgeMs ?? 0) / 1000
-      gauge("buffer_oldest_age_seconds", "Age of the oldest that waits", age, { buffer: "rooms" })
+      const depth = new BufferDepth(settings, metrics)
+      const losses = makeLosses(buffer, metrics, scope)
+      const contact = new Contact(contactMs)
       gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () =>
         lease === undefined ? 0 : lease.isConfirmed ? 1 : 0.5
       )
@@ -108,22 +110,7 @@ export class BufferLease extends Context.Service<
       let areOthersGone = true
       let leftAt = 0
 
-      let contactAt = Number.NEGATIVE_INFINITY
-      let isThereSince = Number.POSITIVE_INFINITY
-      /** Postgres has answered. */
-      const contact = Effect.sync(() => {
-        const now = clock.currentTimeMillisUnsafe()
-        if (now - contactAt > contactMs) isThereSince = now
-        contactAt = now
-      })
-
-      const saveOwn = Effect.gen(function* () {
-        const count = yield* acknowledged.save
-        if (count === 0) return 0
-        rescued.add(count)
-        yield* Effect.logInfo("what was acknowledged and may not be saved was saved from memory", { entries: count })
-        return count
-      })
+      const contacted = Effect.sync(() => contact.made(clock.currentTimeMillisUnsafe()))
 
       const giveUp = Effect.gen(function* () {
         grantedUntil = 0
@@ -132,10 +119,10 @@ export class BufferLease extends Context.Service<
           yield* Effect.logWarning("the buffer is away; rooms are written straight to Postgres")
         }
         if (isLeft) return
-        yield* saveOwn
+        yield* acknowledged.save
         isSaved = true
         yield* holds.release(instance)
-        yield* contact
+        yield* contacted
         isLeft = true
         mustBeConfirmed = true
         areOthersGone = false
@@ -145,16 +132,15 @@ export class BufferLease extends Context.Service<
       /** Another run of the buffer: what the former one may have lost is saved before this one counts as seen. */
       const meet = Effect.fnUntraced(function* (now: Depth) {
         if (depth.run !== "" && depth.run !== now.run) {
-          const missing = Math.max(0, entries() - now.entries)
-          const count = yield* saveOwn
+          const missing = Math.max(0, depth.entries - now.entries)
+          const count = yield* acknowledged.save
           lease = undefined
           number = undefined
           mustBeConfirmed = true
-          lost.add(Math.max(0, missing - count))
-          yield* Effect.logWarning("the buffer was restarted", { missing, saved: count })
+          yield* losses.note(now.run, missing, count)
         }
-        depth = now
-        since = 0
+        depth.note(now)
+        relieve()
       })
 
       let heldAt = 0
@@ -163,7 +149,7 @@ export class BufferLease extends Context.Service<
           const at = clock.currentTimeMillisUnsafe()
           return Effect.tap(holds.hold(instance, run, ttlMs), () => {
             heldAt = at
-            return contact
+            return contacted
           })
         }).pipe(
           Effect.filterOrFail(
@@ -215,7 +201,7 @@ export class BufferLease extends Context.Service<
         if (Option.isNone(found)) {
           yield* giveUp
           yield* holds.isHeld(instance)
-          return yield* contact
+          return yield* contacted
         }
         const now = found.value
         if (depth.run === now.run) acknowledged.savedUntil(at - (now.oldestAgeMs ?? 0))
@@ -251,12 +237,26 @@ export class BufferLease extends Context.Service<
           Deferred.await(done)
         )
       })
+      const relieve = yield* makeRelief(depth, Effect.andThen(flusher.flush(true), looked))
       const suspect = () => {
         grantedUntil = 0
         lookedAt = Number.NEGATIVE_INFINITY
       }
       yield* buffer.onReturn(suspect)
-      yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(holds.release(instance), patienceMs)))
+      // What waits is saved; if the buffer is away, what this instance knows of it; if Postgres is, it stays in the buffer.
+      const end = Effect.gen(function* () {
+        const drained = yield* Effect.result(flusher.drain)
+        if (Result.isSuccess(drained)) return
+        const left = yield* lifecycle.remaining
+        const saved = yield* Effect.result(Effect.timeout(acknowledged.save, Duration.min(left, endMost)))
+        if (Result.isSuccess(saved)) return
+        if (drained.failure._tag === "BufferUnavailable")
+          yield* lifecycle.leave("acknowledged writes of rooms were not saved")
+        else yield* Effect.logWarning("what waits stays in the buffer, for another instance")
+      })
+      yield* Effect.addFinalizer(() =>
+        Effect.andThen(end, Effect.ignore(Effect.timeoutOption(holds.release(instance), patienceMs)))
+      )
       yield* Effect.timeoutOption(looked, patienceMs)
       yield* Effect.forkScoped(
         Effect.forever(
@@ -294,18 +294,20 @@ export class BufferLease extends Context.Service<
         }),
         suspect: (run) =>
           Effect.sync(() => {
-            if (run === undefined || !depth.runs.includes(run)) suspect()
+            const isStale = clock.currentTimeMillisUnsafe() - lookedAt > staleMs
+            if (run === undefined || isStale || !depth.knows(run)) suspect()
           }),
         leave,
         past: (write) =>
           Effect.suspend(() =>
-            clock.currentTimeMillisUnsafe() < isThereSince + backMs ? Effect.fail(new BufferHeld()) : holds.past(write)
+            clock.currentTimeMillisUnsafe() < contact.since + backMs ? Effect.fail(new BufferHeld()) : holds.past(write)
           ),
         leaveAll: Effect.andThen(leave, othersGone),
         ttlMs,
-        isFull: () => entries() >= BUFFER_ENTRIES || (depth.oldestAgeMs ?? 0) > maxAgeMs,
+        isFull: () => depth.isFull,
         added: (count) => {
-          since += count
+          depth.added(count)
+          relieve()
         }
       })
     })

@@ -12,7 +12,9 @@ import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacte
 import { mergePage } from "./repository/Pages.ts"
 import type { MessagesPart } from "./repository/Parts.ts"
 
-const attempts = 6
+/** A message that many change at once is changed by one after the other; who was late tries again, after up to so many ms each. */
+const attempts = 60
+const patienceMs = 20
 const maxThreads = 20_000
 
 const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
@@ -85,7 +87,8 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
     behind: Effect.Effect<Committed<A>, E2>
   ) => {
     const buffered = Effect.gen(function* () {
-      for (let left = attempts; left > 0; left--) {
+      for (let tried = 0; tried < attempts; tried++) {
+        if (tried > 0) yield* Effect.sleep(Math.min(tried, patienceMs) * Math.random())
         const entry: BufferedMessage | undefined = yield* buffer.message(roomId, messageId)
         if (entry === undefined) return yield* behind
         const after = yield* apply(entry.message)

@@ -9,8 +9,8 @@
 // writes the same. Two at once do no harm: Postgres takes a row only if its version (or edition) is above the one it has, and
 // the buffer lets go only of what is exactly what was saved. When Postgres is away, rooms stay claimed and come again.
 // What Postgres refuses goes to the dead letters, its neighbours are saved.
-import { Context, Deferred, Duration, Effect, Exit, Layer, Option, Queue } from "effect"
-import type { StorageUnavailable } from "../domain/Room.ts"
+import { Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
+import { StorageUnavailable } from "../domain/Room.ts"
 import { sizeBoundaries } from "../observability/Instruments.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -28,6 +28,8 @@ const maxCharacters = 2_000_000
 /** Rooms that somebody asked for and that wait; beyond it who asks waits. Batches of them at a time. */
 const maxAsked = 10_000
 const workers = 2
+/** How long the shutdown may wait for Postgres to take what waits. */
+const drainMost = Duration.seconds(10)
 
 export class Flusher extends Context.Service<
   Flusher,
@@ -36,6 +38,8 @@ export class Flusher extends Context.Service<
     readonly flushRoom: (roomId: string) => Effect.Effect<void, StorageUnavailable | BufferUnavailable>
     /** Saves what is due, or `all` that waits; how many rooms. */
     readonly flush: (all: boolean) => Effect.Effect<number, StorageUnavailable | BufferUnavailable>
+    /** Saves all that waits, at the end, as far as there is time. */
+    readonly drain: Effect.Effect<void, StorageUnavailable | BufferUnavailable>
   }
 >()("hotpath/storage/Flusher") {
   static readonly layer = Layer.effect(
@@ -97,7 +101,9 @@ export class Flusher extends Context.Service<
         if (part.length > 0) yield part
       }
 
-      const flushRooms = Effect.fnUntraced(function* (rooms: ReadonlyArray<string>) {
+      const flushRooms: (
+        rooms: ReadonlyArray<string>
+      ) => Effect.Effect<number, StorageUnavailable | BufferUnavailable> = Effect.fnUntraced(function* (rooms) {
         const began = performance.now()
         let count = 0
         for (let from = 0; from < rooms.length; from += roomsAtOnce) {
@@ -107,6 +113,8 @@ export class Flusher extends Context.Service<
             { concurrency: roomsAtOnce }
           )
           for (const part of inParts(read)) count += yield* save(part)
+          const more = read.flatMap(([roomId, { isWhole }]) => (isWhole ? [] : [roomId]))
+          if (more.length > 0) yield* flushRooms(more)
         }
         if (count > 0) {
           rows.observe(count)
@@ -154,12 +162,13 @@ export class Flusher extends Context.Service<
             if (count < 500) break
           }
         })
-        const done = yield* Effect.timeoutOption(Effect.ignore(all), Duration.min(left, Duration.seconds(10)))
-        if (Option.isNone(done)) yield* Effect.logWarning("what waits stays in the buffer, for another instance")
+        return yield* Effect.timeoutOrElse(all, {
+          duration: Duration.min(left, drainMost),
+          orElse: () => Effect.fail(new StorageUnavailable({ reason: "no time left" }))
+        })
       })
-      yield* Effect.addFinalizer(() => drain)
 
-      return Flusher.of({ flush, flushRoom })
+      return Flusher.of({ drain, flush, flushRoom })
     })
   )
 }

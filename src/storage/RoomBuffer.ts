@@ -71,6 +71,8 @@ export interface DirtyDocument {
 export interface Dirty {
   /** By the buffer's clock, ms. */
   readonly readAt: number
+  /** Whether that is all: of very many messages some are given at a time. */
+  readonly isWhole: boolean
   readonly documents: ReadonlyArray<DirtyDocument>
   readonly messages: ReadonlyArray<BufferedMessage>
 }
@@ -129,10 +131,14 @@ export class RoomBuffer extends Context.Service<
     ) => Buffered<void>
     /** Fails also when it takes no writes. */
     readonly depth: Buffered<Depth>
+    /** So many entries that this run lost were saved from memory; then what was lost for good, told to one who asks. */
+    readonly rescued: (run: string, entries: number) => Buffered<void>
+    readonly loss: (run: string, missing: number) => Buffered<number>
     /** Called, before anything else is asked of it, when it was away and is there again: it may have lost what it had. */
     readonly onReturn: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("hotpath/storage/RoomBuffer") {}
 
-/** Messages of one room that wait at the most, before they are due at once. */
+/** Messages of one room that wait at the most, before they are due at once; and that are saved at a time, about. */
 export const dueAt = 200
+export const dirtyAtOnce = 1000

@@ -4,7 +4,14 @@
 import { Clock, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { RoomEvent } from "../domain/RoomEvent.ts"
-import { type BufferedDocument, type BufferedMessage, dueAt, RoomBuffer, type Updated } from "./RoomBuffer.ts"
+import {
+  type BufferedDocument,
+  type BufferedMessage,
+  dirtyAtOnce,
+  dueAt,
+  RoomBuffer,
+  type Updated
+} from "./RoomBuffer.ts"
 
 interface HeldDocument {
   /** The lease in which it was compared with what is saved. */
@@ -82,7 +89,25 @@ export const make = (intervalMs: number) =>
       savedVersion
     })
 
+    const losses = new Map<string, { rescued: number; isCounted: boolean }>()
+    const lossOf = (run: string) => {
+      const found = losses.get(run) ?? { rescued: 0, isCounted: false }
+      losses.set(run, found)
+      return found
+    }
+
     const buffer = RoomBuffer.of({
+      rescued: (run, entries) =>
+        step(() => {
+          lossOf(run).rescued += entries
+        }),
+      loss: (run, missing) =>
+        step(() => {
+          const found = lossOf(run)
+          if (found.isCounted) return 0
+          found.isCounted = true
+          return Math.max(0, missing - found.rescued)
+        }),
       onReturn: (listener) =>
         Effect.acquireRelease(
           Effect.sync(() => void listeners.add(listener)),
@@ -175,14 +200,16 @@ export const make = (intervalMs: number) =>
       dirty: (roomId) =>
         step((now) => {
           const room = rooms.get(roomId)
-          if (room === undefined) return { readAt: now, documents: [], messages: [] }
+          if (room === undefined) return { readAt: now, isWhole: true, documents: [], messages: [] }
           const documents = [...room.waiting].flatMap((name) => {
             const found = find(room, name, now)
             if (found === undefined) return []
             const { at, author, text, version } = found
             return [{ name, text, version, author, at }]
           })
-          return { readAt: now, documents, messages: inOrder(room) }
+          const messages = inOrder(room)
+          const some = messages.slice(0, dirtyAtOnce)
+          return { readAt: now, isWhole: some.length === messages.length, documents, messages: some }
         }),
       settle: (roomId, saved) =>
         step((now) => {

@@ -1,11 +1,14 @@
 // The buffer in Redis. It survives an instance; a Redis that loses its data loses what was not saved yet.
+import { hash } from "node:crypto"
 import { Effect, Layer, Schema } from "effect"
+import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import { isNotSent } from "../infra/Redis.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { tags } from "../infra/RoomKeys.ts"
 import { makeCommon } from "../infra/RoomScripts.ts"
 import { BufferedMessage, BufferUnavailable, RoomBuffer, type Updated } from "./RoomBuffer.ts"
+import * as FlushScripts from "./RoomBufferFlushScripts.ts"
 import * as Scripts from "./RoomBufferScripts.ts"
 
 const Stored = Schema.fromJsonString(BufferedMessage)
@@ -36,14 +39,18 @@ export const layer = (intervalMs: number) =>
         document: redis.eval(Scripts.document(common)),
         append: redis.eval(Scripts.append(common)),
         replace: redis.eval(Scripts.replace(common)),
-        claim: redis.eval(Scripts.claim),
-        dirty: redis.eval(Scripts.dirty(common)),
-        settle: redis.eval(Scripts.settle(common)),
-        depth: redis.eval(Scripts.depth)
+        claim: redis.eval(FlushScripts.claim),
+        dirty: redis.eval(FlushScripts.dirty(common)),
+        settle: redis.eval(FlushScripts.settle(common)),
+        depth: redis.eval(FlushScripts.depth),
+        rescued: redis.eval(FlushScripts.rescued),
+        loss: redis.eval(FlushScripts.loss)
       }
 
       return RoomBuffer.of({
         onReturn: onReconnected,
+        rescued: (run, entries) => Effect.asVoid(unavailable(scripts.rescued(run, entries))),
+        loss: (run, missing) => unavailable(scripts.loss(run, missing)),
         document: (roomId, name, lease) =>
           scripts.document(roomId, name ?? "", lease).pipe(
             Effect.flatMap((found) => {
@@ -121,10 +128,11 @@ export const layer = (intervalMs: number) =>
             unavailable
           ),
         dirty: Effect.fnUntraced(function* (roomId) {
-          const [readAt, documents, texts] = yield* scripts.dirty(roomId)
+          const [readAt, documents, texts, count] = yield* scripts.dirty(roomId)
           const messages = yield* Effect.forEach(texts, (text) => decodeMessage(text))
           return {
             readAt,
+            isWhole: texts.length === count,
             documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
               Effect.map(decodeText(event), ({ text }) => ({ name, text, version, author, at }))
             ),
@@ -144,7 +152,7 @@ export const layer = (intervalMs: number) =>
         // Also whether it takes writes: full, it would still answer.
         depth: Effect.andThen(
           check,
-          Effect.forEach(tags, (tag) => scripts.depth(tag), { concurrency: 16 })
+          Effect.forEach(tags, (tag) => scripts.depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })
         ).pipe(
           Effect.map((all) => {
             const oldestAgeMs = Math.max(...all.map(([, age]) => age))
@@ -152,7 +160,7 @@ export const layer = (intervalMs: number) =>
             return {
               entries: all.reduce((sum, [entries]) => sum + entries, 0),
               oldestAgeMs: oldestAgeMs < 0 ? undefined : oldestAgeMs,
-              run: [...new Set(runs)].sort().join(),
+              run: hash("sha256", JSON.stringify([runs, all.map(([, , , born]) => born)]), "hex"),
               runs
             }
           }),

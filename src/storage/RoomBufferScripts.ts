@@ -10,7 +10,7 @@ import { type Common, own, prologue } from "../infra/RoomScripts.ts"
 import { type BufferedDocument, type Change, dueAt, type Update } from "./RoomBuffer.ts"
 
 /** How long a document, or an idempotency key, is remembered after it was saved. */
-const rememberedMs = 24 * 3_600_000
+export const rememberedMs = 24 * 3_600_000
 
 export const dueKey = (tag: string) => `${tag}:due`
 export const sinceKey = (tag: string) => `${tag}:since`
@@ -20,7 +20,7 @@ const docsKey = (roomId: string) => `${roomKey(roomId)}:docs`
 export const documentKey = (roomId: string, name: string) => `${roomKey(roomId)}:doc:${name}`
 const onceKey = (roomId: string, author: string, key: string) => `${roomKey(roomId)}:key:${author}\n${key}`
 
-const keys = (roomId: string) => {
+export const keys = (roomId: string) => {
   const tag = tagOf(roomId)
   return [
     roomKey(roomId),
@@ -32,7 +32,7 @@ const keys = (roomId: string) => {
     messagesKey(roomId)
   ]
 }
-const count = 7
+export const count = 7
 
 const lua = `${prologue}
 local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
@@ -218,95 +218,3 @@ export const replace = (common: Common) =>
       return 1`
     }
   ).withReturnType<number>()
-
-/** What saves must go on when Redis is full: it makes room. The first line of a script, from Redis 7 on. */
-const allowedWhenFull = "#!lua flags=allow-oom"
-
-export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
-  numberOfKeys: 1,
-  lua: `${allowedWhenFull}
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    local rooms = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] == '1' and '+inf' or now, 'LIMIT', 0, 500)
-    for _, room in ipairs(rooms) do redis.call('ZADD', KEYS[1], now + ARGV[2], room) end
-    return rooms`
-}).withReturnType<ReadonlyArray<string>>()
-
-type DocumentReply = readonly [name: string, event: string, version: number, author: string, at: string]
-
-export const dirty = (common: Common) =>
-  Redis.script((roomId: string) => [...keys(roomId), ...common(roomId, 0)], {
-    numberOfKeys: count,
-    lua: `
-    local documents = {}
-    for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
-      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'author', 'at')
-      if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
-    end
-    local time = redis.call('TIME')
-    return {time[1] * 1000 + math.floor(time[2] / 1000), documents, redis.call('HVALS', KEYS[7])}`
-  }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>]>()
-
-/** Versions by name, then editions by id. */
-export const settle = (common: Common) =>
-  Redis.script(
-    (
-      roomId: string,
-      documents: ReadonlyArray<readonly [name: string, version: number]>,
-      messages: ReadonlyArray<readonly [id: string, edition: number]>,
-      interval: number,
-      readAt: number
-    ) => [
-      ...keys(roomId),
-      ...common(roomId, 0),
-      interval,
-      rememberedMs,
-      readAt,
-      documents.length,
-      ...documents.flat(),
-      ...messages.flat()
-    ],
-    {
-      numberOfKeys: count,
-      lua: `${allowedWhenFull}
-      local time = redis.call('TIME')
-      local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      local done, first = 0, ${own + 5}
-      local between = first + 2 * tonumber(ARGV[${own + 4}])
-      for i = first, between - 1, 2 do
-        local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
-        local found = redis.call('HMGET', key, 'version', 'saved')
-        if found[1] then
-          redis.call('HSET', key, 'saved', string.format('%.0f', math.max(tonumber(found[2] or 0), version)))
-          if tonumber(found[1]) == version then
-            done = done + redis.call('SREM', KEYS[6], ARGV[i])
-            redis.call('PEXPIRE', key, ARGV[${own + 2}])
-          end
-        else done = done + redis.call('SREM', KEYS[6], ARGV[i]) end
-      end
-      for i = between, #ARGV, 2 do
-        local there = redis.call('HGET', KEYS[7], ARGV[i])
-        if there and string.match(there, '^{"edition":(%d+)') == ARGV[i + 1] then
-          done = done + redis.call('HDEL', KEYS[7], ARGV[i])
-        end
-      end
-      if done > 0 then redis.call('HINCRBY', KEYS[5], 'entries', -done) end
-      if redis.call('SCARD', KEYS[6]) == 0 and redis.call('HLEN', KEYS[7]) == 0 then
-        redis.call('ZREM', KEYS[3], ARGV[4])
-        redis.call('ZREM', KEYS[4], ARGV[4])
-      else
-        redis.call('ZADD', KEYS[3], now + tonumber(ARGV[${own + 1}]), ARGV[4])
-        redis.call('ZADD', KEYS[4], ARGV[${own + 3}], ARGV[4])
-      end`
-    }
-  )
-
-export const depth = Redis.script((tag: string) => [sinceKey(tag), depthKey(tag)], {
-  numberOfKeys: 2,
-  lua: `
-    local time = redis.call('TIME')
-    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-    local age = oldest and math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - oldest) or -1
-    return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), age,
-      string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
-}).withReturnType<readonly [entries: number, oldestAgeMs: number, run: string]>()
