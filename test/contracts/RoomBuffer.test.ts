@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import type { BufferedMessage } from "../../src/storage/RoomBuffer.ts"
+import { type BufferedMessage, dirtyAtOnce } from "../../src/storage/RoomBuffer.ts"
 import {
   append,
   type Buffer,
@@ -263,6 +263,25 @@ for (const [kind, start] of Object.entries(kinds)) {
         }
         yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: [entry(12)] })
         assert.isFalse(yield* replace(13))
+        assert.deepEqual(yield* buffer.messages(roomId), [])
+      }).pipe(Effect.scoped)
+    )
+
+    it.live("gives very many messages in parts, until all are saved", () =>
+      Effect.gen(function* () {
+        const buffer = yield* open()
+        const roomId = randomUUID()
+        const sent = Array.from({ length: 2 * dirtyAtOnce + 50 }, () => saying(roomId))
+        yield* Effect.forEach(sent, (message) => append(buffer, message), { concurrency: 100 })
+        const seen = new Set<string>()
+        for (let isWhole = false; !isWhole; ) {
+          const dirty = yield* buffer.dirty(roomId)
+          isWhole = dirty.isWhole
+          assert.isAbove(dirty.messages.length, 0)
+          for (const { message } of dirty.messages) seen.add(message.messageId)
+          yield* buffer.settle(roomId, dirty)
+        }
+        assert.strictEqual(seen.size, sent.length)
         assert.deepEqual(yield* buffer.messages(roomId), [])
       }).pipe(Effect.scoped)
     )

@@ -181,6 +181,37 @@ describe("documents while something is away", () => {
     90_000
   )
 
+  it("Redis, just before an instance shuts down: it saves what it acknowledged", async () => {
+    const { database, redis, start } = await servers()
+    const one = await start({ FLUSH_INTERVAL: "1 hour" })
+    const roomId = await newRoom(one, ["ann"])
+    const ann = roomClient("ann", await one.client("ann"))
+    await ann.call("rooms.join", { roomId })
+    const [last] = (await edits(ann, roomId, "edit", 5)).slice(-1)
+    for (let n = 0; n < 5; n++) await ann.call("messages.send", { roomId, body: `message ${n}` })
+    assert.deepEqual(await storedBodies(database, roomId), [])
+    await redis.kill()
+    assert.strictEqual(await one.stop(), 0)
+    assert.deepEqual(await storedDocument(database, roomId), last)
+    assert.lengthOf(await storedBodies(database, roomId), 5)
+  }, 60_000)
+
+  it("nothing, but a bound is near: what waits is saved, and nobody is refused", async () => {
+    const { database, start } = await servers()
+    const one = await start({ FLUSH_INTERVAL: "1 hour", BUFFER_ENTRIES: "40" })
+    const roomId = await newRoom(one, ["ann"])
+    const ann = roomClient("ann", await one.client("ann"))
+    await ann.call("rooms.join", { roomId })
+    const sent: Array<string> = []
+    for (let n = 0; n < 100; n++) {
+      sent.push((await ann.call("messages.send", { roomId, body: `message ${n}` })).body)
+      await wait(20)
+    }
+    const saved = await storedBodies(database, roomId)
+    assert.isAbove(saved.length, 60)
+    assert.deepEqual(saved, sent.slice(0, saved.length))
+  }, 60_000)
+
   for (const fault of ["cut", "stall"] as const) {
     it(`Redis, for one instance alone (${fault}): no version is acknowledged twice, and it is back with the others`, async () => {
       const { database, redis, start } = await servers()
