@@ -1,4 +1,4 @@
-// The whole suite: one run of servers for all of it, files one after the other on two cores.
+// The whole suite: one run of servers for all of it, three files at a time: they wait more than they work.
 import { join } from "node:path"
 import { defineConfig } from "vitest/config"
 
@@ -9,6 +9,6 @@ export default defineConfig({
     globalSetup: [join(import.meta.dirname, "support/GlobalSetup.ts")],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    maxWorkers: 2
+    maxWorkers: 3
   }
 })

@@ -189,6 +189,8 @@ export class BufferLease extends Context.Service<
           begun.add()
           yield* Effect.logInfo("the buffer is used", { lease: number })
         }
+        // Postgres is back: what it did not take was claimed, and would wait for that to be over.
+        if (lease?.isConfirmed === false) yield* Effect.forkIn(Effect.ignore(flusher.flush(true)), scope)
         mustBeConfirmed = false
         isSaved = false
         lease = { number: held.lease, isConfirmed: true }
