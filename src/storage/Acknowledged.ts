@@ -2,6 +2,7 @@
 // here when the buffer is lost: lost is only what the buffer and this process lose together. A document is kept in its latest
 // version, a message in its latest edition. It may be saved any number of times: Postgres takes what is newer.
 import { Clock, Context, Effect, Layer, Semaphore } from "effect"
+import { monotonicMs } from "../domain/Monotonic.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Durable } from "./Durable.ts"
@@ -16,7 +17,7 @@ const partCharacters = 2_000_000
 const messageCharacters = 500
 
 interface Copy {
-  /** By this process's clock, ms. */
+  /** When it was acknowledged, by `monotonicMs`. */
   readonly at: number
   readonly characters: number
   readonly of:
@@ -29,7 +30,7 @@ export class Acknowledged extends Context.Service<
   {
     readonly document: (document: UnsavedDocument) => void
     readonly message: (message: BufferedMessage) => void
-    /** All that was acknowledged before then (ms, by this process's clock) is in Postgres. */
+    /** All that was acknowledged before then (by `monotonicMs`) is in Postgres. */
     readonly savedUntil: (at: number) => void
     /** Brings all of it to Postgres; how many entries. They stay kept. */
     readonly save: Effect.Effect<number, StorageUnavailable>
@@ -62,7 +63,7 @@ export class Acknowledged extends Context.Service<
       const keep = (key: string, size: number, of: Copy["of"]) => {
         const before = copies.get(key)
         if (before !== undefined) drop(key, before)
-        copies.set(key, { at: clock.currentTimeMillisUnsafe(), characters: size, of })
+        copies.set(key, { at: monotonicMs(clock), characters: size, of })
         characters += size
         for (const [oldest, copy] of copies) {
           if (characters <= maxCharacters || oldest === key) break

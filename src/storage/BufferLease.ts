@@ -14,6 +14,7 @@
 // acknowledged by both the one that Postgres has stays.) A hold lasts a little longer than its holder takes it for granted.
 import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { monotonicMs } from "../domain/Monotonic.ts"
 import { StorageUnavailable } from "../domain/Room.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -110,7 +111,7 @@ export class BufferLease extends Context.Service<
       let areOthersGone = true
       let leftAt = 0
 
-      const contacted = Effect.sync(() => contact.made(clock.currentTimeMillisUnsafe()))
+      const contacted = Effect.sync(() => contact.made(monotonicMs(clock)))
 
       const giveUp = Effect.gen(function* () {
         grantedUntil = 0
@@ -126,7 +127,7 @@ export class BufferLease extends Context.Service<
         isLeft = true
         mustBeConfirmed = true
         areOthersGone = false
-        leftAt = clock.currentTimeMillisUnsafe()
+        leftAt = monotonicMs(clock)
       })
 
       /** Another run of the buffer: what the former one may have lost is saved before this one counts as seen. */
@@ -146,7 +147,7 @@ export class BufferLease extends Context.Service<
       let heldAt = 0
       const hold = (run: string) =>
         Effect.suspend(() => {
-          const at = clock.currentTimeMillisUnsafe()
+          const at = monotonicMs(clock)
           return Effect.tap(holds.hold(instance, run, ttlMs), () => {
             heldAt = at
             return contacted
@@ -166,11 +167,11 @@ export class BufferLease extends Context.Service<
 
       /** What has waited since before now: as much as there is. What is written meanwhile is written under the new lease. */
       const flushOld = Effect.gen(function* () {
-        const began = clock.currentTimeMillisUnsafe()
+        const began = monotonicMs(clock)
         for (;;) {
           const rooms = yield* flusher.flush(true)
           const { oldestAgeMs = 0 } = yield* buffer.depth
-          if (rooms === 0 || oldestAgeMs <= clock.currentTimeMillisUnsafe() - began) return
+          if (rooms === 0 || oldestAgeMs <= monotonicMs(clock) - began) return
         }
       })
 
@@ -198,7 +199,7 @@ export class BufferLease extends Context.Service<
       })
 
       const look = Effect.gen(function* () {
-        const at = clock.currentTimeMillisUnsafe()
+        const at = monotonicMs(clock)
         const found = yield* Effect.option(buffer.depth)
         if (Option.isNone(found)) {
           yield* giveUp
@@ -215,7 +216,7 @@ export class BufferLease extends Context.Service<
         else {
           // Postgres is away, for this instance at least.
           lease = { number, isConfirmed: false }
-          grantedUntil = clock.currentTimeMillisUnsafe() + renewEveryMs + patienceMs
+          grantedUntil = monotonicMs(clock) + renewEveryMs + patienceMs
         }
       })
 
@@ -227,7 +228,7 @@ export class BufferLease extends Context.Service<
         looking = done
         const over = Effect.sync(() => {
           looking = undefined
-          lookedAt = clock.currentTimeMillisUnsafe()
+          lookedAt = monotonicMs(clock)
           Deferred.doneUnsafe(done, Effect.void)
         })
         const one = look.pipe(
@@ -269,7 +270,7 @@ export class BufferLease extends Context.Service<
         )
       )
 
-      const granted = () => (clock.currentTimeMillisUnsafe() < grantedUntil ? lease : undefined)
+      const granted = () => (monotonicMs(clock) < grantedUntil ? lease : undefined)
 
       const leave = Effect.suspend(() =>
         isSaved
@@ -278,7 +279,7 @@ export class BufferLease extends Context.Service<
       )
       const othersGone: Effect.Effect<boolean, StorageUnavailable> = Effect.suspend(() => {
         if (granted() !== undefined) return Effect.succeed(false)
-        if (clock.currentTimeMillisUnsafe() > leftAt + ttlMs) areOthersGone = true
+        if (monotonicMs(clock) > leftAt + ttlMs) areOthersGone = true
         if (areOthersGone) return Effect.succeed(true)
         return Effect.flatMap(holds.isHeld(instance), (isHeld) => {
           areOthersGone = !isHeld
@@ -290,19 +291,19 @@ export class BufferLease extends Context.Service<
         current: Effect.suspend(() => {
           const now = granted()
           if (now !== undefined) return Effect.succeed(now)
-          const isFresh = isSaved && clock.currentTimeMillisUnsafe() - lookedAt < lookEveryMs
+          const isFresh = isSaved && monotonicMs(clock) - lookedAt < lookEveryMs
           if (isFresh && looking === undefined) return Effect.undefined
           return Effect.map(Effect.timeoutOption(looked, 2 * patienceMs), granted)
         }),
         suspect: (run) =>
           Effect.sync(() => {
-            const isStale = clock.currentTimeMillisUnsafe() - lookedAt > staleMs
+            const isStale = monotonicMs(clock) - lookedAt > staleMs
             if (run === undefined || isStale || !depth.knows(run)) suspect()
           }),
         leave,
         past: (write) =>
           Effect.suspend(() =>
-            clock.currentTimeMillisUnsafe() < contact.since + backMs ? Effect.fail(new BufferHeld()) : holds.past(write)
+            monotonicMs(clock) < contact.since + backMs ? Effect.fail(new BufferHeld()) : holds.past(write)
           ),
         leaveAll: Effect.andThen(leave, othersGone),
         ttlMs,

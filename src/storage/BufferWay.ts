@@ -1,5 +1,6 @@
 // Which way something goes that the buffer may have: by it, or past it; and what is done when neither is to be had.
 import { Effect } from "effect"
+import { monotonicMs } from "../domain/Monotonic.ts"
 import { BufferFull, StorageUnavailable } from "../domain/Room.ts"
 import { BufferHeld } from "./BufferHolds.ts"
 import type { BufferLease, Lease } from "./BufferLease.ts"
@@ -38,10 +39,10 @@ export const makeWay = (leases: BufferLease["Service"]) => {
   /** Past the buffer as soon as nobody uses it; by it, should it be there again before that. */
   const unlessHeld = <A, E>(effect: Effect.Effect<A, E | BufferHeld>) =>
     Effect.clockWith((clock) => {
-      const until = clock.currentTimeMillisUnsafe() + leases.ttlMs + 2 * heldEveryMs
+      const until = monotonicMs(clock) + leases.ttlMs + 2 * heldEveryMs
       const attempt: Effect.Effect<A, Exclude<E, BufferHeld> | StorageUnavailable> = Effect.catch(effect, (error) => {
         if (!(error instanceof BufferHeld)) return Effect.fail(error as Exclude<E, BufferHeld>)
-        if (clock.currentTimeMillisUnsafe() > until) {
+        if (monotonicMs(clock) > until) {
           return Effect.fail(new StorageUnavailable({ reason: "others use the buffer, which is away here" }))
         }
         return Effect.delay(attempt, heldEveryMs)
