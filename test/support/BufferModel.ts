@@ -129,7 +129,8 @@ export class BufferModel {
       const messageId = room.ids.get(own) ?? id()
       // A key that was sent past the buffer is known to Postgres alone, which is asked once it is known to be there.
       if (key !== undefined && room.ids.has(own)) {
-        if (this.#buffered.away.durable) return
+        // Nor is it known to an instance that alone has lost the buffer.
+        if (this.#buffered.away.durable || (yield* this.#isUnsure)) return
         yield* TestClock.adjust(1100)
       }
       if (key !== undefined) room.ids.set(own, messageId)
