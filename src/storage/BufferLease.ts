@@ -215,6 +215,7 @@ export class BufferLease extends Context.Service<
         else if (mustBeConfirmed || number === undefined) yield* giveUp
         else {
           // Postgres is away, for this instance at least.
+          isSaved = false
           lease = { number, isConfirmed: false }
           grantedUntil = monotonicMs(clock) + renewEveryMs + patienceMs
         }

@@ -69,7 +69,7 @@ export interface DirtyDocument {
 }
 
 export interface Dirty {
-  /** By the buffer's clock, ms. */
+  /** What is not among these has come since then, by the buffer's clock, ms. */
   readonly readAt: number
   /** Whether that is all: of very many messages some are given at a time. */
   readonly isWhole: boolean

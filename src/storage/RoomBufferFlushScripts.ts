@@ -30,12 +30,15 @@ export const dirty = (common: Common) =>
       if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
     end
     local time, count, messages = redis.call('TIME'), redis.call('HLEN', KEYS[7]), {}
+    local readAt = time[1] * 1000 + math.floor(time[2] / 1000)
     if count <= ${dirtyAtOnce} then messages = redis.call('HVALS', KEYS[7]) else
+      -- What is left waits since as long as before.
+      readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt)
       for i, value in ipairs(redis.call('HSCAN', KEYS[7], '0', 'COUNT', '${dirtyAtOnce}')[2]) do
         if i % 2 == 0 then table.insert(messages, value) end
       end
     end
-    return {time[1] * 1000 + math.floor(time[2] / 1000), documents, messages, count}`
+    return {readAt, documents, messages, count}`
   }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number]>()
 
 /** Versions by name, then editions by id. */

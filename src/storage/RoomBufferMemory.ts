@@ -209,7 +209,8 @@ export const make = (intervalMs: number) =>
           })
           const messages = inOrder(room)
           const some = messages.slice(0, dirtyAtOnce)
-          return { readAt: now, isWhole: some.length === messages.length, documents, messages: some }
+          const isWhole = some.length === messages.length
+          return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages: some }
         }),
       settle: (roomId, saved) =>
         step((now) => {
