@@ -304,7 +304,7 @@ export class BufferLease extends Context.Service<
         leave,
         past: (write) =>
           Effect.suspend(() =>
-            monotonicMs(clock) < contact.since + backMs ? Effect.fail(new BufferHeld()) : holds.past(write)
+            !contact.isSteady(monotonicMs(clock), backMs) ? Effect.fail(new BufferHeld()) : holds.past(write)
           ),
         leaveAll: Effect.andThen(leave, othersGone),
         ttlMs,

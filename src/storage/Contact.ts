@@ -1,4 +1,4 @@
-// Since when somebody who is asked all the time has answered without a gap.
+// Whether somebody who is asked all the time has answered without a gap.
 
 export class Contact {
   #at = Number.NEGATIVE_INFINITY
@@ -15,7 +15,8 @@ export class Contact {
     this.#at = now
   }
 
-  get since(): number {
-    return this.#since
+  /** For so long, up to now. */
+  isSteady(now: number, forMs: number): boolean {
+    return now - this.#at <= this.#gapMs && now - this.#since >= forMs
   }
 }
