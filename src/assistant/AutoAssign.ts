@@ -145,22 +145,17 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         )
 
       const work = (roomId: string) =>
-        locks
-          .withLock(`assign:${roomId}`, lockOptions, () => some(roomId, maxInARow))
-          .pipe(
-            // Another instance is at it: what waits goes on waiting.
-            Effect.catchTags({
-              LockBusy: () => Effect.void,
-              LockLost: () => Effect.sync(() => outcomes("LockLost").add())
-            }),
-            Effect.andThen(
-              Effect.suspend(() => {
-                if ((waiting.get(roomId)?.length ?? 0) > 0) return Queue.offer(rooms, roomId)
-                waiting.delete(roomId)
-                return Effect.void
-              })
-            )
+        locks.withAdvisoryLock(`assign:${roomId}`, lockOptions, some(roomId, maxInARow)).pipe(
+          // Another instance is at it: what waits goes on waiting.
+          Effect.catchTag("LockBusy", () => Effect.void),
+          Effect.andThen(
+            Effect.suspend(() => {
+              if ((waiting.get(roomId)?.length ?? 0) > 0) return Queue.offer(rooms, roomId)
+              waiting.delete(roomId)
+              return Effect.void
+            })
           )
+        )
       const worker = Effect.forever(Effect.flatMap(Queue.take(rooms), work))
       for (let n = 0; n < workers; n++) yield* Effect.forkScoped(worker)
 

@@ -2,8 +2,8 @@
 // an hour, in memory and in Redis, under the digest of the normalised text and the integration's version; whoever asks while
 // it is being made waits for it, on whichever instance (a lock). Errors are not kept.
 //
-// With Redis away it is kept, and made once, on each instance by itself. When the lock is lost while an analysis is under way,
-// it is looked for once more and else made without the lock: then two may be made, and both say the same.
+// With Redis away it is kept, and made once, on each instance by itself. An analysis that is under way goes on when the lock
+// is lost.
 //
 // It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
 import { hash } from "node:crypto"
@@ -129,13 +129,8 @@ export class Coach extends Context.Service<
         const own = analyse(found, text, digest, began)
         const wait = found.endpoint.integration.definition.timeoutMs
         return yield* locks
-          .withLock(`analysis:${digest}`, { ttl: lockTtl, wait }, () => sharedOr(own))
-          .pipe(
-            Effect.catchTags({
-              LockBusy: () => sharedOr(Effect.fail(new IntegrationTimeout())),
-              LockLost: () => sharedOr(own)
-            })
-          )
+          .withAdvisoryLock(`analysis:${digest}`, { ttl: lockTtl, wait }, sharedOr(own))
+          .pipe(Effect.catchTag("LockBusy", () => sharedOr(Effect.fail(new IntegrationTimeout()))))
       })
 
       const bounded = <A, E>(flight: Effect.Effect<A, E>): Effect.Effect<A, E | Overloaded> =>

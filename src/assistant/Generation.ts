@@ -1,6 +1,7 @@
 // A generated answer to a prompt, from the `generate` integration: prompt and response are messages of the room, and what
 // arrives before the response is whole is told as it comes. One prompt has one generation at a time, over all instances (a
-// lock), and one response, ever. Whoever asks for the same while it runs waits a while for it, and gets what it brings.
+// lock), and one response, ever. Whoever asks for the same while it runs waits a while for it, and gets what it brings. A lock
+// that can't be kept ends nothing: then two may run, and the response that is kept first is the one of both.
 //
 // asked → (a place, the prompt kept) → (the lock) → generating → kept: answered. It ends without a response when the
 // integration fails, when somebody cancels it, when the asking connection closes or its user loses the room: then the
@@ -202,8 +203,8 @@ export class Generation extends Context.Service<
               waiting.add(prompt)
               const over = Effect.sync(() => waiting.delete(prompt))
               return yield* locks
-                .withLock(`generate:${messageId}`, lockOptions, () => Effect.andThen(over, run(found, prompt)))
-                .pipe(Effect.catchTags({ LockBusy: busy, LockLost: busy }), Effect.ensuring(over))
+                .withAdvisoryLock(`generate:${messageId}`, lockOptions, Effect.andThen(over, run(found, prompt)))
+                .pipe(Effect.catchTag("LockBusy", busy), Effect.ensuring(over))
             })
           )
         }),

@@ -91,10 +91,7 @@ export class Prompts extends Context.Service<
         const own = waitingOr(user, asked, sent)
         const name = `prompt:${asked.roomId}:${hash("sha256", JSON.stringify([user, asked.prompt]), "hex")}`
         // Without the lock the worst is a second prompt.
-        const locked = Effect.catchTags(
-          locks.withLock(name, lockOptions, () => own),
-          { LockBusy: () => own, LockLost: () => own }
-        )
+        const locked = Effect.catchTag(locks.withAdvisoryLock(name, lockOptions, own), "LockBusy", () => own)
         return waitingOr(user, asked, locked)
       }
 

@@ -4,10 +4,13 @@
 // No lock of this kind is safe alone: a process that stalls longer than its lease wakes beside the next holder, and two
 // instances without Redis hold one each. So each lock has a fence, a number that is greater for every later holder; a write
 // that must not come late gives it to storage/Fences, which refuses the older holder's.
+//
+// Work that is only dear to do twice, not wrong, takes an advisory lock: it has no fence, and losing it ends nothing.
 import { randomUUID } from "node:crypto"
 import { Context, Duration, Effect, Exit, Layer, Random, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Metrics } from "../observability/Metrics.ts"
+import { holdScript, releaseScript, renewScript, takeScript } from "./LockScripts.ts"
 import * as LockTable from "./LockTable.ts"
 import { monotonicMillis } from "./LockTable.ts"
 
@@ -37,84 +40,22 @@ export interface LockOptions {
 /** `away`: can't be asked now. */
 type Renewal = "kept" | "gone" | "away"
 
-interface Lease {
-  readonly lock: Lock
-  /** Since when it counts: not later than Redis began to count. */
-  readonly since: number
+interface Held {
   readonly renew: Effect.Effect<Renewal>
   readonly release: Effect.Effect<void>
 }
 
+interface Lease extends Held {
+  readonly lock: Lock
+  /** Since when it counts: not later than Redis began to count. */
+  readonly since: number
+}
+
 /** One try to take it; undefined: somebody else has it. */
-type Take = (name: string, ttlMs: number) => Effect.Effect<Lease | undefined>
+type Take<A = Lease> = (name: string, ttlMs: number) => Effect.Effect<A | undefined>
 
 /** Names held at a time by one instance. Beyond it a lock is busy. */
 const maxNames = 10_000
-/** How long Redis remembers a name's last fence. After that, Redis's time alone makes the next one greater. */
-const fenceLifetimeMs = 7 * 24 * 3_600_000
-
-// A Cluster keeps both keys in one place, by what is in the braces.
-const keyOf = (name: string) => `hotpath:lock:{${name.replace(/[%}]/g, encodeURIComponent)}}`
-const keysOf = (name: string) => [keyOf(name), `${keyOf(name)}:fence`]
-
-/** The fence, or '' when somebody else has it. Taken twice under one token it is taken once, with a greater fence. */
-const takeScript = Redis.script(
-  (name: string, token: string, ttlMs: number, least: number) => [
-    ...keysOf(name),
-    token,
-    ttlMs,
-    least,
-    fenceLifetimeMs
-  ],
-  {
-    numberOfKeys: 2,
-    lua: `
-    local holder = redis.call('GET', KEYS[1])
-    if holder and holder ~= ARGV[1] then return '' end
-    local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
-    local time = redis.call('TIME')
-    local fence = math.max(last + 1, time[1] * 1000000 + time[2], tonumber(ARGV[3]))
-    local text = string.format('%.0f', fence)
-    redis.call('SET', KEYS[2], text, 'PX', ARGV[4])
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-    return text`
-  }
-).withReturnType<string>()
-
-/**
- * 1: it is ours for another while. A lock that was taken while Redis was away ('1') is taken here now, if nobody else has
- * it, or had it after us.
- */
-const renewScript = Redis.script(
-  (name: string, token: string, ttlMs: number, fence: number, isLocal: boolean) => [
-    ...keysOf(name),
-    token,
-    ttlMs,
-    fence,
-    isLocal ? 1 : 0,
-    fenceLifetimeMs
-  ],
-  {
-    numberOfKeys: 2,
-    lua: `
-    local holder = redis.call('GET', KEYS[1])
-    if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-    if holder or ARGV[4] == '0' then return 0 end
-    local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
-    if last > tonumber(ARGV[3]) then return 0 end
-    redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[5])
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-    return 1`
-  }
-).withReturnType<number>()
-
-const releaseScript = Redis.script((name: string, token: string) => [keyOf(name), token], {
-  numberOfKeys: 1,
-  lua: `
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-    return redis.call('DEL', KEYS[1])`
-}).withReturnType<number>()
-
 const makeCounters = Effect.map(Metrics, ({ counter }) => ({
   acquired: counter("locks_acquired_total", "Locks taken, those of the instance alone included"),
   busy: counter("locks_busy_total", "Locks that were not free within the time to wait"),
@@ -144,50 +85,66 @@ const keep = Effect.fnUntraced(function* ({ lock, renew, since }: Lease, ttlMs: 
   }
 })
 
-const makeWithLock = (take: Take, counters: Counters): Locks["Service"]["withLock"] => {
-  const acquire = Effect.fnUntraced(function* (
-    name: string,
-    ttlMs: number,
-    waitMs: number,
-    interruptible: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  ) {
-    const deadline = (yield* monotonicMillis) + waitMs
-    for (let attempt = 0; ; attempt++) {
-      const lease = yield* take(name, ttlMs)
-      if (lease !== undefined) {
-        counters.acquired.add()
-        return lease
-      }
-      const left = deadline - (yield* monotonicMillis)
-      if (left <= 0) {
-        counters.busy.add()
-        return yield* new LockBusy({ name })
-      }
-      const pause = Math.round(Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + (yield* Random.next)))
-      yield* interruptible(Effect.sleep(Math.min(pause, left)))
-    }
+/** For as long as the work goes on: what can't be asked now is asked again, and what is gone ends nothing. */
+const keepAdvisory = (renew: Effect.Effect<Renewal>, ttlMs: number, counters: Counters): Effect.Effect<never> =>
+  Effect.flatMap(Effect.delay(renew, Math.ceil(ttlMs / 3)), (renewal) => {
+    if (renewal !== "gone") return keepAdvisory(renew, ttlMs, counters)
+    counters.lost.add()
+    return Effect.never
   })
 
-  return (name, { ttl, wait }, use) =>
-    // A try is not interrupted: whether it took the lock has to be known, to give it back.
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const ttlMs = Math.max(1, Math.ceil(Duration.toMillis(ttl)))
-        const lease = yield* acquire(name, ttlMs, Duration.toMillis(wait), restore)
-        const lost = keep(lease, ttlMs).pipe(
-          Effect.tapError(() => Effect.sync(() => counters.lost.add())),
-          // A lock that is held for days is no trace of a day's renewals.
-          Effect.withTracerEnabled(false)
-        )
-        return yield* restore(
-          Effect.raceFirst(
-            Effect.suspend(() => use(lease.lock)),
-            lost
-          )
-        ).pipe(Effect.ensuring(lease.release))
-      })
+/** Takes it, and gives it back when `use` is over. A try is not interrupted: whether it took the lock has to be known. */
+const holding = <L extends Held, A, E, R>(
+  take: Take<L>,
+  counters: Counters,
+  name: string,
+  { ttl, wait }: LockOptions,
+  use: (lease: L, ttlMs: number) => Effect.Effect<A, E, R>
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const ttlMs = Math.max(1, Math.ceil(Duration.toMillis(ttl)))
+      const deadline = (yield* monotonicMillis) + Duration.toMillis(wait)
+      for (let attempt = 0; ; attempt++) {
+        const lease = yield* take(name, ttlMs)
+        if (lease !== undefined) {
+          counters.acquired.add()
+          return yield* restore(use(lease, ttlMs)).pipe(Effect.ensuring(lease.release))
+        }
+        const left = deadline - (yield* monotonicMillis)
+        if (left <= 0) {
+          counters.busy.add()
+          return yield* new LockBusy({ name })
+        }
+        const pause = Math.round(Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + (yield* Random.next)))
+        yield* restore(Effect.sleep(Math.min(pause, left)))
+      }
+    })
+  )
+
+/** Keeps it, or takes it again when its lease was over and nobody else has it. */
+const holdHere = (table: LockTable.LockTable, name: string, token: string, ttlMs: number) =>
+  Effect.flatMap(table.renew(name, token, ttlMs), (kept) =>
+    kept ? Effect.succeed(true) : table.take(name, token, ttlMs)
+  )
+
+// A lock that is held for days is no trace of a day's renewals.
+const untraced = Effect.withTracerEnabled(false)
+
+const makeLocks = (take: Take, takeAdvisory: Take<Held>, counters: Counters): Locks["Service"] => ({
+  withLock: (name, options, use) =>
+    holding(take, counters, name, options, (lease, ttlMs) => {
+      const lost = Effect.tapError(keep(lease, ttlMs), () => Effect.sync(() => counters.lost.add()))
+      return Effect.raceFirst(
+        Effect.suspend(() => use(lease.lock)),
+        untraced(lost)
+      )
+    }),
+  withAdvisoryLock: (name, options, use) =>
+    holding(takeAdvisory, counters, name, options, ({ renew }, ttlMs) =>
+      Effect.raceFirst(use, untraced(keepAdvisory(renew, ttlMs, counters)))
     )
-}
+})
 
 export class Locks extends Context.Service<
   Locks,
@@ -201,6 +158,15 @@ export class Locks extends Context.Service<
       options: LockOptions,
       use: (lock: Lock) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E | LockBusy | LockLost, R>
+    /**
+     * Runs the effect while nobody else holds the lock of that name, as far as can be known: it goes on when the lock is
+     * lost, and is taken again where Redis forgot it. For work that is dear to do twice; it guards no write.
+     */
+    readonly withAdvisoryLock: <A, E, R>(
+      name: string,
+      options: LockOptions,
+      use: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | LockBusy, R>
   }
 >()("hotpath/cluster/Locks") {
   /** In Redis: over all instances. */
@@ -212,6 +178,7 @@ export class Locks extends Context.Service<
       const takeThere = redis.eval(takeScript)
       const renewThere = redis.eval(renewScript)
       const releaseThere = redis.eval(releaseScript)
+      const holdThere = redis.eval(holdScript)
       // Whoever takes one takes it here first: so within the instance it is exclusive whatever Redis does, and its waiters
       // ask Redis one at a time.
       const table = LockTable.make(maxNames)
@@ -260,7 +227,27 @@ export class Locks extends Context.Service<
         return { lock, since: isLocal ? yield* monotonicMillis : since, renew, release }
       })
 
-      return Locks.of({ withLock: makeWithLock(take, counters) })
+      const takeAdvisory: Take<Held> = Effect.fnUntraced(function* (name, ttlMs) {
+        const token = randomUUID()
+        if (!(yield* table.take(name, token, ttlMs))) return undefined
+        const hold = holdThere(name, token, ttlMs)
+        const taken = yield* Effect.catch(hold, (error) => Effect.as(onAway(error), undefined))
+        if (taken !== undefined) isAway = false
+        if (taken === 0) {
+          yield* table.release(name, token)
+          return undefined
+        }
+        const renew = Effect.gen(function* () {
+          if (!(yield* holdHere(table, name, token, ttlMs))) return "gone"
+          const held = yield* Effect.exit(Effect.timeout(hold, ttlMs / 3))
+          if (Exit.isFailure(held)) return "away"
+          return held.value === 0 ? "gone" : "kept"
+        })
+        const release = Effect.andThen(Effect.ignore(releaseThere(name, token)), table.release(name, token))
+        return { renew, release }
+      })
+
+      return Locks.of(makeLocks(take, takeAdvisory, counters))
     })
   )
 
@@ -281,7 +268,13 @@ export class Locks extends Context.Service<
           release: table.release(name, token)
         }
       })
-      return Locks.of({ withLock: makeWithLock(take, counters) })
+      const takeAdvisory: Take<Held> = (name, ttlMs) =>
+        Effect.map(take(name, ttlMs), (lease) => {
+          if (lease === undefined) return undefined
+          const held = holdHere(table, name, lease.lock.token, ttlMs)
+          return { renew: Effect.map(held, (kept) => (kept ? "kept" : "gone")), release: lease.release }
+        })
+      return Locks.of(makeLocks(take, takeAdvisory, counters))
     })
   )
 }

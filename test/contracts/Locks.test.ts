@@ -181,6 +181,32 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
+    it.live("advisory: one at a time, busy for the others, given back however it ends, and not ended by a stall", () =>
+      Effect.gen(function* () {
+        const locks = yield* open
+        let inside = 0
+        const one = Effect.gen(function* () {
+          assert.strictEqual(++inside, 1)
+          yield* Effect.sleep("2 millis")
+          inside--
+          return yield* Effect.fail("mine" as const)
+        })
+        const all = Array.from({ length: 8 }, () => Effect.flip(locks.withAdvisoryLock("soft", patient, one)))
+        const ends = yield* Effect.all(all, { concurrency: "unbounded" })
+        assert.deepEqual([...new Set(ends)], ["mine"])
+        const stalling = Effect.gen(function* () {
+          const until = performance.now() + 300
+          while (performance.now() < until);
+          yield* Effect.sleep(100)
+          const busy = locks.withAdvisoryLock("soft", { ttl: 150, wait: 0 }, Effect.die("was begun"))
+          return (yield* Effect.flip(busy))._tag
+        })
+        const stalled = yield* locks.withAdvisoryLock("soft", { ttl: 150, wait: 0 }, stalling)
+        assert.strictEqual(stalled, "LockBusy")
+        yield* locks.withAdvisoryLock("soft", short, Effect.void)
+      }).pipe(Effect.scoped)
+    )
+
     it.live("is lost by a process that stalled for longer than its lease", () =>
       Effect.gen(function* () {
         const locks = yield* open
@@ -321,6 +347,35 @@ describe("Locks: instances and faults", () => {
       assert.strictEqual(b.count("locks_lost_total"), 0)
       yield* stops(next.holder)
     }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "advisory: goes on while Redis is away and when it forgot all, is taken there again, and leaves nothing",
+    () =>
+      Effect.gen(function* () {
+        const { a, b, server } = yield* twoInstances
+        const held = yield* Deferred.make<void>()
+        const ends = yield* Deferred.make<string>()
+        const use = Effect.andThen(Deferred.succeed(held, undefined), Deferred.await(ends))
+        const running = yield* Effect.forkChild(a.withAdvisoryLock("x", short, use))
+        yield* Deferred.await(held)
+        const busy = (locks: Service) =>
+          Effect.map(Effect.exit(locks.withAdvisoryLock("x", short, Effect.void)), Exit.isFailure)
+        assert.isTrue(yield* busy(b))
+        yield* Effect.promise(server.kill)
+        yield* Effect.sleep(2 * short.ttl)
+        assert.isUndefined(running.pollUnsafe())
+        assert.isTrue(yield* busy(a))
+        // It comes back empty.
+        yield* back(server, a, b)
+        yield* untilEffect(Effect.filterOrFail(busy(b), (isBusy) => isBusy))
+        yield* a.redis.send("FLUSHALL")
+        yield* untilEffect(Effect.filterOrFail(busy(b), (isBusy) => isBusy))
+        yield* Deferred.succeed(ends, "done")
+        assert.strictEqual(yield* Fiber.join(running), "done")
+        assert.isFalse(yield* busy(b))
+        assert.deepEqual(yield* a.redis.send("KEYS", "*"), [])
+      }).pipe(Effect.scoped)
   )
 
   it.live("fences grow when Redis's clock goes back, and when it forgets everything", () =>

@@ -1,5 +1,7 @@
 // The assistant while instances are killed and Redis is away, and at its bounds.
 import type { ServerResponse } from "node:http"
+import { setTimeout as wait } from "node:timers/promises"
+import { Redis } from "ioredis"
 import { afterEach, assert, describe, it } from "vitest"
 import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
 import { query } from "../support/Databases.ts"
@@ -9,6 +11,14 @@ import { type RoomClient, roomClient } from "../support/RoomClient.ts"
 import { until } from "../support/Until.ts"
 
 const data = (text: string) => `data: ${JSON.stringify({ text })}\n\n`
+
+const forgetLocks = async (url: string) => {
+  const redis = new Redis(url)
+  const keys = await redis.keys("hotpath:lock:*")
+  assert.lengthOf(keys, 3)
+  await redis.del(keys)
+  redis.disconnect()
+}
 
 describe("the assistant, when things fail", () => {
   let pair: AssistantPair | undefined
@@ -135,6 +145,38 @@ describe("the assistant, when things fail", () => {
     await until(() => model.open() === 0, "the model's connection to close")
     await redis.start()
   })
+
+  it.each(["is away for a while", "forgets its locks"])(
+    "ends nothing that is under way when Redis %s: one request each, and no error",
+    async (how) => {
+      const { ann, bob, model, redis, responses, room } = await start()
+      const roomId = await room([ann, bob], { autoAssign: true })
+      const analyses: Array<ServerResponse> = []
+      const assignments: Array<ServerResponse> = []
+      model.on("/analyze", (response) => analyses.push(response))
+      model.on("/assign", (response) => assignments.push(response))
+      const answer = ann.call("assistant.generate", { roomId, prompt: "still there?" })
+      const coached = ann.call("assistant.coach", { text: "a draft" })
+      const sent = await ann.call("messages.send", { roomId, body: "tea" })
+      await until(() => responses.length + analyses.length + assignments.length === 3, "the model to be asked")
+      if (how === "forgets its locks") await forgetLocks(redis.url)
+      else await redis.kill()
+      // Longer than the locks' leases.
+      await wait(7000)
+      if (how !== "forgets its locks") await redis.start()
+      responses[0]?.end(data("yes"))
+      for (const response of analyses) json({ fine: true })(response, {})
+      for (const response of assignments) json({ title: "Tea" })(response, {})
+      assert.strictEqual((await answer).response.body, "part 1 yes")
+      assert.deepEqual(await coached, { analysis: { fine: true }, cached: false })
+      const threadOf = async () =>
+        (await ann.call("messages.list", { roomId })).messages.find(({ messageId }) => messageId === sent.messageId)
+          ?.threadId
+      await until(async () => typeof (await threadOf()) === "string", "the thread")
+      assert.deepEqual([responses.length, analyses.length, assignments.length], [1, 1, 1])
+    },
+    60_000
+  )
 
   it("has bounds of its own: generations and analyses that wait hold up no calls", async () => {
     const { ann, bob, client, model, responses, room } = await start({ MAX_GENERATIONS: "8", MAX_ANALYSES: "2" })
