@@ -157,7 +157,7 @@ export class Generation extends Context.Service<
           Effect.suspend(() => whileWriter(user, roomId))
         )
 
-      const run = Effect.fnUntraced(function* (found: Found, prompt: Message) {
+      const run = Effect.fnUntraced(function* (found: Found, prompt: Message, cancelledBefore: string | undefined) {
         const { author, messageId, roomId } = prompt
         const before = yield* prompts.find(prompt)
         if (before !== undefined) {
@@ -167,7 +167,8 @@ export class Generation extends Context.Service<
         const producing = cancels.unlessCancelled(
           messageId,
           Effect.raceFirst(produce(found, prompt), whileWriter(author, roomId)),
-          new GenerationCancelled({ messageId })
+          new GenerationCancelled({ messageId }),
+          cancelledBefore
         )
         const keep = (text: string) =>
           Effect.retry(prompts.answer(prompt, text), {
@@ -198,12 +199,17 @@ export class Generation extends Context.Service<
             Effect.gen(function* () {
               const { found, isNew, prompt } = yield* inTurn(begin)
               const { messageId } = prompt
-              if (!isNew) yield* cancels.forget(messageId)
+              // Who ran then may not have seen it yet.
+              const cancelledBefore = isNew ? undefined : yield* cancels.latest(messageId)
               const busy = () => Effect.fail(new GenerationBusy({ messageId }))
               waiting.add(prompt)
               const over = Effect.sync(() => waiting.delete(prompt))
               return yield* locks
-                .withAdvisoryLock(`generate:${messageId}`, lockOptions, Effect.andThen(over, run(found, prompt)))
+                .withAdvisoryLock(
+                  `generate:${messageId}`,
+                  lockOptions,
+                  Effect.andThen(over, run(found, prompt, cancelledBefore))
+                )
                 .pipe(Effect.catchTag("LockBusy", busy), Effect.ensuring(over))
             })
           )

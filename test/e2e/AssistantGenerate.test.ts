@@ -155,6 +155,23 @@ for (const writes of ["postgres", "redis"]) {
       await eve.close()
     })
 
+    it("is cancelled though the same is asked again at once elsewhere: what ran ends, and another begins", async () => {
+      const again = await pair.client("ann", 1)
+      const roomId = await pair.room([ann, bob])
+      const { opened } = gated()
+      const failed = ann.ask("assistant.generate", { roomId, prompt: "once more?" })
+      const response = await opened()
+      const messageId = await promptId(bob, roomId)
+      await again.call("assistant.cancel", { roomId, messageId })
+      const answer = again.call("assistant.generate", { roomId, prompt: "once more?" })
+      assert.strictEqual((await failed).error?.data.type, "GenerationCancelled")
+      await until(() => response.closed, "the model's connection to close")
+      ;(await opened(1)).end(data("anew"))
+      const { prompt, response: kept } = await answer
+      assert.deepEqual([prompt.messageId, kept.body], [messageId, "anew"])
+      await again.close()
+    })
+
     it("holds up neither its connection's chat nor its cancel, however many wait for the model", async () => {
       const roomId = await pair.room([ann])
       const { closed, opened } = gated()
