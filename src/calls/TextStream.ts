@@ -1,6 +1,7 @@
 // The text of an answer that comes in parts, as `text/event-stream` or as lines of JSON (NDJSON): each event's data, or each
 // line, is one piece. A piece is JSON (a text, or an object that has one, where `result` points or under the usual names) or,
-// in an event stream, plain text. One without text is passed over; `[DONE]` ends it, as do as many characters as are wanted.
+// in an event stream, plain text. One without text is passed over; `[DONE]` ends it, as do as many characters as are wanted. An
+// event named `error`, or a piece with an `error`, says that what came is no good answer.
 import { Result } from "effect"
 import type { AnswerReader } from "../infra/Http.ts"
 import { nestsDeeperThan } from "../protocol/JsonRpc.ts"
@@ -19,12 +20,20 @@ export const textOf = (body: unknown): string | undefined => {
   return found.find((one) => typeof one === "string")
 }
 
+/** What models say when they fail midway, the status long sent. */
+const isError = (piece: unknown): boolean => {
+  if (typeof piece !== "object" || piece === null || !("error" in piece)) return false
+  return piece.error !== null && piece.error !== undefined && piece.error !== false && piece.error !== ""
+}
+
 /** Cut to so many characters, none of them in half. */
 export const cut = (text: string, characters: number): string => {
   if (text.length <= characters) return text
   const kept = text.slice(0, characters)
   return kept.isWellFormed() ? kept : kept.slice(0, -1)
 }
+
+const valueOf = (line: string, from: number): string => line.slice(line[from] === " " ? from + 1 : from)
 
 interface Options {
   readonly maxCharacters: number
@@ -40,7 +49,7 @@ export class TextStream implements AnswerReader {
   text = ""
   /** Whether the answer came in parts at all. */
   isInParts = false
-  /** A piece was nothing that has a text. */
+  /** A piece was nothing that has a text, or an error. */
   isBroken = false
   readonly #options: Options
   readonly #decoder = new TextDecoder()
@@ -48,6 +57,7 @@ export class TextStream implements AnswerReader {
   #isOver = false
   #rest = ""
   #data: Array<string> = []
+  #name = ""
 
   constructor(options: Options) {
     this.#options = options
@@ -91,13 +101,17 @@ export class TextStream implements AnswerReader {
     if (!this.#isEvents) {
       if (line.trim() !== "") this.#piece(line)
     } else if (line === "") this.#event()
-    else if (line.startsWith("data:")) this.#data.push(line.slice(line.startsWith("data: ") ? 6 : 5))
+    else if (line.startsWith("data:")) this.#data.push(valueOf(line, 5))
+    else if (line.startsWith("event:")) this.#name = valueOf(line, 6)
   }
 
   #event(): void {
-    const data = this.#data
+    const [data, name] = [this.#data, this.#name]
     this.#data = []
-    if (data.length > 0 && !this.#isOver) this.#piece(data.join("\n"))
+    this.#name = ""
+    if (data.length === 0 || this.#isOver) return
+    if (name === "error") this.#break()
+    else this.#piece(data.join("\n"))
   }
 
   #piece(piece: string): void {
@@ -117,8 +131,8 @@ export class TextStream implements AnswerReader {
   #textIn(piece: string): string | undefined {
     const isDeep = nestsDeeperThan(piece, this.#options.maxDepth)
     const parsed = isDeep ? Result.fail(undefined) : Result.try(() => JSON.parse(piece) as unknown)
-    if (Result.isSuccess(parsed)) return textOf(this.#options.map(parsed.success))
-    return this.#break()
+    if (Result.isFailure(parsed) || isError(parsed.success)) return this.#break()
+    return textOf(this.#options.map(parsed.success))
   }
 
   #break(): undefined {

@@ -67,6 +67,21 @@ describe("TextStream", () => {
     assert.isTrue(read(events, parts(`data: ${"[".repeat(9)}${"]".repeat(9)}\n\n`)).isBroken)
   })
 
+  it("takes an error that comes midway for no good end", () => {
+    const parts = (...texts: ReadonlyArray<string>) => texts.map((text) => Buffer.from(text))
+    const named = parts("data: a\n\n", "event: error\ndata: overloaded\n\n", "data: b\n\n")
+    assert.deepInclude(read(events, named), { taken: 2, isBroken: true })
+    for (const error of ['{"message":"overloaded"}', '"overloaded"', "{}", "true"]) {
+      assert.isTrue(read(events, parts('data: "a"\n\n', `data: {"error":${error}}\n\n`)).isBroken)
+      assert.isTrue(read(lines, parts(`{"text":"a"}\n{"text":"b","error":${error}}`)).isBroken)
+    }
+    for (const none of ["null", "false", '""']) {
+      assert.isFalse(read(events, parts(`data: {"text":"a","error":${none}}\n\n`)).isBroken)
+    }
+    const nameless = parts("event: error\n\n", "event: delta\ndata: a\n\n")
+    assert.deepInclude(read(events, nameless), { text: "a", isBroken: false })
+  })
+
   it("finds the text where the definition points", () => {
     const map = (piece: unknown) =>
       (piece as { choices?: ReadonlyArray<{ delta?: { content?: string } }> }).choices?.[0]?.delta?.content

@@ -217,6 +217,7 @@ for (const writes of ["postgres", "redis"]) {
         ["IntegrationInvalidResponse", json({ text: "a\u0000" })],
         ["IntegrationInvalidResponse", (response) => events(response).end('data: {"text":\n\n')],
         ["IntegrationInvalidResponse", (response) => events(response).end()],
+        ["IntegrationInvalidResponse", (response) => events(response).end(`${data("half")}data: {"error":{}}\n\n`)],
         ["IntegrationUnreachable", (response) => events(response).write(data("half"), () => response.destroy())]
       ]
       for (const [type, answer] of wrong) {
