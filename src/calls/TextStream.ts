@@ -55,6 +55,8 @@ export class TextStream implements AnswerReader {
   readonly #decoder = new TextDecoder()
   #isEvents = false
   #isOver = false
+  #isAfterCr = false
+  /** Of a line whose end has not come. */
   #rest = ""
   #data: Array<string> = []
   #name = ""
@@ -81,19 +83,22 @@ export class TextStream implements AnswerReader {
     if (this.#isEvents) this.#event()
   }
 
+  /** Looks at what has just come only: a line may come in as many parts as it has characters. */
   #read(more: string, isLast: boolean): void {
-    const text = this.#rest + more
-    let from = 0
+    let text = this.#isAfterCr ? `\r${more}` : more
     // A CR at the very end may be half of a CRLF: it waits for what follows.
-    for (const { 0: end, index } of text.matchAll(isLast ? /\r\n|\n|\r/g : /\r\n|\n|\r(?!$)/g)) {
-      this.#line(text.slice(from, index))
+    this.#isAfterCr = !isLast && text.endsWith("\r")
+    if (this.#isAfterCr) text = text.slice(0, -1)
+    let from = 0
+    for (const { 0: end, index } of text.matchAll(/\r\n|\n|\r/g)) {
+      this.#line(this.#rest + text.slice(from, index))
+      this.#rest = ""
       from = index + end.length
       if (this.#isOver) return
     }
-    this.#rest = isLast ? "" : text.slice(from)
-    // It is looked through again with every part.
+    this.#rest += text.slice(from)
     if (this.#rest.length > maxLine) this.#break()
-    if (isLast && from < text.length) this.#line(text.slice(from))
+    if (isLast && this.#rest !== "") this.#line(this.#rest)
   }
 
   #line(line: string): void {

@@ -47,6 +47,22 @@ describe("TextStream", () => {
     }
   )
 
+  it("reads a line that comes byte by byte in time that grows with its length alone", () => {
+    const bytes = (length: number) =>
+      Array.from(Buffer.from(`data: ${"x".repeat(length)}\n\n`), (one) => Buffer.of(one))
+    const timed = (parts: ReadonlyArray<Buffer>, length: number) => {
+      const began = performance.now()
+      assert.lengthOf(read(events, parts, undefined, length).text, length)
+      return performance.now() - began
+    }
+    const [short, long] = [bytes(8_000), bytes(128_000)]
+    timed(short, 8_000)
+    // Sixteen times as long; squared it would be 256 times.
+    const best = (parts: ReadonlyArray<Buffer>, length: number) =>
+      Math.min(...[0, 1, 2].map(() => timed(parts, length)))
+    assert.isBelow(best(long, 128_000), 64 * best(short, 8_000))
+  })
+
   it("takes no other answers", () => {
     const begins = (status: number, type: string) =>
       new TextStream({ maxCharacters: 9, maxDepth: 8, map: (piece) => piece, onText: () => {} }).begins(status, type)
