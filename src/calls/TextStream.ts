@@ -134,9 +134,10 @@ export class TextStream implements AnswerReader {
   }
 
   #textIn(piece: string): string | undefined {
-    const isDeep = nestsDeeperThan(piece, this.#options.maxDepth)
-    const parsed = isDeep ? Result.fail(undefined) : Result.try(() => JSON.parse(piece) as unknown)
-    if (Result.isFailure(parsed) || isError(parsed.success)) return this.#break()
+    if (nestsDeeperThan(piece, this.#options.maxDepth)) return this.#break()
+    const parsed = Result.try(() => JSON.parse(piece) as unknown)
+    if (Result.isFailure(parsed)) return this.#isEvents ? piece : this.#break()
+    if (isError(parsed.success)) return this.#break()
     return textOf(this.#options.map(parsed.success))
   }
 

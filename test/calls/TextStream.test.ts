@@ -78,7 +78,10 @@ describe("TextStream", () => {
     assert.deepInclude(read(events, long, undefined, 5), { text: "abcd", taken: 2, isBroken: false })
     const wrong = parts('{"text":"a"}\n', "<html>\n", '"b"\n')
     assert.deepInclude(read(lines, wrong), { text: "a", taken: 2, isBroken: true })
-    assert.isTrue(read(events, parts('data: {"text":\n\n')).isBroken)
+    assert.isTrue(read(lines, parts('{"text":\n')).isBroken)
+    const plain = ["[1] says so", '"Tea', "{ x", "[".repeat(4)]
+    const stream = parts(...plain.map((text) => `data: ${text}\n\n`))
+    assert.deepInclude(read(events, stream), { text: plain.join(""), isBroken: false })
     assert.isTrue(read(events, parts("data: ", "x".repeat(200_000), "x\n\n")).isBroken)
     assert.isTrue(read(events, parts(`data: ${"[".repeat(9)}${"]".repeat(9)}\n\n`)).isBroken)
   })

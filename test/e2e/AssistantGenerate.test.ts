@@ -215,7 +215,7 @@ for (const writes of ["postgres", "redis"]) {
         ["IntegrationInvalidResponse", (response) => response.end("<html>")],
         ["IntegrationInvalidResponse", json({ nothing: 1 })],
         ["IntegrationInvalidResponse", json({ text: "a\u0000" })],
-        ["IntegrationInvalidResponse", (response) => events(response).end('data: {"text":\n\n')],
+        ["IntegrationInvalidResponse", (response) => events(response, "application/x-ndjson").end('{"text":')],
         ["IntegrationInvalidResponse", (response) => events(response).end()],
         ["IntegrationInvalidResponse", (response) => events(response).end(`${data("half")}data: {"error":{}}\n\n`)],
         ["IntegrationUnreachable", (response) => events(response).write(data("half"), () => response.destroy())]
