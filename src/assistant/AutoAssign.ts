@@ -32,12 +32,15 @@ const maxThreads = 200
 const believed = "30 seconds"
 const lockOptions = { ttl: "5 seconds", wait: "2 seconds" } as const
 
+/** As PostgreSQL can keep it: a text that a model says went past the check of its answer. */
+const isName = Schema.makeFilter((text: string) => text.trim() !== "" && !text.includes("\0") && text.isWellFormed())
+
 /** A thread of the room's, a new one, or (null, or nothing) none. */
 const Assignment = Schema.NullOr(
   Schema.Struct({
     threadId: Schema.optionalKey(Schema.NullOr(Schema.String)),
-    title: Schema.optionalKey(Schema.NullOr(Title)),
-    category: Schema.optionalKey(Schema.NullOr(Category))
+    title: Schema.optionalKey(Schema.NullOr(Title.check(isName))),
+    category: Schema.optionalKey(Schema.NullOr(Category.check(isName)))
   })
 )
 const decodeAssignment = Schema.decodeUnknownOption(Assignment)

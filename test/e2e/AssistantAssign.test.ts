@@ -109,27 +109,30 @@ for (const writes of ["postgres", "redis"]) {
     })
 
     it("leaves a message as it is when the model fails, talks nonsense, or says that it belongs nowhere", async () => {
-      const roomId = await pair.room([ann, bob], { autoAssign: true })
       const wrong: ReadonlyArray<readonly [string, Parameters<AssistantPair["model"]["on"]>[1]]> = [
         ["IntegrationRejected", json({}, 500)],
         ["IntegrationInvalidResponse", (response) => response.end("<html>")],
         ["IntegrationInvalidResponse", json({ threadId: "01a1fddf-7c54-7170-b7b8-6aad7160474f" })],
         ["IntegrationInvalidResponse", json({ title: "x".repeat(300) })],
         ["IntegrationInvalidResponse", json(["Tea"])],
+        ["IntegrationInvalidResponse", json({ title: " " })],
+        ["IntegrationInvalidResponse", json({ text: '{"title":"a\\u0000"}' })],
+        ["IntegrationInvalidResponse", json({ text: '{"title":"\\ud83d"}' })],
+        ["IntegrationInvalidResponse", json({ text: '{"title":"a","category":"\\udc00"}' })],
         ["IntegrationUnreachable", (response) => response.destroy()],
         ["none", json({})],
         ["none", json(null)]
       ]
       for (const [outcome, answer] of wrong) {
+        const roomId = await pair.room([ann, bob], { autoAssign: true })
         const before = await outcomes(outcome)
         pair.model.on("/assign", answer)
         await send(bob, roomId, "where to?")
         await until(async () => (await outcomes(outcome)) === before + 1, `${outcome} to be counted`)
+        const [message] = (await ann.call("messages.list", { roomId })).messages
+        assert.isNull(message?.threadId)
+        assert.deepEqual(await threads(roomId), [])
       }
-      const { messages } = await ann.call("messages.list", { roomId })
-      assert.lengthOf(messages, wrong.length)
-      assert.isTrue(messages.every(({ threadId }) => threadId === null))
-      assert.deepEqual(await threads(roomId), [])
     })
 
     it("asks no more often than it may, and holds up neither chat nor other rooms while the model is slow", async () => {
