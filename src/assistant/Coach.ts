@@ -5,6 +5,8 @@
 // With Redis away it is kept, and made once, on each instance by itself. An analysis that is under way goes on when the lock
 // is lost.
 //
+// The integration is given the text as the first who asked wrote it.
+//
 // It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
 import { hash } from "node:crypto"
 import { Cache, Clock, Context, Duration, Effect, Equal, Exit, Hash, Layer, Option, Schema, Semaphore } from "effect"
@@ -148,10 +150,10 @@ export class Coach extends Context.Service<
 
       return Coach.of({
         coach: Effect.fn("Coach.coach")(function* (user, draft) {
-          const text = normalise(draft)
+          const text = draft.trim()
           if (text === "") return yield* new InvalidInput({ reason: "the text is blank" })
           const found = lookup.known("analyze", user) ?? (yield* lookup.find("analyze", user))
-          const digest = hash("sha256", JSON.stringify([found.endpoint.circuit, text]), "hex")
+          const digest = hash("sha256", JSON.stringify([found.endpoint.circuit, normalise(text)]), "hex")
           let isMade = false
           const flight = Effect.suspend(() => {
             isMade = true
