@@ -32,6 +32,8 @@ export interface AnswerReader {
   readonly begins: (status: number, contentType: string) => boolean
   /** A part of it; false: that was enough, the rest is left unread and the connection closed. */
   readonly takes: (part: Buffer) => boolean
+  /** The answer's bound is reached, the rest stays unread: whether what was taken is good without it (else it is not). */
+  readonly isFull?: () => boolean
 }
 
 export class HttpTimeout extends Schema.TaggedError<HttpTimeout>()("HttpTimeout", {}) {}
@@ -130,6 +132,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled) return
     this.#size += chunk.length
     if (this.#size > this.#maxBytes) {
+      if (this.#isRead && this.#reader?.isFull?.() === true) {
+        return this.stop(Effect.succeed({ status: this.#status, body: "" }))
+      }
       return this.stop(Effect.fail(new HttpAnswerTooLarge({ limit: this.#maxBytes })))
     }
     if (this.#isRead) {

@@ -308,6 +308,20 @@ for (const writes of ["postgres", "redis"]) {
       await eve.close()
     })
 
+    it("keeps what there is of a response when its pieces are as long as an answer may be", async () => {
+      const roomId = await pair.room([ann])
+      const piece = `data: ${JSON.stringify({ text: "four", padding: "x".repeat(1000) })}\n\n`
+      pair.model.on("/generate", (response) => events(response).end(piece.repeat(2000)))
+      const { response } = await ann.call("assistant.generate", { roomId, prompt: "at length" })
+      assert.match(response.body, /^(four)+$/)
+      assert.isAtLeast(response.body.length, 3900)
+      assert.isAtMost(response.body.length, (4 * 2 ** 20) / piece.length)
+      await until(() => heard(ann, roomId) === response.body, "all of it to be told")
+      pair.model.on("/generate", (response) => events(response).end(`: ${"x".repeat(2000)}\n`.repeat(1000)))
+      const type = await ann.fails("assistant.generate", { roomId, prompt: "nothing at length" })
+      assert.strictEqual(type, "IntegrationInvalidResponse")
+    })
+
     it("cuts a response where a message ends, and lets nobody change its words", async () => {
       const roomId = await pair.room([ann])
       pair.model.on("/generate", (response) => {
