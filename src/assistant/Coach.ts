@@ -36,7 +36,11 @@ const lockTtl = "5 seconds"
 export const normalise = (text: string): string => text.normalize("NFC").trim().replaceAll(/\s+/g, " ")
 
 const Stored = Schema.fromJsonString(
-  Schema.Struct({ at: Schema.Finite, tookMs: Schema.Finite, analysis: Schema.Unknown })
+  Schema.Struct({
+    at: Schema.Finite,
+    tookMs: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: lifetimeMs })),
+    analysis: Schema.Unknown
+  })
 )
 const decodeStored = Schema.decodeUnknownOption(Stored)
 

@@ -103,9 +103,17 @@ describe("assistant.coach", () => {
       assert.isAbove(await redis.pttl(key), 3_500_000)
       await redis.set(key, '{"at":"never"', "KEEPTTL")
     }
-    redis.disconnect()
     assert.strictEqual((await coach(ann, "in Redis")).cached, true)
     assert.strictEqual((await coach(bob, "in Redis")).cached, false)
+    for (const tookMs of ["1e300", "-1"]) {
+      const text = `took ${tookMs}`
+      const known = new Set(await redis.keys("hotpath:value:analysis:*"))
+      await coach(ann, text)
+      const [key = ""] = (await redis.keys("hotpath:value:analysis:*")).filter((one) => !known.has(one))
+      await redis.set(key, `{"at":${Date.now()},"tookMs":${tookMs},"analysis":1}`, "KEEPTTL")
+      assert.deepEqual((await coach(bob, text)).cached, false)
+    }
+    redis.disconnect()
     await pair.define("analyze", { headers: { "x-version": "2" } })
     assert.strictEqual((await coach(ann, "in Redis")).cached, false)
     assert.strictEqual((await coach(bob, "in Redis")).cached, true)
