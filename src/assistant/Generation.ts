@@ -6,7 +6,8 @@
 // asked → (a place, the prompt kept) → (the lock) → generating → kept: answered. It ends without a response when the
 // integration fails, when somebody cancels it, when the asking connection closes or its user loses the room: then the
 // connection to the integration is closed, the room is told, and the prompt stays, unanswered. Once the text is whole,
-// keeping it is not interrupted any more.
+// keeping it is not interrupted any more. A prompt that is taken up again begins anew: the room is told that first, since nobody
+// told the end of what an instance that was killed had said.
 import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule, Semaphore } from "effect"
 import type { FetchError } from "../calls/Answer.ts"
 import { Fetch } from "../calls/Fetch.ts"
@@ -24,7 +25,7 @@ import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Cancels } from "./Cancels.ts"
 import { Deltas } from "./Deltas.ts"
-import { type Answered, type Asked, Prompts, responseIdOf } from "./Prompts.ts"
+import { type Answered, type Asked, type Opened, Prompts, responseIdOf } from "./Prompts.ts"
 
 export type GenerateError =
   | IntegrationNotFound
@@ -157,13 +158,17 @@ export class Generation extends Context.Service<
           Effect.suspend(() => whileWriter(user, roomId))
         )
 
-      const run = Effect.fnUntraced(function* (found: Found, prompt: Message, cancelledBefore: string | undefined) {
+      const run = Effect.fnUntraced(function* (found: Found, opened: Opened, cancelledBefore: string | undefined) {
+        const { isNew, prompt } = opened
         const { author, messageId, roomId } = prompt
         const before = yield* prompts.find(prompt)
         if (before !== undefined) {
           ended("known").add()
           return before
         }
+        const end = (reason: string) =>
+          deltas.ended(roomId, { messageId: responseIdOf(prompt), promptId: messageId, reason })
+        if (!isNew) yield* end("Restarted")
         const producing = cancels.unlessCancelled(
           messageId,
           Effect.raceFirst(produce(found, prompt), whileWriter(author, roomId)),
@@ -180,9 +185,7 @@ export class Generation extends Context.Service<
           Effect.onExit((exit) => {
             const reason = Exit.isSuccess(exit) ? "answered" : reasonOf(exit.cause)
             ended(reason).add()
-            return Exit.isSuccess(exit)
-              ? Effect.void
-              : deltas.ended(roomId, { messageId: responseIdOf(prompt), promptId: messageId, reason })
+            return Exit.isSuccess(exit) ? Effect.void : end(reason)
           })
         )
       })
@@ -197,7 +200,8 @@ export class Generation extends Context.Service<
           return yield* inPlace(
             user,
             Effect.gen(function* () {
-              const { found, isNew, prompt } = yield* inTurn(begin)
+              const opened = yield* inTurn(begin)
+              const { found, isNew, prompt } = opened
               const { messageId } = prompt
               // Who ran then may not have seen it yet.
               const cancelledBefore = isNew ? undefined : yield* cancels.latest(messageId)
@@ -208,7 +212,7 @@ export class Generation extends Context.Service<
                 .withAdvisoryLock(
                   `generate:${messageId}`,
                   lockOptions,
-                  Effect.andThen(over, run(found, prompt, cancelledBefore))
+                  Effect.andThen(over, run(found, opened, cancelledBefore))
                 )
                 .pipe(Effect.catchTag("LockBusy", busy), Effect.ensuring(over))
             })

@@ -25,7 +25,7 @@ export const RoomEvent = Schema.Union([
   of("presence.joined", { user: Schema.String }),
   of("presence.left", { user: Schema.String }),
   of("generate.delta", { messageId: Schema.String, text: Schema.String }),
-  /** There will be no response of that id: why, as an error's type. */
+  /** What was told of the response of that id is void: why, as an error's type; or `Restarted`: it is told anew. */
   of("generate.ended", { messageId: Schema.String, promptId: Schema.String, reason: Schema.String }),
   of("room.deleted", {})
 ])

@@ -57,6 +57,13 @@ describe("the assistant, when things fail", () => {
       assert.strictEqual(answered.messageId, prompt?.messageId)
       assert.strictEqual(answered.answer, response.messageId)
       assert.strictEqual(response.body, "part 2 whole")
+      // Clients that put together what they are told leave out what the dead one said.
+      const toldLast = () =>
+        bob.told(roomId).reduce((text, { event }) => {
+          if (event.type === "generate.ended") return event.reason === "Restarted" ? "" : "another end"
+          return event.type === "generate.delta" ? text + event.text : text
+        }, "")
+      await until(() => toldLast() === response.body, "all of it to be told")
       assert.deepEqual((await bob.call("messages.list", { roomId })).messages, [answered, response])
       assert.lengthOf(model.asked("/generate"), 2)
       const saved = async () =>
