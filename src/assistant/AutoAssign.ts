@@ -13,7 +13,7 @@ import { textOf } from "../calls/TextStream.ts"
 import { Locks } from "../cluster/Locks.ts"
 import { RateLimits } from "../cluster/RateLimits.ts"
 import { IntegrationInvalidResponse } from "../domain/Integration.ts"
-import { Category, type Message, type Thread } from "../domain/Message.ts"
+import { Category, type Message, type Thread, ThreadNotFound } from "../domain/Message.ts"
 import { now } from "../domain/Now.ts"
 import { Title } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -84,13 +84,21 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         { capacity: 20_000, timeToLive: (exit) => (Exit.isSuccess(exit) ? believed : Duration.zero) }
       )
 
-      /** The thread that the integration names, made if it is new; undefined: none. */
-      const choose = Effect.fnUntraced(function* ({ author, body, messageId, roomId }: Message) {
+      /** As it is now, while it still wants a thread. */
+      const unsettled = Effect.fnUntraced(function* ({ messageId, roomId }: Message) {
+        const present = yield* repository.message(roomId, messageId)
+        if (present === undefined || present.threadId !== null || present.deletedAt !== null) return undefined
+        return present
+      })
+
+      /** The thread that the integration names, made if it is new; or why none. */
+      const choose = Effect.fnUntraced(function* (message: Message) {
+        const { author, body, messageId, roomId } = message
         const found = lookup.known("assign", author) ?? (yield* lookup.find("assign", author))
-        const open = yield* repository.threads(roomId, false)
+        const offered = yield* repository.threads(roomId, false)
         const input = {
           message: { messageId, author, body },
-          threads: open.slice(-maxThreads).map(({ category, threadId, title }) => ({ threadId, title, category }))
+          threads: offered.slice(-maxThreads).map(({ category, threadId, title }) => ({ threadId, title, category }))
         }
         const answer = yield* fetch.exchange(found, input, JSON.stringify(input), 0)
         // A model says it in a text.
@@ -98,26 +106,30 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         const decoded = text === undefined ? decodeAssignment(answer.body) : decodeAssignmentText(text)
         if (Option.isNone(decoded)) return yield* new IntegrationInvalidResponse()
         const { category = null, threadId = null, title = null } = decoded.value ?? {}
+        // Both may have changed while the model thought.
+        if ((yield* unsettled(message)) === undefined) return "settled"
+        const open = yield* repository.threads(roomId, false)
         const isIt = title === null ? () => false : sameTitle(title)
         const known = threadId === null ? open.find(isIt) : open.find((thread) => thread.threadId === threadId)
-        if (known !== undefined) return known.threadId
-        // A thread that is not the room's is nonsense.
+        if (known !== undefined) return known
+        // Archived meanwhile; or, one that is not the room's, nonsense.
+        if (offered.some((thread) => thread.threadId === threadId)) return yield* new ThreadNotFound()
         if (threadId !== null) return yield* new IntegrationInvalidResponse()
-        if (title === null) return undefined
+        if (title === null) return "none"
         const createdAt = yield* now
         const made = { threadId: SecureRandom.uuidV7Unsafe(), roomId, title, category, archived: false, createdAt }
-        return (yield* announced(repository.createThread(made, yield* by(author)))).threadId
+        return yield* announced(repository.createThread(made, yield* by(author)))
       })
 
       const assign = Effect.fn("AutoAssign.assign")(function* (message: Message) {
         const { author, messageId, roomId } = message
         yield* limits.consume(`assign:${roomId}`, { limit: ASSIGN_RATE, window: "1 minute" })
         // It may have got a thread, or be gone, meanwhile.
-        const present = yield* repository.message(roomId, messageId)
-        if (present === undefined || present.threadId !== null || present.deletedAt !== null) return "settled"
-        const threadId = yield* choose(present)
-        if (threadId === undefined) return "none"
-        yield* announced(repository.assignThread(roomId, messageId, threadId, yield* by(author)))
+        const present = yield* unsettled(message)
+        if (present === undefined) return "settled"
+        const thread = yield* choose(present)
+        if (typeof thread === "string") return thread
+        yield* announced(repository.assignThread(roomId, messageId, thread.threadId, yield* by(author)))
         return "assigned"
       })
 

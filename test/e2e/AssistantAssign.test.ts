@@ -135,6 +135,31 @@ for (const writes of ["postgres", "redis"]) {
       }
     })
 
+    it("makes no thread for a message that was deleted meanwhile, and puts none into one that was archived", async () => {
+      const roomId = await pair.room([ann, bob], { autoAssign: true })
+      const responses: Array<ServerResponse> = []
+      pair.model.on("/assign", (response) => responses.push(response))
+      const { threadId } = await ann.call("threads.create", { roomId, title: "Old" })
+      const before = { settled: await outcomes("settled"), ThreadNotFound: await outcomes("ThreadNotFound") }
+      const deleted = await send(ann, roomId, "never mind")
+      await until(() => responses.length === 1, "the model to be asked")
+      await ann.call("messages.delete", { messageId: deleted.messageId })
+      for (const response of responses) json({ title: "New" })(response, {})
+      await until(async () => (await outcomes("settled")) > before.settled, "it to be counted")
+      const { messageId } = await send(ann, roomId, "an old thing")
+      await until(() => responses.length === 2, "the model to be asked")
+      await ann.call("threads.archive", { threadId })
+      for (const response of responses.slice(1)) json({ threadId })(response, {})
+      await until(async () => (await outcomes("ThreadNotFound")) > before.ThreadNotFound, "it to be counted")
+      const all = await threads(roomId)
+      assert.deepEqual(
+        all.map(({ title }) => title),
+        ["Old"]
+      )
+      const { messages } = await ann.call("messages.list", { roomId })
+      assert.isNull(messages.find((message) => message.messageId === messageId)?.threadId)
+    })
+
     it("asks no more often than it may, and holds up neither chat nor other rooms while the model is slow", async () => {
       const roomId = await pair.room([ann, bob], { autoAssign: true })
       pair.model.on("/assign", json({}))
