@@ -4,8 +4,8 @@
 // that can't be kept ends nothing: then two may run, and the response that is kept first is the one of both.
 //
 // asked → (a place, the prompt kept) → (the lock) → generating → kept: answered. It ends without a response when the
-// integration fails, when somebody cancels it, when the asking connection closes or its user loses the room: then the
-// connection to the integration is closed, the room is told, and the prompt stays, unanswered. Once the text is whole,
+// integration fails, when somebody cancels it, deletes the prompt or changes its words, when the asking connection closes or its
+// user loses the room: then the connection to the integration is closed, the room is told, and the prompt stays, unanswered. Once the text is whole,
 // keeping it is not interrupted any more. A prompt that is taken up again begins anew: the room is told that first, since nobody
 // told the end of what an instance that was killed had said.
 import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule, Semaphore } from "effect"
@@ -42,7 +42,7 @@ const recentMessages = 20
 const maxDocument = 100_000
 /** A generation whose instance was killed is nobody's after `ttl`; a retry waits a little longer than that. */
 const lockOptions = { ttl: "5 seconds", wait: "8 seconds" } as const
-/** How often it is looked at whether its user may still write in the room. */
+/** How often it is looked at whether its user may still write in the room, and the prompt is as it was. */
 const lookEvery = "1 second"
 
 const reasonOf = (cause: Cause.Cause<{ readonly _tag: string }>): string =>
@@ -147,20 +147,20 @@ export class Generation extends Context.Service<
         )
       })
 
-      /** Never succeeds: fails when the user may write in the room no more. */
-      const whileWriter = (user: string, roomId: string): Effect.Effect<never, WriteRefused> =>
-        Effect.andThen(
-          Effect.catchTag(
-            Effect.delay(access.require(roomId, user, writers), lookEvery),
-            "StorageUnavailable",
-            () => Effect.void
-          ),
-          Effect.suspend(() => whileWriter(user, roomId))
+      /** Never succeeds: fails when the user may write in the room no more, or the prompt is not what was asked. */
+      const whileAsked = (
+        prompt: Message
+      ): Effect.Effect<never, WriteRefused | MessageNotFound | GenerationCancelled> => {
+        const look = Effect.andThen(access.require(prompt.roomId, prompt.author, writers), prompts.look(prompt))
+        return Effect.andThen(
+          Effect.catchTag(Effect.delay(look, lookEvery), "StorageUnavailable", () => Effect.void),
+          Effect.suspend(() => whileAsked(prompt))
         )
+      }
 
       const run = Effect.fnUntraced(function* (found: Found, opened: Opened, cancelledBefore: string | undefined) {
         const { isNew, prompt } = opened
-        const { author, messageId, roomId } = prompt
+        const { messageId, roomId } = prompt
         const before = yield* prompts.find(prompt)
         if (before !== undefined) {
           ended("known").add()
@@ -171,7 +171,7 @@ export class Generation extends Context.Service<
         if (!isNew) yield* end("Restarted")
         const producing = cancels.unlessCancelled(
           messageId,
-          Effect.raceFirst(produce(found, prompt), whileWriter(author, roomId)),
+          Effect.raceFirst(produce(found, prompt), whileAsked(prompt)),
           new GenerationCancelled({ messageId }),
           cancelledBefore
         )

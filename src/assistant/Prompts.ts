@@ -5,6 +5,7 @@ import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Locks } from "../cluster/Locks.ts"
+import { GenerationCancelled } from "../domain/Generation.ts"
 import { InvalidInput } from "../domain/Integration.ts"
 import { type Message, MessageNotFound, type ThreadNotFound } from "../domain/Message.ts"
 import { keyedId } from "../domain/MessageId.ts"
@@ -40,6 +41,8 @@ export const responseIdOf = ({ author, messageId, roomId }: Message): string =>
 export class Prompts extends Context.Service<
   Prompts,
   {
+    /** Fails when the prompt was deleted, or has other words now: what is made of it is no answer then. */
+    readonly look: (prompt: Message) => Effect.Effect<void, WriteRefused | MessageNotFound | GenerationCancelled>
     /** The prompt that waits for its answer already (or, with a key, the one that is there), or a new one. */
     readonly open: (user: string, asked: Asked) => Effect.Effect<Opened, WriteRefused | ThreadNotFound | InvalidInput>
     /** The response of a prompt, if there is one; the prompt says so then. */
@@ -47,7 +50,7 @@ export class Prompts extends Context.Service<
     readonly answer: (
       prompt: Message,
       text: string
-    ) => Effect.Effect<Answered, WriteRefused | ThreadNotFound | MessageNotFound>
+    ) => Effect.Effect<Answered, WriteRefused | ThreadNotFound | MessageNotFound | GenerationCancelled>
   }
 >()("hotpath/assistant/Prompts") {
   static readonly layer = Layer.effect(
@@ -101,6 +104,9 @@ export class Prompts extends Context.Service<
         return prompt === undefined || prompt.deletedAt !== null ? yield* new MessageNotFound() : prompt
       })
 
+      const sameWords = ({ body, messageId }: Message, prompt: Message) =>
+        prompt.body === body ? Effect.succeed(prompt) : Effect.fail(new GenerationCancelled({ messageId }))
+
       const mark = Effect.fnUntraced(function* (prompt: Message, response: Message) {
         // Its author sent something under the key that is the response's.
         if (response.kind !== "response") return yield* new MessageNotFound()
@@ -110,6 +116,14 @@ export class Prompts extends Context.Service<
       })
 
       return Prompts.of({
+        look: Effect.fnUntraced(function* (opened) {
+          const { messageId, roomId } = opened
+          const prompt = yield* repository.message(roomId, messageId)
+          // What is not found may be out of reach just now: whether it is there is seen when it is answered.
+          if (prompt === undefined) return
+          if (prompt.deletedAt !== null) return yield* new MessageNotFound()
+          yield* sameWords(opened, prompt)
+        }),
         open: (user, asked) =>
           asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`),
         find: Effect.fnUntraced(function* (opened) {
@@ -118,7 +132,7 @@ export class Prompts extends Context.Service<
           return response === undefined ? undefined : yield* mark(prompt, response)
         }),
         answer: Effect.fnUntraced(function* (opened, text) {
-          const prompt = yield* present(opened)
+          const prompt = yield* sameWords(opened, yield* present(opened))
           const { author, messageId, roomId, threadId } = prompt
           const response = {
             messageId: responseIdOf(prompt),

@@ -269,7 +269,32 @@ for (const writes of ["postgres", "redis"]) {
       await other.close()
     })
 
+    it("answers no prompt that was edited meanwhile; its words then are asked anew", async () => {
+      const roomId = await pair.room([ann, bob])
+      const { closed, opened } = gated()
+      const failed = ann.fails("assistant.generate", { roomId, prompt: "left?" })
+      await opened()
+      const messageId = await promptId(ann, roomId)
+      await ann.call("messages.edit", { messageId, body: "right?" })
+      assert.strictEqual(await failed, "GenerationCancelled")
+      await closed()
+      const again = ann.call("assistant.generate", { roomId, prompt: "right?" })
+      ;(await opened(1)).end(data("yes"))
+      const { prompt, response } = await again
+      assert.deepEqual([prompt.messageId, response.body], [messageId, "yes"])
+    })
+
     it("answers no prompt that was deleted meanwhile", async () => {
+      const roomId = await pair.room([ann, bob])
+      const { closed, opened } = gated()
+      const unread = ann.fails("assistant.generate", { roomId, prompt: "and now?" })
+      await opened()
+      await ann.call("messages.delete", { messageId: await promptId(ann, roomId) })
+      assert.strictEqual(await unread, "MessageNotFound")
+      await closed()
+    })
+
+    it("answers no prompt that was deleted just before", async () => {
       const roomId = await pair.room([ann, bob])
       const { opened } = gated()
       const failed = ann.fails("assistant.generate", { roomId, prompt: "never mind" })
