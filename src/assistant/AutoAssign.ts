@@ -23,7 +23,8 @@ import { Messages } from "../rooms/Messages.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
 
-const workers = 4
+/** Rooms at a time: so many slow integrations before other rooms wait. */
+const workers = 32
 /** Messages of a room that one worker takes before it sees to others. */
 const maxInARow = 5
 /** Threads that the integration chooses from: the newest that are not archived. */

@@ -171,10 +171,10 @@ for (const writes of ["postgres", "redis"]) {
       const responses: Array<ServerResponse> = []
       pair.model.on("/assign", (response) => responses.push(response))
       const busy = await Promise.all([0, 1, 2, 3, 4].map(() => pair.room([ann], { autoAssign: true })))
-      for (const room of busy) for (let n = 0; n < 6; n++) await send(ann, room, `${n}`)
+      for (let n = 0; n < 6; n++) for (const room of busy) await send(ann, room, `${n}`)
       await until(async () => (await outcomes("dropped")) > 0, "the queue to be full")
-      // All workers wait for the model.
-      await until(() => responses.length === 4, "four at once")
+      // Each of them waits for the model, and none for another.
+      await until(() => responses.length === 5, "five at once")
       assert.strictEqual((await send(ann, roomId, "goes on")).body, "goes on")
       const none = json({})
       pair.model.on("/assign", none)
