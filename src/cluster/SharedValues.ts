@@ -16,7 +16,6 @@ export class SharedValues extends Context.Service<
   {
     readonly read: (name: string) => Effect.Effect<string | undefined, ValuesUnavailable>
     readonly write: (name: string, text: string, ttlMs: number) => Effect.Effect<void, ValuesUnavailable>
-    readonly remove: (name: string) => Effect.Effect<void, ValuesUnavailable>
   }
 >()("hotpath/cluster/SharedValues") {
   /** Over the real Redis, or over its in-process twin: then within the process. */
@@ -27,10 +26,7 @@ export class SharedValues extends Context.Service<
         read: (name) =>
           unavailable(Effect.map(redis.send<string | null>("GET", keyOf(name)), (text) => text ?? undefined)),
         write: (name, text, ttlMs) =>
-          unavailable(
-            Effect.asVoid(redis.send("SET", keyOf(name), text, "PX", String(Math.max(1, Math.round(ttlMs)))))
-          ),
-        remove: (name) => unavailable(Effect.asVoid(redis.send("DEL", keyOf(name))))
+          unavailable(Effect.asVoid(redis.send("SET", keyOf(name), text, "PX", String(Math.max(1, Math.round(ttlMs))))))
       })
     )
   )

@@ -30,7 +30,7 @@ for (const [kind, start] of Object.entries(kinds)) {
 
     it.live("keeps a text for its time, and no longer", () =>
       Effect.gen(function* () {
-        const { read, remove, write } = yield* open
+        const { read, write } = yield* open
         assert.isUndefined(yield* read("a"))
         yield* write("a", "größe {✓}", 60_000)
         yield* write("b", "", 60_000)
@@ -38,9 +38,6 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.strictEqual(yield* read("b"), "")
         yield* write("a", "another", 60_000)
         assert.strictEqual(yield* read("a"), "another")
-        yield* remove("a")
-        yield* remove("a")
-        assert.isUndefined(yield* read("a"))
         yield* write("a", "short", 50)
         yield* untilEffect(Effect.flatMap(read("a"), (text) => (text === undefined ? Effect.void : Effect.fail(text))))
       }).pipe(Effect.scoped)
@@ -53,7 +50,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           yield* one.write("shared", "text", 60_000)
           assert.strictEqual(yield* other.read("shared"), "text")
           yield* Effect.promise(async () => server?.kill())
-          for (const asked of [one.read("shared"), one.write("shared", "x", 1000), one.remove("shared")]) {
+          for (const asked of [one.read("shared"), one.write("shared", "x", 1000)]) {
             assert.strictEqual((yield* Effect.flip(asked))._tag, "ValuesUnavailable")
           }
         }).pipe(Effect.scoped)

@@ -11,7 +11,7 @@ import { makeRandom } from "../support/Random.ts"
 import { at, by, id } from "../support/Repositories.ts"
 
 const seed = Number(process.env["HOTPATH_BUFFER_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-const runs = Number(process.env["HOTPATH_BUFFER_RUNS"] ?? 300)
+const runs = Number(process.env["HOTPATH_BUFFER_RUNS"] ?? 120)
 const intervalMs = 5000
 const leaseMs = 15_000
 
