@@ -75,7 +75,8 @@ export class Prompts extends Context.Service<
       const keyed = Effect.fnUntraced(function* (user: string, asked: Asked, key: string) {
         const at = yield* now
         const prompt = yield* send(user, asked, keyedId(asked.roomId, user, key), key, at)
-        if (prompt.kind !== "prompt") return yield* new InvalidInput({ reason: "the key is another message's" })
+        if (prompt.kind !== "prompt")
+          return yield* new InvalidInput({ reason: "the key is another message's", param: "key" })
         return { prompt, isNew: prompt.at === at }
       })
 

@@ -1,9 +1,10 @@
 // A room's documents: texts that its members edit together, one of them open for all.
 import { Schema } from "effect"
+import { textBetween } from "./Text.ts"
 
 /** Characters of a document; a frame holds less of it, by its default bound. */
-export const DocumentText = Schema.String.check(Schema.isMaxLength(1_000_000))
-export const DocumentName = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200))
+export const DocumentText = textBetween(0, 1_000_000)
+export const DocumentName = textBetween(1, 200)
 export const Version = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000_000_000 }))
 
 export const Document = Schema.Struct({
@@ -12,7 +13,7 @@ export const Document = Schema.Struct({
   version: Schema.Int,
   /** Up to which version Postgres has it. */
   savedVersion: Schema.Int
-})
+}).annotate({ identifier: "Document" })
 export type Document = typeof Document.Type
 
 /** What a room has open before anybody opened another. */

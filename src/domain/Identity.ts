@@ -6,7 +6,7 @@ export const UserId = Schema.String.check(
   Schema.isMinLength(1),
   Schema.isMaxLength(256),
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-  Schema.isPattern(/^[^\u0000-\u001f\u007f]*$/)
+  Schema.isPattern(/^[^\u0000-\u001f\u007f]*$/, { expected: "a user id of 1 to 256 characters, no control characters" })
 )
 
 export interface Identity {

@@ -68,4 +68,8 @@ export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("Inte
 }) {}
 
 /** A placeholder's value can't stand where the definition puts it. */
-export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", { reason: Schema.String }) {}
+export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
+  reason: Schema.String,
+  /** The param that it came in; unset: `input`. */
+  param: Schema.optionalKey(Schema.String)
+}) {}

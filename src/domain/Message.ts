@@ -1,17 +1,20 @@
 // What people say in a room, and the threads it is sorted into.
 import { Schema } from "effect"
 import { Time } from "./Room.ts"
+import { textBetween } from "./Text.ts"
 
 export const MessageKind = Schema.Literals(["chat", "prompt", "response", "system"])
 export type MessageKind = typeof MessageKind.Type
 
 /** Characters of a message. */
 export const maxBody = 16_384
-export const Body = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(maxBody))
+export const Body = textBetween(1, maxBody)
 /** One emoji, or a short name of one: no blanks. */
-export const Emoji = Schema.String.check(Schema.isPattern(/^[^\s\p{Cc}]{1,32}$/u))
+export const Emoji = Schema.String.check(
+  Schema.isPattern(/^[^\s\p{Cc}]{1,32}$/u, { expected: "an emoji or its short name: 1 to 32 characters, no blanks" })
+)
 /** The client's own name for what it sends, so that sending again sends nothing new. */
-export const IdempotencyKey = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(128))
+export const IdempotencyKey = textBetween(1, 128)
 
 /** Who reacted with what, in the order they did. */
 export const Reactions = Schema.Record(Schema.String, Schema.Array(Schema.String))
@@ -35,7 +38,7 @@ export const Message = Schema.Struct({
   reactions: Reactions,
   /** Of a prompt, and of nothing else: the message that answers it; null: it is unanswered. */
   answer: Schema.optionalKey(Schema.NullOr(Schema.String))
-})
+}).annotate({ identifier: "Message" })
 export type Message = typeof Message.Type
 
 /** A message as it is when it is sent. */
@@ -47,7 +50,7 @@ export const asSent = (sent: Omit<Message, "editedAt" | "deletedAt" | "reactions
   ...(sent.kind === "prompt" && { answer: null })
 })
 
-export const Category = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(100))
+export const Category = textBetween(1, 100)
 
 export const Thread = Schema.Struct({
   threadId: Schema.String,
@@ -56,7 +59,7 @@ export const Thread = Schema.Struct({
   category: Schema.NullOr(Schema.String),
   archived: Schema.Boolean,
   createdAt: Time
-})
+}).annotate({ identifier: "Thread" })
 export type Thread = typeof Thread.Type
 
 /** No such message in a room of the caller's, or it is deleted and can't be changed. */

@@ -7,7 +7,7 @@ export const Contact = Schema.Struct({
   name: Schema.NullOr(Schema.String),
   note: Schema.NullOr(Schema.String),
   addedAt: Time
-})
+}).annotate({ identifier: "Contact" })
 export type Contact = typeof Contact.Type
 
 /** Contacts a user may keep. */

@@ -1,9 +1,10 @@
 // A room: people, their roles, and the invites that bring them in.
 import { Schema } from "effect"
 import { UserId } from "./Identity.ts"
+import { textBetween } from "./Text.ts"
 
 /** Any text a client may name something by; what is no id of ours simply isn't found. */
-export const Id = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(64))
+export const Id = textBetween(1, 64)
 /** When, as ISO 8601. */
 export const Time = Schema.String
 
@@ -22,7 +23,7 @@ export const mayInvite = (inviter: Role, invited: Role): boolean =>
 const rank: Readonly<Record<Role, number>> = { viewer: 0, member: 1, owner: 2 }
 export const isAbove = (role: Role, other: Role): boolean => rank[role] > rank[other]
 
-export const Title = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200))
+export const Title = textBetween(1, 200)
 
 export const Room = Schema.Struct({
   roomId: Schema.String,
@@ -31,14 +32,18 @@ export const Room = Schema.Struct({
   owner: Schema.String,
   autoAssign: Schema.Boolean,
   createdAt: Time
-})
+}).annotate({ identifier: "Room" })
 export type Room = typeof Room.Type
 
-export const Participant = Schema.Struct({ user: Schema.String, role: Role, joinedAt: Time })
+export const Participant = Schema.Struct({ user: Schema.String, role: Role, joinedAt: Time }).annotate({
+  identifier: "Participant"
+})
 export type Participant = typeof Participant.Type
 
 /** Somebody who has a connection in the room now. */
-export const Present = Schema.Struct({ user: UserId, connections: Schema.Int, since: Time })
+export const Present = Schema.Struct({ user: UserId, connections: Schema.Int, since: Time }).annotate({
+  identifier: "Presence"
+})
 export type Present = typeof Present.Type
 
 /** There is no such room (any more). */

@@ -4,7 +4,11 @@ import { Document } from "./Document.ts"
 import { Message, Thread } from "./Message.ts"
 
 const of = <Type extends string, Fields extends Schema.Struct.Fields>(type: Type, fields: Fields) =>
-  Schema.Struct({ type: Schema.Literal(type), ...fields })
+  Schema.Struct({ type: Schema.Literal(type), ...fields }).annotate({ identifier: identifierOf(type) })
+
+/** `message.sent` is described as `MessageSentEvent`. */
+const identifierOf = (type: string) =>
+  `${type.replace(/(^|\.)(\w)/g, (_all, _dot, letter: string) => letter.toUpperCase())}Event`
 
 export const RoomEvent = Schema.Union([
   of("message.sent", { message: Message }),
@@ -28,7 +32,7 @@ export const RoomEvent = Schema.Union([
   /** What was told of the response of that id is void: why, as an error's type; or `Restarted`: it is told anew. */
   of("generate.ended", { messageId: Schema.String, promptId: Schema.String, reason: Schema.String }),
   of("room.deleted", {})
-])
+]).annotate({ identifier: "RoomEvent" })
 export type RoomEvent = typeof RoomEvent.Type
 
 /** An event that a committed write brings, ready to be numbered and sent. */

@@ -1,8 +1,9 @@
 // From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
 // happens becomes a reply (or, for a notification, nothing).
-import { Cause, Context, Effect, Layer, Option, Result, Schema, Tracer } from "effect"
+import { Cause, Context, Effect, Layer, Option, Result, Tracer } from "effect"
 import { Draining, RateLimited } from "../domain/Limits.ts"
-import { isStorable } from "../domain/StorableJson.ts"
+import { nearest } from "../domain/Nearest.ts"
+import { unstorableAt } from "../domain/StorableJson.ts"
 import { CurrentRequest, type RequestInfo } from "../observability/CurrentRequest.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -10,6 +11,7 @@ import { parseTraceParent } from "../observability/Tracing.ts"
 import type { ProtocolError } from "../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Message, type Request } from "../protocol/JsonRpc.ts"
 import { isMethodName, type MethodName, Methods } from "../protocol/Methods.ts"
+import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../protocol/ParamsDecoder.ts"
 import { Settings } from "../Settings.ts"
 import type { Caller } from "./Caller.ts"
 import { type ClientError, errorReply } from "./ErrorReply.ts"
@@ -20,7 +22,24 @@ export interface Origin extends Caller {
   readonly bucket: TokenBucket
 }
 
-type Decoder = (params: unknown) => Result.Result<unknown, Schema.SchemaError>
+/** Characters that are repeated of a method's name. */
+const maxShownName = 64
+
+const methodNotFound = (method: string): ProtocolError => {
+  const meant = nearest(method, Object.keys(Methods))
+  const name = method.length > maxShownName ? `${method.slice(0, maxShownName)}…` : method
+  return {
+    _tag: "MethodNotFound",
+    message: `No method named ${JSON.stringify(name)}${
+      meant === undefined ? ": rpc.discover lists them" : `: did you mean ${meant}?`
+    }`,
+    fields: { method: name, ...(meant !== undefined && { nearest: meant }) }
+  }
+}
+
+const isByName = (params: unknown): params is object =>
+  typeof params === "object" && params !== null && !Array.isArray(params)
+
 type Handler = (params: unknown, caller: Caller) => Effect.Effect<unknown, ClientError>
 
 export class Dispatcher extends Context.Service<
@@ -55,25 +74,21 @@ export class Dispatcher extends Context.Service<
       const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
 
       // Hoisted: a decoder is compiled once a method, not once a request.
-      const decoders = new Map<string, Decoder>(
-        Object.entries(Methods).map(([name, { params }]) => [
-          name,
-          Schema.decodeUnknownResult(params as Schema.Codec<unknown, unknown>)
-        ])
+      const decoders = new Map<string, ParamsDecoder>(
+        Object.entries(Methods).map(([name, { params }]) => [name, makeParamsDecoder(params)])
       )
 
-      const invalidParams = (message: string): Effect.Effect<never, ProtocolError> =>
-        Effect.fail({ _tag: "InvalidParams", message })
+      const refuseParams = (...issues: ReadonlyArray<ParamsIssue>) => Effect.fail(invalidParams(issues))
 
-      const invoke = (method: MethodName, params: unknown, caller: Caller): Effect.Effect<unknown, ClientError> => {
+      const invoke = (method: MethodName, params: object, caller: Caller): Effect.Effect<unknown, ClientError> => {
         const decoded = decoders.get(method)?.(params)
-        if (decoded === undefined) return Effect.fail({ _tag: "MethodNotFound", message: "no such method" })
-        if (Result.isFailure(decoded)) return invalidParams(decoded.failure.message)
+        if (decoded === undefined) return Effect.fail(methodNotFound(method))
+        if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
         return (handlers[method] as Handler)(decoded.success, caller)
       }
 
-      const errorText = (id: Id, error: ClientError, info: RequestInfo) => {
-        const { fields, message, type } = errorReply(error)
+      const errorText = (id: Id, error: ClientError, info: RequestInfo, params?: unknown) => {
+        const { fields, message, type } = errorReply(error, params)
         metrics.failed.add()
         metrics.errors(type).add()
         return encodeError(id, type, message, info.traceId, fields)
@@ -115,9 +130,10 @@ export class Dispatcher extends Context.Service<
       ): Effect.Effect<unknown, ClientError> => {
         if (lifecycle.state() === "draining") return Effect.fail(new Draining())
         const { method, params = {} } = request
-        if (!isMethodName(method)) return Effect.fail({ _tag: "MethodNotFound", message: "no such method" })
-        if (Array.isArray(params)) return invalidParams("params are by name: an object")
-        if (!isStorable(params, text)) return invalidParams("a text holds NUL or half a surrogate pair")
+        if (!isMethodName(method)) return Effect.fail(methodNotFound(method))
+        if (!isByName(params)) return refuseParams({ path: [], message: "params are by name: an object, not an array" })
+        const path = unstorableAt(params, text)
+        if (path !== undefined) return refuseParams({ path, message: "holds NUL (\\u0000) or half a surrogate pair" })
         const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
         const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
         return withTrace(invoke(method, params, origin), method, traceparent, info)
@@ -141,7 +157,7 @@ export class Dispatcher extends Context.Service<
               metrics.requestDuration.observe((performance.now() - began) / 1000)
               const failure = Cause.findErrorOption(cause)
               if (Option.isSome(failure)) {
-                const reply = errorText(id ?? null, failure.value, info)
+                const reply = errorText(id ?? null, failure.value, info, request.params)
                 return Effect.succeed(id === undefined ? undefined : reply)
               }
               const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info)

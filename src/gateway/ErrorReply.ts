@@ -39,11 +39,29 @@ interface ErrorReply {
   readonly fields?: Readonly<Record<string, unknown>>
 }
 
-export const errorReply = (error: ClientError): ErrorReply => {
+/** What a request is about, by the params that name it: so that an error says which room, thread or message it means. */
+const subjectOf = (params: unknown): Readonly<Record<string, string>> => {
+  if (typeof params !== "object" || params === null) return {}
+  const subject: Record<string, string> = {}
+  for (const name of ["roomId", "threadId", "messageId"] as const) {
+    const value = (params as { readonly [name: string]: unknown })[name]
+    if (typeof value === "string") subject[name] = value
+  }
+  return subject
+}
+
+const named = (what: string, id: string | undefined): string => (id === undefined ? what : `${what} ${id}`)
+
+/** `params`: those of the request that failed. */
+export const errorReply = (error: ClientError, params?: unknown): ErrorReply => {
   const type = error._tag
   switch (type) {
     case "InvalidInput":
-      return { type: "InvalidParams", message: error.reason }
+      return {
+        type: "InvalidParams",
+        message: error.reason,
+        fields: { issues: [{ path: [error.param ?? "input"], message: error.reason }] }
+      }
     case "IntegrationNotFound":
       return { type, message: `No integration named ${error.integration}`, fields: { integration: error.integration } }
     case "ConfigUnavailable":
@@ -66,20 +84,28 @@ export const errorReply = (error: ClientError): ErrorReply => {
       return { type, message: "Shutting down: reconnect" }
     case "RecordUnavailable":
       return { type, message: "The record could not be stored in time" }
-    case "RoomNotFound":
-      return { type, message: "No such room" }
-    case "NotAMember":
-      return { type, message: "Not a member of the room" }
+    case "RoomNotFound": {
+      const fields = subjectOf(params)
+      return { type, message: named("No room", fields["roomId"]), fields }
+    }
+    case "NotAMember": {
+      const fields = subjectOf(params)
+      return { type, message: `${named("Not a member of room", fields["roomId"])}: an invite is needed`, fields }
+    }
     case "Forbidden":
       return { type, message: `Not allowed: needs ${error.needs}`, fields: { needs: error.needs } }
     case "InviteInvalid":
       return { type, message: "The invite is not good (any more)" }
     case "TooManyRooms":
       return { type, message: `A connection may be in ${error.most} rooms`, fields: { most: error.most } }
-    case "ThreadNotFound":
-      return { type, message: "No such thread in the room" }
-    case "MessageNotFound":
-      return { type, message: "No such message, or not yours to change" }
+    case "ThreadNotFound": {
+      const fields = subjectOf(params)
+      return { type, message: `${named("No thread", fields["threadId"])} in the room`, fields }
+    }
+    case "MessageNotFound": {
+      const fields = subjectOf(params)
+      return { type, message: `${named("No message", fields["messageId"])} that the caller may read or change`, fields }
+    }
     case "TooManyReactions":
       return { type, message: `A message holds ${error.most} reactions`, fields: { most: error.most } }
     case "TooManyContacts":
@@ -101,6 +127,6 @@ export const errorReply = (error: ClientError): ErrorReply => {
     case "StorageUnavailable":
       return { type, message: "Storage unavailable", fields: { retryAfterMs: 1000 } }
     default:
-      return { type, message: error.message }
+      return { type, message: error.message, ...(error.fields !== undefined && { fields: error.fields }) }
   }
 }

@@ -33,6 +33,12 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
 /** A socket that knows its connection: listeners are shared functions, and 10,000 sockets need no closure each. */
 class ClientSocket extends WebSocket {
   connection: Connection | undefined
+  /** What a client reads when `ws` itself closes the socket for a broken frame, which it does with the code alone. */
+  reasons: ReadonlyMap<number, string> | undefined
+
+  override close(code?: number, reason?: string | Buffer): void {
+    super.close(code, reason ?? (code === undefined ? undefined : this.reasons?.get(code)))
+  }
 }
 
 const connectionOf = (socket: WebSocket) => (socket instanceof ClientSocket ? socket.connection : undefined)
@@ -118,6 +124,17 @@ export class Gateway extends Context.Service<
         WebSocket: ClientSocket
       }
       const sockets = new WebSocketServer(options)
+      const limits = {
+        maxFrameBytes: settings.MAX_FRAME_BYTES,
+        maxInFlight: settings.MAX_IN_FLIGHT,
+        requestRate: settings.REQUEST_RATE
+      }
+      const reasons = new Map([
+        [1002, "not a WebSocket frame"],
+        [1007, "not UTF-8"],
+        [1008, `a message may have ${settings.MAX_FRAGMENTS} fragments (MAX_FRAGMENTS)`],
+        [1009, `a frame may have ${settings.MAX_FRAME_BYTES} bytes (MAX_FRAME_BYTES)`]
+      ])
       const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
 
       const open = (socket: ClientSocket, wire: Duplex, identity: Identity) => {
@@ -130,11 +147,12 @@ export class Gateway extends Context.Service<
           clock.currentTimeMillisUnsafe()
         )
         socket.connection = connection
+        socket.reasons = reasons
         connections.add(connection)
         metrics.connectionsOpened.add()
         socket.on("message", onMessage).on("pong", onPong).on("close", onClose).on("error", onError)
         const { id: connectionId, user } = connection
-        connection.notify("connected", { connectionId, user, protocol: protocolVersion, heartbeatMs })
+        connection.notify("connected", { connectionId, user, protocol: protocolVersion, heartbeatMs, limits })
       }
 
       const isFull = () => connections.size >= settings.MAX_CONNECTIONS || lifecycle.state() === "draining"

@@ -4,7 +4,6 @@
 export const CloseCodes = {
   draining: { code: 1001, reason: "draining" },
   binary: { code: 1003, reason: "text frames only" },
-  tooManyFragments: { code: 1008, reason: "too many fragments" },
   overload: { code: 1013, reason: "not reading" },
   tokenExpired: { code: 4001, reason: "token expired" },
   resync: { code: 4002, reason: "events were lost: come back and resume" }

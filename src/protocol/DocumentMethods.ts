@@ -11,7 +11,7 @@ export const DocumentMethods = {
   "document.get": method("the document that the room has open", { roomId: Id }, Document, roomReads),
   "document.update": method(
     "replaces the text of the open document; `baseVersion` is the version it was made from, `name` says of which one",
-    { roomId: Id, baseVersion: Version, text: DocumentText, name: Schema.optional(DocumentName) },
+    { roomId: Id, baseVersion: Version, text: DocumentText, name: Schema.optionalKey(DocumentName) },
     Schema.Struct({ version: Count, savedVersion: Count }),
     [...writes, "VersionConflict"]
   ),

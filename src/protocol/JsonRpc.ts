@@ -60,6 +60,13 @@ const isEscaped = (text: string, at: number): boolean => {
   return slashes % 2 === 1
 }
 
+const example = '{"jsonrpc":"2.0","id":1,"method":"session.get","params":{}}'
+const notJson: Invalid = {
+  _tag: "Invalid",
+  id: null,
+  error: { _tag: "ParseError", message: `not JSON; a request looks like ${example}` }
+}
+
 /** A number that JSON.parse had to bend could not be given back unchanged, so it is no id. */
 const isId = (id: unknown): id is Id =>
   id === null ||
@@ -67,7 +74,7 @@ const isId = (id: unknown): id is Id =>
   (typeof id === "number" && (Number.isInteger(id) ? Number.isSafeInteger(id) : Number.isFinite(id)))
 
 const decodeMessage = (value: unknown): Message => {
-  if (!Predicate.isObject(value) || Array.isArray(value)) return invalid("a request is an object")
+  if (!Predicate.isObject(value) || Array.isArray(value)) return invalid(`a request is an object: ${example}`)
   const message = value as { readonly [key: string]: unknown }
   const hasId = Object.hasOwn(message, "id")
   if (hasId && !isId(message["id"]))
@@ -86,10 +93,10 @@ const decodeMessage = (value: unknown): Message => {
 export const decode = (text: string, maxDepth: number): Frame => {
   if (nestsDeeperThan(text, maxDepth)) return invalid(`nested deeper than ${maxDepth}`)
   const parsed = Result.try(() => JSON.parse(text) as unknown)
-  if (Result.isFailure(parsed)) return { _tag: "Invalid", id: null, error: { _tag: "ParseError", message: "not JSON" } }
+  if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
   if (!Array.isArray(value)) return decodeMessage(value)
-  return value.length === 0 ? invalid("an empty batch") : value.map(decodeMessage)
+  return value.length === 0 ? invalid("an empty batch: send at least one request") : value.map(decodeMessage)
 }
 
 /** A result that is JSON text already, so that the reply needs no second encoding. */

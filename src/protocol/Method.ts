@@ -20,7 +20,7 @@ export const method = <P extends Schema.Struct.Fields, R extends Schema.Constrai
 export const roomReads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
 export const roomWrites: ReadonlyArray<ErrorType> = [...roomReads, "Forbidden"]
 
-export const Nothing = Schema.Struct({})
+export const Nothing = Schema.Struct({}).annotate({ identifier: "Empty" })
 export const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 /** Any JSON. It came out of a JSON parser, so it isn't walked a second time. */
 export const AnyJson = Schema.Unknown

@@ -3,6 +3,7 @@
 import { Schema } from "effect"
 import { Ack } from "../domain/Integration.ts"
 import { RoomEvent } from "../domain/RoomEvent.ts"
+import { textBetween } from "../domain/Text.ts"
 import { AssistantMethods, exchanges } from "./AssistantMethods.ts"
 import { DocumentMethods } from "./DocumentMethods.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
@@ -26,7 +27,7 @@ export const Methods = {
   call: method(
     "asks an integration, with the user's configuration, and answers with what it said",
     {
-      integration: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(128)),
+      integration: textBetween(1, 128),
       input: AnyJson,
       ack: Schema.optionalKey(Ack)
     },
@@ -55,7 +56,8 @@ export const Notifications = {
       connectionId: Schema.String,
       user: Schema.String,
       protocol: Schema.String,
-      heartbeatMs: Count
+      heartbeatMs: Count,
+      limits: Schema.Struct({ maxFrameBytes: Count, maxInFlight: Count, requestRate: Count })
     })
   },
   "room.event": {

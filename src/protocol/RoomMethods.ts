@@ -5,10 +5,12 @@ import { UserId } from "../domain/Identity.ts"
 import { Message } from "../domain/Message.ts"
 import { Contact } from "../domain/People.ts"
 import { Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
+import { RoomEvent } from "../domain/RoomEvent.ts"
+import { textBetween } from "../domain/Text.ts"
 import { Count, method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
-const Text = (most: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(most))
-const Cursor = Schema.String.check(Schema.isMaxLength(100))
+const Text = (most: number) => textBetween(1, most)
+const Cursor = textBetween(0, 100)
 
 const state = {
   room: Room,
@@ -20,7 +22,9 @@ const state = {
   more: Schema.Boolean
 }
 
-const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: Schema.Unknown })
+const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: RoomEvent }).annotate({
+  identifier: "SequencedEvent"
+})
 
 export const RoomMethods = {
   "rooms.create": method(
