@@ -14,9 +14,15 @@ const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<st
 const params = (list: ReadonlyArray<{ readonly name: string; readonly required: boolean }>) =>
   list.length === 0 ? "" : `\`{${list.map(({ name, required }) => (required ? name : `${name}?`)).join(", ")}}\``
 
-const result = (schema: { readonly properties?: object; readonly required?: ReadonlyArray<string> }) =>
+interface ResultSchema {
+  readonly $ref?: string
+  readonly properties?: object
+  readonly required?: ReadonlyArray<string>
+}
+
+const result = (schema: ResultSchema) =>
   schema.properties === undefined
-    ? ""
+    ? (schema.$ref?.replace(/.*\/(.*)/, "`$1`") ?? "")
     : params(
         Object.keys(schema.properties).map((name) => ({ name, required: schema.required?.includes(name) ?? false }))
       )

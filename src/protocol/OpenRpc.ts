@@ -1,43 +1,55 @@
 // The OpenRPC document (https://spec.open-rpc.org), generated from the schemas that decode the frames.
 import { Schema } from "effect"
-import { ErrorCodes, type ErrorType } from "./ErrorCodes.ts"
+import { ErrorCodes, type ErrorType, errorFields } from "./ErrorCodes.ts"
+import { JsonSchemas, pascal } from "./JsonSchemas.ts"
 import { commonErrors, Methods, Notifications, protocolVersion } from "./Methods.ts"
 
-const jsonSchema = (schema: Schema.Constraint) =>
-  Schema.toJsonSchemaDocument(schema as Schema.Top, { onExcessProperty: "ignore" }).schema as {
-    readonly properties?: Readonly<Record<string, unknown>>
-    readonly required?: ReadonlyArray<string>
-  }
+/** An error's `data` carries what every one has, and the fields of its own. */
+const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>
+  Schema.Struct({
+    type: Schema.Literal(type),
+    retryable: Schema.Boolean,
+    traceId: Schema.String,
+    ...errorFields(type)
+  })
 
-const params = (schema: Schema.Constraint) => {
-  const { properties = {}, required = [] } = jsonSchema(schema)
-  return Object.entries(properties).map(([name, property]) => ({
-    name,
-    required: required.includes(name),
-    schema: property
-  }))
-}
+const describe = () => {
+  const schemas = new JsonSchemas()
 
-const error = (type: ErrorType) => ({ code: ErrorCodes[type].code, message: `${type}: ${ErrorCodes[type].meaning}` })
+  /** Params, required ones first: a generator makes positional parameters of them. */
+  const params = (struct: Schema.Struct<Schema.Struct.Fields>, owner: string) =>
+    schemas.params(struct, owner).sort((one, other) => Number(other.required) - Number(one.required))
 
-export const openRpcDocument = {
-  openrpc: "1.3.2",
-  info: {
-    title: "hotpath",
-    version: "0.1.0",
-    description: `JSON-RPC 2.0 over WebSocket, text frames, params by name (${protocolVersion}).`
-  },
-  methods: Object.entries(Methods).map(([name, method]) => ({
+  const methods = Object.entries(Methods).map(([name, method]) => ({
     name,
     summary: method.summary,
     paramStructure: "by-name",
-    params: params(method.params),
-    result: { name: "result", schema: jsonSchema(method.result) },
-    errors: [...method.errors, ...commonErrors].map(error)
-  })),
-  "x-notifications": Object.entries(Notifications).map(([name, notification]) => ({
+    params: params(method.params, pascal(name)),
+    result: { name: `${pascal(name)}Result`, schema: schemas.of(method.result, `${pascal(name)}Result`) },
+    errors: [...new Set([...method.errors, ...commonErrors])].map((type) => ({ $ref: `#/components/errors/${type}` }))
+  }))
+  const notifications = Object.entries(Notifications).map(([name, notification]) => ({
     name,
     summary: notification.summary,
-    params: params(notification.params)
+    params: params(notification.params, pascal(name))
   }))
+  const errors = Object.fromEntries(
+    Object.entries(ErrorCodes).map(([name, { code, meaning }]) => {
+      const type = name as ErrorType
+      return [type, { code, message: `${type}: ${meaning}`, data: schemas.of(errorData(type), `${type}Data`) }]
+    })
+  )
+  return {
+    openrpc: "1.3.2",
+    info: {
+      title: "hotpath",
+      version: "0.1.0",
+      description: `JSON-RPC 2.0 over WebSocket, text frames, params by name (${protocolVersion}).`
+    },
+    methods,
+    "x-notifications": notifications,
+    components: { schemas: schemas.components, errors }
+  }
 }
+
+export const openRpcDocument = describe()

@@ -1,0 +1,99 @@
+// The schemas of the protocol as JSON Schema, for the OpenRPC document: what is named stands once, in `components`, and
+// every schema has a title, since that is what code generators name their types by.
+import { Schema, SchemaAST } from "effect"
+
+export type Json = { readonly [key: string]: unknown }
+
+export const pascal = (name: string): string =>
+  name.replace(/(^|[^A-Za-z0-9]+)([A-Za-z0-9])/g, (_all, _between, letter: string) => letter.toUpperCase())
+
+/** Titles of schemas that say nothing but a type: they are the same wherever they stand. */
+const plainTitles: Readonly<Record<string, string>> = {
+  string: "Text",
+  integer: "Whole",
+  number: "Decimal",
+  boolean: "Flag",
+  null: "Nothing"
+}
+
+/** A param that may be null leaves the short title to the one that may not. */
+const paramTitles = (name: string, owner: string, nullable: boolean): ReadonlyArray<string> => {
+  const suffix = nullable ? "OrNull" : ""
+  return [`${pascal(name)}${suffix}`, `${owner}${pascal(name)}${suffix}`]
+}
+
+const isNullable = ({ ast }: Schema.Constraint): boolean =>
+  SchemaAST.isUnion(ast) && ast.types.some((member) => SchemaAST.isNull(member))
+
+const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Collects what is named, and gives titles so that no two schemas that differ have the same. */
+export class JsonSchemas {
+  readonly components: Record<string, Json> = {}
+  readonly #titles = new Map<string, string>()
+
+  /** The schema as JSON Schema; where it has no name of its own it is titled with the first of `names` that is free. */
+  of(schema: Schema.Constraint, ...names: ReadonlyArray<string>): Json {
+    const document = Schema.toJsonSchemaDocument(schema as Schema.Top, { onExcessProperty: "ignore" })
+    for (const [key, definition] of Object.entries(document.definitions)) {
+      this.components[key] ??= this.#titled(definition, [key])
+    }
+    return this.#titled(document.schema, names)
+  }
+
+  /** The schema of a method's or notification's params, one by one. */
+  params(struct: Schema.Struct<Schema.Struct.Fields>, owner: string) {
+    return Object.entries(struct.fields).map(([name, schema]) => ({
+      name,
+      required: !SchemaAST.isOptional(schema.ast),
+      schema: this.of(schema, ...paramTitles(name, owner, isNullable(schema)))
+    }))
+  }
+
+  #titled(schema: Json, names: ReadonlyArray<string>): Json {
+    const { $ref } = schema
+    // What Effect says of an object without fields.
+    if ("not" in schema) return this.#titled({ type: "object", properties: {} }, names)
+    if (typeof $ref === "string") return { $ref: $ref.replace(/^#\/\$defs\//, "#/components/schemas/") }
+    const own = names.at(-1) ?? ""
+    const within = Object.entries(schema).map(([key, value]) => [key, this.#inside(key, value, own)])
+    return { title: this.#title(schema, names), ...Object.fromEntries(within) }
+  }
+
+  #inside(key: string, value: unknown, name: string): unknown {
+    if (key === "properties" && isObject(value)) {
+      return Object.fromEntries(
+        Object.entries(value).map(([property, schema]) => [
+          property,
+          this.#titled(schema as Json, [name + pascal(property)])
+        ])
+      )
+    }
+    if (isObject(value) && (key === "items" || key === "additionalProperties"))
+      return this.#titled(value, [`${name}Item`])
+    if (Array.isArray(value) && (key === "anyOf" || key === "oneOf" || key === "allOf")) {
+      return value.map((schema: Json, index) =>
+        this.#titled(
+          schema,
+          index === 0 ? [name.replace(/OrNull$/, ""), `${name}Option`] : [`${name}Option${index + 1}`]
+        )
+      )
+    }
+    return value
+  }
+
+  #title(schema: Json, names: ReadonlyArray<string>): string {
+    const { type } = schema
+    const content = JSON.stringify(schema)
+    const isPlain = Object.keys(schema).length === 1 && typeof type === "string"
+    const plain = isPlain ? plainTitles[type] : content === "{}" ? "AnyJson" : undefined
+    const wanted = plain === undefined ? names : [plain]
+    const last = wanted.at(-1) ?? ""
+    for (let n = 0; ; n++) {
+      const title = wanted[n] ?? `${last}${n - wanted.length + 2}`
+      if ((this.#titles.get(title) ?? content) !== content) continue
+      this.#titles.set(title, content)
+      return title
+    }
+  }
+}
