@@ -37,6 +37,7 @@ import * as RoomBusRedis from "./cluster/RoomBusRedis.ts"
 import { RoomSessions } from "./cluster/RoomSessions.ts"
 import { SharedValues } from "./cluster/SharedValues.ts"
 import { Dispatcher } from "./gateway/Dispatcher.ts"
+import { Failures } from "./gateway/Failures.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/Handlers.ts"
 import { Identify } from "./gateway/Identify.ts"
@@ -183,6 +184,7 @@ const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.lay
 
 const Edge = Gateway.layer.pipe(
   Layer.provide([Dispatcher.layer, Identify.layer, Routes]),
+  Layer.provide(Failures.layer),
   Layer.provide(Handling.layer),
   Layer.provide(HttpRouter.layer),
   // A user's id has up to 256 characters, and three times as many when they are escaped.
@@ -202,7 +204,7 @@ export const Service = Edge.pipe(
 
 export const App = Service.pipe(
   Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, AdminAuth.AdminToken.layer)),
-  Layer.provideMerge(Layer.mergeAll(Logging.layer)),
-  Layer.provide(Telemetry.layer),
+  Layer.provideMerge(Telemetry.layer),
+  Layer.provideMerge(Logging.layer),
   Layer.provideMerge(Settings.layer)
 )

@@ -163,6 +163,12 @@ export const settings = {
     "an http or https URL"
   ),
   TRACE_SAMPLE_RATIO: setting(ratio, "0.05", "the share of requests that are traced", "a number from 0 to 1"),
+  TRACE_CLIENT_RATE: setting(
+    count,
+    "10",
+    "traces per second that clients may ask for (`_meta.traceparent`, sampled), all together; beyond it they get none",
+    wholeNumber
+  ),
   MAX_FRAME_BYTES: setting(count, "65536", "a frame; beyond it close 1009", wholeNumber),
   MAX_FRAGMENTS: setting(count, "256", "fragments of one message; beyond it close 1008", wholeNumber),
   MAX_IN_FLIGHT: setting(count, "16", "requests in flight per connection; beyond it its socket is paused", wholeNumber),

@@ -1,13 +1,13 @@
 // From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
 // happens becomes a reply (or, for a notification, nothing).
-import { Cause, Context, Effect, Layer, Option, Result, Tracer } from "effect"
+import { Cause, Clock, Context, Effect, Layer, Option, Result, Tracer } from "effect"
 import { Draining, RateLimited } from "../domain/Limits.ts"
 import { nearest } from "../domain/Nearest.ts"
 import { unstorableAt } from "../domain/StorableJson.ts"
 import { CurrentRequest, type RequestInfo } from "../observability/CurrentRequest.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { parseTraceParent } from "../observability/Tracing.ts"
+import { parseTraceParent, type TraceParent } from "../observability/Tracing.ts"
 import type { ProtocolError } from "../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Message, type Request } from "../protocol/JsonRpc.ts"
 import { isMethodName, type MethodName, Methods } from "../protocol/Methods.ts"
@@ -15,8 +15,9 @@ import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue 
 import { Settings } from "../Settings.ts"
 import type { Caller } from "./Caller.ts"
 import { type ClientError, errorReply } from "./ErrorReply.ts"
+import { Failures } from "./Failures.ts"
 import { Handling } from "./Handlers.ts"
-import type { TokenBucket } from "./TokenBucket.ts"
+import { TokenBucket } from "./TokenBucket.ts"
 
 export interface Origin extends Caller {
   readonly bucket: TokenBucket
@@ -39,6 +40,16 @@ const methodNotFound = (method: string): ProtocolError => {
 
 const isByName = (params: unknown): params is object =>
   typeof params === "object" && params !== null && !Array.isArray(params)
+
+/** Requests by method: the names are the code's, so there are as many series as methods. */
+const methodOutcomes = (metrics: Metrics["Service"]) =>
+  new Map(
+    Object.keys(Methods).map((method) => {
+      const outcome = (name: string) =>
+        metrics.counter("method_requests_total", "Requests by method, and how they ended", { method, outcome: name })
+      return [method, { successful: outcome("successful"), failed: outcome("failed") }]
+    })
+  )
 
 type Handler = (params: unknown, caller: Caller) => Effect.Effect<unknown, ClientError>
 
@@ -70,8 +81,13 @@ export class Dispatcher extends Context.Service<
       const metrics = yield* Metrics
       const lifecycle = yield* Lifecycle
       const settings = yield* Settings
+      const failures = yield* Failures
+      const clock = yield* Clock.Clock
+      const outcomes = methodOutcomes(metrics)
       const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
       const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
+      const { TRACE_CLIENT_RATE } = settings
+      const clientTraces = new TokenBucket(TRACE_CLIENT_RATE, TRACE_CLIENT_RATE, clock.currentTimeMillisUnsafe())
 
       // Hoisted: a decoder is compiled once a method, not once a request.
       const decoders = new Map<string, ParamsDecoder>(
@@ -87,12 +103,28 @@ export class Dispatcher extends Context.Service<
         return (handlers[method] as Handler)(decoded.success, caller)
       }
 
-      const errorText = (id: Id, error: ClientError, info: RequestInfo, params?: unknown) => {
-        const { fields, message, type } = errorReply(error, params)
+      const errorText = (id: Id, error: ClientError, info: RequestInfo, request?: Request) => {
+        const { fields, message, type } = errorReply(error, request?.params)
         metrics.failed.add()
         metrics.errors(type).add()
+        if (request !== undefined) outcomes.get(request.method)?.failed.add()
+        failures.note({ type, method: request?.method, message, params: request?.params, fields }, info)
         return encodeError(id, type, message, info.traceId, fields)
       }
+
+      // A client may ask for its requests to be traced, and what all clients ask for is bounded: exporting costs more than
+      // a request.
+      const isSampled = (parent: TraceParent | undefined): boolean =>
+        parent?.sampled === true && clientTraces.take(clock.currentTimeMillisUnsafe()) === 0
+          ? true
+          : parent === undefined && Math.random() < ratio
+
+      // A failure is named on its span, by what the client was told of it.
+      const withError = (effect: Effect.Effect<unknown, ClientError>) =>
+        Effect.tapError(effect, (error) => {
+          const { message, type } = errorReply(error)
+          return Effect.annotateCurrentSpan({ "error.type": type, "error.message": message })
+        })
 
       const withTrace = (
         effect: Effect.Effect<unknown, ClientError>,
@@ -103,11 +135,11 @@ export class Dispatcher extends Context.Service<
         const parent = traceparent === undefined ? undefined : parseTraceParent(traceparent)
         if (parent !== undefined) info.joinTrace(parent.traceId)
         // Decided here, before any span: what is not sampled makes none.
-        if (!traced || !(parent?.sampled ?? Math.random() < ratio)) return effect
+        if (!traced || !isSampled(parent)) return effect
         return Effect.withFiber((fiber) => {
           const span = fiber.cache.span
           if (span !== undefined) info.joinTrace(span.traceId)
-          return effect
+          return withError(effect)
         }).pipe(
           Effect.withSpan(
             `rpc ${method}`,
@@ -150,6 +182,7 @@ export class Dispatcher extends Context.Service<
           const answered = Effect.matchCauseEffect(work, {
             onSuccess: (result) => {
               metrics.successful.add()
+              outcomes.get(request.method)?.successful.add()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
               return Effect.succeed(id === undefined ? undefined : encodeResult(id, result))
             },
@@ -157,10 +190,10 @@ export class Dispatcher extends Context.Service<
               metrics.requestDuration.observe((performance.now() - began) / 1000)
               const failure = Cause.findErrorOption(cause)
               if (Option.isSome(failure)) {
-                const reply = errorText(id ?? null, failure.value, info, request.params)
+                const reply = errorText(id ?? null, failure.value, info, request)
                 return Effect.succeed(id === undefined ? undefined : reply)
               }
-              const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info)
+              const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info, request)
               return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
             }
           })

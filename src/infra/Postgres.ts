@@ -2,8 +2,9 @@
 // the start; statements are bounded by the server as well as here.
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
-import { Duration, Effect, Layer, Queue, type Redacted } from "effect"
+import { Duration, Effect, Layer, Queue, Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
+import { spanIfSampled } from "../observability/Tracing.ts"
 import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
 
 export interface PostgresOptions {
@@ -52,6 +53,18 @@ const makeListen = (config: PgConnection.Config, timeout: Duration.Duration): Da
       )
   )
 
+/** Where the URL points: the client's spans name what is given by name, and would say localhost otherwise. */
+const server = (url: Redacted.Redacted) => {
+  const { hostname, pathname, port } = new URL(Redacted.value(url))
+  if (hostname === "") return {}
+  const database = decodeURIComponent(pathname.slice(1))
+  return {
+    host: decodeURIComponent(hostname.replace(/^\[(.*)\]$/, "$1")),
+    ...(port !== "" && { port: Number(port) }),
+    ...(database !== "" && { database })
+  }
+}
+
 export const layer = (options: PostgresOptions) =>
   Layer.effect(
     Database,
@@ -60,16 +73,20 @@ export const layer = (options: PostgresOptions) =>
       const connection = { url: options.url, connectTimeout: options.timeout, keepAlive: Duration.seconds(10) }
       const sql = yield* PgClient.make({
         ...connection,
+        ...server(options.url),
         applicationName: "hotpath",
         maxConnections: options.maxConnections ?? 10,
         startupParameters: { statement_timeout: millis, idle_in_transaction_session_timeout: millis }
       })
-      return yield* makeDatabase({
+      const database = yield* makeDatabase({
         kind: "server",
         sql,
         timeout: options.timeout,
         patience: options.timeout,
         listen: makeListen({ ...connection, applicationName: "hotpath listener" }, options.timeout)
       })
+      // The statements' own spans are named by their database; this one is the unit of work, and the same everywhere.
+      const span = spanIfSampled("postgres", { kind: "client", attributes: { "db.system.name": "postgresql" } })
+      return { ...database, run: (effect) => span(database.run(effect)) }
     })
   ).pipe(Layer.provide(Reactivity.layer))

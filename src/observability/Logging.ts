@@ -3,6 +3,7 @@
 import { Context, Effect, Layer, Logger, References } from "effect"
 import { Settings } from "../Settings.ts"
 import { CurrentRequest } from "./CurrentRequest.ts"
+import { logEntry } from "./LogEntry.ts"
 
 const levels = {
   trace: "Trace",
@@ -14,16 +15,18 @@ const levels = {
   none: "None"
 } as const
 
-/** Effect's structured entry, and whose request it is about. */
+/** One flat object: the text as `message`, each field under its own name, and the request that it is about. */
 export const structured = Logger.make<unknown, Record<string, unknown>>((options) => {
-  const { message, level, timestamp, annotations, cause } = Logger.formatStructured.log(options)
+  const { level, timestamp, annotations, cause } = Logger.formatStructured.log(options)
+  const { fields, text } = logEntry(options.message)
   const request = Context.get(options.fiber.context, CurrentRequest)
   return {
     timestamp,
     level,
-    message,
+    message: text,
     ...(request && { traceId: request.traceId, connectionId: request.connectionId }),
     ...annotations,
+    ...fields,
     ...(cause !== undefined && { cause })
   }
 })

@@ -1,18 +1,100 @@
 // Export by OTLP (HTTP, JSON): sampled spans, metrics and logs, when an endpoint is set. Without one, no request is
 // traced, whatever the ratio.
-import { Effect, Layer } from "effect"
-import { FetchHttpClient } from "effect/http"
-import { Otlp } from "effect/observability"
+//
+// The exporters keep what waits to be sent, and drop it after three attempts. A collector that does not answer costs a
+// deadline per attempt, is logged once when it is lost and once when it is back, and holds up a stop for a second.
+import { Context, Duration, Effect, type Fiber, Layer, Logger, References } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { FetchHttpClient, HttpClient } from "effect/http"
+import { OtlpExporter, OtlpLogger, OtlpMetrics, OtlpSerialization, OtlpTracer } from "effect/observability"
 import { Settings } from "../Settings.ts"
+import { version } from "./Build.ts"
+import { CurrentRequest } from "./CurrentRequest.ts"
+import { registerCounters } from "./Instruments.ts"
+import { type LogEntry, logEntry } from "./LogEntry.ts"
+
+/** The deadline of one export. */
+const exportTimeout = Duration.seconds(5)
+/** What a stop waits for the last export, at the most. */
+const shutdownTimeout = Duration.seconds(1)
+
+/** The HTTP client of the exporters, with a deadline, that says when the collector is lost and when it is back. */
+const CollectorClient = (endpoint: URL) =>
+  Layer.effect(
+    HttpClient.HttpClient,
+    Effect.gen(function* () {
+      const client = yield* HttpClient.HttpClient
+      const exports = registerCounters(
+        yield* Effect.context<never>(),
+        "hotpath_telemetry_exports_total",
+        "Requests to the collector, by outcome",
+        "outcome"
+      )
+      let isAway = false
+      const lost = (reason: string) =>
+        Effect.suspend(() => {
+          exports("failed").add()
+          if (isAway) return Effect.void
+          isAway = true
+          return Effect.logWarning("the telemetry collector is away: spans, metrics and logs are not exported", {
+            setting: "OTEL_EXPORTER_OTLP_ENDPOINT",
+            host: endpoint.host,
+            reason
+          })
+        })
+      const answered = Effect.suspend(() => {
+        exports("sent").add()
+        if (!isAway) return Effect.void
+        isAway = false
+        return Effect.logInfo("the telemetry collector is back", { host: endpoint.host })
+      })
+      return HttpClient.transform(client, (attempt) =>
+        attempt.pipe(
+          Effect.timeoutOrElse({
+            duration: exportTimeout,
+            orElse: () => Effect.andThen(lost("no answer in time"), Effect.interrupt)
+          }),
+          Effect.tap(({ status }) => (status < 400 ? answered : lost(`it answers with status ${status}`))),
+          Effect.tapError((error) => lost(error.reason._tag === "TransportError" ? "no connection" : error.message))
+        )
+      )
+    })
+  ).pipe(Layer.provide(FetchHttpClient.layer))
+
+/** The exporter takes a record's attributes from the fiber that logs: this is that fiber, with more of them. */
+const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: LogEntry["fields"]): typeof fiber => {
+  const getRef: typeof fiber.getRef = (ref) =>
+    ref.key === References.CurrentLogAnnotations.key ? Object.assign({}, fiber.getRef(ref), more) : fiber.getRef(ref)
+  return Object.create(fiber, { getRef: { value: getRef } })
+}
+
+/** Text and fields apart, as on the console: the text is the record's body, the fields are its attributes. */
+const structured = <A>(logger: Logger.Logger<unknown, A>) =>
+  Logger.make<unknown, A>((options) => {
+    const { fields, text } = logEntry(options.message)
+    const request = Context.get(options.fiber.context, CurrentRequest)
+    const own =
+      request === undefined
+        ? fields
+        : { ...fields, "hotpath.trace_id": request.traceId, "hotpath.connection_id": request.connectionId }
+    return logger.log({ ...options, message: text, fiber: withAnnotations(options.fiber, own) })
+  })
 
 export const layer = Layer.unwrap(
-  Effect.map(Settings, (settings) =>
-    settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined
-      ? Layer.empty
-      : Otlp.layerJson({
-          baseUrl: settings.OTEL_EXPORTER_OTLP_ENDPOINT.href.replace(/\/$/, ""),
-          resource: { serviceName: "hotpath", serviceVersion: "0.1.0" },
-          loggerMergeWithExisting: true
-        }).pipe(Layer.provide(FetchHttpClient.layer))
-  )
+  Effect.gen(function* () {
+    const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = yield* Settings
+    if (endpoint === undefined) return Layer.empty
+    const base = endpoint.href.replace(/\/$/, "")
+    const resource = {
+      serviceName: "hotpath",
+      serviceVersion: version,
+      attributes: { "service.instance.id": SecureRandom.uuidV7Unsafe() }
+    }
+    const signal = (name: string) => ({ url: `${base}/v1/${name}`, resource, shutdownTimeout })
+    return Layer.mergeAll(
+      Logger.layer([Effect.map(OtlpLogger.make(signal("logs")), structured)], { mergeWithExisting: true }),
+      OtlpMetrics.layer(signal("metrics")),
+      OtlpTracer.layer(signal("traces"))
+    ).pipe(Layer.provide([OtlpExporter.layerFlusher, OtlpSerialization.layerJson, CollectorClient(endpoint)]))
+  })
 )
