@@ -152,7 +152,11 @@ export class Gateway extends Context.Service<
       const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, () => dropped.add())
       metrics.gauge("http_sockets", "Open TCP sockets that are no WebSocket", () => httpSockets.size)
       metrics.gauge("upgrades_checking", "Upgrades whose caller is being checked", () => handshakes.checking)
-      metrics.gauge("upgrades_refused_open", "Refused upgrades whose socket is not closed yet", () => handshakes.refused)
+      metrics.gauge(
+        "upgrades_refused_open",
+        "Refused upgrades whose socket is not closed yet",
+        () => handshakes.refused
+      )
 
       const isFull = () =>
         lifecycle.state() === "draining"
