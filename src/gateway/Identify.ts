@@ -62,13 +62,17 @@ export class Identify extends Context.Service<
         }
       }
       const warn = yield* makeLimitedLog
+      const inTime = <A, E>(verified: Effect.Effect<A, E>) =>
+        checks.keys === undefined
+          ? verified
+          : Effect.timeoutOrElse(verified, { duration: deadline, orElse: () => tooSlow })
       return Identify.of({
         identify: ({ authorization, protocol, query }) => {
           const token = authorization?.match(/^Bearer (.+)$/i)?.[1] ?? protocol ?? query.get("token")
           return token === null || token === undefined
             ? Effect.fail(new Unauthorized({ reason: "a token is needed" }))
             : Effect.flatMap(
-                Effect.tapErrorTag(verify(token, checks), "IdentityUnavailable", ({ reason }) =>
+                Effect.tapErrorTag(inTime(verify(token, checks)), "IdentityUnavailable", ({ reason }) =>
                   warn((leftOut) => Effect.logWarning("tokens can't be checked", { reason, leftOut }))
                 ),
                 fromClaims
@@ -139,6 +143,12 @@ const verify = (token: string, { claims, keys, secret }: Checks) =>
         ? new IdentityUnavailable({ reason: `the issuer's keys can't be had now: ${error.message}` })
         : new Unauthorized({ reason: refusedFor(error) })
   })
+
+/** With the issuer's keys, which may have to be fetched, more than once. */
+const deadline = "5 seconds"
+const tooSlow = Effect.fail(
+  new IdentityUnavailable({ reason: "the issuer's keys can't be had now: it takes too long" })
+)
 
 const Claims = Schema.Struct({ sub: UserId, name: Schema.optionalKey(Schema.String), exp: Schema.Finite })
 const decodeClaims = Schema.decodeUnknownEffect(Claims)

@@ -38,9 +38,6 @@ const bearerOf = (header: string | undefined) =>
 export const selectProtocol = (protocols: ReadonlySet<string>): string | false =>
   protocols.has(subprotocol) ? subprotocol : ([...protocols].find((name) => !name.startsWith(bearer)) ?? false)
 
-/** How long a token may take to be checked: the issuer's keys may have to be fetched. */
-const identityDeadline = "5 seconds"
-
 const refusal = (status: UpgradeRefused["status"], reason: string) => new UpgradeRefused({ status, reason })
 
 export interface Admission {
@@ -79,10 +76,6 @@ export const admit = (
       Effect.catchTags({
         Unauthorized: ({ reason }) => Effect.fail(refusal(401, reason)),
         IdentityUnavailable: ({ reason }) => Effect.fail(refusal(503, reason))
-      }),
-      Effect.timeoutOrElse({
-        duration: identityDeadline,
-        orElse: () => Effect.fail(refusal(503, "tokens can't be checked now: the issuer takes too long"))
       })
     )
   })
