@@ -7,7 +7,7 @@ export class AdminToken extends Context.Service<
   AdminToken,
   {
     readonly token: Redacted.Redacted
-    /** It was not given but made at this start: whoever starts the process is shown it. */
+    /** It was not set but made at this start, and has to be shown to the person who started the process. */
     readonly isMade: boolean
   }
 >()("hotpath/admin/AdminToken") {

@@ -50,9 +50,6 @@ function onPong(this: WebSocket) {
 function onClose(this: WebSocket, code: number) {
   connectionOf(this)?.closed(code)
 }
-/** Callers that are being checked at once; only an issuer that is slow lets them gather. */
-const maxChecking = 2000
-
 // A broken frame: `ws` has closed the socket with its code (1002, 1007, 1008, 1009), and `close` follows.
 function onError() {}
 
@@ -147,10 +144,14 @@ export class Gateway extends Context.Service<
       }
 
       const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
-      const handshakes = new Handshakes(Math.min(maxChecking, settings.MAX_CONNECTIONS))
+      const handshakes = new Handshakes(() => settings.MAX_CONNECTIONS - connections.size)
       const dropped = metrics.counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
       const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, () => dropped.add())
-      metrics.gauge("http_sockets", "Open TCP sockets that are no WebSocket", () => httpSockets.size)
+      metrics.gauge(
+        "http_sockets",
+        "Open TCP sockets that are no WebSocket, upgrades under way aside",
+        () => httpSockets.size
+      )
       metrics.gauge("upgrades_checking", "Upgrades whose caller is being checked", () => handshakes.checking)
       metrics.gauge(
         "upgrades_refused_open",
@@ -182,7 +183,6 @@ export class Gateway extends Context.Service<
         handshakes.take(socket)
         sockets.handleUpgrade(request, socket, head, (ws) => {
           handshakes.taken(socket)
-          httpSockets.release(socket)
           open(ws, socket, identity)
         })
       }

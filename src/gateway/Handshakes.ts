@@ -1,12 +1,13 @@
-// Sockets between the request to upgrade and the connection: being checked, or refused. Nobody else closes them: the
-// HTTP server has let go of them, and `server.close` waits for them all the same.
+// Sockets between the request to upgrade and the connection: being checked, or refused. Nothing else closes them: the
+// HTTP server does not manage them any more, and yet `server.close` waits for them.
 //
 // being checked → taken (a connection's from then on) | refused → destroyed
 //
 // A refused one is destroyed when its answer has been written, so a client that keeps its side open, or has sent what
-// nobody reads, holds nothing. Whatever is left after `limitMs` is destroyed, whatever it waits for. At most `most` are
-// being checked at once; beyond it, one that has waited for more than `patienceMs` (an issuer that does not answer)
-// makes place, else the new one is refused: checks that are merely many are finished in order.
+// nobody reads, holds nothing. Whatever is left after `limitMs` is destroyed, whatever it waits for. At most `most()` are
+// being checked at once (the connections that may still be opened); beyond it, one that has waited for more than
+// `patienceMs` (an issuer that does not answer) makes place, else the new one is refused: checks that are merely many are
+// finished in order.
 import type { Duplex } from "node:stream"
 
 interface Handshake {
@@ -22,13 +23,13 @@ const patienceMs = 1000
 const ignore = () => {}
 
 export class Handshakes {
-  readonly #most: number
+  readonly #most: () => number
   readonly #sockets = new Map<Duplex, Handshake>()
   /** Those being checked, the one that came first in front. */
   readonly #checking = new Set<Duplex>()
   readonly #forget: (this: Duplex) => void
 
-  constructor(most: number) {
+  constructor(most: () => number) {
     this.#most = most
     const forget = (socket: Duplex) => this.#remove(socket)
     this.#forget = function (this: Duplex) {
@@ -50,7 +51,7 @@ export class Handshakes {
     socket.on("error", ignore).once("close", this.#forget)
     this.#sockets.set(socket, { since: now, giveUp })
     this.#checking.add(socket)
-    if (this.#checking.size <= this.#most) return true
+    if (this.#checking.size <= this.#most()) return true
     const [first] = this.#checking
     const longest = first === undefined ? undefined : this.#sockets.get(first)
     if (first === socket || longest === undefined || now - longest.since < patienceMs) return false

@@ -1,6 +1,7 @@
-// TCP sockets that are no WebSocket: silent ones, those with a plain request, those being upgraded. At most `most`; beyond
-// it the one that has waited longest for a request makes place for the new one (a client needs a moment between its
-// socket and its request, whoever floods wants to stay), and when all have one, the new one is closed.
+// TCP sockets that are no WebSocket: silent ones and those with a plain request. `Handshakes` bounds those that ask to
+// upgrade. At most `most` are open; beyond it the one that has waited longest for a request is closed in favour of the new
+// one (a client needs a moment between its socket and its request; a flood of silent sockets stays). When all of them have
+// a request under way, the new one is closed.
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
@@ -40,7 +41,7 @@ export class HttpSockets {
   attach(server: Server): void {
     server.setTimeout(standstillMs)
     server.on("connection", (socket) => this.#connected(socket))
-    server.on("upgrade", ({ socket }: IncomingMessage) => this.#silent.delete(socket))
+    server.on("upgrade", ({ socket }: IncomingMessage) => this.release(socket))
   }
 
   #connected(socket: Socket): void {
@@ -63,7 +64,7 @@ export class HttpSockets {
     })
   }
 
-  /** It is gone, or a WebSocket from now on. */
+  /** It is gone, or asks to become a WebSocket. */
   release(socket: Duplex): void {
     this.#all.delete(socket)
     this.#silent.delete(socket)

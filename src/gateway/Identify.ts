@@ -1,5 +1,5 @@
-// Who is calling: a JWT (`Authorization: Bearer`; for browsers a subprotocol or `?token=`), or in development whoever
-// `?user=` says.
+// Who is calling: a JWT (`Authorization: Bearer`; for browsers a subprotocol or `?token=`), or in development the user
+// that `?user=` names.
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import {
   createRemoteJWKSet,

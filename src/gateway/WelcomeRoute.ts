@@ -1,4 +1,4 @@
-// `GET /`: what this is, and where to look. A person with a browser gets links, everybody else JSON.
+// `GET /`: what this is, and where to look. A browser gets a page of links, other clients JSON.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { protocolVersion } from "../protocol/Methods.ts"
@@ -21,7 +21,7 @@ const meanings: Readonly<Record<keyof typeof links, string>> = {
   docs: "the admin API, to read and try",
   livez: "is the process alive",
   readyz: "is it ready, and what works",
-  metrics: "Prometheus; JSON for who accepts it"
+  metrics: "Prometheus, or JSON with Accept: application/json"
 }
 
 // The name comes back in the page: nothing but the characters of a host name and a port.

@@ -1,5 +1,5 @@
-// A page that never changes while the process lives: encoded once, one Buffer for all answers, with a tag by which who
-// has it already is answered without it.
+// A page that never changes while the process lives: encoded once, one Buffer for all answers, with an ETag, so that a
+// client that has it already gets 304.
 import { createHash } from "node:crypto"
 import { Effect } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"

@@ -15,7 +15,7 @@ describe("handshakes", () => {
   }
 
   it("refuses the new one while the others are young, and gives up the one that waited too long else", () => {
-    const handshakes = new Handshakes(2)
+    const handshakes = new Handshakes(() => 2)
     const first = begin(handshakes, 0)
     const second = begin(handshakes, 500)
     const third = begin(handshakes, 900)
@@ -27,7 +27,7 @@ describe("handshakes", () => {
   })
 
   it("destroys what is left after the deadline, and all at the end", () => {
-    const handshakes = new Handshakes(10)
+    const handshakes = new Handshakes(() => 10)
     const old = begin(handshakes, 0)
     const refused = begin(handshakes, 100)
     const young = begin(handshakes, 9000)
