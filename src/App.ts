@@ -3,9 +3,12 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Duration, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
 import * as AdminAuth from "./admin/AdminAuth.ts"
+import { AdminGuard } from "./admin/AdminGuard.ts"
 import * as AdminProblems from "./admin/AdminProblems.ts"
 import * as AdminRoutes from "./admin/AdminRoutes.ts"
+import { AdminToken } from "./admin/AdminToken.ts"
 import * as CatalogHandlers from "./admin/CatalogHandlers.ts"
+import * as DocsRoute from "./admin/DocsRoute.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
@@ -42,6 +45,7 @@ import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/Handlers.ts"
 import { Identify } from "./gateway/Identify.ts"
 import * as OpenRpcRoute from "./gateway/OpenRpcRoute.ts"
+import * as WelcomeRoute from "./gateway/WelcomeRoute.ts"
 import { Http } from "./infra/Http.ts"
 import { LocalHosts } from "./infra/LocalHosts.ts"
 import * as Postgres from "./infra/Postgres.ts"
@@ -175,20 +179,29 @@ const Assistant = Layer.mergeAll(AutoAssign.layer, Coach.layer, Generation.layer
   Layer.provide([Exchanges, RoomServices])
 )
 
-const Admin = AdminRoutes.layer.pipe(
+const Admin = Layer.mergeAll(AdminRoutes.layer, DocsRoute.layer).pipe(
   Layer.provide([CatalogHandlers.layer, RecordHandlers.layer]),
-  Layer.provide([AdminAuth.layer, AdminProblems.layer])
+  Layer.provide([AdminAuth.layer, AdminProblems.layer]),
+  Layer.provide(AdminGuard.layer)
 )
 
-const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer, Admin)
+const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer, WelcomeRoute.layer, Admin)
 
 const Edge = Gateway.layer.pipe(
   Layer.provide([Dispatcher.layer, Identify.layer, Routes]),
   Layer.provide(Failures.layer),
   Layer.provide(Handling.layer),
   Layer.provide(HttpRouter.layer),
-  // A user's id has up to 256 characters, and three times as many when they are escaped.
-  Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { maxParamLength: 1024 }))
+  // A user's id has up to 256 characters, and three times as many when they are escaped. Paths are taken exactly, so that
+  // a proxy's rule for one holds.
+  Layer.provide(
+    Layer.succeed(HttpRouter.RouterConfig, {
+      maxParamLength: 1024,
+      caseSensitive: true,
+      ignoreDuplicateSlashes: false,
+      ignoreTrailingSlash: false
+    })
+  )
 )
 
 const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
@@ -203,7 +216,7 @@ export const Service = Edge.pipe(
 )
 
 export const App = Service.pipe(
-  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, AdminAuth.AdminToken.layer)),
+  Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, AdminToken.layer)),
   Layer.provideMerge(Telemetry.layer),
   Layer.provideMerge(Logging.layer),
   Layer.provideMerge(Settings.layer)

@@ -33,7 +33,6 @@ const setting = <A>(
 
 const text = (name: string) => Config.NonEmptyString(name)
 const duration = (name: string) => Config.Duration(name)
-const secret = (name: string) => Config.Redacted(name)
 const list = (name: string) =>
   Config.String(name).pipe(
     Config.withDefault(""),
@@ -81,10 +80,10 @@ export const settings = {
     { secret: true }
   ),
   AUTH_SECRET: setting(
-    matching(/^.{16,}$/s),
+    matching(/^.{32,}$/s),
     undefined,
-    "HS256 secret of the clients' JWTs; unset: development, `?user=NAME`",
-    "at least 16 characters",
+    "HS256 secret of the clients' JWTs, 32 characters or more; unset: development, `?user=NAME`",
+    "at least 32 random characters (a shorter one can be guessed from a token)",
     { secret: true }
   ),
   AUTH_JWKS_URL: setting(
@@ -93,13 +92,29 @@ export const settings = {
     "where the keys of asymmetrically signed JWTs are",
     "an http or https URL"
   ),
-  ADMIN_TOKEN: setting(secret, undefined, "bearer token of `/admin`; unset: made at start, printed", "a token", {
-    secret: true
-  }),
+  AUTH_ISSUER: setting(
+    list,
+    "",
+    "comma-separated: a token's `iss` must be one of them; unset: not checked",
+    "https://issuer.example,…"
+  ),
+  AUTH_AUDIENCE: setting(
+    list,
+    "",
+    "comma-separated: a token's `aud` must hold one of them; unset: not checked (warned of with `AUTH_JWKS_URL`)",
+    "my-api,…"
+  ),
+  ADMIN_TOKEN: setting(
+    matching(/^\S{16,}$/),
+    undefined,
+    "bearer token of `/admin`, 16 characters or more; unset: made at start, printed",
+    "at least 16 characters, no blanks",
+    { secret: true }
+  ),
   ALLOWED_ORIGINS: setting(
     list,
     "",
-    "comma-separated origins a browser may connect from, besides the same origin",
+    "comma-separated origins a browser may connect from, besides the same origin (in development: any loopback origin)",
     "https://example.org,…"
   ),
   UPSTREAM_DENY: setting(
@@ -213,6 +228,12 @@ export const settings = {
   ),
   MAX_JSON_DEPTH: setting(count, "64", "nesting of a frame's JSON; beyond it −32600", wholeNumber),
   MAX_CONNECTIONS: setting(count, "20000", "open sockets; beyond it the upgrade is answered 503", wholeNumber),
+  MAX_HTTP_CONNECTIONS: setting(
+    count,
+    "5000",
+    "TCP connections that are no WebSocket (yet); beyond it the one that has waited longest for a request is closed",
+    wholeNumber
+  ),
   MAX_ROOMS: setting(count, "100", "rooms a connection may be in", wholeNumber),
   PING_INTERVAL: setting(duration, "25 seconds", "how often a connection is pinged", aDuration),
   PONG_TIMEOUT: setting(duration, "10 seconds", "how long a pong may take before the connection is ended", aDuration),
@@ -259,3 +280,7 @@ export class Settings extends Context.Service<Settings, SettingsShape>()("hotpat
     })
   )
 }
+
+/** Without keys to check tokens with, anyone may say who they are. */
+export const isDevelopment = ({ AUTH_JWKS_URL, AUTH_SECRET }: Pick<SettingsShape, "AUTH_JWKS_URL" | "AUTH_SECRET">) =>
+  AUTH_SECRET === undefined && AUTH_JWKS_URL === undefined

@@ -2,7 +2,7 @@
 // second exits at once. Exit 0: nothing was lost; 1: it did not start, or something was left.
 import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Redacted, References, Scope } from "effect"
 import { App } from "./App.ts"
-import { AdminToken } from "./admin/AdminAuth.ts"
+import { AdminToken } from "./admin/AdminToken.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import { Settings } from "./Settings.ts"

@@ -4,6 +4,7 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Database } from "../infra/Database.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
+import { sharedAnswer } from "./SharedAnswer.ts"
 
 const without = {
   redis:
@@ -22,16 +23,19 @@ export const layer = HttpRouter.use((router) =>
     const isUp = <E>(check: Effect.Effect<void, E>) =>
       Effect.match(check, { onSuccess: () => true, onFailure: () => false })
 
-    const details = Effect.gen(function* () {
-      const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
-      const works =
-        postgresUp && redisUp ? "everything" : postgresUp ? without.redis : redisUp ? without.postgres : without.both
-      return {
-        redis: { kind: redis.kind, state: redisUp ? "up" : "away" },
-        postgres: { kind: database.kind, state: postgresUp ? "up" : "away" },
-        works
-      }
-    })
+    // Anybody may ask, and each answer asks both stores.
+    const details = yield* sharedAnswer(
+      Effect.gen(function* () {
+        const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
+        const works =
+          postgresUp && redisUp ? "everything" : postgresUp ? without.redis : redisUp ? without.postgres : without.both
+        return {
+          redis: { kind: redis.kind, state: redisUp ? "up" : "away" },
+          postgres: { kind: database.kind, state: postgresUp ? "up" : "away" },
+          works
+        }
+      })
+    )
 
     const readiness = Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest

@@ -3,10 +3,16 @@ import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
 import { cacheHitRates, counters, Metrics } from "../observability/Metrics.ts"
+import { sharedAnswer } from "./SharedAnswer.ts"
 
 export const layer = HttpRouter.use((router) =>
   Effect.gen(function* () {
     const metrics = yield* Metrics
+    const prometheus = yield* sharedAnswer(
+      Effect.map(PrometheusMetrics.format(), (text) =>
+        HttpServerResponse.uint8Array(Buffer.from(text), { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+      )
+    )
     yield* router.add(
       "GET",
       "/metrics",
@@ -15,9 +21,7 @@ export const layer = HttpRouter.use((router) =>
         if (request.headers["accept"]?.includes("application/json") === true) {
           return HttpServerResponse.jsonUnsafe({ ...counters(metrics), cacheHitRates: cacheHitRates(metrics) })
         }
-        return HttpServerResponse.text(yield* PrometheusMetrics.format(), {
-          contentType: "text/plain; version=0.0.4; charset=utf-8"
-        })
+        return yield* prometheus
       })
     )
   })

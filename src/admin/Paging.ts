@@ -4,9 +4,12 @@ import { Base64Url } from "effect/encoding"
 
 export const defaultLimit = 50
 
-/** A cursor that is not of our making starts from the beginning. */
-export const fromCursor = (cursor: string | undefined) =>
-  cursor === undefined ? undefined : Option.getOrUndefined(Result.getSuccess(Base64Url.decodeString(cursor)))
+/** A cursor that is not of our making (NUL stands in no key) starts from the beginning. */
+export const fromCursor = (cursor: string | undefined) => {
+  if (cursor === undefined) return undefined
+  const key = Option.getOrUndefined(Result.getSuccess(Base64Url.decodeString(cursor)))
+  return key?.includes("\0") === true ? undefined : key
+}
 
 /** What a query for `limit + 1` items found, as a page of `limit`. */
 export const pageOf = <A>(items: ReadonlyArray<A>, limit: number, key: (item: A) => string) => {

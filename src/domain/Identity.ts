@@ -1,12 +1,25 @@
 // Who is calling: the user a connection speaks for.
 import { Schema } from "effect"
 
-/** 1 to 256 characters, no control characters: it stands in keys, logs and rows. */
+// Control characters (C0, C1), format characters (zero width, direction overrides), line separators, half surrogate pairs.
+const unusable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
+
+/**
+ * What names a user, wherever one is named: the `sub` of a token, `?user=`, params, paths of the admin API. It stands in
+ * keys, logs and rows, so two ids that differ must be two users to PostgreSQL too, and look different to a person.
+ */
 export const UserId = Schema.String.check(
   Schema.isMinLength(1),
   Schema.isMaxLength(256),
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-  Schema.isPattern(/^[^\u0000-\u001f\u007f]*$/, { expected: "a user id of 1 to 256 characters, no control characters" })
+  Schema.makeFilter(
+    (id: string) =>
+      unusable.test(id)
+        ? "a user id takes no control, format or line separator characters, and no half surrogate pairs"
+        : id !== "" && id.trim() === ""
+          ? "a user id takes more than blanks"
+          : undefined,
+    { description: "1 to 256 characters: no control or format characters, not only blanks" }
+  )
 )
 
 export interface Identity {
@@ -20,4 +33,6 @@ export interface Identity {
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", { reason: Schema.String }) {}
 
 /** The keys to check a token with can't be had now: 503 and no upgrade. */
-export class IdentityUnavailable extends Schema.TaggedError<IdentityUnavailable>()("IdentityUnavailable", {}) {}
+export class IdentityUnavailable extends Schema.TaggedError<IdentityUnavailable>()("IdentityUnavailable", {
+  reason: Schema.String
+}) {}

@@ -4,21 +4,26 @@ import { createServer, type IncomingMessage, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Clock, Context, Deferred, Duration, Effect, Layer, References, Schema, Scope } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, type Fiber, Layer, References, Schema, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter } from "effect/http"
 import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from "ws"
 import type { Identity } from "../domain/Identity.ts"
 import { CurrentRequest } from "../observability/CurrentRequest.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
+import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { protocolVersion } from "../protocol/Methods.ts"
-import { Settings } from "../Settings.ts"
+import { isDevelopment, Settings } from "../Settings.ts"
 import { Connection, type Shared } from "./Connection.ts"
 import { Dispatcher } from "./Dispatcher.ts"
+import { Handshakes } from "./Handshakes.ts"
+import { HttpSockets, serverOptions } from "./HttpSockets.ts"
 import { Identify } from "./Identify.ts"
+import { makeOrigins } from "./Origins.ts"
 import { Lingering } from "./Outbound.ts"
-import { admit, refuse, type UpgradeRefused } from "./Upgrade.ts"
+import { plainRequests } from "./PlainRequests.ts"
+import { admit, refusalText, selectProtocol, UpgradeRefused } from "./Upgrade.ts"
 
 /** It can't listen there. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -121,6 +126,7 @@ export class Gateway extends Context.Service<
         maxPayload: settings.MAX_FRAME_BYTES,
         maxFragments: settings.MAX_FRAGMENTS,
         closeTimeout: 2000,
+        handleProtocols: selectProtocol,
         WebSocket: ClientSocket
       }
       const sockets = new WebSocketServer(options)
@@ -155,39 +161,89 @@ export class Gateway extends Context.Service<
         connection.notify("connected", { connectionId, user, protocol: protocolVersion, heartbeatMs, limits })
       }
 
-      const isFull = () => connections.size >= settings.MAX_CONNECTIONS || lifecycle.state() === "draining"
+      const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
+      const handshakes = new Handshakes(() => settings.MAX_CONNECTIONS - connections.size)
+      const dropped = metrics.counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
+      const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, () => dropped.add())
+      metrics.gauge(
+        "http_sockets",
+        "Open TCP sockets that are no WebSocket, upgrades under way aside",
+        () => httpSockets.size
+      )
+      metrics.gauge("upgrades_checking", "Upgrades whose caller is being checked", () => handshakes.checking)
+      metrics.gauge(
+        "upgrades_refused_open",
+        "Refused upgrades whose socket is not closed yet",
+        () => handshakes.refused
+      )
+
+      const isFull = () =>
+        lifecycle.state() === "draining"
+          ? "the instance is shutting down: reconnect"
+          : connections.size >= settings.MAX_CONNECTIONS
+            ? "no room for another connection now (MAX_CONNECTIONS)"
+            : undefined
+      const admission = { identify, origins, isFull }
+      const logOrigin = yield* makeLimitedLog
+      const refuse = (socket: Duplex, refused: UpgradeRefused) => {
+        const { origin, status } = refused
+        metrics.upgradesRefused(String(status)).add()
+        handshakes.refuse(socket, refusalText(refused))
+        if (origin === undefined) return
+        const hint = "ALLOWED_ORIGINS has to name it"
+        run(logOrigin((leftOut) => Effect.logWarning("a page's origin was refused", { origin, hint, leftOut })))
+      }
+      const tooMany = new UpgradeRefused({ status: 503, reason: "too many callers are being checked: try again" })
+      const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) => {
+        // Others were let in while this one was checked.
+        const full = isFull()
+        if (full !== undefined) return refuse(socket, new UpgradeRefused({ status: 503, reason: full }))
+        handshakes.take(socket)
+        sockets.handleUpgrade(request, socket, head, (ws) => {
+          handshakes.taken(socket)
+          open(ws, socket, identity)
+        })
+      }
       const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-        socket.on("error", onError)
-        run(
-          Effect.match(admit(request, identify, settings.ALLOWED_ORIGINS, isFull), {
+        let check: Fiber.Fiber<void> | undefined
+        const giveUp = () => {
+          check?.interruptUnsafe()
+          refuse(socket, tooMany)
+        }
+        if (!handshakes.begin(socket, clock.currentTimeMillisUnsafe(), giveUp)) return refuse(socket, tooMany)
+        check = run(
+          Effect.match(admit(request, admission), {
             onSuccess: (identity) => {
-              socket.off("error", onError)
-              if (!socket.destroyed) {
-                sockets.handleUpgrade(request, socket, head, (ws) => open(ws, socket, identity))
-              }
+              if (handshakes.isChecking(socket)) accept(request, socket, head, identity)
             },
-            onFailure: (refused: UpgradeRefused) => {
-              metrics.upgradesRefused(String(refused.status)).add()
-              refuse(socket, refused)
+            onFailure: (refused) => {
+              if (handshakes.isChecking(socket)) refuse(socket, refused)
             }
           })
         )
       }
 
       const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
-      const server = createServer(handler)
+      const server = createServer(
+        serverOptions,
+        plainRequests(origins, handler, (request, response) => httpSockets.request(request, response))
+      )
+      httpSockets.attach(server)
       server.on("upgrade", upgrade)
 
       const pongTimeout = Duration.toMillis(settings.PONG_TIMEOUT)
       yield* Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
         for (const connection of connections) connection.beat(now, heartbeatMs, pongTimeout)
+        handshakes.sweep(now)
       }).pipe(Effect.delay("1 second"), Effect.forever, Effect.forkScoped)
 
       const { port } = yield* Effect.acquireRelease(listen(server, settings.PORT, settings.HOST), () =>
         Effect.callback<void>((resume) => {
           server.close(() => resume(Effect.void))
           server.closeAllConnections()
+          // The server does not know of these any more, and waits for them.
+          handshakes.destroyAll()
         })
       )
 

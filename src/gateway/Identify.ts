@@ -1,4 +1,5 @@
-// Who is calling: a JWT (`Authorization: Bearer`, or `?token=` for browsers), or in development whoever `?user=` says.
+// Who is calling: a JWT (`Authorization: Bearer`; for browsers a subprotocol or `?token=`), or in development the user
+// that `?user=` names.
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import {
   createRemoteJWKSet,
@@ -6,9 +7,11 @@ import {
   errors,
   type JWTPayload,
   type JWTVerifyGetKey,
+  type JWTVerifyOptions,
   jwtVerify
 } from "jose"
 import { type Identity, IdentityUnavailable, Unauthorized, UserId } from "../domain/Identity.ts"
+import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Settings } from "../Settings.ts"
 
 /** Without keys anyone may say who they are: not on an address that others can reach. */
@@ -23,6 +26,8 @@ export class DevelopmentOnPublicAddress extends Schema.TaggedError<DevelopmentOn
 
 interface Credentials {
   readonly authorization: string | undefined
+  /** What came as the subprotocol `bearer.…`. */
+  readonly protocol?: string | undefined
   readonly query: URLSearchParams
 }
 
@@ -33,20 +38,45 @@ export class Identify extends Context.Service<
   static readonly layer = Layer.effect(
     Identify,
     Effect.gen(function* () {
-      const { AUTH_JWKS_URL, AUTH_SECRET, HOST } = yield* Settings
+      const { AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS_URL, AUTH_SECRET, HOST } = yield* Settings
       if (AUTH_SECRET === undefined && AUTH_JWKS_URL === undefined) {
         if (!loopback.test(HOST)) return yield* new DevelopmentOnPublicAddress({ host: HOST })
+        yield* Effect.logWarning(
+          "development: anybody who reaches this instance may say who they are with ?user=NAME (set AUTH_SECRET or AUTH_JWKS_URL)"
+        )
         return Identify.of({ identify: ({ query }) => development(query.get("user")) })
       }
+      if (AUTH_JWKS_URL !== undefined && AUTH_AUDIENCE.length === 0) {
+        yield* Effect.logWarning(
+          "AUTH_AUDIENCE is not set: every token of this issuer is accepted, those made for other applications too",
+          { issuerKeys: AUTH_JWKS_URL.origin }
+        )
+      }
       const secret = AUTH_SECRET === undefined ? undefined : new TextEncoder().encode(Redacted.value(AUTH_SECRET))
-      const keys =
-        AUTH_JWKS_URL === undefined ? undefined : createRemoteJWKSet(AUTH_JWKS_URL, { timeoutDuration: 3000 })
+      const checks: Checks = {
+        secret,
+        keys: AUTH_JWKS_URL === undefined ? undefined : remoteKeys(AUTH_JWKS_URL),
+        claims: {
+          ...(AUTH_ISSUER.length > 0 && { issuer: [...AUTH_ISSUER] }),
+          ...(AUTH_AUDIENCE.length > 0 && { audience: [...AUTH_AUDIENCE] })
+        }
+      }
+      const warn = yield* makeLimitedLog
+      const inTime = <A, E>(verified: Effect.Effect<A, E>) =>
+        checks.keys === undefined
+          ? verified
+          : Effect.timeoutOrElse(verified, { duration: deadline, orElse: () => tooSlow })
       return Identify.of({
-        identify: ({ authorization, query }) => {
-          const token = authorization?.match(/^Bearer (.+)$/i)?.[1] ?? query.get("token")
+        identify: ({ authorization, protocol, query }) => {
+          const token = authorization?.match(/^Bearer (.+)$/i)?.[1] ?? protocol ?? query.get("token")
           return token === null || token === undefined
             ? Effect.fail(new Unauthorized({ reason: "a token is needed" }))
-            : Effect.flatMap(verify(token, secret, keys), fromClaims)
+            : Effect.flatMap(
+                Effect.tapErrorTag(inTime(verify(token, checks)), "IdentityUnavailable", ({ reason }) =>
+                  warn((leftOut) => Effect.logWarning("tokens can't be checked", { reason, leftOut }))
+                ),
+                fromClaims
+              )
         }
       })
     })
@@ -66,11 +96,42 @@ const development = (user: string | null) =>
 // The algorithm is bound to the kind of key: a public key is never taken for an HMAC secret.
 const asymmetric = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
-const verify = (token: string, secret: Uint8Array | undefined, keys: JWTVerifyGetKey | undefined) =>
+interface Checks {
+  readonly secret: Uint8Array | undefined
+  readonly keys: JWTVerifyGetKey | undefined
+  readonly claims: Pick<JWTVerifyOptions, "issuer" | "audience">
+}
+
+/** The issuer did not say which keys it signs with: nothing can be said of the token. */
+class KeysUnavailable extends Error {}
+
+// What the key set has no key for is the token's fault, everything else the issuer's (or the network's).
+const isTokensFault = (error: unknown) =>
+  error instanceof errors.JWKSNoMatchingKey ||
+  error instanceof errors.JWKSMultipleMatchingKeys ||
+  error instanceof errors.JOSENotSupported
+
+const remoteKeys = (url: URL): JWTVerifyGetKey => {
+  const keys = createRemoteJWKSet(url, { timeoutDuration: 3000 })
+  return (header, token) =>
+    keys(header, token).catch((error: unknown) => {
+      if (isTokensFault(error)) throw error
+      throw new KeysUnavailable(error instanceof Error ? error.message : String(error))
+    })
+}
+
+const refusedFor = (error: unknown) =>
+  error instanceof errors.JWTExpired
+    ? "the token has expired"
+    : error instanceof errors.JWTClaimValidationFailed && (error.claim === "aud" || error.claim === "iss")
+      ? `the token's ${error.claim} is not one that is accepted here`
+      : "the token is not valid"
+
+const verify = (token: string, { claims, keys, secret }: Checks) =>
   Effect.tryPromise({
     try: async () => {
       const hmac = decodeProtectedHeader(token).alg === "HS256"
-      const options = { requiredClaims: ["sub", "exp"], clockTolerance: 5 }
+      const options = { ...claims, requiredClaims: ["sub", "exp"], clockTolerance: 5 }
       if (hmac && secret !== undefined)
         return (await jwtVerify(token, secret, { ...options, algorithms: ["HS256"] })).payload
       if (!hmac && keys !== undefined)
@@ -78,12 +139,16 @@ const verify = (token: string, secret: Uint8Array | undefined, keys: JWTVerifyGe
       throw new errors.JOSEAlgNotAllowed("the token's algorithm is not accepted")
     },
     catch: (error) =>
-      error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError || error instanceof TypeError)
-        ? new IdentityUnavailable()
-        : new Unauthorized({
-            reason: error instanceof errors.JWTExpired ? "the token has expired" : "the token is not valid"
-          })
+      error instanceof KeysUnavailable
+        ? new IdentityUnavailable({ reason: `the issuer's keys can't be had now: ${error.message}` })
+        : new Unauthorized({ reason: refusedFor(error) })
   })
+
+/** With the issuer's keys, which may have to be fetched, more than once. */
+const deadline = "5 seconds"
+const tooSlow = Effect.fail(
+  new IdentityUnavailable({ reason: "the issuer's keys can't be had now: it takes too long" })
+)
 
 const Claims = Schema.Struct({ sub: UserId, name: Schema.optionalKey(Schema.String), exp: Schema.Finite })
 const decodeClaims = Schema.decodeUnknownEffect(Claims)

@@ -1,15 +1,17 @@
-// Whether a request may become a WebSocket: the path, the origin, the room there is, and who is calling. A refusal is a
-// plain HTTP answer, and no upgrade.
+// Whether a request may become a WebSocket: the path, the host, the origin, the room there is, and who is calling. A
+// refusal is a plain HTTP answer, and no upgrade.
 import type { IncomingMessage } from "node:http"
-import type { Duplex } from "node:stream"
 import { Effect, Schema } from "effect"
 import type { Identity } from "../domain/Identity.ts"
 import type { Identify } from "./Identify.ts"
+import type { Origins } from "./Origins.ts"
 
 /** The upgrade is refused with this status. */
 export class UpgradeRefused extends Schema.TaggedError<UpgradeRefused>()("UpgradeRefused", {
-  status: Schema.Literals([400, 401, 403, 404, 503]),
-  reason: Schema.String
+  status: Schema.Literals([400, 401, 403, 404, 429, 503]),
+  reason: Schema.String,
+  /** The page that was refused for where it came from. */
+  origin: Schema.optionalKey(Schema.String)
 }) {}
 
 const reasons = {
@@ -17,51 +19,72 @@ const reasons = {
   401: "Unauthorized",
   403: "Forbidden",
   404: "Not Found",
+  429: "Too Many Requests",
   503: "Service Unavailable"
 } as const
 
-/**
- * A browser says where the page came from (`Origin`), and may connect from the same origin or an allowed one. Anything
- * else that connects sends none, and has to show who it is all the same.
- */
-export const isOriginAllowed = (
-  origin: string | undefined,
-  host: string | undefined,
-  allowed: ReadonlyArray<string>
-) => {
-  if (origin === undefined) return true
-  if (allowed.includes(origin) || allowed.includes("*")) return true
-  return URL.canParse(origin) && host !== undefined && new URL(origin).host === host.toLowerCase()
+/** The subprotocol that a browser asks for beside `bearer.JWT`; what the server selects. */
+export const subprotocol = "hotpath.1"
+const bearer = "bearer."
+
+const offered = (header: string | undefined) => (header ?? "").split(",").map((part) => part.trim())
+
+const bearerOf = (header: string | undefined) =>
+  offered(header)
+    .find((part) => part.startsWith(bearer))
+    ?.slice(bearer.length)
+
+/** Never the token: a selected subprotocol is sent back and logged. */
+export const selectProtocol = (protocols: ReadonlySet<string>): string | false =>
+  protocols.has(subprotocol) ? subprotocol : ([...protocols].find((name) => !name.startsWith(bearer)) ?? false)
+
+const refusal = (status: UpgradeRefused["status"], reason: string) => new UpgradeRefused({ status, reason })
+
+export interface Admission {
+  readonly identify: Identify["Service"]
+  readonly origins: Origins
+  /** Why no connection can be taken now, if none can. */
+  readonly isFull: () => string | undefined
 }
 
+export const misdirected =
+  "in development (no AUTH_SECRET, no AUTH_JWKS_URL) only loopback names are answered, and the hosts of ALLOWED_ORIGINS"
+
 export const admit = (
-  request: IncomingMessage,
-  identify: Identify["Service"],
-  allowed: ReadonlyArray<string>,
-  isFull: () => boolean
+  { headers, url = "/" }: IncomingMessage,
+  { identify, isFull, origins }: Admission
 ): Effect.Effect<Identity, UpgradeRefused> =>
   Effect.suspend(() => {
-    const target = `http://gateway${request.url ?? "/"}`
-    if (!URL.canParse(target)) return Effect.fail(new UpgradeRefused({ status: 400, reason: "not a path" }))
-    const url = new URL(target)
-    if (url.pathname !== "/ws") return Effect.fail(new UpgradeRefused({ status: 404, reason: "the socket is at /ws" }))
-    if (!isOriginAllowed(request.headers.origin, request.headers.host, allowed)) {
-      return Effect.fail(new UpgradeRefused({ status: 403, reason: "this origin may not connect" }))
+    const at = url.indexOf("?")
+    const path = at === -1 ? url : url.slice(0, at)
+    if (path !== "/ws") return Effect.fail(refusal(404, "the socket is at /ws"))
+    if (!origins.isHostAllowed(headers.host)) return Effect.fail(refusal(403, misdirected))
+    const forwarded = headers["x-forwarded-proto"]
+    const { origin } = headers
+    if (!origins.isOriginAllowed(origin, headers.host, typeof forwarded === "string" ? forwarded : undefined)) {
+      const reason = "pages of this origin may not connect: ALLOWED_ORIGINS has to name it"
+      return Effect.fail(new UpgradeRefused({ status: 403, reason, origin: (origin ?? "").slice(0, 200) }))
     }
-    if (isFull()) return Effect.fail(new UpgradeRefused({ status: 503, reason: "no room for another connection now" }))
-    return identify.identify({ authorization: request.headers.authorization, query: url.searchParams }).pipe(
+    const full = isFull()
+    if (full !== undefined) return Effect.fail(refusal(503, full))
+    const credentials = {
+      authorization: headers.authorization,
+      protocol: bearerOf(headers["sec-websocket-protocol"]),
+      query: new URLSearchParams(at === -1 ? "" : url.slice(at + 1))
+    }
+    return identify.identify(credentials).pipe(
       Effect.catchTags({
-        Unauthorized: ({ reason }) => Effect.fail(new UpgradeRefused({ status: 401, reason })),
-        IdentityUnavailable: () =>
-          Effect.fail(new UpgradeRefused({ status: 503, reason: "tokens can't be checked now" }))
+        Unauthorized: ({ reason }) => Effect.fail(refusal(401, reason)),
+        IdentityUnavailable: ({ reason }) => Effect.fail(refusal(503, reason))
       })
     )
   })
 
-export const refuse = (socket: Duplex, { reason, status }: UpgradeRefused): void => {
+/** The answer on the wire. */
+export const refusalText = ({ reason, status }: UpgradeRefused): string => {
   const body = JSON.stringify({ status, title: reasons[status], detail: reason })
-  socket.end(
+  return (
     `HTTP/1.1 ${status} ${reasons[status]}\r\ncontent-type: application/problem+json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
+    `x-content-type-options: nosniff\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
   )
 }

@@ -272,7 +272,7 @@ describe("limits", () => {
     const socket = connect(Number(port), hostname)
     socket.on("error", () => {})
     socket.write(
-      "GET /ws?user=deaf HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n" +
+      "GET /ws?user=deaf HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n" +
         "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     socket.pause()

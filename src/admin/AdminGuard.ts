@@ -1,0 +1,82 @@
+// Judges admin tokens. A right one always gets through. Wrong ones are counted, logged (so many a minute), and answered
+// 401, or 429 once there were too many of one address, or of all together: behind a proxy all come from one address.
+import { createHash, timingSafeEqual } from "node:crypto"
+import { Context, Effect, Layer, Option, Redacted } from "effect"
+import { HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
+import * as LocalLimits from "../cluster/LocalLimits.ts"
+import { makeLimitedLog } from "../observability/LimitedLog.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { AdminToken } from "./AdminToken.ts"
+
+const perAddress = { limit: 20, window: "1 minute" } as const
+const together = { limit: 200, window: "1 minute" } as const
+
+/** Addresses that are remembered; the one that was not seen for longest is forgotten. */
+const maxAddresses = 10_000
+
+// Compared in constant time, by digests of equal length.
+const digest = (text: string) => createHash("sha256").update(text).digest()
+
+const problem = (status: 401 | 429, title: string, detail: string) =>
+  ProblemDetails.toResponse({ type: "about:blank", status, title, detail })
+
+export class AdminGuard extends Context.Service<
+  AdminGuard,
+  {
+    /**
+     * The refusal of what came as a token (none: the empty text), or undefined when it is the right one.
+     * `challenge`: what the client is asked for.
+     */
+    readonly refusal: (
+      credential: Redacted.Redacted,
+      challenge: string
+    ) => Effect.Effect<HttpServerResponse.HttpServerResponse | undefined, never, HttpServerRequest.HttpServerRequest>
+  }
+>()("hotpath/admin/AdminGuard") {
+  static readonly layer = Layer.effect(
+    AdminGuard,
+    Effect.gen(function* () {
+      const { token } = yield* AdminToken
+      const metrics = yield* Metrics
+      const wanted = digest(Redacted.value(token))
+      const refused = metrics.counters("admin_refused_total", "Requests without the right admin token", "reason")
+      const [missing, wrong, throttled] = [refused("missing"), refused("wrong"), refused("throttled")]
+      const limits = LocalLimits.make(maxAddresses, () => {})
+      const log = yield* makeLimitedLog
+
+      const overLimit = (key: string, rule: typeof perAddress | typeof together) =>
+        limits.consume({ algorithm: "fixed-window", onExceeded: "fail", key, tokens: 1, ...rule }).pipe(
+          Effect.as(false),
+          Effect.catchTag("RateLimiterError", () => Effect.succeed(true))
+        )
+
+      const unauthorized = (challenge: string) =>
+        problem(401, "Unauthorized", "it takes the ADMIN_TOKEN: Authorization: Bearer …").pipe(
+          HttpServerResponse.setHeader("www-authenticate", challenge)
+        )
+
+      return AdminGuard.of({
+        refusal: Effect.fnUntraced(function* (credential, challenge) {
+          const given = Redacted.value(credential)
+          if (timingSafeEqual(digest(given), wanted)) return undefined
+          if (given === "") {
+            missing.add()
+            return unauthorized(challenge)
+          }
+          const { remoteAddress } = yield* HttpServerRequest.HttpServerRequest
+          const address = Option.getOrElse(remoteAddress, () => "unknown")
+          yield* log((leftOut) => Effect.logWarning("a wrong admin token was refused", { address, leftOut }))
+          const isOver = (yield* overLimit(`address ${address}`, perAddress)) || (yield* overLimit("all", together))
+          if (!isOver) {
+            wrong.add()
+            return unauthorized(challenge)
+          }
+          throttled.add()
+          return problem(429, "Too Many Requests", "too many wrong admin tokens; a right one gets through").pipe(
+            HttpServerResponse.setHeader("retry-after", "60")
+          )
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,29 @@
+// What holds for every plain HTTP request, before the router sees it: the names this instance answers under, and paths
+// as they are written. A proxy's rule for `/metrics` or `/admin` compares text, so no other spelling may lead there: the
+// router takes exact paths (case, slashes), and what it would decode or cut off is refused here.
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
+import type { Origins } from "./Origins.ts"
+import { misdirected } from "./Upgrade.ts"
+
+/** Whether the part of a path that routes are made of is spelt literally; the rest may be percent-encoded. */
+export const isLiteralPath = (url: string): boolean => {
+  const [path = ""] = url.split("?", 1)
+  if (!path.startsWith("/") || /[;#\\]/.test(path)) return false
+  const [, first = "", second = ""] = path.split("/", 3)
+  return !first.includes("%") && !(first === "admin" && second.includes("%"))
+}
+
+const answer = (response: ServerResponse, status: 403 | 404, title: string, detail: string) => {
+  response.writeHead(status, { "content-type": "application/problem+json", connection: "close" })
+  response.end(JSON.stringify({ type: "about:blank", title, status, detail }))
+}
+
+export const plainRequests =
+  (origins: Origins, handler: RequestListener, begun: (request: IncomingMessage, response: ServerResponse) => void) =>
+  (request: IncomingMessage, response: ServerResponse): void => {
+    begun(request, response)
+    response.setHeader("x-content-type-options", "nosniff")
+    if (!origins.isHostAllowed(request.headers.host)) return answer(response, 403, "Forbidden", misdirected)
+    if (!isLiteralPath(request.url ?? "")) return answer(response, 404, "Not Found", "there is nothing at this path")
+    handler(request, response)
+  }

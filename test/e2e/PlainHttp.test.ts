@@ -1,0 +1,179 @@
+// Plain HTTP: what is open to all, what needs the admin token, and under which paths exactly.
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { admin, adminToken } from "../support/Admin.ts"
+import { freshDatabase } from "../support/Databases.ts"
+import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
+import { ask } from "../support/RawSocket.ts"
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n`
+const basic = (password: string) => ({ authorization: `Basic ${Buffer.from(`me:${password}`).toString("base64")}` })
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+
+describe("plain HTTP", () => {
+  let hotpath: Hotpath
+  let development: Hotpath
+  beforeAll(async () => {
+    const [one, two] = await Promise.all([freshDatabase(), freshDatabase()])
+    ;[hotpath, development] = await Promise.all([
+      startHotpath({ DATABASE_URL: one, ADMIN_TOKEN: adminToken, AUTH_SECRET: "a secret of the tests, long enough" }),
+      startHotpath({ DATABASE_URL: two })
+    ])
+  })
+  afterAll(() => Promise.all([hotpath?.stop(), development?.stop()]))
+
+  it("says at / what it is and where to look", async () => {
+    const json = await (await fetch(hotpath.http)).json()
+    assert.deepInclude(json, { service: "hotpath", ws: hotpath.ws, openrpc: "/openrpc.json", docs: "/docs" })
+    const response = await fetch(hotpath.http, { headers: { accept: "text/html,*/*" } })
+    const page = await response.text()
+    assert.include(response.headers.get("content-type"), "text/html")
+    for (const path of ["/openrpc.json", "/docs", "/livez", "/readyz", "/metrics", hotpath.ws])
+      assert.include(page, path)
+    const html = "accept: text/html\r\nconnection: close\r\n\r\n"
+    const evil = await ask(hotpath.http, `GET / HTTP/1.1\r\nhost: <script>\r\n${html}`)
+    assert.notInclude(evil.text, "<script>")
+  })
+
+  it("shows /docs in development, else to who has the admin token", async () => {
+    assert.strictEqual((await fetch(`${development.http}/docs`)).status, 200)
+    const docs = (headers: Record<string, string> = {}) => fetch(`${hotpath.http}/docs`, { headers })
+    const refused = await docs()
+    assert.deepEqual([refused.status, refused.headers.get("www-authenticate")], [401, 'Basic realm="hotpath"'])
+    assert.strictEqual((await docs(basic("wrong-wrong-wrong"))).status, 401)
+    assert.strictEqual((await docs(bearer(adminToken))).status, 200)
+    const shown = await docs(basic(adminToken))
+    assert.strictEqual(shown.status, 200)
+    const policy = shown.headers.get("content-security-policy") ?? ""
+    assert.include(policy, "frame-ancestors 'none'")
+    assert.match(policy, /script-src 'sha256-[^']+' 'sha256-[^']+';/)
+    assert.include(await shown.text(), "createApiReference")
+    // A browser sends Basic credentials by itself: /admin takes none.
+    assert.strictEqual((await fetch(`${hotpath.http}/admin/users`, { headers: basic(adminToken) })).status, 401)
+  })
+
+  it("sends what never changes once, with a tag", async () => {
+    for (const [http, path] of [
+      [development.http, "/docs"],
+      [hotpath.http, "/openapi.json"],
+      [hotpath.http, "/openrpc.json"]
+    ] as const) {
+      const first = await fetch(http + path)
+      const etag = first.headers.get("etag") ?? ""
+      assert.isAbove((await first.arrayBuffer()).byteLength, 1000)
+      const again = await fetch(http + path, { headers: { "if-none-match": etag } })
+      assert.deepEqual(
+        [again.status, (await again.arrayBuffer()).byteLength, again.headers.get("etag")],
+        [304, 0, etag]
+      )
+      assert.strictEqual((await fetch(http + path, { headers: { "if-none-match": '"x"' } })).status, 200)
+    }
+  })
+
+  it.each(["/", "/docs", "/openapi.json", "/metrics", "/admin/users", "/livez", "/nothing"])(
+    "forbids to guess the type of %s",
+    async (path) => {
+      assert.strictEqual((await fetch(hotpath.http + path)).headers.get("x-content-type-options"), "nosniff")
+    }
+  )
+
+  it.each([
+    "/METRICS",
+    "//metrics",
+    "/metrics/",
+    "/metrics;x",
+    "/%6detrics",
+    "/./metrics",
+    "/x/../metrics",
+    "/Docs",
+    "http://evil.example/metrics",
+    "http://[/metrics"
+  ])("has nothing at %s", async (path) => {
+    const { status, text } = await ask(hotpath.http, get(path))
+    assert.strictEqual(status, 404)
+    assert.notInclude(text, "hotpath_")
+  })
+
+  it.each(["/ADMIN/users", "//admin/users", "//ADMIN//users", "/admin/%75sers", "/%61dmin/users"])(
+    "has no admin API at %s",
+    async (path) => {
+      const headers = `host: 127.0.0.1\r\nauthorization: Bearer ${adminToken}\r\nconnection: close\r\n\r\n`
+      assert.strictEqual((await ask(hotpath.http, `GET ${path} HTTP/1.1\r\n${headers}`)).status, 404)
+    }
+  )
+
+  it("refuses query parameters that an admin endpoint does not have, with the nearest one's name", async () => {
+    const request = admin(hotpath.http)
+    const misspelt = await request("GET", "/records?usr=ann")
+    assert.deepInclude(misspelt, { status: 400, type: "application/problem+json" })
+    assert.deepInclude(misspelt.body, { parameter: "usr", nearest: "user", known: ["limit", "cursor", "user"] })
+    assert.include(misspelt.body.detail, "did you mean user?")
+    const others: ReadonlyArray<readonly [string, string, unknown?]> = [
+      ["GET", "/users?limt=1"],
+      ["GET", "/integrations?limit=1&Cursor=x"],
+      ["GET", "/records/dead?user=ann"],
+      ["GET", "/integrations/weather?version=1"],
+      ["GET", "/users/ann/config?x"],
+      ["DELETE", "/users/ann/config?force=1"],
+      ["PUT", "/users/ann/config?dry=1", { config: {} }],
+      ["PUT", "/integrations/x?dry=1", { url: "http://127.0.0.1/" }],
+      ["DELETE", "/integrations/x?dry=1"],
+      ["POST", "/records/dead/1/retry?x=1"],
+      ["POST", "/sync?now=1"]
+    ]
+    for (const [method, path, body] of others) {
+      const { body: problem, status } = await request(method, path, body)
+      assert.deepEqual([path, status, problem.type], [path, 400, "urn:hotpath:problem:unknown-parameter"])
+    }
+    assert.strictEqual((await request("GET", "/users?limit=1")).status, 200)
+    assert.strictEqual((await request("GET", "/users/ann/config")).status, 404)
+    // Nothing is said to who may not ask.
+    assert.strictEqual((await fetch(`${hotpath.http}/admin/records?usr=ann`)).status, 401)
+  })
+
+  it("knows one kind of user id, and cursors of its own", async () => {
+    const request = admin(hotpath.http)
+    for (const id of ["ann\u200b", "ann\u202e", " ", "a\u0085"]) {
+      const path = `/users/${encodeURIComponent(id)}/config`
+      assert.strictEqual((await request("PUT", path, { config: {} })).status, 400)
+      assert.strictEqual((await request("GET", `/records?user=${encodeURIComponent(id)}`)).status, 400)
+    }
+    assert.strictEqual((await request("GET", "/users?cursor=AA")).status, 200)
+  })
+})
+
+describe("wrong admin tokens", () => {
+  it("are slowed down, counted and logged; the right one always gets through", async () => {
+    const hotpath = await startHotpath({ DATABASE_URL: await freshDatabase(), ADMIN_TOKEN: adminToken })
+    const guess = async (token: string) => {
+      const response = await fetch(`${hotpath.http}/admin/users`, { headers: bearer(token) })
+      await response.arrayBuffer()
+      return response
+    }
+    const statuses: Array<number> = []
+    for (let n = 0; n < 60; n++) statuses.push((await guess(`wrong-${n}`)).status)
+    assert.strictEqual(statuses[0], 401)
+    const last = await guess("wrong-again")
+    assert.deepEqual([last.status, last.headers.get("retry-after")], [429, "60"])
+    assert.strictEqual((await guess(adminToken)).status, 200)
+    const lines = hotpath.output().split("\n")
+    const logged = lines.filter((line) => line.includes("wrong admin token"))
+    assert.isAtLeast(logged.length, 1)
+    assert.isAtMost(logged.length, 5)
+    assert.notInclude(hotpath.output(), "wrong-1")
+    const metrics = await (await fetch(`${hotpath.http}/metrics`)).text()
+    assert.match(metrics, /hotpath_admin_refused_total\{reason="wrong"\} [1-9]/)
+    assert.match(metrics, /hotpath_admin_refused_total\{reason="throttled"\} [1-9]/)
+    await hotpath.stop()
+  })
+
+  it.each([
+    ["ADMIN_TOKEN", "x".repeat(15)],
+    ["ADMIN_TOKEN", "with blanks in the middle of it"],
+    ["AUTH_SECRET", "x".repeat(31)]
+  ])("a silly %s stops the start", async (name, value) => {
+    const { exitCode, output } = launch({ [name]: value })
+    assert.strictEqual(await exitCode, 1)
+    assert.include(output(), name)
+    assert.notInclude(output(), value)
+  })
+})
