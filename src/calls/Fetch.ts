@@ -94,6 +94,7 @@ export class Fetch extends Context.Service<
           .run(leftMs, (timeoutMs) =>
             breaker.run(
               circuit,
+              found.user,
               timeoutMs < integration.definition.timeoutMs / 2,
               http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }, stream)
             )

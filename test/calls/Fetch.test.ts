@@ -9,16 +9,19 @@ import { Fetch } from "../../src/calls/Fetch.ts"
 import { Responses } from "../../src/calls/Responses.ts"
 import { decodeIntegration } from "../../src/catalog/CatalogStore.ts"
 import { noConfig } from "../../src/domain/UserConfig.ts"
-import { Http, type HttpAnswer, type HttpError, HttpUnreachable } from "../../src/infra/Http.ts"
+import { Http, type HttpAnswer, type HttpError, type HttpRequest, HttpUnreachable } from "../../src/infra/Http.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
 
-const setup = (definition: object, answer: (n: number) => Effect.Effect<HttpAnswer, HttpError>) => {
+const setup = (
+  definition: object,
+  answer: (n: number, request: HttpRequest) => Effect.Effect<HttpAnswer, HttpError>
+) => {
   const asked: Array<number> = []
   const layer = Fetch.layer.pipe(
     Layer.provide([Breaker.layer, Responses.layer]),
-    Layer.provide(Http.layerScripted(() => Effect.suspend(() => answer(asked.push(asked.length))))),
+    Layer.provide(Http.layerScripted((request) => Effect.suspend(() => answer(asked.push(asked.length), request)))),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(Settings.layer)
   )
@@ -28,8 +31,10 @@ const setup = (definition: object, answer: (n: number) => Effect.Effect<HttpAnsw
     make: Effect.fnUntraced(function* (version = 1) {
       const { exchange } = yield* Fetch
       const integration = yield* decodeIntegration("x", version, { url: "http://x/", ...definition })
-      const found = { endpoint: yield* makeEndpoint(integration), bulkhead: makeBulkhead(10_000, 10), config: noConfig }
-      return (input: unknown = 1) => exchange(found, input, JSON.stringify(input), 0)
+      const endpoint = yield* makeEndpoint(integration)
+      const bulkhead = makeBulkhead(10_000, 10)
+      return (input: unknown = 1, user = "ann") =>
+        exchange({ user, endpoint, bulkhead, config: noConfig }, input, JSON.stringify(input), 0)
     })
   }
 }
@@ -112,6 +117,53 @@ describe("Fetch: breaker", () => {
       assert.strictEqual(yield* tagOf(fetch()), "answered")
     }).pipe(Effect.provide(layer))
   })
+
+  const failsOnBoom = (_n: number, { body }: HttpRequest) => (body?.includes("boom") ? status(500)() : fine(1))
+  const failing = () => status(500)()
+
+  it.effect("is not opened for others by one user's failures, nor kept open by their probes", () => {
+    let isDown = false
+    const { layer, make } = setup({}, (n, request) => (isDown ? failing() : failsOnBoom(n, request)))
+    return Effect.gen(function* () {
+      const fetch = yield* make()
+      const boom = () => tagOf(fetch("boom", "mallory"))
+      for (let n = 0; n < 50; n++) {
+        for (let m = 0; m < 8; m++) yield* boom()
+        assert.strictEqual(yield* tagOf(fetch()), "answered")
+        yield* TestClock.adjust(200)
+      }
+      // Mallory's own circuit is open: the integration is spared.
+      assert.strictEqual(yield* boom(), "IntegrationOpen")
+      // It is down for everybody, then well again, and Mallory goes on: the others' probe closes the circuit.
+      isDown = true
+      for (let n = 0; n < 40; n++) yield* tagOf(fetch(1, `user${n}`))
+      assert.strictEqual(yield* tagOf(fetch()), "IntegrationOpen")
+      isDown = false
+      for (let n = 0; n < 20; n++) {
+        yield* TestClock.adjust(4000)
+        for (let m = 0; m < 3; m++) yield* boom()
+      }
+      assert.strictEqual(yield* tagOf(fetch()), "answered")
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("opens for everybody when several users' calls fail, whoever was well before", () =>
+    Effect.gen(function* () {
+      for (const users of [3, 5, 20]) {
+        let isDown = false
+        const { asked, layer, make } = setup({}, (n) => (isDown ? failing() : fine(n)))
+        yield* Effect.gen(function* () {
+          const fetch = yield* make()
+          const all = Effect.forEach(Array.from({ length: users }), (_, n) => tagOf(fetch(1, `user${n}`)))
+          for (let n = 0; n < 5; n++) yield* all
+          isDown = true
+          for (let n = 0; n < 60; n++) yield* all
+          assert.strictEqual(yield* tagOf(fetch(1, "new")), "IntegrationOpen", `${users} users`)
+          assert.isAtMost(asked.length, users * 5 + 45)
+        }).pipe(Effect.provide(layer))
+      }
+    })
+  )
 
   it.effect("counts neither what the caller did wrong nor 429", () => {
     const { asked, layer, make } = setup({}, (n) => status([400, 404, 429][n % 3] ?? 400)())
