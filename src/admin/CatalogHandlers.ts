@@ -106,7 +106,7 @@ export const layer = HttpApiBuilder.group(
           // A name is resolved with each connection; an address says now where it leads.
           const address = new URL(definition.url.replaceAll(/\{[^}]*\}/g, "x")).hostname.replace(/^\[(.*)\]$/, "$1")
           if (isIP(address) !== 0 && !policy.allows(address)) {
-            return yield* invalid("url", "UPSTREAM_DENY has this address")
+            return yield* invalid("url", "this address may not be reached (UPSTREAM_DENY, UPSTREAM_ALLOW)")
           }
           const version = yield* asEdit(editor.put("integration", params.name, definition, yield* expected(headers)))
           return tagged({ version })
