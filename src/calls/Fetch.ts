@@ -2,6 +2,7 @@
 // leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside out: the
 // breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the kept answers.
 import { Clock, Context, Effect, Layer, Result } from "effect"
+import { type InexactNumber, inexactNumbers, isBigInteger, mark, unmark } from "../domain/ExactNumbers.ts"
 import {
   IntegrationInvalidResponse,
   IntegrationRejected,
@@ -15,6 +16,7 @@ import { nestsDeeperThan } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
 import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
+import type { Endpoint } from "./Endpoint.ts"
 import type { Found } from "./Lookup.ts"
 import { Responses } from "./Responses.ts"
 import { cut, TextStream, textOf } from "./TextStream.ts"
@@ -33,6 +35,20 @@ export interface Text {
 const isTransient = (error: FetchError) =>
   error._tag === "IntegrationUnreachable" ||
   (error._tag === "IntegrationRejected" && (error.status >= 500 || error.status === 429))
+
+/**
+ * The reply's body as text. An answer that is not mapped is given on as it came; but for one with escapes, since of a key that is
+ * there twice the first value was not looked at, and may be what can't be stored.
+ */
+const replyText = (
+  { integration, map }: Endpoint,
+  answer: string,
+  body: unknown,
+  numbers: ReadonlyArray<InexactNumber>
+): string => {
+  if (integration.definition.result === undefined && !answer.includes("\\u")) return answer
+  return numbers.length === 0 ? JSON.stringify(body) : unmark(JSON.stringify(map(JSON.parse(mark(answer, numbers)))))
+}
 
 export class Fetch extends Context.Service<
   Fetch,
@@ -63,16 +79,22 @@ export class Fetch extends Context.Service<
           const text = endpoint.integration.definition.errors[String(status)]
           return Result.fail(new IntegrationRejected({ status, text }))
         }
-        if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, bytes: 0 })
+        if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, text: "null", bytes: 0 })
         if (nestsDeeperThan(answer.body, MAX_JSON_DEPTH)) return Result.fail(new IntegrationInvalidResponse())
         const parsed = Result.try(() => JSON.parse(answer.body) as unknown)
         if (Result.isFailure(parsed) || !isStorable(parsed.success, answer.body)) {
           return Result.fail(new IntegrationInvalidResponse())
         }
+        const numbers = inexactNumbers(answer.body)
         const body = endpoint.map(parsed.success)
-        return body === undefined
-          ? Result.fail(new IntegrationInvalidResponse())
-          : Result.succeed({ status, body, bytes: answer.body.length })
+        // What overflows has no value to give on.
+        if (body === undefined || !numbers.every(isBigInteger)) return Result.fail(new IntegrationInvalidResponse())
+        return Result.succeed({
+          status,
+          body,
+          text: replyText(endpoint, answer.body, body, numbers),
+          bytes: answer.body.length
+        })
       }
 
       const readParts = ({ status }: HttpAnswer, stream: TextStream): Result.Result<Answer, FetchError> => {
@@ -80,7 +102,7 @@ export class Fetch extends Context.Service<
         const { isBroken, text } = stream
         return isBroken
           ? Result.fail(new IntegrationInvalidResponse())
-          : Result.succeed({ status, body: text, bytes: 0 })
+          : Result.succeed({ status, body: text, text: JSON.stringify(text), bytes: 0 })
       }
 
       const attempt = (

@@ -118,6 +118,10 @@ export class Dispatcher extends Context.Service<
         if (!isMethodName(method)) return Effect.fail({ _tag: "MethodNotFound", message: "no such method" })
         if (Array.isArray(params)) return invalidParams("params are by name: an object")
         if (!isStorable(params, text)) return invalidParams("a text holds NUL or half a surrogate pair")
+        if (request.inexact !== undefined) {
+          const number = request.inexact.slice(0, 40)
+          return invalidParams(`the number ${number} is not kept exactly (IEEE 754 double): send it as a text`)
+        }
         const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
         const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
         return withTrace(invoke(method, params, origin), method, traceparent, info)

@@ -175,6 +175,36 @@ describe("Fetch: breaker", () => {
   })
 })
 
+describe("Fetch: numbers that a double does not hold", () => {
+  const text = '{"id":9223372036854775807,"at":{"n":-18446744073709551615},"name":"caf\\u00e9"}'
+  const answered = (definition: object, body: string) => {
+    const { layer, make } = setup(definition, () => Effect.succeed({ status: 200, body }))
+    return Effect.gen(function* () {
+      return yield* (yield* make())()
+    }).pipe(Effect.provide(layer))
+  }
+
+  it.effect("integers are given on as they were sent, mapped or not", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* answered({}, text)).text, text.replace("\\u00e9", "é"))
+      const mapped = yield* answered({ result: { n: "/at/n", id: "/id", name: "/name" } }, text)
+      assert.strictEqual(mapped.text, '{"n":-18446744073709551615,"id":9223372036854775807,"name":"café"}')
+    })
+  )
+
+  it.effect("refuses what overflows, and a text that only the first of two equal keys has", () =>
+    Effect.gen(function* () {
+      for (const number of ["1e400", "-1E+999", "[1e-400]", "1".repeat(500)]) {
+        assert.strictEqual(yield* tagOf(answered({}, number)), "IntegrationInvalidResponse", number)
+      }
+      assert.strictEqual((yield* answered({}, '{"a":"\\u0000","a":1}')).text, '{"a":1}')
+      for (const fine of ["1e300", "0.30000000000000004", "-0", "0e999", "9007199254740992", "12345678901234567000"]) {
+        assert.strictEqual((yield* answered({}, fine)).text, fine)
+      }
+    })
+  )
+})
+
 describe("Fetch: kept answers", () => {
   it.effect("asks once for callers of the same request, and again when the answer is too old", () => {
     const { asked, layer, make } = setup({ cacheTtlMs: 1000 }, (n) => Effect.delay(fine(n), 100))
