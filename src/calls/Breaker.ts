@@ -67,7 +67,7 @@ const classify =
     }
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     return (error?._tag === "HttpTimeout" && isStarved) ||
-      error?._tag === "HttpAnswerTooLarge" ||
+      (error?._tag === "HttpAnswerTooLarge" && error.status < 500) ||
       error?._tag === "IntegrationOpen"
       ? CircuitBreaker.ignored
       : CircuitBreaker.failure()
@@ -192,13 +192,14 @@ export class Breaker extends Context.Service<
           )
         }
 
-      const orOpen = <E>(guarded: Effect.Effect<HttpAnswer, E | CircuitBreaker.CircuitBreakerError>) =>
+      const orOpen = <E>(circuit: string, guarded: Effect.Effect<HttpAnswer, E | CircuitBreaker.CircuitBreakerError>) =>
         Effect.catchIf(
           guarded,
           (error): error is CircuitBreaker.CircuitBreakerError => error instanceof CircuitBreaker.CircuitBreakerError,
           ({ reason }) =>
             Effect.fail(
               new IntegrationOpen({
+                integration: circuit.slice(0, circuit.lastIndexOf("@")),
                 retryAfterMs: reason._tag === "CircuitOpen" ? Math.ceil(Duration.toMillis(reason.retryAfter)) : probeMs
               })
             )
@@ -213,13 +214,17 @@ export class Breaker extends Context.Service<
             entry.streak >= fineInARow
               ? observed
               : orOpen(
+                  circuit,
                   shared.execute(observed, {
                     key: circuit,
                     classify: classifyShared(circuit, user, isStarved, entry)
                   })
                 )
           if (!entry.users.has(user)) return inShared
-          return orOpen(own.execute(inShared, { key: ownCircuit(circuit, user), classify: classify(isStarved) }))
+          return orOpen(
+            circuit,
+            own.execute(inShared, { key: ownCircuit(circuit, user), classify: classify(isStarved) })
+          )
         }
       })
     })
