@@ -19,14 +19,9 @@ type Text = string | ReadonlyArray<Part>
 
 const pointed = /(\{\/[^{}]*\})/
 
-// Control characters, line and paragraph separators, what reorders text; tabs and line breaks become blanks.
-const unwanted = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
-const clean = (text: string) =>
-  text
-    .toWellFormed()
-    .replaceAll(/[\t\r\n]+/g, " ")
-    .replaceAll(unwanted, "")
-    .trim()
+// Control characters and what reorders text; tabs and line breaks become blanks.
+const unwanted = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
+const clean = (text: string) => text.toWellFormed().replaceAll(/\s+/g, " ").replaceAll(unwanted, "").trim()
 
 const compile = Effect.fnUntraced(function* (status: string, text: string): Effect.fn.Return<Text, DefinitionInvalid> {
   const field = `errors.${status}`

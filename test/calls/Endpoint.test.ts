@@ -82,7 +82,7 @@ describe("Endpoint", () => {
         }
         const { errorText } = yield* endpoint({ url: "http://host/", errors })
         const of = (status: number, answer: unknown) => errorText(status, JSON.stringify(answer), 64)
-        assert.strictEqual(of(400, { error: { message: "city is\n too\u0007 \u202elong" } }), "city is  too long")
+        assert.strictEqual(of(400, { error: { message: "city is\n too\u0007 \u202elong" } }), "city is too long")
         assert.strictEqual(of(404, { name: "Lond{/x}on" }), "No such city: Lond{/x}on.")
         const long = of(400, { error: { message: "😀".repeat(10_000) } })
         assert.isAtMost(long?.length ?? 0, 500)
