@@ -119,12 +119,17 @@ export const settings = {
   ),
   UPSTREAM_DENY: setting(
     networks,
-    "169.254.0.0/16,255.255.255.255/32,fe80::/10,224.0.0.0/4,ff00::/8,0.0.0.0/8,::/128,fd00:ec2::254/128,100.100.100.200/32",
-    "address ranges (CIDR, comma-separated) that an integration may not reach",
+    "",
+    "address ranges (CIDR, comma-separated) that an integration may not reach, besides those that are always denied (the default)",
     "10.0.0.0/8,…",
     { shown: "link-local, metadata, multicast, unspecified" }
   ),
-  UPSTREAM_ALLOW: setting(networks, "", "exceptions to UPSTREAM_DENY", "10.1.2.3/32,…"),
+  UPSTREAM_ALLOW: setting(
+    networks,
+    "",
+    "exceptions to UPSTREAM_DENY; to what is always denied, if they lie inside one of its ranges",
+    "10.1.2.3/32,…"
+  ),
   ROOM_WRITES: setting(
     (name: string) => Config.schema(Schema.Literals(["redis", "postgres"]), name),
     "redis",

@@ -1,11 +1,13 @@
 // What the operators' API does. An edit is checked as a call would use it, so that a definition that is taken works.
 import { isIP } from "node:net"
 import { Effect, Option, Schema } from "effect"
+import type { HttpServerRequest } from "effect/http"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { makeEndpoint } from "../calls/Endpoint.ts"
 import { CatalogEditor, type CatalogRow } from "../catalog/CatalogEditor.ts"
 import { CatalogSync } from "../catalog/CatalogSync.ts"
 import type { Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
+import { inexactNumbers } from "../domain/ExactNumbers.ts"
 import { IntegrationDefinition } from "../domain/Integration.ts"
 import { isStorable } from "../domain/StorableJson.ts"
 import { ConfigObject } from "../domain/UserConfig.ts"
@@ -49,10 +51,23 @@ const expected = (headers: {
 const tagged = <A extends { readonly version: number }>(body: A) =>
   HttpApiSchema.withHeaders({ body, headers: { etag: `"${body.version}"` } })
 
-const storable = <A>(field: string, content: A) =>
-  isStorable(content, JSON.stringify(content))
-    ? Effect.succeed(content)
-    : Effect.fail(invalid(field, "a text holds NUL or half a surrogate pair"))
+/** `sent`: the request that the content came in; what a number of it became in `content` can't be seen there. */
+const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServerRequest) =>
+  Effect.flatMap(
+    Effect.orElseSucceed(sent.text, () => ""),
+    (text) => {
+      const [inexact] = inexactNumbers(text)
+      if (inexact !== undefined) {
+        const number = inexact.source.slice(0, 40)
+        return Effect.fail(
+          invalid(field, `the number ${number} is not kept exactly (IEEE 754 double): put it as a text`)
+        )
+      }
+      return isStorable(content, JSON.stringify(content))
+        ? Effect.succeed(content)
+        : Effect.fail(invalid(field, "a text holds NUL or half a surrogate pair"))
+    }
+  )
 
 const decodeDefinition = Schema.decodeUnknownEffect(IntegrationDefinition)
 const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
@@ -97,16 +112,16 @@ export const layer = HttpApiBuilder.group(
       new NotFoundProblem({ detail: "the row was written with SQL and is not usable: put it anew" })
 
     return handlers.handleAll({
-      putIntegration: ({ headers, params, payload }) =>
+      putIntegration: ({ headers, params, payload, request }) =>
         Effect.gen(function* () {
-          const definition = yield* storable("", payload)
+          const definition = yield* storable("", payload, request)
           yield* makeEndpoint({ name: params.name, version: 0, definition }).pipe(
             Effect.mapError(({ field, reason }) => invalid(field, reason))
           )
           // A name is resolved with each connection; an address says now where it leads.
           const address = new URL(definition.url.replaceAll(/\{[^}]*\}/g, "x")).hostname.replace(/^\[(.*)\]$/, "$1")
           if (isIP(address) !== 0 && !policy.allows(address)) {
-            return yield* invalid("url", "UPSTREAM_DENY has this address")
+            return yield* invalid("url", "this address may not be reached (UPSTREAM_DENY, UPSTREAM_ALLOW)")
           }
           const version = yield* asEdit(editor.put("integration", params.name, definition, yield* expected(headers)))
           return tagged({ version })
@@ -118,9 +133,9 @@ export const layer = HttpApiBuilder.group(
       deleteIntegration: ({ headers, params }) =>
         Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("integration", params.name, version))),
       listIntegrations: ({ query }) => list("integration", query, integration),
-      putConfig: ({ headers, params, payload }) =>
+      putConfig: ({ headers, params, payload, request }) =>
         Effect.gen(function* () {
-          const content = yield* storable("config", payload.config)
+          const content = yield* storable("config", payload.config, request)
           const version = yield* asEdit(editor.put("config", params.userId, content, yield* expected(headers)))
           return tagged({ version })
         }),

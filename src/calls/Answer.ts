@@ -13,6 +13,8 @@ export interface Answer {
   readonly status: number
   /** The reply's body, mapped as the definition says. */
   readonly body: unknown
+  /** The same as JSON text, with integers that a double can't hold as they were sent. */
+  readonly text: string
   /** How long the integration's text was. */
   readonly bytes: number
 }

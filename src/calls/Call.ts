@@ -13,7 +13,7 @@ import type { FetchError } from "./Answer.ts"
 import { Fetch } from "./Fetch.ts"
 import { type Found, Lookup } from "./Lookup.ts"
 import { Record, type Reservation } from "./Record.ts"
-import { encodeReply } from "./Reply.ts"
+import { type CallReply, encodeReply } from "./Reply.ts"
 
 export interface CallRequest {
   readonly user: string
@@ -29,7 +29,8 @@ export type CallError = IntegrationNotFound | ConfigUnavailable | Overloaded | F
 export class Call extends Context.Service<
   Call,
   {
-    readonly run: (call: CallRequest) => Effect.Effect<EncodedJson, CallError>
+    /** The reply as JSON text, for the wire; `value` for whoever works with it. */
+    readonly run: (call: CallRequest) => Effect.Effect<EncodedJson<CallReply>, CallError>
   }
 >()("hotpath/calls/Call") {
   static readonly layer = Layer.effect(
@@ -85,11 +86,10 @@ export class Call extends Context.Service<
             const inputText = JSON.stringify(call.input)
             const exchange = restore(fetch.exchange(found, call.input, inputText, spentMs))
             const fetchedAt = performance.now()
-            const { body, status } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
+            const { status, text: bodyText } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
               Effect.onError(() => Effect.sync(() => record.giveBack(place)))
             )
             const fetchMs = performance.now() - fetchedAt
-            const bodyText = JSON.stringify(body)
             const recordId = makeRecordId(requestedAt)
             const wanted = wantedAck(call, found)
             const version = found.config.version

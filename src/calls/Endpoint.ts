@@ -1,12 +1,15 @@
 // An integration's definition, made ready once a version: how a call becomes an HTTP request, and an answer a reply.
-import { Effect, JsonPointer, Result } from "effect"
+import { Effect, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../domain/Integration.ts"
 import type { HttpRequest } from "../infra/Http.ts"
 import { compileBody } from "./BodyTemplate.ts"
+import { compileErrors, type ErrorTexts } from "./ErrorTexts.ts"
+import { at, compilePointer } from "./Pointer.ts"
 import {
   compileTemplate,
   DefinitionInvalid,
   type Encoding,
+  find,
   type Rendered,
   render,
   type Template,
@@ -25,7 +28,14 @@ export interface Endpoint {
   ) => Result.Result<Omit<HttpRequest, "timeoutMs" | "maxBytes">, InvalidInput>
   /** The reply's body from the answer's; undefined when the answer lacks what `result` points at. */
   readonly map: (answer: unknown) => unknown
+  /** What the client reads of an error answer. */
+  readonly errorText: ErrorTexts
 }
+
+/** Characters of a definition as JSON, and its placeholders. */
+const [maxDefinition, maxPlaceholders] = [65_536, 200]
+/** Characters of a request's path with its query, of its headers together, and of its body. */
+const [maxPath, maxHeaders, maxBody] = [65_536, 65_536, 1_048_576]
 
 const urlParts = /^(https?:\/\/[^/?#\s]+)((?:\/[^?#]*)?)(?:\?([^#]*))?$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
@@ -84,24 +94,22 @@ const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<strin
 
 const compilePointers = (result: Readonly<Record<string, string>>) =>
   Effect.forEach(Object.entries(result), ([name, pointer]) =>
-    name !== "__proto__" && /^(\/([^~]|~[01])*)?$/.test(pointer)
-      ? Effect.succeed({ name, path: pointer.split("/").slice(1).map(JsonPointer.unescapeToken) })
-      : Effect.fail(
-          new DefinitionInvalid({
-            field: `result.${name}`,
-            reason: "a JSON pointer is empty or starts with /; ~ stands in ~0 and ~1 only"
-          })
-        )
+    name === "__proto__"
+      ? Effect.fail(new DefinitionInvalid({ field: "result.__proto__", reason: "not a name of a result" }))
+      : Effect.map(compilePointer(`result.${name}`, pointer), (path) => ({ name, path }))
   )
 
-const at = (value: unknown, path: ReadonlyArray<string>): unknown => {
-  let found = value
-  for (const part of path) {
-    if (typeof found !== "object" || found === null || !Object.hasOwn(found, part)) return undefined
-    found = (found as Readonly<Record<string, unknown>>)[part]
+/** Counted before anything is compiled: 100,000 placeholders took seconds for each call. */
+const checkSize = Effect.fnUntraced(function* (definition: IntegrationDefinition) {
+  const text = JSON.stringify(definition)
+  if (text.length > maxDefinition) {
+    return yield* new DefinitionInvalid({ field: "", reason: `it has more than ${maxDefinition} characters as JSON` })
   }
-  return found
-}
+  const placeholders = text.match(/\{(?:input|config|secret)\./g)?.length ?? 0
+  if (placeholders > maxPlaceholders) {
+    return yield* new DefinitionInvalid({ field: "", reason: `it has more than ${maxPlaceholders} placeholders` })
+  }
+})
 
 const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition) {
   const match = urlParts.exec(definition.url)
@@ -137,14 +145,19 @@ const bad = (reason: string) => Result.fail(new InvalidInput({ reason }))
 const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
   bad("missing" in rendered ? `${rendered.missing} is missing` : `${rendered.unusable} must be a text or a number`)
 
+const tooLarge = (what: string, most: number) => bad(`the request's ${what} would have more than ${most} characters`)
+
+/** Upstreams that decode before they route take `%2F` as a slash, and walk up. */
+const unsafeInPath = (allowsSlashes: boolean) =>
+  allowsSlashes
+    ? (value: string) => value.split(/[/\\]/).some((part) => part === "." || part === "..")
+    : (value: string) => /[/\\]/.test(value) || value === "." || value === ".."
+
 export const makeEndpoint = Effect.fnUntraced(function* (integration: Integration) {
   const { definition } = integration
+  yield* checkSize(definition)
   const { origin, segments, query } = yield* parseUrl(definition)
-  for (const status of Object.keys(definition.errors)) {
-    if (!/^[1-5]\d\d$/.test(status)) {
-      return yield* new DefinitionInvalid({ field: `errors.${status}`, reason: "errors are by status, 100 to 599" })
-    }
-  }
+  const errorText = yield* compileErrors(definition.errors)
   yield* noPlaceholder("query", Object.keys(definition.query))
   const own = yield* compileFields("query", definition.query, inValue)
   const fields = [...query, ...own.map(({ name, template }) => ({ name: encodeURIComponent(name), template }))]
@@ -152,14 +165,20 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
   const ownBody = definition.body === undefined ? undefined : yield* compileBody("body", definition.body)
   const pointers = definition.result === undefined ? undefined : yield* compilePointers(definition.result)
 
+  const isUnsafeInPath = unsafeInPath(definition.slashesInPath === true)
+
   const request: Endpoint["request"] = (values, inputText, configText) => {
-    let path = ""
+    let path = segments.length === 0 ? "/" : ""
     for (const segment of segments) {
       const rendered = render(segment, values, encodeURIComponent)
       if (!("text" in rendered)) return problem(rendered)
-      // A value that makes a segment `..`, `.` or nothing would change the path's structure.
-      if (segment.some((piece) => typeof piece !== "string") && /^(\.|%2e){0,2}$/i.test(rendered.text)) {
-        return bad("a value can't be a path segment")
+      if (segment.some((piece) => typeof piece !== "string")) {
+        // A value that makes a segment `..`, `.` or nothing would change the path's structure.
+        if (/^(\.|%2e){0,2}$/i.test(rendered.text)) return bad("a value can't be a path segment")
+        for (const piece of segment) {
+          if (typeof piece === "string" || !isUnsafeInPath(String(find(values, piece)))) continue
+          return bad(`${piece.name} stands in a path: it can't hold / or \\, nor be . or ..`)
+        }
       }
       path += `/${rendered.text}`
     }
@@ -172,21 +191,31 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
       path += `${separator}${name}=${rendered.text}`
       separator = "&"
     }
+    if (path.length > maxPath) return tooLarge("path and query", maxPath)
     const sent: Record<string, string> = { accept: "application/json" }
+    let headersLength = 0
     for (const { name, template } of headers) {
       const rendered = render(template, values, (value) => value)
       if ("missing" in rendered) continue
       if (!("text" in rendered)) return problem(rendered)
       if (unsafeInHeader.test(rendered.text)) return bad(`a value can't be in the header ${name}`)
+      headersLength += name.length + rendered.text.length
       sent[name.toLowerCase()] = rendered.text
     }
+    if (headersLength > maxHeaders) return tooLarge("headers", maxHeaders)
     if (definition.method === "GET") {
-      return Result.succeed({ origin, path: path === "" ? "/" : path, method: "GET", headers: sent, body: undefined })
+      return Result.succeed({ origin, path, method: "GET", headers: sent, body: undefined })
     }
     sent["content-type"] ??= "application/json"
-    const body =
-      ownBody === undefined ? `{"input":${inputText},"config":${configText}}` : JSON.stringify(ownBody(values))
-    return Result.succeed({ origin, path: path === "" ? "/" : path, method: "POST", headers: sent, body })
+    if (ownBody === undefined) {
+      const body = `{"input":${inputText},"config":${configText}}`
+      return Result.succeed({ origin, path, method: "POST", headers: sent, body })
+    }
+    // Each placeholder may stand for the whole input.
+    const body = JSON.stringify(ownBody(values))
+    return body.length > maxBody
+      ? tooLarge("body", maxBody)
+      : Result.succeed({ origin, path, method: "POST", headers: sent, body })
   }
 
   const map: Endpoint["map"] = (answer) => {
@@ -201,5 +230,5 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
   }
 
   const circuit = `${integration.name}@${integration.version}`
-  return { integration, circuit, request, map } satisfies Endpoint
+  return { integration, circuit, request, map, errorText } satisfies Endpoint
 })

@@ -2,6 +2,7 @@
 // leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside out: the
 // breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the kept answers.
 import { Clock, Context, Effect, Layer, Result } from "effect"
+import { type InexactNumber, inexactNumbers, isBigInteger, mark, unmark } from "../domain/ExactNumbers.ts"
 import {
   IntegrationInvalidResponse,
   IntegrationRejected,
@@ -15,6 +16,7 @@ import { nestsDeeperThan } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
 import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
+import type { Endpoint } from "./Endpoint.ts"
 import type { Found } from "./Lookup.ts"
 import { Responses } from "./Responses.ts"
 import { cut, TextStream, textOf } from "./TextStream.ts"
@@ -33,6 +35,25 @@ export interface Text {
 const isTransient = (error: FetchError) =>
   error._tag === "IntegrationUnreachable" ||
   (error._tag === "IntegrationRejected" && (error.status >= 500 || error.status === 429))
+
+const invalidResponse = ({ integration }: Endpoint, status: number, detail: string) =>
+  new IntegrationInvalidResponse({ integration: integration.name, status, detail })
+const timedOut = ({ integration }: Endpoint, detail: string) =>
+  new IntegrationTimeout({ integration: integration.name, detail })
+
+/**
+ * The reply's body as text. An answer that is not mapped is given on as it came; but for one with escapes, since of a key that is
+ * there twice the first value was not looked at, and may be what can't be stored.
+ */
+const replyText = (
+  { integration, map }: Endpoint,
+  answer: string,
+  body: unknown,
+  numbers: ReadonlyArray<InexactNumber>
+): string => {
+  if (integration.definition.result === undefined && !answer.includes("\\u")) return answer
+  return numbers.length === 0 ? JSON.stringify(body) : unmark(JSON.stringify(map(JSON.parse(mark(answer, numbers)))))
+}
 
 export class Fetch extends Context.Service<
   Fetch,
@@ -59,28 +80,39 @@ export class Fetch extends Context.Service<
 
       const read = ({ endpoint }: Found, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
         const { status } = answer
-        if (status < 200 || status > 299) {
-          const text = endpoint.integration.definition.errors[String(status)]
-          return Result.fail(new IntegrationRejected({ status, text }))
-        }
-        if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, bytes: 0 })
-        if (nestsDeeperThan(answer.body, MAX_JSON_DEPTH)) return Result.fail(new IntegrationInvalidResponse())
+        if (status < 200 || status > 299) return Result.fail(rejected(endpoint, status, answer.body))
+        if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, text: "null", bytes: 0 })
+        const invalid = (detail: string) => Result.fail(invalidResponse(endpoint, status, detail))
+        if (nestsDeeperThan(answer.body, MAX_JSON_DEPTH)) return invalid(`nested deeper than ${MAX_JSON_DEPTH}`)
         const parsed = Result.try(() => JSON.parse(answer.body) as unknown)
-        if (Result.isFailure(parsed) || !isStorable(parsed.success, answer.body)) {
-          return Result.fail(new IntegrationInvalidResponse())
-        }
+        if (Result.isFailure(parsed)) return invalid("not JSON")
+        if (!isStorable(parsed.success, answer.body)) return invalid("a text holds NUL or half a surrogate pair")
+        const numbers = inexactNumbers(answer.body)
+        // What overflows has no value to give on.
+        if (!numbers.every(isBigInteger)) return invalid("a number out of range")
         const body = endpoint.map(parsed.success)
-        return body === undefined
-          ? Result.fail(new IntegrationInvalidResponse())
-          : Result.succeed({ status, body, bytes: answer.body.length })
+        if (body === undefined) return invalid("it lacks what result points at")
+        const text = replyText(endpoint, answer.body, body, numbers)
+        return Result.succeed({ status, body, text, bytes: answer.body.length })
       }
 
-      const readParts = ({ status }: HttpAnswer, stream: TextStream): Result.Result<Answer, FetchError> => {
+      const rejected = ({ errorText, integration }: Endpoint, status: number, body: string) =>
+        new IntegrationRejected({
+          integration: integration.name,
+          status,
+          text: errorText(status, body, MAX_JSON_DEPTH)
+        })
+
+      const readParts = (
+        { endpoint }: Found,
+        { status }: HttpAnswer,
+        stream: TextStream
+      ): Result.Result<Answer, FetchError> => {
         stream.ends()
         const { isBroken, text } = stream
         return isBroken
-          ? Result.fail(new IntegrationInvalidResponse())
-          : Result.succeed({ status, body: text, bytes: 0 })
+          ? Result.fail(invalidResponse(endpoint, status, "a part was an error, or no text"))
+          : Result.succeed({ status, body: text, text: JSON.stringify(text), bytes: 0 })
       }
 
       const attempt = (
@@ -94,18 +126,28 @@ export class Fetch extends Context.Service<
           .run(leftMs, (timeoutMs) =>
             breaker.run(
               circuit,
+              found.user,
               timeoutMs < integration.definition.timeoutMs / 2,
               http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }, stream)
             )
           )
           .pipe(
             Effect.flatMap((answer) =>
-              Effect.fromResult(stream?.isInParts === true ? readParts(answer, stream) : read(found, answer))
+              Effect.fromResult(stream?.isInParts === true ? readParts(found, answer, stream) : read(found, answer))
             ),
             Effect.catchTags({
-              HttpTimeout: () => Effect.fail(new IntegrationTimeout()),
-              HttpUnreachable: ({ reason }) => Effect.fail(new IntegrationUnreachable({ reason })),
-              HttpAnswerTooLarge: () => Effect.fail(new IntegrationInvalidResponse())
+              IntegrationTimeout: () => Effect.fail(timedOut(found.endpoint, "no slot came in time")),
+              HttpTimeout: () =>
+                Effect.fail(timedOut(found.endpoint, `no whole answer within ${integration.definition.timeoutMs} ms`)),
+              HttpUnreachable: ({ reason }) =>
+                Effect.fail(new IntegrationUnreachable({ integration: integration.name, reason })),
+              // What an error answer says at such length is not read; its status is known.
+              HttpAnswerTooLarge: ({ limit, status }): Effect.Effect<never, FetchError> =>
+                Effect.fail(
+                  status < 200 || status > 299
+                    ? rejected(found.endpoint, status, "")
+                    : invalidResponse(found.endpoint, status, `more than ${limit} bytes`)
+                )
             })
           )
       }
@@ -139,7 +181,7 @@ export class Fetch extends Context.Service<
           const request = endpoint.request({ input, config: config.config }, inputText, config.text)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
           const leftMs = definition.timeoutMs - spentMs
-          if (leftMs <= 0) return Effect.fail(new IntegrationTimeout())
+          if (leftMs <= 0) return Effect.fail(timedOut(endpoint, "its time was spent before the exchange"))
           const fetched =
             definition.retries > 0 && definition.method === "GET"
               ? withRetries(found, request.success, leftMs, definition.retries, firstPauseMs)
@@ -162,7 +204,7 @@ export class Fetch extends Context.Service<
             // A text with half a character can't be kept.
             Effect.filterOrFail(
               (text) => text !== "" && !text.includes("\0") && text.isWellFormed(),
-              () => new IntegrationInvalidResponse()
+              () => invalidResponse(endpoint, 200, "no text that can be kept")
             )
           )
         }

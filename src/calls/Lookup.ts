@@ -1,5 +1,5 @@
 // Stage 1: what the call is about. The integration, made ready once a version, and the caller's configuration.
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import { Catalog } from "../catalog/Catalog.ts"
 import type { Integration, IntegrationNotFound } from "../domain/Integration.ts"
 import type { Overloaded } from "../domain/Limits.ts"
@@ -9,10 +9,16 @@ import { type Bulkhead, makeBulkhead } from "./Bulkhead.ts"
 import { type Endpoint, makeEndpoint } from "./Endpoint.ts"
 
 export interface Found {
+  /** Who calls. */
+  readonly user: string
   readonly endpoint: Endpoint
   readonly bulkhead: Bulkhead
   readonly config: UserConfig
 }
+
+/** How long a definition that can't be used is not tried, and not logged, again. */
+const unusableMs = 60_000
+const invalid = Effect.fail(new ConfigUnavailable({ reason: "DefinitionInvalid" }))
 
 export class Lookup extends Context.Service<
   Lookup,
@@ -33,14 +39,18 @@ export class Lookup extends Context.Service<
       const settings = yield* Settings
       // By name; as many as there are integrations. The catalog hands out the same object while nothing changed, or an
       // equal one of the same version after a refresh.
-      const ready = new Map<string, Omit<Found, "config">>()
+      const ready = new Map<string, Omit<Found, "config" | "user">>()
 
-      const prepare = (integration: Integration) => {
+      // Likewise: versions that can't be made ready, and until when that is taken as known.
+      const unusable = new Map<string, { readonly version: number; readonly until: number }>()
+
+      const prepare = Effect.fnUntraced(function* (integration: Integration) {
         const known = ready.get(integration.name)
-        if (known !== undefined && known.endpoint.integration.version === integration.version) {
-          return Effect.succeed(known)
-        }
-        return makeEndpoint(integration).pipe(
+        if (known !== undefined && known.endpoint.integration.version === integration.version) return known
+        const now = yield* Clock.currentTimeMillis
+        const failed = unusable.get(integration.name)
+        if (failed?.version === integration.version && now < failed.until) return yield* invalid
+        return yield* makeEndpoint(integration).pipe(
           Effect.map((endpoint) => {
             const limit = integration.definition.maxConcurrent
             // Calls under way hold slots of the bulkhead they began with: it is kept while its size is.
@@ -50,18 +60,21 @@ export class Lookup extends Context.Service<
                 : makeBulkhead(limit, settings.MAX_WAITING_CALLS)
             const made = { endpoint, bulkhead }
             ready.set(integration.name, made)
+            unusable.delete(integration.name)
             return made
           }),
-          Effect.tapError((error) =>
-            Effect.logError("an integration's definition can't be used", {
+          Effect.tapError((error) => {
+            unusable.set(integration.name, { version: integration.version, until: now + unusableMs })
+            return Effect.logError("an integration's definition can't be used", {
               integration: integration.name,
+              version: integration.version,
               field: error.field,
               reason: error.reason
             })
-          ),
-          Effect.mapError(() => new ConfigUnavailable({ reason: "DefinitionInvalid" }))
+          }),
+          Effect.catch(() => invalid)
         )
-      }
+      })
 
       return Lookup.of({
         known: (name, user) => {
@@ -69,14 +82,14 @@ export class Lookup extends Context.Service<
           const known = integration === undefined ? undefined : ready.get(name)
           if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
           const config = catalog.knownConfig(user)
-          return config === undefined ? undefined : { endpoint: known.endpoint, bulkhead: known.bulkhead, config }
+          return config === undefined ? undefined : { user, endpoint: known.endpoint, bulkhead: known.bulkhead, config }
         },
         find: (name, user) =>
           Effect.flatMap(catalog.integration(name), (integration) =>
             Effect.flatMap(prepare(integration), ({ bulkhead, endpoint }) =>
               Effect.map(
                 bulkhead.approach(catalog.userConfig(user, integration.definition.timeoutMs)),
-                (config): Found => ({ endpoint, bulkhead, config })
+                (config): Found => ({ user, endpoint, bulkhead, config })
               )
             )
           )

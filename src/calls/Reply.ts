@@ -1,7 +1,17 @@
 // Stage 3: the reply, encoded once. The body's text serves the client and the record.
 
+import type { Schema } from "effect"
 import type { Ack } from "../domain/Integration.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+
+export interface CallReply {
+  readonly status: number
+  readonly body: Schema.Json
+  readonly configVersion: number
+  readonly recordId: string
+  /** What held when the reply left. */
+  readonly ack: Ack
+}
 
 /** `bodyText` is JSON. */
 export const encodeReply = (
@@ -10,7 +20,7 @@ export const encodeReply = (
   configVersion: number,
   recordId: string,
   ack: Ack
-): EncodedJson =>
+): EncodedJson<CallReply> =>
   new EncodedJson(
     `{"status":${status},"body":${bodyText},"configVersion":${configVersion},"recordId":"${recordId}","ack":"${ack}"}`
   )

@@ -23,8 +23,16 @@ export const IntegrationDefinition = Schema.Struct({
   query: withDefault(Strings, {}),
   /** What POST sends in place of `{input, config}`: JSON with placeholders. */
   body: Schema.optionalKey(Schema.Json),
+  /** Whether a value in the path may hold `/` and `\`, encoded; else it is refused. `.` and `..` always are. */
+  slashesInPath: Schema.optionalKey(Schema.Boolean),
   result: Schema.optionalKey(Strings),
-  errors: withDefault(Strings, {}),
+  errors: withDefault(
+    Strings.annotate({
+      description:
+        "texts by status; {/pointer} in a text stands for what that JSON pointer finds in the error answer, if it is a text: without control characters, at most 500 characters"
+    }),
+    {}
+  ),
   cacheTtlMs: withDefault(between(0, 86_400_000), 0),
   ack: withDefault(Ack, "memory"),
   overflow: withDefault(Schema.Literals(["reject", "spill", "drop"]), "spill")
@@ -42,16 +50,21 @@ export class IntegrationNotFound extends Schema.TaggedError<IntegrationNotFound>
   integration: Schema.String
 }) {}
 
+// For the log, not for clients: which integration, and what exactly was wrong.
+const forTheLog = { integration: Schema.optionalKey(Schema.String), detail: Schema.optionalKey(Schema.String) }
+
 /** No whole answer within `timeoutMs`, the wait for a slot included. */
-export class IntegrationTimeout extends Schema.TaggedError<IntegrationTimeout>()("IntegrationTimeout", {}) {}
+export class IntegrationTimeout extends Schema.TaggedError<IntegrationTimeout>()("IntegrationTimeout", forTheLog) {}
 
 /** No connection, or it broke. */
 export class IntegrationUnreachable extends Schema.TaggedError<IntegrationUnreachable>()("IntegrationUnreachable", {
+  ...forTheLog,
   reason: Schema.String
 }) {}
 
-/** It answered with a status that is not 2xx; `text` is what the definition's `errors` say of it. */
+/** It answered with a status that is not 2xx; `text` is what the definition's `errors` make of it. */
 export class IntegrationRejected extends Schema.TaggedError<IntegrationRejected>()("IntegrationRejected", {
+  ...forTheLog,
   status: Schema.Finite,
   text: Schema.UndefinedOr(Schema.String)
 }) {}
@@ -59,11 +72,12 @@ export class IntegrationRejected extends Schema.TaggedError<IntegrationRejected>
 /** Its answer is too big, no JSON, or lacks what `result` points at. */
 export class IntegrationInvalidResponse extends Schema.TaggedError<IntegrationInvalidResponse>()(
   "IntegrationInvalidResponse",
-  {}
+  { ...forTheLog, status: Schema.optionalKey(Schema.Finite) }
 ) {}
 
 /** Its breaker is open: it failed so often that it is left alone for a while. */
 export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("IntegrationOpen", {
+  ...forTheLog,
   retryAfterMs: Schema.Finite
 }) {}
 

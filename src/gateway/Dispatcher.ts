@@ -166,6 +166,13 @@ export class Dispatcher extends Context.Service<
         if (!isByName(params)) return refuseParams({ path: [], message: "params are by name: an object, not an array" })
         const path = unstorableAt(params, text)
         if (path !== undefined) return refuseParams({ path, message: "holds NUL (\\u0000) or half a surrogate pair" })
+        if (request.inexact !== undefined) {
+          const number = request.inexact.slice(0, 40)
+          return refuseParams({
+            path: [],
+            message: `the number ${number} is not kept exactly (IEEE 754 double): send it as a string`
+          })
+        }
         const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
         const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
         return withTrace(invoke(method, params, origin), method, traceparent, info)

@@ -45,7 +45,8 @@ export class HttpUnreachable extends Schema.TaggedError<HttpUnreachable>()("Http
 
 /** The rest of the answer was left unread. */
 export class HttpAnswerTooLarge extends Schema.TaggedError<HttpAnswerTooLarge>()("HttpAnswerTooLarge", {
-  limit: Schema.Finite
+  limit: Schema.Finite,
+  status: Schema.Finite
 }) {}
 
 export type HttpError = HttpTimeout | HttpUnreachable | HttpAnswerTooLarge
@@ -135,7 +136,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       if (this.#isRead && this.#reader?.isFull?.() === true) {
         return this.stop(Effect.succeed({ status: this.#status, body: "" }))
       }
-      return this.stop(Effect.fail(new HttpAnswerTooLarge({ limit: this.#maxBytes })))
+      return this.stop(Effect.fail(new HttpAnswerTooLarge({ limit: this.#maxBytes, status: this.#status })))
     }
     if (this.#isRead) {
       if (this.#reader?.takes(chunk) === false) this.stop(Effect.succeed({ status: this.#status, body: "" }))
@@ -259,7 +260,7 @@ export class Http extends Context.Service<
           Effect.timeoutOrElse({ duration: request.timeoutMs, orElse: () => Effect.fail(new HttpTimeout()) }),
           Effect.filterOrFail(
             ({ body }) => Buffer.byteLength(body) <= request.maxBytes,
-            () => new HttpAnswerTooLarge({ limit: request.maxBytes })
+            ({ status }) => new HttpAnswerTooLarge({ limit: request.maxBytes, status })
           ),
           Effect.map(({ body, contentType = "", status }) => {
             if (reader?.begins(status, contentType) !== true) return { status, body }

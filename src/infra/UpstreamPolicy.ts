@@ -1,22 +1,97 @@
-// Which addresses an integration may reach: all but those of UPSTREAM_DENY, except those of UPSTREAM_ALLOW. An IPv4 address
-// wrapped in an IPv6 one (mapped, compatible, translated, 6to4, Teredo, NAT64) is judged as what it wraps, too.
+// Which addresses an integration may reach: all but
+//
+// - those that are always denied: unspecified, link-local, multicast, broadcast, the clouds' metadata services;
+// - those of UPSTREAM_DENY, which adds to them;
+// - where loopback is denied (127.0.0.1 or ::1 by UPSTREAM_DENY): 127.0.0.1, ::1 and this machine's own interface addresses,
+//   since what listens on all interfaces answers there too.
+//
+// UPSTREAM_ALLOW makes exceptions: from UPSTREAM_DENY for all that it covers; from what is always denied, and for this machine's
+// own addresses, only with an entry that lies inside (so 0.0.0.0/0 or fd00::/8 does not open a metadata service).
+//
+// An address is judged with all that it carries (AddressLayers.ts): it is denied if one of these is, and an exception for
+// the one is no exception for the other.
+import { networkInterfaces } from "node:os"
 import { Context, Effect, Layer, Result } from "effect"
 import { IpNetwork, NetAddress } from "effect/net"
 import { Settings } from "../Settings.ts"
+import { layersOf } from "./AddressLayers.ts"
 
-const wrapped = (address: NetAddress.Ipv6Address): NetAddress.Ipv4Address | undefined => {
-  const bytes = NetAddress.ipv6ToOctets(address)
-  const starts = (...prefix: ReadonlyArray<number>) => prefix.every((byte, n) => bytes[n] === byte)
-  const zeros = (from: number, to: number) => bytes.slice(from, to).every((byte) => byte === 0)
-  const at = (from: number) => NetAddress.ipv4FromBytesUnsafe(Uint8Array.from(bytes.slice(from, from + 4)))
-  if (zeros(0, 10) && bytes[10] === 0xff && bytes[11] === 0xff) return at(12)
-  // Not ::1 and ::, which are addresses of their own.
-  if (zeros(0, 12) && !zeros(12, 15)) return at(12)
-  if (zeros(0, 8) && bytes[8] === 0xff && bytes[9] === 0xff && zeros(10, 12)) return at(12)
-  if (starts(0x00, 0x64, 0xff, 0x9b)) return at(12)
-  if (starts(0x20, 0x01, 0x00, 0x00)) return at(4)
-  return starts(0x20, 0x02) ? at(2) : undefined
+type Networks = ReadonlyArray<IpNetwork.IpNetwork>
+
+const alwaysDenied: Networks = [
+  // Unspecified: they reach this machine.
+  "0.0.0.0/8",
+  "::/128",
+  // Link-local, with most clouds' metadata services.
+  "169.254.0.0/16",
+  "fe80::/10",
+  // Multicast and broadcast.
+  "224.0.0.0/4",
+  "ff00::/8",
+  "255.255.255.255/32",
+  // Metadata services elsewhere: AWS (its local services, EKS among them), Google, Azure, Oracle, Alibaba, Scaleway.
+  "fd00:ec2::/32",
+  "fd20:ce::254/128",
+  "168.63.129.16/32",
+  "192.0.0.192/32",
+  "fd00:c1::a9fe:a9fe/128",
+  "100.100.100.200/32",
+  "fd00:42::42/128"
+].map(IpNetwork.fromStringUnsafe)
+
+const loopbacks: Networks = ["127.0.0.1/32", "::1/128"].map(IpNetwork.fromStringUnsafe)
+const loopbackRanges: Networks = ["127.0.0.0/8", "::1/128"].map(IpNetwork.fromStringUnsafe)
+
+const covers = (networks: Networks, address: NetAddress.IpAddress) =>
+  networks.some((network) => IpNetwork.contains(network, address))
+
+/** A range written IPv4-mapped is the IPv4 range. */
+const canonical = (network: IpNetwork.IpNetwork): IpNetwork.IpNetwork => {
+  const { address, prefixLength } = network
+  return NetAddress.isIpv6Address(address) && NetAddress.isIpv4Mapped(address) && prefixLength >= 96
+    ? IpNetwork.makeUnsafe(NetAddress.toCanonical(address), prefixLength - 96)
+    : network
 }
+
+const parse = (text: string) => NetAddress.ipFromString(text.split("%", 1).join(""))
+
+/** `own`: the addresses of this machine's interfaces, which may change. */
+export const makeAllows = (deny: Networks, allow: Networks, own: () => ReadonlyArray<string>) => {
+  const denied = deny.map(canonical)
+  const allowed = allow.map(canonical)
+  const within = (outer: Networks) =>
+    allowed.filter((entry) => outer.some((network) => IpNetwork.containsNetwork(network, entry)))
+  const opened = within(alwaysDenied)
+  const isLoopbackDenied = loopbacks.some(({ address }) => covers(denied, address))
+
+  const isOwn = (address: NetAddress.IpAddress) =>
+    own().some((text) => {
+      const parsed = parse(text)
+      return (
+        Result.isSuccess(parsed) &&
+        !covers(loopbackRanges, parsed.success) &&
+        NetAddress.formatIp(parsed.success) === NetAddress.formatIp(address)
+      )
+    })
+
+  const passes = (address: NetAddress.IpAddress) => {
+    if (covers(alwaysDenied, address)) return covers(opened, address)
+    if (isLoopbackDenied) {
+      if (covers(loopbacks, address)) return covers(allowed, address)
+      if (isOwn(address))
+        return covers(within([IpNetwork.fromAddressUnsafe(address, NetAddress.width(address))]), address)
+    }
+    return !covers(denied, address) || covers(allowed, address)
+  }
+
+  return (text: string): boolean => {
+    const parsed = parse(text)
+    return Result.isSuccess(parsed) && layersOf(parsed.success).every(passes)
+  }
+}
+
+const interfaceAddresses = () =>
+  Object.values(networkInterfaces()).flatMap((found) => found?.map(({ address }) => address) ?? [])
 
 export class UpstreamPolicy extends Context.Service<
   UpstreamPolicy,
@@ -27,20 +102,8 @@ export class UpstreamPolicy extends Context.Service<
 >()("hotpath/infra/UpstreamPolicy") {
   static readonly layer = Layer.effect(
     UpstreamPolicy,
-    Effect.map(Settings, ({ UPSTREAM_ALLOW, UPSTREAM_DENY }) => {
-      const contains = (networks: ReadonlyArray<IpNetwork.IpNetwork>, address: NetAddress.IpAddress) =>
-        networks.some((network) => IpNetwork.contains(network, address))
-      const passes = (address: NetAddress.IpAddress) =>
-        contains(UPSTREAM_ALLOW, address) || !contains(UPSTREAM_DENY, address)
-      return UpstreamPolicy.of({
-        allows: (text) => {
-          const parsed = NetAddress.ipFromString(text.split("%", 1).join(""))
-          if (Result.isFailure(parsed)) return false
-          const address = parsed.success
-          const inside = NetAddress.isIpv6Address(address) ? wrapped(address) : undefined
-          return passes(address) && (inside === undefined || passes(inside))
-        }
-      })
-    })
+    Effect.map(Settings, ({ UPSTREAM_ALLOW, UPSTREAM_DENY }) =>
+      UpstreamPolicy.of({ allows: makeAllows(UPSTREAM_DENY, UPSTREAM_ALLOW, interfaceAddresses) })
+    )
   )
 }

@@ -1,6 +1,7 @@
 // JSON-RPC 2.0 (https://www.jsonrpc.org/specification) as a codec: text in, requests out; results in, text out. No
 // sockets, no effects: every frame decodes to something that can be answered.
 import { Predicate, Result } from "effect"
+import { inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
 import { ErrorCodes, type ErrorType, type ProtocolError } from "./ErrorCodes.ts"
 
 export type Id = string | number | null
@@ -11,6 +12,8 @@ export interface Request {
   readonly id: Id | undefined
   readonly method: string
   readonly params: unknown
+  /** A number of the message that a double can't hold; what stands in `params` for it is another. */
+  readonly inexact?: string
 }
 
 export interface Invalid {
@@ -95,15 +98,35 @@ export const decode = (text: string, maxDepth: number): Frame => {
   const parsed = Result.try(() => JSON.parse(text) as unknown)
   if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
-  if (!Array.isArray(value)) return decodeMessage(value)
-  return value.length === 0 ? invalid("an empty batch: send at least one request") : value.map(decodeMessage)
+  const inexact = new Map(
+    inexactNumbers(text).map(({ element, source }) => [Array.isArray(value) ? element : 0, source])
+  )
+  const message = (one: unknown, element: number): Message => {
+    const decoded = decodeMessage(one)
+    const found = inexact.size === 0 ? undefined : inexact.get(element)
+    return found === undefined || decoded._tag === "Invalid" ? decoded : { ...decoded, inexact: found }
+  }
+  if (!Array.isArray(value)) return message(value, 0)
+  return value.length === 0 ? invalid("an empty batch: send at least one request") : value.map(message)
 }
 
-/** A result that is JSON text already, so that the reply needs no second encoding. */
-export class EncodedJson {
+/**
+ * A result that is JSON text already, so that the reply needs no second encoding. Elsewhere it is what it says: `value` to
+ * work with, and within another value `JSON.stringify` writes it as that value.
+ */
+export class EncodedJson<out A = unknown> {
   readonly text: string
   constructor(text: string) {
     this.text = text
+  }
+
+  /** Parsed anew each time. */
+  get value(): A {
+    return JSON.parse(this.text) as A
+  }
+
+  toJSON(): unknown {
+    return withExactNumbers(this.text)
   }
 }
 

@@ -16,6 +16,7 @@ import { DatabaseRefused, DatabaseUnavailable } from "../../src/infra/Database.t
 import { Http } from "../../src/infra/Http.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
+import { encodeResult } from "../../src/protocol/JsonRpc.ts"
 import { Settings } from "../../src/Settings.ts"
 import { DeadRecords } from "../../src/storage/DeadRecords.ts"
 import { RecordStore } from "../../src/storage/RecordStore.ts"
@@ -96,6 +97,30 @@ describe("Call", () => {
         })
       )
     )
+  })
+
+  it.effect("composes: its reply is a value within another, and has its fields for a handler of one's own", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* Effect.all([call(), call()])
+      const composed = JSON.parse(JSON.stringify({ a, list: [b], type: "mine" }))
+      assert.deepEqual(composed, { a: JSON.parse(a.text), list: [JSON.parse(b.text)], type: "mine" })
+      assert.deepEqual(a.value.body, { temperature: 21 })
+      assert.strictEqual(a.value.recordId, composed.a.recordId)
+      assert.strictEqual(JSON.parse(encodeResult(1, { a })).result.a.status, 200)
+      yield* TestClock.adjust("1 second")
+    }).pipe(Effect.provide(app({ http: sunny })))
+  )
+
+  it.effect("gives 64-bit integers on as they were sent, to the reply and to the record", () => {
+    const answer = '{"id": 9223372036854775807, "of":[-9007199254740993, 1.5], "text":"1234567890123456789"}'
+    return Effect.gen(function* () {
+      const reply = yield* call()
+      assert.include(reply.text, `"body":${answer},`)
+      assert.include(JSON.stringify({ reply }), '"id":9223372036854775807,"of":[-9007199254740993,1.5]')
+      yield* TestClock.adjust("1 second")
+      const [record] = yield* (yield* RecordStore).list({ user: "ann", limit: 1 })
+      assert.strictEqual(record?.body, answer)
+    }).pipe(Effect.provide(app({ http: () => Effect.succeed({ status: 200, body: answer }) })))
   })
 
   it.effect("counts a slow reading of the configuration against the deadline", () => {

@@ -9,16 +9,19 @@ import { Fetch } from "../../src/calls/Fetch.ts"
 import { Responses } from "../../src/calls/Responses.ts"
 import { decodeIntegration } from "../../src/catalog/CatalogStore.ts"
 import { noConfig } from "../../src/domain/UserConfig.ts"
-import { Http, type HttpAnswer, type HttpError, HttpUnreachable } from "../../src/infra/Http.ts"
+import { Http, type HttpAnswer, type HttpError, type HttpRequest, HttpUnreachable } from "../../src/infra/Http.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
 
-const setup = (definition: object, answer: (n: number) => Effect.Effect<HttpAnswer, HttpError>) => {
+const setup = (
+  definition: object,
+  answer: (n: number, request: HttpRequest) => Effect.Effect<HttpAnswer, HttpError>
+) => {
   const asked: Array<number> = []
   const layer = Fetch.layer.pipe(
     Layer.provide([Breaker.layer, Responses.layer]),
-    Layer.provide(Http.layerScripted(() => Effect.suspend(() => answer(asked.push(asked.length))))),
+    Layer.provide(Http.layerScripted((request) => Effect.suspend(() => answer(asked.push(asked.length), request)))),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(Settings.layer)
   )
@@ -28,8 +31,10 @@ const setup = (definition: object, answer: (n: number) => Effect.Effect<HttpAnsw
     make: Effect.fnUntraced(function* (version = 1) {
       const { exchange } = yield* Fetch
       const integration = yield* decodeIntegration("x", version, { url: "http://x/", ...definition })
-      const found = { endpoint: yield* makeEndpoint(integration), bulkhead: makeBulkhead(10_000, 10), config: noConfig }
-      return (input: unknown = 1) => exchange(found, input, JSON.stringify(input), 0)
+      const endpoint = yield* makeEndpoint(integration)
+      const bulkhead = makeBulkhead(10_000, 10)
+      return (input: unknown = 1, user = "ann") =>
+        exchange({ user, endpoint, bulkhead, config: noConfig }, input, JSON.stringify(input), 0)
     })
   }
 }
@@ -113,6 +118,53 @@ describe("Fetch: breaker", () => {
     }).pipe(Effect.provide(layer))
   })
 
+  const failsOnBoom = (_n: number, { body }: HttpRequest) => (body?.includes("boom") ? status(500)() : fine(1))
+  const failing = () => status(500)()
+
+  it.effect("is not opened for others by one user's failures, nor kept open by their probes", () => {
+    let isDown = false
+    const { layer, make } = setup({}, (n, request) => (isDown ? failing() : failsOnBoom(n, request)))
+    return Effect.gen(function* () {
+      const fetch = yield* make()
+      const boom = () => tagOf(fetch("boom", "mallory"))
+      for (let n = 0; n < 50; n++) {
+        for (let m = 0; m < 8; m++) yield* boom()
+        assert.strictEqual(yield* tagOf(fetch()), "answered")
+        yield* TestClock.adjust(200)
+      }
+      // Mallory's own circuit is open: the integration is spared.
+      assert.strictEqual(yield* boom(), "IntegrationOpen")
+      // It is down for everybody, then well again, and Mallory goes on: the others' probe closes the circuit.
+      isDown = true
+      for (let n = 0; n < 40; n++) yield* tagOf(fetch(1, `user${n}`))
+      assert.strictEqual(yield* tagOf(fetch()), "IntegrationOpen")
+      isDown = false
+      for (let n = 0; n < 20; n++) {
+        yield* TestClock.adjust(4000)
+        for (let m = 0; m < 3; m++) yield* boom()
+      }
+      assert.strictEqual(yield* tagOf(fetch()), "answered")
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("opens for everybody when several users' calls fail, whoever was well before", () =>
+    Effect.gen(function* () {
+      for (const users of [3, 5, 20]) {
+        let isDown = false
+        const { asked, layer, make } = setup({}, (n) => (isDown ? failing() : fine(n)))
+        yield* Effect.gen(function* () {
+          const fetch = yield* make()
+          const all = Effect.forEach(Array.from({ length: users }), (_, n) => tagOf(fetch(1, `user${n}`)))
+          for (let n = 0; n < 5; n++) yield* all
+          isDown = true
+          for (let n = 0; n < 60; n++) yield* all
+          assert.strictEqual(yield* tagOf(fetch(1, "new")), "IntegrationOpen", `${users} users`)
+          assert.isAtMost(asked.length, users * 5 + 45)
+        }).pipe(Effect.provide(layer))
+      }
+    })
+  )
+
   it.effect("counts neither what the caller did wrong nor 429", () => {
     const { asked, layer, make } = setup({}, (n) => status([400, 404, 429][n % 3] ?? 400)())
     return Effect.gen(function* () {
@@ -121,6 +173,36 @@ describe("Fetch: breaker", () => {
       assert.strictEqual(asked.length, 50)
     }).pipe(Effect.provide(layer))
   })
+})
+
+describe("Fetch: numbers that a double does not hold", () => {
+  const text = '{"id":9223372036854775807,"at":{"n":-18446744073709551615},"name":"caf\\u00e9"}'
+  const answered = (definition: object, body: string) => {
+    const { layer, make } = setup(definition, () => Effect.succeed({ status: 200, body }))
+    return Effect.gen(function* () {
+      return yield* (yield* make())()
+    }).pipe(Effect.provide(layer))
+  }
+
+  it.effect("integers are given on as they were sent, mapped or not", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* answered({}, text)).text, text.replace("\\u00e9", "é"))
+      const mapped = yield* answered({ result: { n: "/at/n", id: "/id", name: "/name" } }, text)
+      assert.strictEqual(mapped.text, '{"n":-18446744073709551615,"id":9223372036854775807,"name":"café"}')
+    })
+  )
+
+  it.effect("refuses what overflows, and a text that only the first of two equal keys has", () =>
+    Effect.gen(function* () {
+      for (const number of ["1e400", "-1E+999", "[1e-400]", "1".repeat(500)]) {
+        assert.strictEqual(yield* tagOf(answered({}, number)), "IntegrationInvalidResponse", number)
+      }
+      assert.strictEqual((yield* answered({}, '{"a":"\\u0000","a":1}')).text, '{"a":1}')
+      for (const fine of ["1e300", "0.30000000000000004", "-0", "0e999", "9007199254740992", "12345678901234567000"]) {
+        assert.strictEqual((yield* answered({}, fine)).text, fine)
+      }
+    })
+  )
 })
 
 describe("Fetch: kept answers", () => {

@@ -140,6 +140,34 @@ describe("Http over sockets", () => {
       })
     )
 
+    test.effect("ends at the deadline though a byte comes all the time, read whole or in parts", () =>
+      Effect.gen(function* () {
+        const server = yield* upstream
+        const http = yield* Http
+        let parts = 0
+        const reader = {
+          begins: () => true,
+          takes: () => {
+            parts++
+            return true
+          }
+        }
+        const drip = request(server.origin, "/drip", { timeoutMs: 1000 })
+        assert.strictEqual((yield* Effect.flip(http.send(drip)))._tag, "HttpTimeout")
+        assert.strictEqual((yield* Effect.flip(http.send(drip, reader)))._tag, "HttpTimeout")
+        assert.isAbove(parts, 1)
+        yield* Effect.promise(() => until(() => server.openRequests() === 0, "the sockets to close"))
+      })
+    )
+
+    test.effect("says the status of an error answer that is too big", () =>
+      Effect.gen(function* () {
+        const { origin } = yield* upstream
+        const error = yield* Effect.flip((yield* Http).send(request(origin, "/endless/503", { timeoutMs: 5000 })))
+        assert.deepInclude(error, { _tag: "HttpAnswerTooLarge", status: 503 })
+      })
+    )
+
     test.effect("follows no redirect", () =>
       Effect.gen(function* () {
         const server = yield* upstream

@@ -111,6 +111,7 @@ describe("admin", () => {
   })
 
   it("refuses a wrong definition with the field and the reason", async () => {
+    const manyHeaders = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`x-${n}`, "{config.a}"]))
     const wrong: ReadonlyArray<readonly [string, unknown, string]> = [
       ["no URL", { method: "GET" }, "url"],
       ["not a URL", { url: "weather" }, "url"],
@@ -141,6 +142,11 @@ describe("admin", () => {
       ["a header twice", { url: "http://host/", headers: { "X-A": "1", "x-a": "2" } }, "headers.x-a"],
       ["a denied address", { url: "http://169.254.169.254/latest" }, "url"],
       ["a denied address, in decimal", { url: "http://2852039166/latest" }, "url"],
+      ["too many placeholders", { url: "http://host/", query: { q: "{input.a}".repeat(100_000) } }, ""],
+      ["too many headers", { url: "http://host/", headers: manyHeaders }, ""],
+      ["a pointer of an error's that is none", { url: "http://host/", errors: { "400": "{/a~2}" } }, "errors.400"],
+      ["a metadata service", { url: "http://[fd20:ce::254]/" }, "url"],
+      ["the unspecified address", { url: "http://0:8080/" }, "url"],
       ["a denied address, mapped", { url: "http://[::ffff:169.254.169.254]/" }, "url"]
     ]
     for (const [what, definition, field] of wrong) {
@@ -153,6 +159,11 @@ describe("admin", () => {
     assert.strictEqual((await ask("PUT", "/integrations/wrong", "{")).status, 400)
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: { a: "\0" } })).status, 422)
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: [] })).status, 422)
+    const inexact = await ask("PUT", "/users/u/config", '{"config":{"id":9007199254740993}}')
+    assert.deepInclude(inexact.body, { status: 422, field: "config" })
+    assert.include(inexact.body.reason, "9007199254740993")
+    const body = await ask("PUT", "/integrations/wrong", '{"url":"http://host/","body":{"id":[-9223372036854775807]}}')
+    assert.include(body.body.reason, "-9223372036854775807")
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: { big: "x".repeat(2_000_000) } })).status, 413)
   })
 

@@ -35,8 +35,23 @@ describe("calls", () => {
       INTEGRATION_SECRET_KEY: "s3cret value"
     })
     const { origin } = upstream
-    const names = ["echo", "hang", "status/500", "garbage", "deep", "nul", "endless", "break", "redirect", "gate"]
+    const names = [
+      "echo",
+      "hang",
+      "status/500",
+      "drip",
+      "endless/503",
+      "garbage",
+      "deep",
+      "nul",
+      "endless",
+      "break",
+      "redirect",
+      "gate"
+    ]
     for (const name of names) await define(name, { url: `${origin}/${name}`, timeoutMs: 1000 })
+    await define("sorry", { url: `${origin}/sorry`, errors: { "400": "It says: {/error/message}" } })
+    await define("ids", { url: `${origin}/ids` })
     await define("refused", { url: "http://127.0.0.1:1/" })
     await define("nowhere", { url: "http://nowhere.invalid/" })
     await define("strict", { url: `${origin}/gate`, overflow: "reject" })
@@ -86,15 +101,17 @@ describe("calls", () => {
   })
 
   it("fills path, query and headers, encoded, and leaves out what is not said", async () => {
-    const { result } = await call("get", { place: "a/../b?", q: "x&y=1" })
+    const { result } = await call("get", { place: "a b?é", q: "x&y=1" })
     const body = result?.["body"] as { path: string; headers: Record<string, string> }
-    assert.strictEqual(body.path, "/path/a%2F..%2Fb%3F/x?q=x%26y%3D1&units=metric&key=s3cret%20value")
+    assert.strictEqual(body.path, "/path/a%20b%3F%C3%A9/x?q=x%26y%3D1&units=metric&key=s3cret%20value")
     assert.strictEqual(body.headers["x-user-units"], "metric")
   })
 
   it("refuses values that would change the path", async () => {
-    const { error } = await call("get", { place: "..", q: "x" })
-    assert.strictEqual(error?.code, -32602)
+    for (const place of ["..", "a/../../b", "a\\b", "/"]) {
+      const { error } = await call("get", { place, q: "x" })
+      assert.strictEqual(error?.code, -32602, place)
+    }
     const missing = await call("get", { q: "x" })
     assert.strictEqual(missing.error?.code, -32602)
   })
@@ -114,6 +131,8 @@ describe("calls", () => {
     ["missing", "IntegrationNotFound", "No integration named missing"],
     ["hang", "IntegrationTimeout", "Request timeout - API too slow"],
     ["status/500", "IntegrationRejected", "API status: 500"],
+    ["drip", "IntegrationTimeout", "Request timeout - API too slow"],
+    ["endless/503", "IntegrationRejected", "API status: 503"],
     ["redirect", "IntegrationRejected", "API status: 302"],
     ["garbage", "IntegrationInvalidResponse", "Invalid API response"],
     ["deep", "IntegrationInvalidResponse", "Invalid API response"],
@@ -131,6 +150,40 @@ describe("calls", () => {
     assert.match(error?.data.traceId ?? "", /^[0-9a-f]{32}$/)
     const after = await call("echo")
     assert.strictEqual(after.error, undefined)
+  })
+
+  it("says what the integration says of an error where the definition points at it", async () => {
+    const { error } = await call("sorry")
+    assert.deepInclude(error?.data, { type: "IntegrationRejected", status: 400 })
+    assert.strictEqual(error?.message, "It says: city is missing")
+    assert.notInclude(JSON.stringify(error), "internal")
+  })
+
+  it("keeps numbers as they were sent, or refuses them", async () => {
+    const { result } = await call("ids")
+    assert.isDefined(result)
+    const replies: Array<string> = []
+    client.socket.on("message", (data) => replies.push(String(data)))
+    const send = (id: string, integration: string, input: string) =>
+      client.socket.send(
+        `{"jsonrpc":"2.0","id":"${id}","method":"call","params":{"integration":"${integration}","input":${input}}}`
+      )
+    send("raw1", "ids", "1")
+    send("raw2", "echo", '{"id":9007199254740993}')
+    send("raw3", "echo", "1e400")
+    const reply = async (id: string) => {
+      await until(() => replies.some((text) => text.includes(`"id":"${id}"`)), `the reply ${id}`)
+      return replies.find((text) => text.includes(`"id":"${id}"`)) ?? ""
+    }
+    assert.include(await reply("raw1"), '"body":{"id": 9223372036854775807}')
+    for (const [id, number] of [
+      ["raw2", "9007199254740993"],
+      ["raw3", "1e400"]
+    ] as const) {
+      const { error } = JSON.parse(await reply(id))
+      assert.strictEqual(error.data.type, "InvalidParams")
+      assert.include(error.message, `${number} is not kept exactly`)
+    }
   })
 
   it("says City not found", async () => {

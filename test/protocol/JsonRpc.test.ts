@@ -1,6 +1,7 @@
 // The codec's properties: whatever comes is answered, what is encoded decodes to the same.
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { inexactNumbers } from "../../src/domain/ExactNumbers.ts"
 import { decode, encodeError, encodeResult, nestsDeeperThan } from "../../src/protocol/JsonRpc.ts"
 
 const depth = (value: unknown): number =>
@@ -32,4 +33,50 @@ describe("JsonRpc", () => {
       assert.strictEqual(JSON.parse(encodeError(id, "Overloaded", id, "0")).error.message, id)
     }
   )
+
+  it("says which number of which message a double does not hold", () => {
+    const of = (params: string) => `{"jsonrpc":"2.0","id":1,"method":"call","params":${params}}`
+    const inexact = (text: string) =>
+      [decode(text, 64)].flat().map((message) => "inexact" in message && message.inexact)
+    for (const number of [
+      "9007199254740993",
+      "-9223372036854775807",
+      "1e400",
+      "-1E999",
+      "1e-400",
+      "123456789012345678"
+    ]) {
+      assert.deepEqual(inexact(of(`{"input":{"a":[1,${number}]}}`)), [number])
+      assert.deepEqual(inexact(`[${of("{}")}, ${of(`{"b":${number}}`)},${of('{"c":"\\"9007199254740993"}')}]`), [
+        false,
+        number,
+        false
+      ])
+    }
+    const fine = [
+      "9007199254740991",
+      "-9007199254740992",
+      "1e21",
+      "1e308",
+      "0.1234567890123456789",
+      "-0",
+      "0e999",
+      "5e-324"
+    ]
+    for (const number of fine) assert.deepEqual(inexact(of(`{"input":${number}}`)), [false], number)
+  })
+
+  it.prop("takes every number that JSON.stringify writes", [Schema.Finite], ([number]) => {
+    assert.deepEqual(inexactNumbers(JSON.stringify([number])), [])
+  })
+
+  it.prop("finds every 64-bit integer that is changed", [Schema.BigInt], ([number]) => {
+    const source = String(BigInt.asIntN(64, number * 0x9e3779b97f4a7c15n))
+    const isChanged = BigInt(Number(source)) !== BigInt(source)
+    const found = inexactNumbers(`{"a":"12345678901234567","n":${source}}`)
+    assert.deepEqual(
+      found.map((one) => one.source),
+      isChanged ? [source] : []
+    )
+  })
 })

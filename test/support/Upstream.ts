@@ -24,8 +24,8 @@ export const startUpstream = async (): Promise<Upstream> => {
   const gated: Array<() => void> = []
   let open = 0
 
-  const endless = (response: ServerResponse) => {
-    response.writeHead(200)
+  const endless = (response: ServerResponse, status = 200) => {
+    response.writeHead(status)
     const more = () => {
       while (!response.destroyed && response.write("x".repeat(65_536)));
     }
@@ -59,6 +59,18 @@ export const startUpstream = async (): Promise<Upstream> => {
         return response.end('{"text":"a\\u0000b"}')
       case "/endless":
         return endless(response)
+      case "/endless/503":
+        return endless(response, 503)
+      case "/sorry":
+        return json(400, { error: { message: "city is\n missing" }, internal: "stack" })
+      case "/ids":
+        return response.end('{"id": 9223372036854775807}')
+      case "/drip": {
+        response.writeHead(200, { "content-type": "application/json" })
+        response.write("[")
+        const timer = setInterval(() => response.write(" "), 20)
+        return void response.once("close", () => clearInterval(timer))
+      }
       case "/parts":
         response.writeHead(200, { "content-type": "text/event-stream" })
         return response.write("data: one\n\n")

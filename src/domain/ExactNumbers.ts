@@ -1,0 +1,99 @@
+// Numbers in JSON that a double changes: integers beyond 2^53 that it can't hold, and what overflows to infinity or underflows
+// to 0. `JSON.parse` changes them without a word, so they are looked for in the text. Not meant: decimals, which every
+// reader rounds to the nearest double, and -0, which is 0.
+
+/** What has none of this (nearly every text) is through with one quick search; strings may match, too. */
+const suspicious = /(?:^|[:,[\s])-?(?:\d{16}|[\d.]+[eE][+-]?\d{3}|\d+\.\d{400})/
+
+/** No number that somebody means is longer, and PostgreSQL keeps every digit. */
+const maxLength = 400
+
+const [quote, backslash, comma, minus, plus, dot] = [34, 92, 44, 45, 43, 46]
+
+const isDigit = (char: number) => char >= 48 && char <= 57
+const isOfNumber = (char: number) =>
+  isDigit(char) || char === minus || char === plus || char === dot || char === 101 || char === 69
+
+export interface InexactNumber {
+  /** As it stands in the text, and where. */
+  readonly source: string
+  readonly at: number
+  /** Which element of the outermost array it is in (0 when the text is no array). */
+  readonly element: number
+}
+
+const isExact = (source: string): boolean => {
+  if (source.length > maxLength) return false
+  const value = Number(source)
+  if (!Number.isFinite(value)) return false
+  if (/^-?\d+$/.test(source)) return Number.isSafeInteger(value) || BigInt(source) === BigInt(value)
+  return value !== 0 || /^-?[0.]+(?:[eE]|$)/.test(source)
+}
+
+const endOfString = (text: string, from: number): number => {
+  let end = text.indexOf('"', from + 1)
+  while (end !== -1) {
+    let slashes = 0
+    while (text.charCodeAt(end - 1 - slashes) === backslash) slashes++
+    if (slashes % 2 === 0) return end
+    end = text.indexOf('"', end + 1)
+  }
+  return text.length
+}
+
+/** `text` is valid JSON. */
+export const inexactNumbers = (text: string): ReadonlyArray<InexactNumber> => {
+  if (!suspicious.test(text)) return []
+  const found: Array<InexactNumber> = []
+  let depth = 0
+  let element = 0
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === quote) at = endOfString(text, at)
+    else if (char === 91 || char === 123) depth++
+    else if (char === 93 || char === 125) depth--
+    else if (char === comma && depth === 1) element++
+    else if (isDigit(char) || char === minus) {
+      let end = at + 1
+      while (end < text.length && isOfNumber(text.charCodeAt(end))) end++
+      // Shorter ones are exact: 1e999 is the shortest that is not.
+      if (end - at >= 5) {
+        const source = text.slice(at, end)
+        if (!isExact(source)) found.push({ source, at, element })
+      }
+      at = end - 1
+    }
+  }
+  return found
+}
+
+/** An integer that only lacks room in a double, such as a 64-bit id. */
+export const isBigInteger = ({ source }: InexactNumber): boolean => source.length <= maxLength && /^-?\d+$/.test(source)
+
+/**
+ * The text with those numbers as strings that begin with NUL: what can't be stored has no such string, so that `unmark`
+ * finds them again in what is made of the parsed value.
+ */
+export const mark = (text: string, numbers: ReadonlyArray<InexactNumber>): string => {
+  let marked = ""
+  let end = 0
+  for (const { at, source } of numbers) {
+    marked += `${text.slice(end, at)}"\\u0000${source}"`
+    end = at + source.length
+  }
+  return marked + text.slice(end)
+}
+
+export const unmark = (text: string): string => text.replaceAll(/"\\u0000(-?\d+)"/g, "$1")
+
+// Node has it since 21; TypeScript's library for ES2024 does not.
+const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => unknown }
+
+/** The parsed value, with those numbers as `JSON.stringify` writes them unchanged. */
+export const withExactNumbers = (text: string): unknown => {
+  const numbers = inexactNumbers(text)
+  if (numbers.length === 0) return JSON.parse(text)
+  const revive = (_key: string, value: unknown) =>
+    typeof value === "string" && value.startsWith("\0") ? rawJSON(value.slice(1)) : value
+  return JSON.parse(mark(text, numbers), revive)
+}
