@@ -7,6 +7,9 @@ import { Gateway } from "./gateway/Gateway.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import { Settings } from "./Settings.ts"
 
+// Whatever this process writes is for its own user: the embedded database's files come with 0666 otherwise.
+process.umask(0o077)
+
 const welcome = Effect.gen(function* () {
   const { address } = yield* Gateway
   const { isMade, token } = yield* AdminToken
