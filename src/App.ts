@@ -9,6 +9,7 @@ import * as CatalogHandlers from "./admin/CatalogHandlers.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
+import * as StartLine from "./admin/StartLine.ts"
 import { AutoAssign } from "./assistant/AutoAssign.ts"
 import { Cancels } from "./assistant/Cancels.ts"
 import { Coach } from "./assistant/Coach.ts"
@@ -202,6 +203,7 @@ export const Service = Edge.pipe(
 
 export const App = Service.pipe(
   Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, AdminAuth.AdminToken.layer)),
+  Layer.provide(StartLine.layer),
   Layer.provideMerge(Layer.mergeAll(Logging.layer)),
   Layer.provide(Telemetry.layer),
   Layer.provideMerge(Settings.layer)

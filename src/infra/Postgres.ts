@@ -2,9 +2,10 @@
 // the start; statements are bounded by the server as well as here.
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
-import { Duration, Effect, Layer, Queue, type Redacted } from "effect"
+import { Duration, Effect, Layer, Queue, Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
+import { withoutSecrets } from "./StoreFault.ts"
 
 export interface PostgresOptions {
   readonly url: Redacted.Redacted
@@ -66,6 +67,7 @@ export const layer = (options: PostgresOptions) =>
       })
       return yield* makeDatabase({
         kind: "server",
+        setting: { name: "DATABASE_URL", value: withoutSecrets(Redacted.value(options.url)) },
         sql,
         timeout: options.timeout,
         patience: options.timeout,

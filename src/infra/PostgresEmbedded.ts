@@ -137,6 +137,7 @@ export const layer = (options: { readonly dataDir: string; readonly timeout: Dur
       // The first start makes the schema, which takes seconds on a slow disk.
       return yield* makeDatabase({
         kind: "embedded",
+        setting: { name: "DATA_DIR", value: options.dataDir },
         sql,
         timeout: options.timeout,
         patience: Duration.seconds(60),
