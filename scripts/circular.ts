@@ -36,6 +36,8 @@ for (const file of files) {
   imports.set(file, targets)
   if (!open.includes(part(file)) && rank(file) === -1) problems.push(`${file}: its folder is not on the map`)
   for (const target of targets) {
+    // package.json
+    if (target.startsWith("..")) continue
     if (part(target) === part(file) || open.includes(part(target))) continue
     if (open.includes(part(file)) || rank(target) <= rank(file)) problems.push(`${file} → ${target}: points left`)
   }

@@ -36,12 +36,14 @@ const origin = (text: string) => {
   return /^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s*]+\/?$/i.test(text) ? text.toLowerCase().replace(/\/$/, "") : undefined
 }
 
-/** As browsers write them in `Origin`: a scheme, a host, a port if it is not the scheme's own, no path. */
-export const origins = checked((text) => {
-  const parts = text
+const readOrigins = checked((text) => {
+  const read = text
     .split(",")
     .map((part) => part.trim())
     .filter((part) => part !== "")
-  const read = parts.map(origin)
+    .map(origin)
   return read.every((part) => part !== undefined) ? read : undefined
 })
+
+/** As browsers write them in `Origin`: a scheme, a host, a port if it is not the scheme's own, no path. None, if unset. */
+export const origins = (name: string): Config.Config<ReadonlyArray<string>> => Config.withDefault(readOrigins(name), [])
