@@ -12,6 +12,7 @@ import * as DocsRoute from "./admin/DocsRoute.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
+import * as StartLine from "./admin/StartLine.ts"
 import { AutoAssign } from "./assistant/AutoAssign.ts"
 import { Cancels } from "./assistant/Cancels.ts"
 import { Coach } from "./assistant/Coach.ts"
@@ -217,6 +218,7 @@ export const Service = Edge.pipe(
 
 export const App = Service.pipe(
   Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer, AdminToken.layer)),
+  Layer.provide(StartLine.layer),
   Layer.provideMerge(Telemetry.layer),
   Layer.provideMerge(Logging.layer),
   Layer.provideMerge(Settings.layer)

@@ -2,15 +2,19 @@
 // README's table is generated from `settings`.
 import { Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { IpNetwork } from "effect/net"
+import { httpUrl, origins, postgresUrl, redisUrls } from "./SettingFormats.ts"
 
-/** A setting that does not parse stops the start. `value` is `<hidden>` for secrets. */
-export class SettingInvalid extends Schema.TaggedError<SettingInvalid>()("SettingInvalid", {
-  setting: Schema.String,
-  value: Schema.String,
-  wanted: Schema.String
+/** A setting that does not parse. `value` is `<hidden>` for secrets. */
+const Fault = Schema.Struct({ setting: Schema.String, value: Schema.String, wanted: Schema.String })
+
+/** Settings that do not parse stop the start: all of them are named at once. */
+export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("SettingsInvalid", {
+  faults: Schema.Array(Fault)
 }) {
   override get message() {
-    return `${this.setting}=${this.value} is not usable: ${this.wanted}`
+    return this.faults
+      .map(({ setting, value, wanted }) => `${setting}=${value} is not usable. Wanted: ${wanted}`)
+      .join("\n  ")
   }
 }
 
@@ -65,7 +69,7 @@ export const settings = {
   HOST: setting(text, "127.0.0.1", "the address it listens on", "an address or a host name"),
   PORT: setting(port, "8080", "the port it listens on; 0 picks a free one and prints it", "a port, 0 to 65535"),
   DATABASE_URL: setting(
-    matching(/^postgres(ql)?:\/\/.+/),
+    postgresUrl,
     undefined,
     "PostgreSQL, `postgres://…`; unset: embedded",
     "postgres://user:password@host:5432/database",
@@ -73,10 +77,10 @@ export const settings = {
   ),
   DATA_DIR: setting(text, "./data", "the embedded database's files; `memory://` keeps none", "a folder, or memory://"),
   REDIS_URL: setting(
-    matching(/^rediss?:\/\/[^,]+(,\s*rediss?:\/\/[^,]+)*$/),
+    redisUrls,
     undefined,
     "Redis, `redis://…` or `rediss://…` (TLS); several, comma-separated: a Redis Cluster; unset: in-process",
-    "redis://host:6379",
+    "redis://host:6379, with a number of a database behind it if need be; several: redis://a:6379,redis://b:6379",
     { secret: true }
   ),
   AUTH_SECRET: setting(
@@ -87,10 +91,10 @@ export const settings = {
     { secret: true }
   ),
   AUTH_JWKS_URL: setting(
-    Config.URL,
+    httpUrl,
     undefined,
     "where the keys of asymmetrically signed JWTs are",
-    "an http or https URL"
+    "an http or https URL, such as https://issuer.example/.well-known/jwks.json"
   ),
   AUTH_ISSUER: setting(
     list,
@@ -107,15 +111,15 @@ export const settings = {
   ADMIN_TOKEN: setting(
     matching(/^\S{16,}$/),
     undefined,
-    "bearer token of `/admin`, 16 characters or more; unset: made at start, printed",
+    "bearer token of `/admin`, 16 characters or more; unset: made at start, and printed in development and on a terminal",
     "at least 16 characters, no blanks",
     { secret: true }
   ),
   ALLOWED_ORIGINS: setting(
-    list,
+    origins,
     "",
     "comma-separated origins a browser may connect from, besides the same origin (in development: any loopback origin)",
-    "https://example.org,…"
+    "scheme://host[:port], comma-separated, or *; such as https://app.example,http://localhost:5173"
   ),
   UPSTREAM_DENY: setting(
     networks,
@@ -177,10 +181,10 @@ export const settings = {
     "trace, debug, info, warn, error, fatal or none"
   ),
   OTEL_EXPORTER_OTLP_ENDPOINT: setting(
-    Config.URL,
+    httpUrl,
     undefined,
     "where traces, metrics and logs are sent by OTLP (HTTP, JSON)",
-    "an http or https URL"
+    "an http or https URL, such as http://collector:4318"
   ),
   TRACE_SAMPLE_RATIO: setting(ratio, "0.05", "the share of requests that are traced", "a number from 0 to 1"),
   TRACE_CLIENT_RATE: setting(
@@ -263,24 +267,45 @@ export type SettingsShape = {
   readonly [Name in keyof Known]: Name extends Optional ? Value<Known[Name]> | undefined : Value<Known[Name]>
 }
 
+const hidden = "<hidden>"
+
+// A URL may hold a password, whatever the setting.
+const shown = (raw: string, isSecret: boolean) =>
+  isSecret ? hidden : JSON.stringify(raw.replace(/\/\/[^/@]*@/, `//${hidden}@`))
+
 const readSetting = Effect.fnUntraced(function* (name: string, definition: Setting<unknown>) {
-  const given = Option.getOrUndefined(yield* Config.option(Config.String(name)))
+  const given = Option.getOrUndefined(yield* Effect.orElseSucceed(Config.option(Config.String(name)), Option.none))
   const raw = given === undefined || given === "" ? definition.fallback : given
   if (raw === undefined) return undefined
-  const value = definition.secret ? "<hidden>" : JSON.stringify(raw)
-  return yield* Effect.mapError(
-    definition.config("value").parse(ConfigProvider.fromUnknown({ value: raw })),
-    () => new SettingInvalid({ setting: name, value, wanted: definition.wanted })
-  )
+  return yield* Effect.mapError(definition.config("value").parse(ConfigProvider.fromUnknown({ value: raw })), () => ({
+    setting: name,
+    value: shown(raw, definition.secret),
+    wanted: definition.wanted
+  }))
 })
 
+const loopback = /^(127(\.\d+){3}|::1|\[::1\]|localhost)$/
+
+/** What the settings must be to each other. */
+const together = ({ AUTH_JWKS_URL, AUTH_SECRET, HOST }: Partial<SettingsShape>): ReadonlyArray<typeof Fault.Type> => {
+  if (AUTH_SECRET !== undefined || AUTH_JWKS_URL !== undefined || HOST === undefined || loopback.test(HOST)) return []
+  const wanted =
+    "127.0.0.1, or AUTH_SECRET (AUTH_JWKS_URL) set: without them anyone may say who they are, and HOST is not loopback"
+  return [{ setting: "HOST", value: JSON.stringify(HOST), wanted }]
+}
+
 export class Settings extends Context.Service<Settings, SettingsShape>()("hotpath/Settings") {
-  /** Reads everything; fails with the first setting that does not parse. */
+  /** Reads everything; fails with all that is not usable. */
   static readonly layer = Layer.effect(
     Settings,
     Effect.gen(function* () {
-      const values: Record<string, unknown> = {}
-      for (const [name, definition] of Object.entries(settings)) values[name] = yield* readSetting(name, definition)
+      const [read, faults] = yield* Effect.partition(Object.entries(settings), ([name, definition]) =>
+        Effect.map(readSetting(name, definition), (value) => [name, value] as const)
+      )
+      const values = Object.fromEntries(read)
+      const hasAuthFault = faults.some(({ setting }) => setting.startsWith("AUTH_"))
+      const all = [...faults, ...(hasAuthFault ? [] : together(values as Partial<SettingsShape>))]
+      if (all.length > 0) return yield* new SettingsInvalid({ faults: all })
       return Settings.of(values as unknown as SettingsShape)
     })
   )

@@ -5,7 +5,10 @@ import { App } from "./App.ts"
 import { AdminToken } from "./admin/AdminToken.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
-import { Settings } from "./Settings.ts"
+import { isDevelopment, Settings } from "./Settings.ts"
+
+// Whatever this process writes is for its own user: the embedded database's files come with 0666 otherwise.
+process.umask(0o077)
 
 const welcome = Effect.gen(function* () {
   const { address } = yield* Gateway
@@ -13,15 +16,21 @@ const welcome = Effect.gen(function* () {
   const settings = yield* Settings
   const host = address.host.includes(":") ? `[${address.host}]` : address.host
   const ws = `ws://${host}:${address.port}/ws`
-  const development = settings.AUTH_SECRET === undefined && settings.AUTH_JWKS_URL === undefined
+  const development = isDevelopment(settings)
   const attempt = `scripts/call call '{"integration":"weather","input":{"city":"London"}}' --url ${ws}${development ? "" : " --token JWT"}`
-  // Made at this start and nowhere else to be had.
-  const admin = isMade ? Redacted.value(token) : undefined
+  // Made at this start and nowhere else to be had. Where users' tokens are real, logs are kept and read by others.
+  const admin = isMade && development ? Redacted.value(token) : undefined
   if (settings.LOG_FORMAT === "json" || !process.stdout.isTTY) {
     yield* Effect.logInfo("listening", { ws, try: attempt, ...(admin !== undefined && { adminToken: admin }) })
   } else {
     yield* Console.log(`\n  hotpath listens on ${ws}\n\n  Try:  ${attempt}\n`)
     if (admin !== undefined) yield* Console.log(`  ADMIN_TOKEN for this run:  ${admin}\n`)
+  }
+  if (isMade && !development) {
+    yield* Effect.logWarning(
+      "ADMIN_TOKEN is not set: /admin takes a token that was made at this start, and is not in the log"
+    )
+    if (process.stderr.isTTY) yield* Console.error(`  ADMIN_TOKEN for this run:  ${Redacted.value(token)}\n`)
   }
 })
 

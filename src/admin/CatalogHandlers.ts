@@ -82,6 +82,16 @@ const integration = ({ content, key, updatedAt, version }: CatalogRow) =>
 const config = ({ content, key, updatedAt, version }: CatalogRow) =>
   Effect.map(decoded(decodeConfig(content)), (found) => ({ userId: key, version, updatedAt, config: found }))
 
+// Who: whoever has the ADMIN_TOKEN. What it says now is not in the log: a definition may hold more than it should.
+const logEdit = (action: "put" | "deleted", kind: "integration" | "config", name: string, version?: number) =>
+  Effect.logInfo("the catalog was changed", {
+    by: "admin API",
+    action,
+    kind,
+    name,
+    ...(version !== undefined && { version })
+  })
+
 const readable = <A, E>(rows: ReadonlyArray<CatalogRow>, show: (row: CatalogRow) => Effect.Effect<A, E>) =>
   Effect.map(
     Effect.forEach(rows, (row) => Effect.option(show(row))),
@@ -124,6 +134,7 @@ export const layer = HttpApiBuilder.group(
             return yield* invalid("url", "this address may not be reached (UPSTREAM_DENY, UPSTREAM_ALLOW)")
           }
           const version = yield* asEdit(editor.put("integration", params.name, definition, yield* expected(headers)))
+          yield* logEdit("put", "integration", params.name, version)
           return tagged({ version })
         }),
       getIntegration: ({ params }) =>
@@ -131,12 +142,15 @@ export const layer = HttpApiBuilder.group(
           Effect.mapBoth(integration(row), { onSuccess: tagged, onFailure: unreadable })
         ),
       deleteIntegration: ({ headers, params }) =>
-        Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("integration", params.name, version))),
+        Effect.flatMap(expected(headers), (version) =>
+          asDelete(editor.delete("integration", params.name, version))
+        ).pipe(Effect.tap(() => logEdit("deleted", "integration", params.name))),
       listIntegrations: ({ query }) => list("integration", query, integration),
       putConfig: ({ headers, params, payload, request }) =>
         Effect.gen(function* () {
           const content = yield* storable("config", payload.config, request)
           const version = yield* asEdit(editor.put("config", params.userId, content, yield* expected(headers)))
+          yield* logEdit("put", "config", params.userId, version)
           return tagged({ version })
         }),
       getConfig: ({ params }) =>
@@ -144,7 +158,9 @@ export const layer = HttpApiBuilder.group(
           Effect.mapBoth(config(row), { onSuccess: tagged, onFailure: unreadable })
         ),
       deleteConfig: ({ headers, params }) =>
-        Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("config", params.userId, version))),
+        Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("config", params.userId, version))).pipe(
+          Effect.tap(() => logEdit("deleted", "config", params.userId))
+        ),
       listConfigs: ({ query }) => list("config", query, config),
       sync: () => Effect.map(asUnavailable(sync.sync), (done) => ({ ...done, listening: sync.isListening() }))
     })

@@ -3,7 +3,10 @@ import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Database } from "../infra/Database.ts"
 import { RedisState } from "../infra/RedisState.ts"
+import type { StoreHealth } from "../infra/StoreFault.ts"
+import { version } from "../observability/Build.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
+import { Metrics } from "../observability/Metrics.ts"
 import { sharedAnswer } from "./SharedAnswer.ts"
 
 const without = {
@@ -14,14 +17,51 @@ const without = {
   both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
 } as const
 
+const nothingKept = "there is no Redis: what is acknowledged meanwhile waits in memory, and a restart loses it"
+
+/**
+ * What an operator has to mend, by store, and whether requests are better sent elsewhere meanwhile: they are when what is
+ * acknowledged may be lost. A refusal by PostgreSQL alone is not such a thing where records wait in Redis.
+ */
+const misconfigurations = (redis: StoreHealth, postgres: StoreHealth, isRedisServer: boolean) => {
+  const reasons: Array<string> = []
+  let loses = false
+  if (redis.state === "misconfigured") {
+    reasons.push(`Redis: ${redis.reason}`)
+    loses = redis.loses
+  }
+  if (postgres.state === "misconfigured") {
+    const keeps = isRedisServer && redis.state === "up"
+    reasons.push(`PostgreSQL: ${postgres.reason}; ${keeps ? "records wait in Redis" : nothingKept}`)
+    loses ||= !keeps
+  }
+  return { reasons, loses }
+}
+
 export const layer = HttpRouter.use((router) =>
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     const database = yield* Database
     const redis = yield* RedisState
+    const { gauge } = yield* Metrics
+
+    const dependency = (name: string, health: () => StoreHealth) =>
+      gauge(
+        "dependency_up",
+        "1 while the store answers, as of the last second",
+        () => (health().state === "up" ? 1 : 0),
+        {
+          dependency: name
+        }
+      )
+    dependency("redis", redis.health)
+    dependency("postgres", database.health)
+    gauge("build_info", "Always 1; what runs here", () => 1, { version, node: process.version })
 
     const isUp = <E>(check: Effect.Effect<void, E>) =>
       Effect.match(check, { onSuccess: () => true, onFailure: () => false })
+    const stateOf = (health: StoreHealth, answers: boolean) =>
+      health.state === "misconfigured" ? "misconfigured" : answers ? "up" : "away"
 
     // Anybody may ask, and each answer asks both stores.
     const details = yield* sharedAnswer(
@@ -30,8 +70,8 @@ export const layer = HttpRouter.use((router) =>
         const works =
           postgresUp && redisUp ? "everything" : postgresUp ? without.redis : redisUp ? without.postgres : without.both
         return {
-          redis: { kind: redis.kind, state: redisUp ? "up" : "away" },
-          postgres: { kind: database.kind, state: postgresUp ? "up" : "away" },
+          redis: { kind: redis.kind, state: stateOf(redis.health(), redisUp) },
+          postgres: { kind: database.kind, state: stateOf(database.health(), postgresUp) },
           works
         }
       })
@@ -40,9 +80,11 @@ export const layer = HttpRouter.use((router) =>
     const readiness = Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const state = lifecycle.state()
+      const { loses, reasons } = misconfigurations(redis.health(), database.health(), redis.kind === "server")
+      const status = state === "ready" && loses ? "misconfigured" : state
       const verbose = new URL(request.url, "http://gateway").searchParams.has("verbose")
-      const body = { status: state, ...(verbose ? yield* details : {}) }
-      return HttpServerResponse.jsonUnsafe(body, { status: state === "ready" ? 200 : 503 })
+      const body = { status, ...(reasons.length > 0 && { reasons }), ...(verbose ? yield* details : {}) }
+      return HttpServerResponse.jsonUnsafe(body, { status: status === "ready" ? 200 : 503 })
     })
 
     yield* router.add("GET", "/livez", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "alive" })))

@@ -82,10 +82,12 @@ export class CatalogSync extends Context.Service<
         return yield* Effect.forever(Effect.flatMap(Queue.takeBetween(payloads, 1, maxChanges), hear))
       }).pipe(
         Effect.scoped,
-        Effect.onError(() =>
+        Effect.onError((cause) =>
           Effect.suspend(() => {
             if (!listening) return Effect.void
             listening = false
+            // An orderly stop ends the listener: nothing was lost.
+            if (Cause.hasInterruptsOnly(cause)) return Effect.void
             lost.add()
             return Effect.logWarning("changes of the catalog are not heard; they are looked for", {
               everyMs: refreshMs

@@ -3,11 +3,15 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Context, Deferred, type Duration, Effect, Fiber, type Queue, Schedule, Schema, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { lastingFault, sqlStateOf, words } from "./DatabaseFaults.ts"
 import { migrate } from "./Migrations.ts"
+import { makeHealth, type StoreHealth, StoreMisconfigured, up } from "./StoreFault.ts"
 
 /** Postgres is away, too slow, or not migrated yet: the same statement may work later. It may also have been applied. */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
-  reason: Schema.String
+  reason: Schema.String,
+  /** It refuses us (a wrong password, no such database): waiting alone does not help. */
+  isLasting: Schema.optionalKey(Schema.Boolean)
 }) {}
 
 /** Postgres refuses the statement's data (SQLSTATE classes 21, 22, 23, 42; HP is our own): it would refuse it again. */
@@ -25,6 +29,8 @@ export class Database extends Context.Service<
     readonly run: <A, E>(
       effect: Effect.Effect<A, E | SqlError.SqlError>
     ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused>
+    /** How the server is, as of the last second. */
+    readonly health: () => StoreHealth
     /** Asks the server, within the deadline. */
     readonly check: Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
     /**
@@ -39,41 +45,53 @@ export class Database extends Context.Service<
   }
 >()("hotpath/infra/Database") {}
 
-const sqlState = (error: SqlError.SqlError): string => {
-  const cause = error.reason.cause
-  return typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
-}
-
 const refusals = new Set(["21", "22", "23", "42", "HP"])
 
 export const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
-  const state = sqlState(error)
+  const state = sqlStateOf(error)
   const { cause } = error.reason
   // The client itself could not write a parameter: no server will ever see it.
   if (state === "" && cause instanceof Error && /parameter/i.test(cause.message)) {
     return new DatabaseRefused({ sqlState: "22000", cause: error })
   }
-  return refusals.has(state.slice(0, 2)) && state.length === 5
-    ? new DatabaseRefused({ sqlState: state, cause: error })
-    : new DatabaseUnavailable({ reason: `${error.reason._tag}${state === "" ? "" : ` ${state}`}` })
+  if (refusals.has(state.slice(0, 2)) && state.length === 5) {
+    return new DatabaseRefused({ sqlState: state, cause: error })
+  }
+  const fault = lastingFault(error)
+  return new DatabaseUnavailable({ reason: fault ?? words(error), ...(fault !== undefined && { isLasting: true }) })
 }
 
 const isSqlError = (error: unknown): error is SqlError.SqlError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
 
+/** How often a server is asked how it is. */
+const probeEvery = "1 second"
+
+const healthOf = ({ isLasting, reason }: DatabaseUnavailable): StoreHealth =>
+  isLasting === true ? { state: "misconfigured", reason, loses: false } : { state: "away", reason }
+
+const whyRefused = ({ cause, sqlState }: DatabaseRefused): string =>
+  isSqlError(cause)
+    ? `the schema can't be made. ${words(cause)}`
+    : `the schema can't be made ${sqlState}: ${String(cause)}`
+
 /**
  * Makes the service over a client and migrates: within `patience` before it returns, else behind it, until it works.
- * A migration that Postgres refuses stops the start.
+ * A server that refuses us, or the migration, stops the start; one that comes later and refuses us is asked again, since
+ * calls go on without it.
  */
 export const makeDatabase = Effect.fnUntraced(function* (options: {
   readonly kind: "server" | "embedded"
+  /** What it was opened with, to be shown. */
+  readonly setting: { readonly name: string; readonly value: string }
   readonly sql: PgClient.PgClient
   readonly timeout: Duration.Duration
   readonly patience: Duration.Duration
   readonly listen: Database["Service"]["listen"]
-}): Effect.fn.Return<Database["Service"], DatabaseRefused, Scope.Scope> {
+}): Effect.fn.Return<Database["Service"], StoreMisconfigured, Scope.Scope> {
   const { kind, sql, timeout } = options
   const schema = yield* Deferred.make<void>()
+  const health = makeHealth("PostgreSQL", options.setting.name, up)
 
   // Interrupting a statement waits for the server to confirm, which a stuck one never does: so the statement runs in a
   // fiber of its own, which is told to stop and left behind.
@@ -109,29 +127,54 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     options.patience
   ).pipe(Effect.andThen(Deferred.succeed(schema, undefined)), Effect.asVoid)
 
-  yield* migration.pipe(
-    Effect.catchTag("DatabaseUnavailable", (error) =>
-      Effect.logWarning("Postgres is away; the schema is made when it comes", { reason: error.reason }).pipe(
-        Effect.andThen(
-          migration.pipe(
-            Effect.retry({
-              while: (failure) => failure._tag === "DatabaseUnavailable",
-              schedule: Schedule.spaced("1 second")
-            }),
-            Effect.tapError((refused) => Effect.logFatal("the schema can't be made", refused)),
-            Effect.tap(() => Effect.logInfo("Postgres is there")),
-            Effect.forkScoped
-          )
-        )
-      )
-    )
+  const misconfigured = (reason: string) =>
+    new StoreMisconfigured({ setting: options.setting.name, url: options.setting.value, reason })
+
+  const later = migration.pipe(
+    Effect.tapErrorTag("DatabaseUnavailable", (error) => health.set(healthOf(error))),
+    Effect.retry({ while: (failure) => failure._tag === "DatabaseUnavailable", schedule: Schedule.spaced(probeEvery) }),
+    Effect.tap(() => health.set(up)),
+    Effect.catchTags({
+      DatabaseUnavailable: () => Effect.void,
+      DatabaseRefused: (refused) => health.set({ state: "misconfigured", reason: whyRefused(refused), loses: false })
+    })
   )
+
+  yield* migration.pipe(
+    Effect.catchTags({
+      DatabaseRefused: (refused) => Effect.fail(misconfigured(whyRefused(refused))),
+      DatabaseUnavailable: (error) =>
+        error.isLasting === true
+          ? Effect.fail(misconfigured(error.reason))
+          : Effect.andThen(health.set(healthOf(error)), Effect.forkScoped(later))
+    })
+  )
+
+  const check = Effect.asVoid(within(sql`SELECT 1`, timeout))
+  const probe = check.pipe(
+    Effect.matchEffect({
+      onSuccess: () => health.set(up),
+      onFailure: (error) =>
+        health.set(
+          error._tag === "DatabaseUnavailable"
+            ? healthOf(error)
+            : { state: "away", reason: `SQLSTATE ${error.sqlState}` }
+        )
+    })
+  )
+  if (kind === "server") {
+    yield* Deferred.await(schema).pipe(
+      Effect.andThen(Effect.forever(Effect.delay(probe, probeEvery))),
+      Effect.forkScoped
+    )
+  }
 
   return Database.of({
     kind,
     sql,
     run,
-    check: Effect.asVoid(within(sql`SELECT 1`, timeout)),
+    health: health.now,
+    check,
     listen: options.listen,
     migrated: Deferred.await(schema)
   })

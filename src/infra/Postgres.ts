@@ -6,6 +6,7 @@ import { Duration, Effect, Layer, Queue, Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
+import { withoutSecrets } from "./StoreFault.ts"
 
 export interface PostgresOptions {
   readonly url: Redacted.Redacted
@@ -80,6 +81,7 @@ export const layer = (options: PostgresOptions) =>
       })
       const database = yield* makeDatabase({
         kind: "server",
+        setting: { name: "DATABASE_URL", value: withoutSecrets(Redacted.value(options.url)) },
         sql,
         timeout: options.timeout,
         patience: options.timeout,

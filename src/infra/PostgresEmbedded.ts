@@ -6,6 +6,7 @@ import type { PGlite } from "@electric-sql/pglite"
 import { Duration, Effect, FileSystem, Layer, Path, Queue, Schema } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
+import { extractImage, makeMemoryFiles, makePrivate } from "./EmbeddedFiles.ts"
 
 /** Another running process has the folder open; two would destroy it. */
 export class DataDirInUse extends Schema.TaggedError<DataDirInUse>()("DataDirInUse", {
@@ -20,7 +21,13 @@ export class DataDirInUse extends Schema.TaggedError<DataDirInUse>()("DataDirInU
 /** The embedded database does not start. */
 export class EmbeddedFailed extends Schema.TaggedError<EmbeddedFailed>()("EmbeddedFailed", {
   cause: Schema.Defect()
-}) {}
+}) {
+  override get message() {
+    return `the embedded database does not start: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
+
+const failed = (cause: unknown) => new EmbeddedFailed({ cause })
 
 /** The client's end of a connection: what it writes is the frontend's bytes, what it reads the backend's. */
 class PgliteConnection extends Duplex {
@@ -54,7 +61,6 @@ const isAlive = (pid: number) =>
 const lock = Effect.fnUntraced(function* (dataDir: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  yield* fs.makeDirectory(dataDir, { recursive: true })
   const file = path.join(dataDir, "hotpath.pid")
   const written = fs.writeFileString(file, String(process.pid), { flag: "wx" })
   yield* written.pipe(
@@ -70,25 +76,55 @@ const lock = Effect.fnUntraced(function* (dataDir: string) {
     )
   )
   yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(file)))
-  return path.join(dataDir, "postgres")
 })
 
-const failed = (cause: unknown) => new EmbeddedFailed({ cause })
+/** Opens the folder for this process alone, makes the files of a new database, and returns where they are. */
+const openFolder = Effect.fnUntraced(function* (dataDir: string) {
+  const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: failed })
+  for (const folder of yield* attempt(() => makePrivate(dataDir))) {
+    yield* Effect.logWarning("other users may read the embedded database: the folder's mode can't be set to 0700", {
+      folder
+    })
+  }
+  yield* Effect.catchTag(lock(dataDir), "PlatformError", (cause) => Effect.fail(failed(cause)))
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const files = path.join(dataDir, "postgres")
+  if (yield* Effect.orElseSucceed(fs.exists(path.join(files, "PG_VERSION")), () => false)) {
+    yield* Effect.logInfo("opening the embedded database", { dataDir })
+  } else {
+    yield* Effect.logInfo("making the embedded database", { dataDir })
+    yield* attempt(() => extractImage(files))
+  }
+  return files
+})
+
+const inMemory = "memory://"
+
+/**
+ * One session needs no shared buffers of 128 MB (PGlite's default), which would all be resident: the kernel, or this
+ * process's memory with `memory://`, has the pages as well.
+ */
+const sharedBuffers = ["-c", "shared_buffers=16MB"]
+
+// Loaded only where it is used: with a server behind it, the process is 30 MB smaller.
+const open = async (location: string) => {
+  const { PGlite } = await import("@electric-sql/pglite")
+  const startParams = [...PGlite.defaultStartParams, ...sharedBuffers]
+  return PGlite.create(
+    location === inMemory ? { fs: await makeMemoryFiles(), startParams } : { dataDir: location, startParams }
+  )
+}
 
 /** `dataDir`: a folder, made if need be, or `memory://`. */
 export const layer = (options: { readonly dataDir: string; readonly timeout: Duration.Duration }) =>
   Layer.effect(
     Database,
     Effect.gen(function* () {
-      const location = options.dataDir.startsWith("memory:")
-        ? "memory://"
-        : yield* lock(options.dataDir).pipe(Effect.catchTag("PlatformError", (cause) => Effect.fail(failed(cause))))
+      const location = options.dataDir.startsWith("memory:") ? inMemory : yield* openFolder(options.dataDir)
+      if (location === inMemory) yield* Effect.logInfo("making the embedded database in memory: a restart loses it")
       const database = yield* Effect.acquireRelease(
-        Effect.tryPromise({
-          // Loaded only where it is used: with a server behind it, the process is 30 MB smaller.
-          try: async () => (await import("@electric-sql/pglite")).PGlite.create(location),
-          catch: failed
-        }),
+        Effect.tryPromise({ try: () => open(location), catch: failed }),
         (opened) => Effect.ignore(Effect.tryPromise(() => opened.close()))
       )
       const sql = yield* PgClient.make({
@@ -98,9 +134,10 @@ export const layer = (options: { readonly dataDir: string; readonly timeout: Dur
         maxConnections: 1,
         idleTimeout: Duration.infinity
       })
-      // The first start makes the database's files, which takes seconds on a slow disk.
+      // The first start makes the schema, which takes seconds on a slow disk.
       return yield* makeDatabase({
         kind: "embedded",
+        setting: { name: "DATA_DIR", value: options.dataDir },
         sql,
         timeout: options.timeout,
         patience: Duration.seconds(60),

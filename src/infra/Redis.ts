@@ -1,25 +1,19 @@
 // Effect's Redis service over ioredis. An absent Redis neither stops the start nor holds anybody up: it connects behind
-// the start and for ever; while there is no connection a command fails at once, while there is one it fails within its
+// the start and for ever (one that refuses us stops the start); while there is no connection a command fails at once, while there is one it fails within its
 // deadline. A failed command may have been applied all the same: writes must be safe to repeat.
 //
 // A wedged server accepts and never answers, so every command would wait out its deadline: after some in a row the
 // connection is given up, and commands fail at once until a new one answers. Only silence counts: a deadline that passed
 // while others were answered, or while this process was too busy to listen, says nothing about the server.
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
-import { type Redis as Client, Cluster, Command } from "ioredis"
+import { Cluster, Command } from "ioredis"
 import { spanIfSampled } from "../observability/Tracing.ts"
-import {
-  type AnyClient,
-  abandon,
-  close,
-  endpoints,
-  makeDedicated,
-  makeShared,
-  type RedisOptions
-} from "./RedisClient.ts"
+import { type AnyClient, abandon, endpoints, makeDedicated, type RedisOptions } from "./RedisClient.ts"
+import { openShared } from "./RedisShared.ts"
 import { RedisState } from "./RedisState.ts"
 import * as RedisSubscriber from "./RedisSubscriber.ts"
+import { StoreMisconfigured, withoutSecrets } from "./StoreFault.ts"
 
 export type { RedisOptions } from "./RedisClient.ts"
 
@@ -49,44 +43,6 @@ const ofAConnection = new Set(
 /** Whether a command that failed can't have been applied: it was not sent, or Redis refused it. */
 export const isNotSent = (error: unknown): boolean =>
   error instanceof RedisError && (error.cause instanceof NotSent || isRefusal(error.cause))
-
-/** Opens the shared client in the background, closes it with the scope, and says once when it is lost and once when back. */
-const openShared = (options: RedisOptions) =>
-  Effect.acquireRelease(
-    Effect.gen(function* () {
-      const run = Effect.runForkWith(yield* Effect.context<never>())
-      const client = makeShared(options)
-      const listeners = new Set<() => void>()
-      const tell = () => {
-        for (const listener of listeners) listener()
-      }
-      if (client instanceof Cluster) client.on("+node", (node: Client) => node.on("ready", tell))
-      let lost = false
-      const onError = (error: Error) => {
-        if (!lost) run(Effect.logWarning("Redis is away", { reason: error.message }))
-        lost = true
-      }
-      client.on("error", onError)
-      const onClose = () => onError(new Error("the connection closed"))
-      client.on("close", onClose)
-      client.on("ready", () => {
-        // A node connects with its first command, and refuses others meanwhile: don't leave that to the first commands.
-        if (client instanceof Cluster) {
-          for (const node of client.nodes("master")) if (node.status === "wait") node.connect().catch(() => {})
-        }
-        tell()
-        if (lost) run(Effect.logInfo("Redis is there"))
-        lost = false
-      })
-      client.connect().catch(() => {})
-      return { client, listeners, onClose }
-    }),
-    ({ client, onClose }) =>
-      Effect.andThen(
-        Effect.sync(() => client.off("close", onClose)),
-        close(client)
-      )
-  )
 
 /** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
 const caller = (client: AnyClient) => {
@@ -198,13 +154,18 @@ const openDedicated = (options: RedisOptions) =>
     )
   })
 
-export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisState> =>
+export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisState, StoreMisconfigured> =>
   Layer.effectContext(
     Effect.gen(function* () {
       // The URL's own error would show its password.
       if (!endpoints(options).every((url) => URL.canParse(url)))
         return yield* Effect.die("the Redis URL does not parse")
-      const { client, listeners } = yield* openShared(options)
+      const { client, health, listeners, outcome } = yield* openShared(options)
+      const found = yield* outcome
+      if (found.state === "misconfigured") {
+        const url = withoutSecrets(Redacted.value(options.url))
+        return yield* new StoreMisconfigured({ setting: "REDIS_URL", url, reason: found.reason })
+      }
       const send = makeSend(client, options)
       const { onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
@@ -212,6 +173,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
         Context.add(RedisState, {
           kind: "server",
           isCluster: client instanceof Cluster,
+          health: health.now,
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
           ),

@@ -109,6 +109,9 @@ export const makeDedicated = (options: RedisOptions): AnyClient => {
     : makeSingle(options, first, { commandTimeout: undefined })
 }
 
+export const masters = (client: AnyClient): ReadonlyArray<Client> =>
+  client instanceof Cluster ? client.nodes("master") : [client]
+
 /** Gives up on the present connection of a client that reconnects: what is on its way fails. */
 export const abandon = (client: AnyClient): void => {
   if (client.status !== "ready") return

@@ -6,6 +6,7 @@ import { Redis } from "effect/persistence"
 import * as RedisCommands from "./RedisCommands.ts"
 import * as RedisKeyspace from "./RedisKeyspace.ts"
 import { RedisState } from "./RedisState.ts"
+import { up } from "./StoreFault.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
 
@@ -49,6 +50,7 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
         Context.add(RedisState, {
           kind: "in-process",
           isCluster: false,
+          health: () => up,
           check: Effect.void,
           onReconnected: () => Effect.void,
           onResubscribed: () => Effect.void

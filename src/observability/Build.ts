@@ -1,4 +1,4 @@
-// What this process is: the package's version, and an id that tells it from every other instance.
+// What runs here, as package.json says it.
 import manifest from "../../package.json" with { type: "json" }
 
 export const version: string = manifest.version

@@ -6,6 +6,7 @@ import { Redis } from "effect/persistence"
 import * as RealRedis from "../../src/infra/Redis.ts"
 import * as RedisMemory from "../../src/infra/RedisMemory.ts"
 import { RedisState } from "../../src/infra/RedisState.ts"
+import type { StoreMisconfigured } from "../../src/infra/StoreFault.ts"
 import { ca, startRedisCluster, startRedisTls } from "../support/RedisKinds.ts"
 import { type RunningServer, startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
@@ -30,7 +31,11 @@ const onServer = (start: () => Promise<RunningServer>, tls?: { readonly ca: stri
 const failing = (effect: Effect.Effect<unknown, Redis.RedisError>) =>
   Effect.map(Effect.flip(effect), ({ cause }) => (cause instanceof Error ? cause.message : String(cause)))
 
-const suite = (name: string, of: Layer.Layer<Redis.Redis | RedisState, Redis.RedisError>, isServer: boolean) =>
+const suite = (
+  name: string,
+  of: Layer.Layer<Redis.Redis | RedisState, Redis.RedisError | StoreMisconfigured>,
+  isServer: boolean
+) =>
   describe(name, () => {
     layer(of, { excludeTestServices: true })((it) => {
       it.effect("says what it is, and that it answers", () =>
@@ -212,12 +217,12 @@ describe("TLS", () => {
   it.live("does not trust a certificate nobody vouches for", () =>
     Effect.gen(function* () {
       const server = yield* Effect.acquireRelease(Effect.promise(startRedisTls), (_) => Effect.promise(_.stop))
-      const refused = yield* Effect.flatMap(RedisState, (_) => Effect.flip(_.check)).pipe(
-        Effect.provide(
+      const refused = yield* Effect.flip(
+        Layer.build(
           RealRedis.layer({ url: Redacted.make(server.url), commandTimeout: Duration.seconds(1), maxInFlight: 10 })
         )
       )
-      assert.strictEqual(refused._tag, "RedisError")
+      assert.strictEqual(refused._tag, "StoreMisconfigured")
     }).pipe(Effect.scoped)
   )
 })
