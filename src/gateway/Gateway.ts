@@ -193,7 +193,10 @@ export class Gateway extends Context.Service<
         const hint = "ALLOWED_ORIGINS has to name it"
         run(logOrigin((leftOut) => Effect.logWarning("a page's origin was refused", { origin, hint, leftOut })))
       }
-      const tooMany = new UpgradeRefused({ status: 503, reason: "too many callers are being checked: try again" })
+      const tooMany = new UpgradeRefused({
+        status: 503,
+        reason: "too many callers are connected or being checked (MAX_CONNECTIONS): try again"
+      })
       const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) => {
         // Others were let in while this one was checked.
         const full = isFull()
