@@ -36,6 +36,8 @@ import * as RoomBusMemory from "./cluster/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/RoomBusRedis.ts"
 import { RoomSessions } from "./cluster/RoomSessions.ts"
 import { SharedValues } from "./cluster/SharedValues.ts"
+import { UserLimits } from "./cluster/UserLimits.ts"
+import * as UserLimitsRedis from "./cluster/UserLimitsRedis.ts"
 import { Dispatcher } from "./gateway/Dispatcher.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/Handlers.ts"
@@ -137,10 +139,21 @@ const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, Reposit
 const Cluster = Layer.unwrap(
   Effect.map(Settings, ({ REDIS_URL }) =>
     REDIS_URL === undefined
-      ? Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory, Locks.layerMemory, RateLimits.layerMemory).pipe(
-          Layer.provideMerge(RoomBusMemory.layer)
+      ? Layer.mergeAll(
+          PresenceMemory.layer,
+          RoomSessions.layerMemory,
+          Locks.layerMemory,
+          RateLimits.layerMemory,
+          UserLimits.layerMemory
+        ).pipe(Layer.provideMerge(RoomBusMemory.layer))
+      : Layer.mergeAll(
+          RoomBusRedis.layer,
+          PresenceRedis.layer,
+          RoomSessions.layer,
+          Locks.layer,
+          RateLimits.layer,
+          UserLimitsRedis.layer
         )
-      : Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer, Locks.layer, RateLimits.layer)
   )
 ).pipe(Layer.merge(SharedValues.layer))
 

@@ -8,6 +8,8 @@ import { Clock, Context, Deferred, Duration, Effect, Layer, References, Schema, 
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter } from "effect/http"
 import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from "ws"
+import { UserLimits } from "../cluster/UserLimits.ts"
+import type { UserUse } from "../cluster/UserUse.ts"
 import type { Identity } from "../domain/Identity.ts"
 import { CurrentRequest } from "../observability/CurrentRequest.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
@@ -18,7 +20,7 @@ import { Connection, type Shared } from "./Connection.ts"
 import { Dispatcher } from "./Dispatcher.ts"
 import { Identify } from "./Identify.ts"
 import { Lingering } from "./Outbound.ts"
-import { admit, refuse, type UpgradeRefused } from "./Upgrade.ts"
+import { admit, refuse, tooMany, type UpgradeRefused } from "./Upgrade.ts"
 
 /** It can't listen there. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -74,6 +76,7 @@ export class Gateway extends Context.Service<
       const lifecycle = yield* Lifecycle
       const dispatcher = yield* Dispatcher
       const identify = yield* Identify
+      const users = yield* UserLimits
       const router = yield* HttpRouter.HttpRouter
       const scope = yield* Scope.Scope
       const clock = yield* Clock.Clock
@@ -102,6 +105,7 @@ export class Gateway extends Context.Service<
           info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect),
         forget: (connection) => {
           connections.delete(connection)
+          users.disconnect(connection.use)
           metrics.connectionsEnded.add()
           goneWhenEmpty()
         }
@@ -120,12 +124,13 @@ export class Gateway extends Context.Service<
       const sockets = new WebSocketServer(options)
       const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
 
-      const open = (socket: ClientSocket, wire: Duplex, identity: Identity) => {
+      const open = (socket: ClientSocket, wire: Duplex, identity: Identity, use: UserUse) => {
         const connection = new Connection(
           socket,
           wire,
           SecureRandom.uuidV7Unsafe(),
           identity,
+          use,
           shared,
           clock.currentTimeMillisUnsafe()
         )
@@ -138,18 +143,27 @@ export class Gateway extends Context.Service<
       }
 
       const isFull = () => connections.size >= settings.MAX_CONNECTIONS || lifecycle.state() === "draining"
+      /** With its place among the user's connections, which is given back when no socket comes of it. */
+      const seated = (identity: Identity) =>
+        Effect.map(Effect.mapError(users.connect(identity.user), tooMany), (use) => ({ identity, use }))
       const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
         socket.on("error", onError)
         run(
-          Effect.match(admit(request, identify, settings.ALLOWED_ORIGINS, isFull), {
-            onSuccess: (identity) => {
+          Effect.match(Effect.flatMap(admit(request, identify, settings.ALLOWED_ORIGINS, isFull), seated), {
+            onSuccess: ({ identity, use }) => {
               socket.off("error", onError)
+              let isOpen = false
               if (!socket.destroyed) {
-                sockets.handleUpgrade(request, socket, head, (ws) => open(ws, socket, identity))
+                sockets.handleUpgrade(request, socket, head, (ws) => {
+                  isOpen = true
+                  open(ws, socket, identity, use)
+                })
               }
+              if (!isOpen) users.disconnect(use)
             },
             onFailure: (refused: UpgradeRefused) => {
               metrics.upgradesRefused(String(refused.status)).add()
+              if (refused.limit !== undefined) metrics.rateLimited(refused.limit).add()
               refuse(socket, refused)
             }
           })

@@ -4,12 +4,16 @@ import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import { Effect, Schema } from "effect"
 import type { Identity } from "../domain/Identity.ts"
+import { describeLimit, type RateLimited } from "../domain/Limits.ts"
 import type { Identify } from "./Identify.ts"
 
 /** The upgrade is refused with this status. */
 export class UpgradeRefused extends Schema.TaggedError<UpgradeRefused>()("UpgradeRefused", {
-  status: Schema.Literals([400, 401, 403, 404, 503]),
-  reason: Schema.String
+  status: Schema.Literals([400, 401, 403, 404, 429, 503]),
+  reason: Schema.String,
+  /** Which limit it was, if it was one. */
+  limit: Schema.optionalKey(Schema.String),
+  retryAfterMs: Schema.optionalKey(Schema.Finite)
 }) {}
 
 const reasons = {
@@ -17,6 +21,7 @@ const reasons = {
   401: "Unauthorized",
   403: "Forbidden",
   404: "Not Found",
+  429: "Too Many Requests",
   503: "Service Unavailable"
 } as const
 
@@ -58,10 +63,15 @@ export const admit = (
     )
   })
 
-export const refuse = (socket: Duplex, { reason, status }: UpgradeRefused): void => {
-  const body = JSON.stringify({ status, title: reasons[status], detail: reason })
+/** The user has as many connections as they may. */
+export const tooMany = ({ limit, retryAfterMs }: RateLimited): UpgradeRefused =>
+  new UpgradeRefused({ status: 429, reason: describeLimit(limit), limit, retryAfterMs })
+
+export const refuse = (socket: Duplex, { limit, reason, retryAfterMs, status }: UpgradeRefused): void => {
+  const body = JSON.stringify({ status, title: reasons[status], detail: reason, limit, retryAfterMs })
+  const later = retryAfterMs === undefined ? "" : `retry-after: ${Math.ceil(retryAfterMs / 1000)}\r\n`
   socket.end(
     `HTTP/1.1 ${status} ${reasons[status]}\r\ncontent-type: application/problem+json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
+      `${later}content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
   )
 }
