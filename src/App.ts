@@ -14,6 +14,7 @@ import { Cancels } from "./assistant/Cancels.ts"
 import { Coach } from "./assistant/Coach.ts"
 import { Deltas } from "./assistant/Deltas.ts"
 import { Generation } from "./assistant/Generation.ts"
+import { ModelRate } from "./assistant/ModelRate.ts"
 import { Prompts } from "./assistant/Prompts.ts"
 import { Breaker } from "./calls/Breaker.ts"
 import { Call } from "./calls/Call.ts"
@@ -183,7 +184,7 @@ const RoomServices = Layer.mergeAll(
 )
 
 const Assistant = Layer.mergeAll(AutoAssign.layer, Coach.layer, Generation.layer).pipe(
-  Layer.provide([Cancels.layer, Deltas.layer, Prompts.layer]),
+  Layer.provide([Cancels.layer, Deltas.layer, ModelRate.layer, Prompts.layer]),
   Layer.provide([Exchanges, RoomServices])
 )
 

@@ -9,6 +9,8 @@ import { type Bulkhead, makeBulkhead } from "./Bulkhead.ts"
 import { type Endpoint, makeEndpoint } from "./Endpoint.ts"
 
 export interface Found {
+  /** Who calls. */
+  readonly user: string
   readonly endpoint: Endpoint
   readonly bulkhead: Bulkhead
   readonly config: UserConfig
@@ -33,7 +35,7 @@ export class Lookup extends Context.Service<
       const settings = yield* Settings
       // By name; as many as there are integrations. The catalog hands out the same object while nothing changed, or an
       // equal one of the same version after a refresh.
-      const ready = new Map<string, Omit<Found, "config">>()
+      const ready = new Map<string, Omit<Found, "config" | "user">>()
 
       const prepare = (integration: Integration) => {
         const known = ready.get(integration.name)
@@ -47,7 +49,7 @@ export class Lookup extends Context.Service<
             const bulkhead =
               known !== undefined && known.endpoint.integration.definition.maxConcurrent === limit
                 ? known.bulkhead
-                : makeBulkhead(limit, settings.MAX_WAITING_CALLS)
+                : makeBulkhead(limit, settings.MAX_WAITING_CALLS, settings.USER_CALL_SHARE)
             const made = { endpoint, bulkhead }
             ready.set(integration.name, made)
             return made
@@ -69,14 +71,14 @@ export class Lookup extends Context.Service<
           const known = integration === undefined ? undefined : ready.get(name)
           if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
           const config = catalog.knownConfig(user)
-          return config === undefined ? undefined : { endpoint: known.endpoint, bulkhead: known.bulkhead, config }
+          return config === undefined ? undefined : { user, endpoint: known.endpoint, bulkhead: known.bulkhead, config }
         },
         find: (name, user) =>
           Effect.flatMap(catalog.integration(name), (integration) =>
             Effect.flatMap(prepare(integration), ({ bulkhead, endpoint }) =>
               Effect.map(
-                bulkhead.approach(catalog.userConfig(user, integration.definition.timeoutMs)),
-                (config): Found => ({ endpoint, bulkhead, config })
+                bulkhead.approach(user, catalog.userConfig(user, integration.definition.timeoutMs)),
+                (config): Found => ({ user, endpoint, bulkhead, config })
               )
             )
           )

@@ -28,7 +28,12 @@ const setup = (definition: object, answer: (n: number) => Effect.Effect<HttpAnsw
     make: Effect.fnUntraced(function* (version = 1) {
       const { exchange } = yield* Fetch
       const integration = yield* decodeIntegration("x", version, { url: "http://x/", ...definition })
-      const found = { endpoint: yield* makeEndpoint(integration), bulkhead: makeBulkhead(10_000, 10), config: noConfig }
+      const found = {
+        user: "ann",
+        endpoint: yield* makeEndpoint(integration),
+        bulkhead: makeBulkhead(10_000, 10),
+        config: noConfig
+      }
       return (input: unknown = 1) => exchange(found, input, JSON.stringify(input), 0)
     })
   }

@@ -86,7 +86,9 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const { consume } = yield* open
         const waits = yield* Effect.all(
-          Array.from({ length: 60 }, () => waitOf(consume("crowd", { name: "invites", limit: 20, window: "1 minute" }))),
+          Array.from({ length: 60 }, () =>
+            waitOf(consume("crowd", { name: "invites", limit: 20, window: "1 minute" }))
+          ),
           { concurrency: "unbounded" }
         )
         assert.lengthOf(
