@@ -8,6 +8,8 @@ import { dayMs } from "./UserUse.ts"
 
 /** How long an instance counts as alive after it was last heard of. */
 export const leaseMs = 12_000
+/** So new may a name be that the others have not heard of it: several exchanges. */
+const newMs = 5000
 /** How long a user's counts are kept after they were last set: longer than it takes to set all of them again. */
 const keptMs = 7_200_000
 
@@ -62,7 +64,7 @@ export const admit = Redis.script(
     count,
     most,
     keptMs,
-    leaseMs,
+    newMs,
     ...instances
   ],
   {
