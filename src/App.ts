@@ -18,6 +18,7 @@ import { Cancels } from "./assistant/Cancels.ts"
 import { Coach } from "./assistant/Coach.ts"
 import { Deltas } from "./assistant/Deltas.ts"
 import { Generation } from "./assistant/Generation.ts"
+import { ModelRate } from "./assistant/ModelRate.ts"
 import { Prompts } from "./assistant/Prompts.ts"
 import { Breaker } from "./calls/Breaker.ts"
 import { Call } from "./calls/Call.ts"
@@ -40,6 +41,8 @@ import * as RoomBusMemory from "./cluster/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/RoomBusRedis.ts"
 import { RoomSessions } from "./cluster/RoomSessions.ts"
 import { SharedValues } from "./cluster/SharedValues.ts"
+import { UserLimits } from "./cluster/UserLimits.ts"
+import * as UserLimitsRedis from "./cluster/UserLimitsRedis.ts"
 import { Dispatcher } from "./gateway/Dispatcher.ts"
 import { Failures } from "./gateway/Failures.ts"
 import { Gateway } from "./gateway/Gateway.ts"
@@ -143,10 +146,21 @@ const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, Reposit
 const Cluster = Layer.unwrap(
   Effect.map(Settings, ({ REDIS_URL }) =>
     REDIS_URL === undefined
-      ? Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory, Locks.layerMemory, RateLimits.layerMemory).pipe(
-          Layer.provideMerge(RoomBusMemory.layer)
+      ? Layer.mergeAll(
+          PresenceMemory.layer,
+          RoomSessions.layerMemory,
+          Locks.layerMemory,
+          RateLimits.layerMemory,
+          UserLimits.layerMemory
+        ).pipe(Layer.provideMerge(RoomBusMemory.layer))
+      : Layer.mergeAll(
+          RoomBusRedis.layer,
+          PresenceRedis.layer,
+          RoomSessions.layer,
+          Locks.layer,
+          RateLimits.layer,
+          UserLimitsRedis.layer
         )
-      : Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer, Locks.layer, RateLimits.layer)
   )
 ).pipe(Layer.merge(SharedValues.layer))
 
@@ -176,7 +190,7 @@ const RoomServices = Layer.mergeAll(
 )
 
 const Assistant = Layer.mergeAll(AutoAssign.layer, Coach.layer, Generation.layer).pipe(
-  Layer.provide([Cancels.layer, Deltas.layer, Prompts.layer]),
+  Layer.provide([Cancels.layer, Deltas.layer, ModelRate.layer, Prompts.layer]),
   Layer.provide([Exchanges, RoomServices])
 )
 

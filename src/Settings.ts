@@ -198,6 +198,42 @@ export const settings = {
   MAX_IN_FLIGHT: setting(count, "16", "requests in flight per connection; beyond it its socket is paused", wholeNumber),
   REQUEST_RATE: setting(count, "50", "requests per second and connection; beyond it `RateLimited`", wholeNumber),
   REQUEST_BURST: setting(count, "100", "requests a connection may send at once", wholeNumber),
+  USER_CONNECTIONS: setting(
+    count,
+    "50",
+    "open connections of one user, over all instances; beyond it the upgrade is answered 429",
+    wholeNumber
+  ),
+  USER_RATE: setting(
+    count,
+    "200",
+    "requests per second of one user, and at once, over all connections and instances; beyond it `RateLimited`",
+    wholeNumber
+  ),
+  USER_CALL_SHARE: setting(
+    ratio,
+    "0.25",
+    "the share of an integration's places, in flight and waiting, that one user has by right; twice as many in flight while half of all are free",
+    "a number from 0 to 1"
+  ),
+  USER_MODEL_RATE: setting(
+    count,
+    "120",
+    "requests to models (generate, coach, auto-assign) per minute of one user, over all instances; beyond it `RateLimited`",
+    wholeNumber
+  ),
+  USER_ROOMS_PER_DAY: setting(
+    count,
+    "1000",
+    "rooms that one user may make in a day, over all instances; beyond it `RateLimited`",
+    wholeNumber
+  ),
+  USER_BYTES_PER_DAY: setting(
+    count,
+    "268435456",
+    "bytes that one user may write into rooms (messages, documents, prompts) in a day, over all instances; beyond it `RateLimited`",
+    wholeNumber
+  ),
   MAX_OUTBOUND_BYTES: setting(
     count,
     "1048576",
@@ -222,7 +258,12 @@ export const settings = {
     "generations at once, an eighth of them by one user; beyond it `Overloaded`",
     wholeNumber
   ),
-  MAX_ANALYSES: setting(count, "100", "drafts being analysed at once; beyond it `Overloaded`", wholeNumber),
+  MAX_ANALYSES: setting(
+    count,
+    "100",
+    "drafts being analysed at once, an eighth of them for one user; beyond it `Overloaded`",
+    wholeNumber
+  ),
   ASSIGN_QUEUE: setting(
     count,
     "1000",

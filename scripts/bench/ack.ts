@@ -7,6 +7,7 @@ import { makeRecordId } from "../../src/domain/RecordId.ts"
 import { Database } from "../../src/infra/Database.ts"
 import * as Postgres from "../../src/infra/Postgres.ts"
 import { RecordStore } from "../../src/storage/RecordStore.ts"
+import { liftedLimits } from "../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Options } from "./options.ts"
 import type { Processes } from "./processes.ts"
@@ -109,6 +110,7 @@ export const ack = async (processes: Processes, { quick, rounds }: Options): Pro
     REDIS_URL: redis.url,
     DATABASE_URL: database.url,
     LOG_FORMAT: "json",
+    ...liftedLimits,
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000"
   })

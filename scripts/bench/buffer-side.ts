@@ -3,6 +3,7 @@
 import { setTimeout as pause } from "node:timers/promises"
 import { Redis } from "ioredis"
 import postgres from "postgres"
+import { liftedLimits } from "../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Edits } from "./load-edits.ts"
 import { machineMs } from "./machine-clock.ts"
@@ -72,6 +73,7 @@ export class BufferSide {
       DATABASE_URL: database.url,
       REDIS_URL: redis.url,
       FLUSH_INTERVAL: `${flushIntervalSeconds} seconds`,
+      ...liftedLimits,
       REQUEST_RATE: "100000",
       REQUEST_BURST: "100000",
       LOG_FORMAT: "json"

@@ -3,6 +3,7 @@
 // neither is fast by leaving them out.
 import { Redis } from "ioredis"
 import postgres from "postgres"
+import { liftedLimits } from "../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Options } from "./options.ts"
 import type { Child, Processes, Server } from "./processes.ts"
@@ -103,6 +104,7 @@ export const call = async (processes: Processes, { quick, rounds, self, traced }
     DATABASE_URL: database.url,
     UPSTREAM_URL: upstream.address,
     LOG_FORMAT: "json",
+    ...liftedLimits,
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000",
     ...(collector !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: collector.address })

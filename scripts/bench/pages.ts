@@ -7,6 +7,7 @@ import * as Postgres from "../../src/infra/Postgres.ts"
 import { Repository } from "../../src/storage/Repository.ts"
 import * as RepositoryPostgres from "../../src/storage/RepositoryPostgres.ts"
 import { openClient } from "../../test/support/Client.ts"
+import { liftedLimits } from "../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Options } from "./options.ts"
 import type { Processes } from "./processes.ts"
@@ -68,6 +69,7 @@ export const pages = async (processes: Processes, options: Options): Promise<str
     PORT: "0",
     DATABASE_URL: database.url,
     REDIS_URL: redis.url,
+    ...liftedLimits,
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000",
     LOG_FORMAT: "json"

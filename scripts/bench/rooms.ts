@@ -2,6 +2,7 @@
 // message takes to the last of the members, and whether each of them was told each message once and in order. Rounds
 // alternate, so that the machine's moods fall on both.
 import { Redis } from "ioredis"
+import { liftedLimits } from "../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Room } from "./dialects.ts"
 import type { Faults } from "./ledger.ts"
@@ -108,6 +109,7 @@ const running = async (
     REDIS_URL: url,
     DATABASE_URL: databaseUrl,
     LOG_FORMAT: "json",
+    ...liftedLimits,
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000"
   }

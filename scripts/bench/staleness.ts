@@ -4,6 +4,7 @@
 import { Redis } from "ioredis"
 import postgres from "postgres"
 import { WebSocket } from "ws"
+import { liftedLimits } from "../../test/support/LiftedLimits.ts"
 import { startProxy } from "../../test/support/Proxy.ts"
 import { startPostgres, startRedis } from "../../test/support/Servers.ts"
 import type { Options } from "./options.ts"
@@ -72,6 +73,7 @@ export const staleness = async (processes: Processes, { quick }: Options): Promi
     REDIS_URL: redis.url,
     DATABASE_URL: database.url.replace(`:${database.port}/`, `:${proxy.port}/`),
     ADMIN_TOKEN: token,
+    ...liftedLimits,
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000",
     LOG_LEVEL: "error",

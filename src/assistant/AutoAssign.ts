@@ -4,7 +4,7 @@
 //
 // Messages wait by room, ASSIGN_QUEUE of them together; a room is worked on by one worker at a time, over all instances (a
 // lock), so that two messages about one thing don't make two threads of it. At most ASSIGN_RATE a minute and room are asked
-// about. A restart forgets what waits.
+// about, and USER_MODEL_RATE for one user. A restart forgets what waits.
 import { Cache, Context, Duration, Effect, Exit, Layer, Option, Queue, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Fetch } from "../calls/Fetch.ts"
@@ -22,6 +22,7 @@ import { by } from "../rooms/By.ts"
 import { Messages } from "../rooms/Messages.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
+import { ModelRate } from "./ModelRate.ts"
 
 /** Rooms at a time: so many slow integrations before other rooms wait. */
 const workers = 32
@@ -64,6 +65,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       const lookup = yield* Lookup
       const messages = yield* Messages
       const repository = yield* Repository
+      const modelRate = yield* ModelRate
       const { announced } = yield* Announcer
       const { ASSIGN_QUEUE, ASSIGN_RATE } = yield* Settings
       const { counters, gauge } = yield* Metrics
@@ -124,7 +126,9 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
 
       const assign = Effect.fn("AutoAssign.assign")(function* (message: Message) {
         const { author, messageId, roomId } = message
-        yield* limits.consume(`assign:${roomId}`, { limit: ASSIGN_RATE, window: "1 minute" })
+        // First: whoever is over their own rate takes nothing of the room's.
+        yield* modelRate.take(author)
+        yield* limits.consume(`assign:${roomId}`, { name: "assign", limit: ASSIGN_RATE, window: "1 minute" })
         // It may have got a thread, or be gone, meanwhile.
         const present = yield* unsettled(message)
         if (present === undefined) return "settled"

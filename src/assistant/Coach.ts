@@ -9,20 +9,22 @@
 //
 // It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
 import { hash } from "node:crypto"
-import { Cache, Clock, Context, Duration, Effect, Equal, Exit, Hash, Layer, Option, Schema, Semaphore } from "effect"
+import { Cache, Clock, Context, Duration, Effect, Equal, Exit, Hash, Layer, Option, Schema } from "effect"
 import type { FetchError } from "../calls/Answer.ts"
 import { Fetch } from "../calls/Fetch.ts"
 import { type Found, Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/Locks.ts"
 import { SharedValues } from "../cluster/SharedValues.ts"
 import { type IntegrationNotFound, IntegrationTimeout, InvalidInput } from "../domain/Integration.ts"
-import { Overloaded } from "../domain/Limits.ts"
+import type { RateLimited } from "../domain/Limits.ts"
 import { type ConfigUnavailable, noConfig } from "../domain/UserConfig.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
+import { ModelRate } from "./ModelRate.ts"
+import { makePlaces } from "./Places.ts"
 
-export type CoachError = IntegrationNotFound | ConfigUnavailable | FetchError
+export type CoachError = IntegrationNotFound | ConfigUnavailable | FetchError | RateLimited
 
 /** How long an analysis is good, wherever it is kept. */
 const lifetimeMs = 3_600_000
@@ -56,9 +58,9 @@ interface Analysis {
 
 class Flight implements Equal.Equal {
   readonly digest: string
-  readonly make: Effect.Effect<Analysis, FetchError>
+  readonly make: Effect.Effect<Analysis, FetchError | RateLimited>
 
-  constructor(digest: string, make: Effect.Effect<Analysis, FetchError>) {
+  constructor(digest: string, make: Effect.Effect<Analysis, FetchError | RateLimited>) {
     this.digest = digest
     this.make = make
   }
@@ -90,7 +92,8 @@ export class Coach extends Context.Service<
       const { cache, counter } = yield* Metrics
       const metrics = cache.analysis
       const saved = counter("analyses_saved_seconds_total", "What analyses that were kept took when they were made")
-      const places = yield* Semaphore.make(MAX_ANALYSES)
+      const places = yield* makePlaces(MAX_ANALYSES, "analyses")
+      const modelRate = yield* ModelRate
 
       const readShared = Effect.fnUntraced(function* (digest: string) {
         const text = yield* values.read(`analysis:${digest}`).pipe(
@@ -107,6 +110,7 @@ export class Coach extends Context.Service<
       })
 
       const analyse = Effect.fnUntraced(function* (found: Found, text: string, digest: string, began: number) {
+        yield* modelRate.take(found.user)
         const input = { text }
         const asked = yield* Clock.currentTimeMillis
         const { body } = yield* fetch.exchange(found, input, JSON.stringify(input), asked - began)
@@ -139,11 +143,6 @@ export class Coach extends Context.Service<
           .pipe(Effect.catchTag("LockBusy", () => sharedOr(Effect.fail(new IntegrationTimeout()))))
       })
 
-      const bounded = <A, E>(flight: Effect.Effect<A, E>): Effect.Effect<A, E | Overloaded> =>
-        Effect.flatMap(places.withPermitsIfAvailable(1)(flight), (made) =>
-          Option.isSome(made) ? Effect.succeed(made.value) : Effect.fail(new Overloaded({ what: "analyses" }))
-        )
-
       const kept = yield* Cache.makeWith((flight: Flight) => flight.make, {
         capacity: maxKept,
         timeToLive: (exit) =>
@@ -162,7 +161,7 @@ export class Coach extends Context.Service<
           const flight = Effect.suspend(() => {
             isMade = true
             metrics.memoryMiss.add()
-            return bounded(make({ ...found, config: noConfig }, text, digest))
+            return places.within(user, make({ ...found, config: noConfig }, text, digest))
           })
           const analysis = yield* Cache.get(kept, new Flight(digest, flight))
           const isCached = !isMade || analysis.isShared

@@ -8,14 +8,14 @@
 // user loses the room: then the connection to the integration is closed, the room is told, and the prompt stays, unanswered. Once the text is whole,
 // keeping it is not interrupted any more. A prompt that is taken up again begins anew: the room is told that first, since nobody
 // told the end of what an instance that was killed had said.
-import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule, Semaphore } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule } from "effect"
 import type { FetchError } from "../calls/Answer.ts"
 import { Fetch } from "../calls/Fetch.ts"
 import { type Found, Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/Locks.ts"
 import { GenerationBusy, GenerationCancelled } from "../domain/Generation.ts"
 import type { IntegrationNotFound } from "../domain/Integration.ts"
-import { Overloaded } from "../domain/Limits.ts"
+import type { RateLimited } from "../domain/Limits.ts"
 import { type Message, MessageNotFound, maxBody, type ThreadNotFound } from "../domain/Message.ts"
 import { everyone, writers } from "../domain/Room.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
@@ -25,6 +25,8 @@ import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Cancels } from "./Cancels.ts"
 import { Deltas } from "./Deltas.ts"
+import { ModelRate } from "./ModelRate.ts"
+import { makePlaces } from "./Places.ts"
 import { type Answered, type Asked, type Opened, Prompts, responseIdOf } from "./Prompts.ts"
 
 export type GenerateError =
@@ -36,6 +38,7 @@ export type GenerateError =
   | MessageNotFound
   | GenerationBusy
   | GenerationCancelled
+  | RateLimited
 
 /** What goes along with a prompt: messages of the room before it, and characters of its document. */
 const recentMessages = 20
@@ -74,39 +77,16 @@ export class Generation extends Context.Service<
       const fetch = yield* Fetch
       const locks = yield* Locks
       const lookup = yield* Lookup
+      const modelRate = yield* ModelRate
       const prompts = yield* Prompts
       const repository = yield* Repository
       const { MAX_GENERATIONS } = yield* Settings
       const { counters, gauge } = yield* Metrics
       const ended = counters("generations_total", "Generations, by how they ended", "outcome")
-      const places = yield* Semaphore.make(MAX_GENERATIONS)
-      const running = new Map<string, number>()
-      /** One user leaves places to others. */
-      const maxEach = Math.max(1, Math.ceil(MAX_GENERATIONS / 8))
+      const places = yield* makePlaces(MAX_GENERATIONS, "generations")
       const waiting = new Set<Message>()
       gauge("generations_waiting", "Generations whose prompt is being answered by an earlier one", () => waiting.size)
-      gauge("generations_running", "Generations that hold a place", () =>
-        [...running.values()].reduce((a, b) => a + b, 0)
-      )
-
-      const inPlace = <A, E>(user: string, work: Effect.Effect<A, E>): Effect.Effect<A, E | Overloaded> =>
-        Effect.suspend((): Effect.Effect<A, E | Overloaded> => {
-          const full = new Overloaded({ what: "generations" })
-          const own = running.get(user) ?? 0
-          if (own >= maxEach) return Effect.fail(full)
-          running.set(user, own + 1)
-          const leave = Effect.sync(() => {
-            const left = (running.get(user) ?? 1) - 1
-            if (left === 0) running.delete(user)
-            else running.set(user, left)
-          })
-          return places
-            .withPermitsIfAvailable(1)(work)
-            .pipe(
-              Effect.flatMap((made) => (Option.isSome(made) ? Effect.succeed(made.value) : Effect.fail(full))),
-              Effect.ensuring(leave)
-            )
-        })
+      gauge("generations_running", "Generations that hold a place", places.taken)
 
       /** What the integration is given; the room's words are data to it, not its caller's. */
       const gather = Effect.fnUntraced(function* ({ author, body, messageId, roomId }: Message) {
@@ -195,9 +175,10 @@ export class Generation extends Context.Service<
           const begin = Effect.gen(function* () {
             yield* access.require(asked.roomId, user, writers)
             const found = lookup.known("generate", user) ?? (yield* lookup.find("generate", user))
+            yield* modelRate.take(user)
             return { found, ...(yield* prompts.open(user, asked)) }
           })
-          return yield* inPlace(
+          return yield* places.within(
             user,
             Effect.gen(function* () {
               const opened = yield* inTurn(begin)

@@ -123,7 +123,7 @@ export class Fetch extends Context.Service<
       ): Effect.Effect<Answer, FetchError> => {
         const { circuit, integration } = found.endpoint
         return found.bulkhead
-          .run(leftMs, (timeoutMs) =>
+          .run(found.user, leftMs, (timeoutMs) =>
             breaker.run(
               circuit,
               found.user,

@@ -57,7 +57,7 @@ export class Lookup extends Context.Service<
             const bulkhead =
               known !== undefined && known.endpoint.integration.definition.maxConcurrent === limit
                 ? known.bulkhead
-                : makeBulkhead(limit, settings.MAX_WAITING_CALLS)
+                : makeBulkhead(limit, settings.MAX_WAITING_CALLS, settings.USER_CALL_SHARE)
             const made = { endpoint, bulkhead }
             ready.set(integration.name, made)
             unusable.delete(integration.name)
@@ -88,7 +88,7 @@ export class Lookup extends Context.Service<
           Effect.flatMap(catalog.integration(name), (integration) =>
             Effect.flatMap(prepare(integration), ({ bulkhead, endpoint }) =>
               Effect.map(
-                bulkhead.approach(catalog.userConfig(user, integration.definition.timeoutMs)),
+                bulkhead.approach(user, catalog.userConfig(user, integration.definition.timeoutMs)),
                 (config): Found => ({ user, endpoint, bulkhead, config })
               )
             )

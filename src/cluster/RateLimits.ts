@@ -5,11 +5,13 @@
 // when that time is over the count begins anew. So at most `limit` at once, and `limit` a window in the long run.
 import { Context, Duration, Effect, Layer } from "effect"
 import { RateLimiter } from "effect/persistence"
-import { RateLimited } from "../domain/Limits.ts"
+import { type Limit, RateLimited } from "../domain/Limits.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import * as LocalLimits from "./LocalLimits.ts"
 
 export interface LimitRule {
+  /** What the refusal says it was. */
+  readonly name: Limit
   /** Tokens that may be used at once, and a window in the long run; at least 1. */
   readonly limit: number
   readonly window: Duration.Input
@@ -20,8 +22,8 @@ const maxLocalKeys = 10_000
 
 type Consume = RateLimiter.RateLimiter["consume"]
 
-const limited = (retryAfter: Duration.Duration) =>
-  new RateLimited({ retryAfterMs: Math.max(1, Math.ceil(Duration.toMillis(retryAfter))) })
+const limited = (limit: Limit, retryAfter: Duration.Duration) =>
+  new RateLimited({ limit, retryAfterMs: Math.max(1, Math.ceil(Duration.toMillis(retryAfter))) })
 
 const makeLocal = Effect.map(Metrics, ({ counter }) => {
   const forgotten = counter(
@@ -32,10 +34,10 @@ const makeLocal = Effect.map(Metrics, ({ counter }) => {
 })
 
 const makeService = (consume: Consume): RateLimits["Service"] => {
-  const use = (key: string, rule: LimitRule, tokens: number) =>
-    consume({ algorithm: "fixed-window", onExceeded: "fail", ...rule, key, tokens }).pipe(
+  const use = (key: string, { limit, name, window }: LimitRule, tokens: number) =>
+    consume({ algorithm: "fixed-window", onExceeded: "fail", limit, window, key, tokens }).pipe(
       Effect.catchTag("RateLimiterError", ({ reason }) =>
-        reason._tag === "RateLimitExceeded" ? Effect.fail(limited(reason.retryAfter)) : Effect.die(reason)
+        reason._tag === "RateLimitExceeded" ? Effect.fail(limited(name, reason.retryAfter)) : Effect.die(reason)
       )
     )
   return {
@@ -43,7 +45,7 @@ const makeService = (consume: Consume): RateLimits["Service"] => {
     // No token always fits and uses none; what remains, and until when, is told all the same.
     check: (key, rule) =>
       Effect.flatMap(use(key, rule, 0), ({ remaining, resetAfter }) =>
-        remaining > 0 ? Effect.void : Effect.fail(limited(resetAfter))
+        remaining > 0 ? Effect.void : Effect.fail(limited(rule.name, resetAfter))
       )
   }
 }

@@ -6,6 +6,7 @@ import { Generation } from "../assistant/Generation.ts"
 import type { AssistantMethods } from "../protocol/AssistantMethods.ts"
 import type { makeTurns } from "../rooms/Turns.ts"
 import type { Handlers } from "./Caller.ts"
+import { writes } from "./Writes.ts"
 
 export const makeAssistantHandlers = Effect.fnUntraced(function* (turns: ReturnType<typeof makeTurns>) {
   const coach = yield* Coach
@@ -13,7 +14,10 @@ export const makeAssistantHandlers = Effect.fnUntraced(function* (turns: ReturnT
 
   const handlers: Pick<Handlers, keyof typeof AssistantMethods> = {
     "assistant.generate": (asked, caller) =>
-      caller.aside(generation.generate(caller.user, asked, (write) => turns(caller.id, write))),
+      Effect.andThen(
+        writes(caller.use, asked.prompt),
+        caller.aside(generation.generate(caller.user, asked, (write) => turns(caller.id, write)))
+      ),
     "assistant.cancel": ({ messageId, roomId }, { user }) => Effect.as(generation.cancel(user, roomId, messageId), {}),
     "assistant.coach": ({ text }, caller) => caller.aside(coach.coach(caller.user, text))
   }

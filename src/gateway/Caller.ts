@@ -1,5 +1,6 @@
 // What a handler gets: the connection it works for; and what it has to be, for each method.
 import type { Effect } from "effect"
+import type { UserUse } from "../cluster/UserUse.ts"
 import type { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { MethodName, Methods, Params } from "../protocol/Methods.ts"
 import type { Guest } from "../rooms/Joining.ts"
@@ -8,6 +9,8 @@ import type { ClientError } from "./ErrorReply.ts"
 /** What a handler may know of, and do with, the connection it works for. */
 export interface Caller extends Guest {
   readonly connectedAt: number
+  /** What its user uses, with all of their connections. */
+  readonly use: UserUse
   readonly requests: number
   readonly notify: (method: string, params: unknown) => void
   /** For what may take long: it takes no place among the connection's requests in flight (of so many at a time). */

@@ -13,6 +13,7 @@ import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"
 import type { RawData, WebSocket } from "ws"
+import type { UserUse } from "../cluster/UserUse.ts"
 import type { Identity } from "../domain/Identity.ts"
 import { RequestInfo } from "../observability/CurrentRequest.ts"
 import type { Metrics } from "../observability/Metrics.ts"
@@ -48,6 +49,7 @@ export class Connection implements Origin, OutboundOwner {
   readonly connectedAt: number
   readonly expiresAt: number | undefined
   readonly bucket: TokenBucket
+  readonly use: UserUse
   requests = 0
   inFlight = 0
   asides = 0
@@ -67,7 +69,16 @@ export class Connection implements Origin, OutboundOwner {
   #isClosed = false
   #closedWith: number | undefined
 
-  constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, shared: Shared, now: number) {
+  constructor(
+    socket: WebSocket,
+    wire: Duplex,
+    id: string,
+    identity: Identity,
+    use: UserUse,
+    shared: Shared,
+    now: number
+  ) {
+    this.use = use
     this.#socket = socket
     this.#outbound = new Outbound(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared.lingering)
     this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""

@@ -109,6 +109,7 @@ export class Dispatcher extends Context.Service<
         metrics.errors(type).add()
         if (request !== undefined) outcomes.get(request.method)?.failed.add()
         failures.note({ type, method: request?.method, message, params: request?.params, fields }, info)
+        if (error._tag === "RateLimited") metrics.rateLimited(error.limit).add()
         return encodeError(id, type, message, info.traceId, fields)
       }
 
@@ -183,9 +184,13 @@ export class Dispatcher extends Context.Service<
           const began = performance.now()
           const { id } = request
           metrics.requests.add()
-          const wait = origin.bucket.take(clock.currentTimeMillisUnsafe())
+          const now = clock.currentTimeMillisUnsafe()
+          const wait = origin.bucket.take(now)
+          const userWait = wait > 0 ? 0 : origin.use.take(now)
           const work =
-            wait > 0 ? Effect.fail(new RateLimited({ retryAfterMs: wait })) : run(request, text, origin, info)
+            wait + userWait > 0
+              ? Effect.fail(new RateLimited({ limit: wait > 0 ? "connection" : "user", retryAfterMs: wait + userWait }))
+              : run(request, text, origin, info)
           const answered = Effect.matchCauseEffect(work, {
             onSuccess: (result) => {
               metrics.successful.add()

@@ -3,7 +3,7 @@ import type { CoachError } from "../assistant/Coach.ts"
 import type { GenerateError } from "../assistant/Generation.ts"
 import type { CallError } from "../calls/Call.ts"
 import type { VersionConflict } from "../domain/Document.ts"
-import type { Draining, RateLimited } from "../domain/Limits.ts"
+import { type Draining, describeLimit, type RateLimited } from "../domain/Limits.ts"
 import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
 import type { TooManyContacts } from "../domain/People.ts"
 import type {
@@ -79,7 +79,11 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
     case "Overloaded":
       return { type, message: `Overloaded: too many ${error.what} waiting`, fields: { retryAfterMs: 1000 } }
     case "RateLimited":
-      return { type, message: "Rate limit exceeded", fields: { retryAfterMs: error.retryAfterMs } }
+      return {
+        type,
+        message: describeLimit(error.limit),
+        fields: { limit: error.limit, retryAfterMs: error.retryAfterMs }
+      }
     case "Draining":
       return { type, message: "Shutting down: reconnect" }
     case "RecordUnavailable":

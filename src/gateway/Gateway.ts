@@ -8,6 +8,8 @@ import { Clock, Context, Deferred, Duration, Effect, type Fiber, Layer, Referenc
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter } from "effect/http"
 import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from "ws"
+import { UserLimits } from "../cluster/UserLimits.ts"
+import type { UserUse } from "../cluster/UserUse.ts"
 import type { Identity } from "../domain/Identity.ts"
 import { CurrentRequest } from "../observability/CurrentRequest.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
@@ -23,7 +25,7 @@ import { Identify } from "./Identify.ts"
 import { makeOrigins } from "./Origins.ts"
 import { Lingering } from "./Outbound.ts"
 import { plainRequests } from "./PlainRequests.ts"
-import { admit, refusalText, selectProtocol, UpgradeRefused } from "./Upgrade.ts"
+import { admit, refusalText, selectProtocol, tooManyOfUser, UpgradeRefused } from "./Upgrade.ts"
 
 /** It can't listen there. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -85,6 +87,7 @@ export class Gateway extends Context.Service<
       const lifecycle = yield* Lifecycle
       const dispatcher = yield* Dispatcher
       const identify = yield* Identify
+      const users = yield* UserLimits
       const router = yield* HttpRouter.HttpRouter
       const scope = yield* Scope.Scope
       const clock = yield* Clock.Clock
@@ -113,6 +116,7 @@ export class Gateway extends Context.Service<
           info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect),
         forget: (connection) => {
           connections.delete(connection)
+          users.disconnect(connection.use)
           metrics.connectionsEnded.add()
           goneWhenEmpty()
         }
@@ -143,12 +147,13 @@ export class Gateway extends Context.Service<
       ])
       const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
 
-      const open = (socket: ClientSocket, wire: Duplex, identity: Identity) => {
+      const open = (socket: ClientSocket, wire: Duplex, identity: Identity, use: UserUse) => {
         const connection = new Connection(
           socket,
           wire,
           SecureRandom.uuidV7Unsafe(),
           identity,
+          use,
           shared,
           clock.currentTimeMillisUnsafe()
         )
@@ -186,8 +191,9 @@ export class Gateway extends Context.Service<
       const admission = { identify, origins, isFull }
       const logOrigin = yield* makeLimitedLog
       const refuse = (socket: Duplex, refused: UpgradeRefused) => {
-        const { origin, status } = refused
+        const { limit, origin, status } = refused
         metrics.upgradesRefused(String(status)).add()
+        if (limit !== undefined) metrics.rateLimited(limit).add()
         handshakes.refuse(socket, refusalText(refused))
         if (origin === undefined) return
         const hint = "ALLOWED_ORIGINS has to name it"
@@ -197,16 +203,32 @@ export class Gateway extends Context.Service<
         status: 503,
         reason: "too many callers are connected or being checked (MAX_CONNECTIONS): try again"
       })
-      const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) => {
+      const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity, use: UserUse) => {
         // Others were let in while this one was checked.
         const full = isFull()
-        if (full !== undefined) return refuse(socket, new UpgradeRefused({ status: 503, reason: full }))
-        handshakes.take(socket)
-        sockets.handleUpgrade(request, socket, head, (ws) => {
-          handshakes.taken(socket)
-          open(ws, socket, identity)
-        })
+        if (full !== undefined) refuse(socket, new UpgradeRefused({ status: 503, reason: full }))
+        let isOpen = false
+        if (full === undefined) {
+          handshakes.take(socket)
+          sockets.handleUpgrade(request, socket, head, (ws) => {
+            isOpen = true
+            handshakes.taken(socket)
+            open(ws, socket, identity, use)
+          })
+        }
+        if (!isOpen) users.disconnect(use)
       }
+      // Its place among the user's connections is given back when no connection comes of it: so nothing interrupts it from
+      // here on, and what it waits for has a deadline of its own.
+      const seat = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) =>
+        Effect.uninterruptible(
+          Effect.flatMap(Effect.mapError(users.connect(identity.user), tooManyOfUser), (use) =>
+            Effect.sync(() => {
+              if (handshakes.isChecking(socket)) accept(request, socket, head, identity, use)
+              else users.disconnect(use)
+            })
+          )
+        )
       const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
         let check: Fiber.Fiber<void> | undefined
         const giveUp = () => {
@@ -215,14 +237,15 @@ export class Gateway extends Context.Service<
         }
         if (!handshakes.begin(socket, clock.currentTimeMillisUnsafe(), giveUp)) return refuse(socket, tooMany)
         check = run(
-          Effect.match(admit(request, admission), {
-            onSuccess: (identity) => {
-              if (handshakes.isChecking(socket)) accept(request, socket, head, identity)
-            },
-            onFailure: (refused) => {
-              if (handshakes.isChecking(socket)) refuse(socket, refused)
+          Effect.match(
+            Effect.flatMap(admit(request, admission), (identity) => seat(request, socket, head, identity)),
+            {
+              onSuccess: () => {},
+              onFailure: (refused) => {
+                if (handshakes.isChecking(socket)) refuse(socket, refused)
+              }
             }
-          })
+          )
         )
       }
 

@@ -13,6 +13,7 @@ import { Threads } from "../rooms/Threads.ts"
 import type { makeTurns } from "../rooms/Turns.ts"
 import type { Caller, Handlers } from "./Caller.ts"
 import type { ClientError } from "./ErrorReply.ts"
+import { writes } from "./Writes.ts"
 
 type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods | keyof typeof DocumentMethods>
 
@@ -33,6 +34,12 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
     (params: P, caller: Caller) =>
       turns(caller.id, write(params, caller))
 
+  /** `textOf`: what stands in the room then; it is of the bytes that the user may write. */
+  const writing =
+    <P, A>(textOf: (params: P) => string, write: (params: P, caller: Caller) => Effect.Effect<A, ClientError>) =>
+    (params: P, caller: Caller) =>
+      Effect.andThen(writes(caller.use, textOf(params)), write(params, caller))
+
   const handlers: Part = {
     "rooms.create": ({ autoAssign = false, title }, { user }) => rooms.create(user, title, autoAssign),
     "rooms.get": ({ roomId }, { user }) => rooms.get(user, roomId),
@@ -47,8 +54,9 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
     "rooms.revokeInvite": ({ roomId, token }, { user }) => nothing(invites.revoke(user, roomId, token)),
     "presence.list": ({ roomId }, { user }) => Effect.map(joining.present(user, roomId), (present) => ({ present })),
 
-    "threads.create": inTurn(({ category = null, roomId, title }, { user }) =>
-      threads.create(user, roomId, title, category)
+    "threads.create": writing(
+      ({ title }) => title,
+      inTurn(({ category = null, roomId, title }, { user }) => threads.create(user, roomId, title, category))
     ),
     "threads.list": ({ archived, roomId }, { user }) => threads.list(user, roomId, archived),
     "threads.rename": inTurn(({ threadId, title }, { user }) => threads.change(user, threadId, { title })),
@@ -56,25 +64,43 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
     "threads.archive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: true })),
     "threads.unarchive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: false })),
 
-    "messages.send": inTurn((params, { user }) => messages.send(user, params)),
-    "messages.edit": inTurn(({ body, messageId }, { user }) => messages.edit(user, messageId, body)),
+    "messages.send": writing(
+      ({ body }) => body,
+      inTurn((params, { user }) => messages.send(user, params))
+    ),
+    "messages.edit": writing(
+      ({ body }) => body,
+      inTurn(({ body, messageId }, { user }) => messages.edit(user, messageId, body))
+    ),
     "messages.delete": inTurn(({ messageId }, { user }) => nothing(messages.delete(user, messageId))),
     "messages.list": (params, { user }) => messages.list(user, params),
-    "messages.react": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true)),
+    "messages.react": writing(
+      ({ emoji }) => emoji,
+      inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true))
+    ),
     "messages.unreact": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false)),
 
     "document.get": ({ roomId }, { user }) => documents.get(user, roomId),
-    "document.update": ({ roomId, ...edit }, caller) =>
-      Effect.map(documents.update(caller, roomId, edit), ({ savedVersion, version }) => ({
-        version,
-        savedVersion
-      })),
-    "document.switch": ({ name, roomId }, caller) => documents.switch(caller, roomId, name),
+    "document.update": writing(
+      ({ text }) => text,
+      ({ roomId, ...edit }, caller) =>
+        Effect.map(documents.update(caller, roomId, edit), ({ savedVersion, version }) => ({
+          version,
+          savedVersion
+        }))
+    ),
+    "document.switch": writing(
+      ({ name }) => name,
+      ({ name, roomId }, caller) => documents.switch(caller, roomId, name)
+    ),
 
     "contacts.add": (params, { user }) => people.addContact(user, params),
     "contacts.list": (_params, { user }) => Effect.map(people.contacts(user), (contacts) => ({ contacts })),
     "contacts.remove": ({ user: other }, { user }) => nothing(people.removeContact(user, other)),
-    "feedback.submit": (params, { user }) => Effect.map(people.submit(user, params), (feedbackId) => ({ feedbackId }))
+    "feedback.submit": writing(
+      ({ comment }) => comment ?? "",
+      (params, { user }) => Effect.map(people.submit(user, params), (feedbackId) => ({ feedbackId }))
+    )
   }
   return handlers
 })

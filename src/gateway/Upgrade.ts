@@ -3,6 +3,7 @@
 import type { IncomingMessage } from "node:http"
 import { Effect, Schema } from "effect"
 import type { Identity } from "../domain/Identity.ts"
+import { describeLimit, type RateLimited } from "../domain/Limits.ts"
 import type { Identify } from "./Identify.ts"
 import type { Origins } from "./Origins.ts"
 
@@ -11,7 +12,10 @@ export class UpgradeRefused extends Schema.TaggedError<UpgradeRefused>()("Upgrad
   status: Schema.Literals([400, 401, 403, 404, 429, 503]),
   reason: Schema.String,
   /** The page that was refused for where it came from. */
-  origin: Schema.optionalKey(Schema.String)
+  origin: Schema.optionalKey(Schema.String),
+  /** Which limit it was, if it was one. */
+  limit: Schema.optionalKey(Schema.String),
+  retryAfterMs: Schema.optionalKey(Schema.Finite)
 }) {}
 
 const reasons = {
@@ -80,11 +84,16 @@ export const admit = (
     )
   })
 
+/** The user has as many connections as they may. */
+export const tooManyOfUser = ({ limit, retryAfterMs }: RateLimited): UpgradeRefused =>
+  new UpgradeRefused({ status: 429, reason: describeLimit(limit), limit, retryAfterMs })
+
 /** The answer on the wire. */
-export const refusalText = ({ reason, status }: UpgradeRefused): string => {
-  const body = JSON.stringify({ status, title: reasons[status], detail: reason })
+export const refusalText = ({ limit, reason, retryAfterMs, status }: UpgradeRefused): string => {
+  const body = JSON.stringify({ status, title: reasons[status], detail: reason, limit, retryAfterMs })
+  const later = retryAfterMs === undefined ? "" : `retry-after: ${Math.ceil(retryAfterMs / 1000)}\r\n`
   return (
     `HTTP/1.1 ${status} ${reasons[status]}\r\ncontent-type: application/problem+json\r\n` +
-    `x-content-type-options: nosniff\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
+    `x-content-type-options: nosniff\r\n${later}content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
   )
 }

@@ -89,6 +89,7 @@ const make = Effect.gen(function* () {
     successful: counter("requests_successful_total", "Requests answered with a result"),
     failed: counter("requests_failed_total", "Requests answered with an error"),
     errors: counters("errors_total", "Errors sent to clients, by type", "type"),
+    rateLimited: counters("rate_limited_total", "Requests and upgrades refused as too many, by limit", "limit"),
     requestDuration: registerHistogram(context, "hotpath_request_duration_seconds", "Time from a request to its reply"),
     stages: { lookup: stage("lookup"), fetch: stage("fetch"), reply: stage("reply"), record: stage("record") },
     connectionsOpened: counter("connections_opened_total", "Sockets accepted"),

@@ -49,8 +49,9 @@ export const ErrorCodes = {
   RateLimited: {
     code: -32001,
     retryable: true,
-    meaning: "more requests than the connection may send, or too many wrong invites; `retryAfterMs`",
-    fields: retryAfter
+    meaning:
+      "more than a connection or a user may ask for; `limit` says which limit it was, `retryAfterMs` how long to wait",
+    fields: { limit: Schema.String, ...retryAfter }
   },
   Draining: { code: -32002, retryable: true, meaning: "the instance is shutting down: reconnect" },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },

@@ -15,8 +15,8 @@ import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
 import { makeTurns } from "./Turns.ts"
 
-const wrongPerInvite = { limit: 10, window: "1 minute" } as const
-const wrongPerAddress = { limit: 30, window: "1 minute" } as const
+const wrongPerInvite = { name: "invites", limit: 10, window: "1 minute" } as const
+const wrongPerAddress = { name: "invites", limit: 30, window: "1 minute" } as const
 
 const hash = (secret: string) => createHash("sha256").update(secret).digest("hex")
 const text = (bytes: number) => Buffer.from(SecureRandom.randomBytesUnsafe(bytes)).toString("base64url")

@@ -1,8 +1,11 @@
 // Rooms as such: made, looked at, left, ended; and whom their owners remove.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { RateLimits } from "../cluster/RateLimits.ts"
+import type { RateLimited } from "../domain/Limits.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
+import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
@@ -13,7 +16,11 @@ export class Rooms extends Context.Service<
   Rooms,
   {
     /** Its maker is its owner, and a member. */
-    readonly create: (user: string, title: string, autoAssign: boolean) => Effect.Effect<Room, StorageUnavailable>
+    readonly create: (
+      user: string,
+      title: string,
+      autoAssign: boolean
+    ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError | Forbidden>
     readonly list: (user: string) => Effect.Effect<ReadonlyArray<Room>, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
@@ -28,6 +35,9 @@ export class Rooms extends Context.Service<
       const repository = yield* Repository
       const access = yield* Access
       const hub = yield* Hub
+      const limits = yield* RateLimits
+      const { USER_ROOMS_PER_DAY } = yield* Settings
+      const perDay = { name: "rooms", limit: USER_ROOMS_PER_DAY, window: "1 day" } as const
       const { announced } = yield* Announcer
 
       const room = (roomId: string): Effect.Effect<Room, RoomNotFound | StorageUnavailable> =>
@@ -35,6 +45,7 @@ export class Rooms extends Context.Service<
 
       return Rooms.of({
         create: Effect.fn("Rooms.create")(function* (user, title, autoAssign) {
+          yield* limits.consume(`rooms:${user}`, perDay)
           const made = {
             roomId: SecureRandom.uuidV4Unsafe(),
             title,

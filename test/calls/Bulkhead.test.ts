@@ -10,11 +10,11 @@ describe("Bulkhead", () => {
       const bulkhead = makeBulkhead(2, 1)
       const gate = yield* Deferred.make<void>()
       const use = () => Deferred.await(gate)
-      const inside = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(bulkhead.run(1000, use)))
+      const inside = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(bulkhead.run("ann", 1000, use)))
       yield* Effect.yieldNow
       assert.strictEqual(bulkhead.running(), 2)
       assert.strictEqual(bulkhead.waiting(), 1)
-      assert.strictEqual((yield* Effect.flip(bulkhead.run(1000, use)))._tag, "Overloaded")
+      assert.strictEqual((yield* Effect.flip(bulkhead.run("ann", 1000, use)))._tag, "Overloaded")
       yield* Deferred.succeed(gate, undefined)
       yield* Effect.forEach(inside, Fiber.join)
       assert.strictEqual(bulkhead.running(), 0)
@@ -31,13 +31,13 @@ describe("Bulkhead", () => {
         Deferred.await(gate)
       )
       const inside = yield* Effect.forEach([1, 2], () =>
-        Effect.forkChild(bulkhead.approach(reading), { startImmediately: true })
+        Effect.forkChild(bulkhead.approach("ann", reading), { startImmediately: true })
       )
-      assert.strictEqual((yield* Effect.flip(bulkhead.approach(reading)))._tag, "Overloaded")
+      assert.strictEqual((yield* Effect.flip(bulkhead.approach("ann", reading)))._tag, "Overloaded")
       assert.strictEqual(reads, 2)
       yield* Deferred.succeed(gate, undefined)
       yield* Effect.forEach(inside, Fiber.join)
-      yield* bulkhead.approach(reading)
+      yield* bulkhead.approach("ann", reading)
     })
   )
 
@@ -45,11 +45,13 @@ describe("Bulkhead", () => {
     Effect.gen(function* () {
       const bulkhead = makeBulkhead(1, 10)
       yield* Effect.forkChild(
-        bulkhead.run(10_000, () => Effect.sleep(600)),
+        bulkhead.run("ann", 10_000, () => Effect.sleep(600)),
         { startImmediately: true }
       )
-      const left = yield* Effect.forkChild(bulkhead.run(1000, Effect.succeed), { startImmediately: true })
-      const late = yield* Effect.forkChild(Effect.flip(bulkhead.run(500, Effect.succeed)), { startImmediately: true })
+      const left = yield* Effect.forkChild(bulkhead.run("ann", 1000, Effect.succeed), { startImmediately: true })
+      const late = yield* Effect.forkChild(Effect.flip(bulkhead.run("ann", 500, Effect.succeed)), {
+        startImmediately: true
+      })
       yield* TestClock.adjust(600)
       assert.strictEqual(yield* Fiber.join(left), 400)
       assert.strictEqual((yield* Fiber.join(late))._tag, "IntegrationTimeout")
@@ -71,7 +73,7 @@ describe("Bulkhead", () => {
         const bulkhead = makeBulkhead(2, 1000)
         const fibers = yield* Effect.forEach(callers, ({ holds, leaves }) =>
           Effect.forkChild(
-            bulkhead.run(30, () => Effect.sleep(holds)).pipe(Effect.timeoutOption(leaves), Effect.ignore),
+            bulkhead.run("ann", 30, () => Effect.sleep(holds)).pipe(Effect.timeoutOption(leaves), Effect.ignore),
             { startImmediately: true }
           )
         )

@@ -38,7 +38,7 @@ const memory = Effect.map(
 const waitOf = (effect: Effect.Effect<void, RateLimited>) =>
   Effect.match(effect, { onSuccess: () => 0, onFailure: ({ retryAfterMs }) => retryAfterMs })
 
-const minute = { limit: 5, window: "1 minute" } as const
+const minute = { name: "invites", limit: 5, window: "1 minute" } as const
 
 const kinds: Record<string, (() => Promise<RunningServer>) | undefined> = {
   memory: undefined,
@@ -86,7 +86,9 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const { consume } = yield* open
         const waits = yield* Effect.all(
-          Array.from({ length: 60 }, () => waitOf(consume("crowd", { limit: 20, window: "1 minute" }))),
+          Array.from({ length: 60 }, () =>
+            waitOf(consume("crowd", { name: "invites", limit: 20, window: "1 minute" }))
+          ),
           { concurrency: "unbounded" }
         )
         assert.lengthOf(
@@ -99,7 +101,7 @@ for (const [kind, start] of Object.entries(kinds)) {
     it.live("lets in again when the time it told is over, not before", () =>
       Effect.gen(function* () {
         const { check, consume } = yield* open
-        const rule = { limit: 3, window: 400 }
+        const rule = { name: "invites", limit: 3, window: 400 } as const
         yield* consume("again", rule, 3)
         const wait = yield* waitOf(consume("again", rule))
         assert.isAbove(wait, 200)
@@ -129,7 +131,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         }
         // As a stricter rule sees the same count.
         yield* consume("strict", minute, 3)
-        assert.isAbove(yield* waitOf(check("strict", { limit: 2, window: "1 minute" })), 0)
+        assert.isAbove(yield* waitOf(check("strict", { name: "invites", limit: 2, window: "1 minute" })), 0)
       }).pipe(Effect.scoped)
     )
   })

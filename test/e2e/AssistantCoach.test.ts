@@ -12,7 +12,7 @@ describe("assistant.coach", () => {
   let ann: RoomClient
   let bob: RoomClient
   beforeAll(async () => {
-    pair = await startAssistantPair()
+    pair = await startAssistantPair({ MAX_ANALYSES: "800" })
     ann = await pair.client("ann", 0)
     bob = await pair.client("bob", 1)
   })

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { type Client, openClient } from "./Client.ts"
+import { liftedLimits } from "./LiftedLimits.ts"
 import { until } from "./Until.ts"
 
 export interface Hotpath {
@@ -20,7 +21,14 @@ const root = join(import.meta.dirname, "../..")
 export const launch = (env: Readonly<Record<string, string>>) => {
   const child = spawn(process.execPath, ["src/main.ts"], {
     cwd: root,
-    env: { PATH: process.env["PATH"] ?? "", PORT: "0", DATA_DIR: "memory://", LOG_FORMAT: "json", ...env },
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      PORT: "0",
+      DATA_DIR: "memory://",
+      LOG_FORMAT: "json",
+      ...liftedLimits,
+      ...env
+    },
     stdio: ["ignore", "pipe", "pipe"]
   })
   let output = ""

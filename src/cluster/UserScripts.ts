@@ -1,0 +1,116 @@
+// What instances keep in Redis of their users. Each user has a hash of the connections that every instance says it has open, and
+// the bytes of the day. Which instances live, and what their users ask for now, stands apart, in one place for all.
+//
+// An instance's name begins with when it took it, by Redis's clock. A count under a name that is not among the living is
+// nobody's, unless the name is so new that the others need not have heard of it: it is not counted, and removed.
+import { Redis } from "effect/persistence"
+import { dayMs } from "./UserUse.ts"
+
+/** How long an instance counts as alive after it was last heard of. */
+export const leaseMs = 12_000
+/** So new may a name be that the others have not heard of it: several exchanges. */
+const newMs = 5000
+/** How long a user's counts are kept after they were last set: longer than it takes to set all of them again. */
+const keptMs = 7_200_000
+
+const living = "{hotpath:users}:instances"
+const reports = "{hotpath:users}:reports"
+// Both of a user's keys in one slot, whatever the user is called: a tag ends at the first brace after its beginning.
+const connectionsKey = (user: string) => `{hotpath:user:${user}}:connections`
+const bytesKey = (user: string) => `{hotpath:user:${user}}:bytes`
+
+const time = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`
+
+/** Says that this instance is alive and what its users ask for; what the others say. An instance that was taken out is told so. */
+export const exchange = Redis.script(
+  (instance: string, report: string, isNew: boolean) => [living, reports, instance, leaseMs, report, isNew ? 1 : 0],
+  {
+    numberOfKeys: 2,
+    lua: `${time}
+    if ARGV[4] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0, {}, {}} end
+    redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+      redis.call('ZREM', KEYS[1], gone)
+      redis.call('HDEL', KEYS[2], gone)
+    end
+    local said = redis.call('HGETALL', KEYS[2])
+    local others = {}
+    for i = 1, #said, 2 do
+      if said[i] ~= ARGV[1] then others[#others + 1] = said[i + 1] end
+    end
+    if ARGV[3] == '[]' then redis.call('HDEL', KEYS[2], ARGV[1]) else redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
+    return {1, redis.call('ZRANGE', KEYS[1], 0, -1), others}`
+  }
+).withReturnType<readonly [isKnown: number, living: ReadonlyArray<string>, reports: ReadonlyArray<string>]>()
+
+export const forget = (instance: string) =>
+  [
+    ["ZREM", living, instance],
+    ["HDEL", reports, instance]
+  ] as const
+
+/**
+ * Sets how many connections this instance has, if all instances together have no more than `most` then. Says the user's bytes
+ * of the day as well, and for how many milliseconds more they count.
+ */
+export const admit = Redis.script(
+  (user: string, instance: string, count: number, most: number, instances: ReadonlyArray<string>) => [
+    connectionsKey(user),
+    bytesKey(user),
+    instance,
+    count,
+    most,
+    keptMs,
+    newMs,
+    ...instances
+  ],
+  {
+    numberOfKeys: 2,
+    lua: `${time}
+    local alive = {}
+    for i = 6, #ARGV do alive[ARGV[i]] = true end
+    local said = redis.call('HGETALL', KEYS[1])
+    local others = 0
+    for i = 1, #said, 2 do
+      local name = said[i]
+      if name ~= ARGV[1] then
+        if alive[name] or now - (tonumber(string.match(name, '^%d+')) or 0) < tonumber(ARGV[5]) then
+          others = others + tonumber(said[i + 1])
+        else
+          redis.call('HDEL', KEYS[1], name)
+        end
+      end
+    end
+    if others + tonumber(ARGV[2]) > tonumber(ARGV[3]) then return {0, 0, 0} end
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    return {1, tonumber(redis.call('GET', KEYS[2]) or 0), redis.call('PTTL', KEYS[2])}`
+  }
+).withReturnType<readonly [isIn: number, bytes: number, leftMs: number]>()
+
+/** Sets how many connections this instance has, whatever the others have. */
+export const setCount = Redis.script(
+  (user: string, instance: string, count: number) => [connectionsKey(user), instance, count, keptMs],
+  {
+    numberOfKeys: 1,
+    lua: `
+    if ARGV[2] == '0' then
+      redis.call('HDEL', KEYS[1], ARGV[1])
+    else
+      redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+      redis.call('PEXPIRE', KEYS[1], ARGV[3])
+    end`
+  }
+)
+
+/** Adds to the bytes of the day; what they are now, and for how many milliseconds more they count. */
+export const addBytes = Redis.script((user: string, bytes: number) => [bytesKey(user), bytes, dayMs], {
+  numberOfKeys: 1,
+  lua: `
+    local total = redis.call('INCRBY', KEYS[1], ARGV[1])
+    if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+    return {total, redis.call('PTTL', KEYS[1])}`
+}).withReturnType<readonly [bytes: number, leftMs: number]>()

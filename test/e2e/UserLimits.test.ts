@@ -1,0 +1,158 @@
+// What one user can take from the others, over real sockets on two instances: connections, requests, rooms, bytes, analyses and
+// models. Each refusal says which limit it was, and the setting.
+import { once } from "node:events"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { WebSocket } from "ws"
+import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
+import { type Client, openClient, type Reply } from "../support/Client.ts"
+import { json } from "../support/Model.ts"
+import { until } from "../support/Until.ts"
+
+const limitOf = ({ error }: Reply) => (error === undefined ? "none" : (error.data["limit"] ?? error.data.type))
+
+describe("limits of one user", () => {
+  let pair: AssistantPair
+  beforeAll(async () => {
+    pair = await startAssistantPair({
+      USER_CONNECTIONS: "6",
+      USER_RATE: "60",
+      USER_ROOMS_PER_DAY: "3",
+      USER_BYTES_PER_DAY: "20000",
+      USER_MODEL_RATE: "5",
+      MAX_ANALYSES: "16"
+    })
+  })
+  afterAll(() => pair?.stop())
+
+  const open = (user: string, instance: 0 | 1 = 0) => openClient(`${pair.instances[instance].ws}?user=${user}`)
+  const many = (client: Client, count: number, method: string, params: (n: number) => unknown = () => ({})) =>
+    Promise.all(Array.from({ length: count }, (_, n) => client.request(method, params(n))))
+
+  it("answers an upgrade beyond USER_CONNECTIONS with 429, and lets the next in when one is closed", async () => {
+    const tries = await Promise.allSettled(
+      Array.from({ length: 40 }, (_, n) => upgrade("mallory", n % 2 === 0 ? 0 : 1))
+    )
+    const opened = tries.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []))
+    assert.isAtMost(opened.length, 6)
+    while (opened.length < 6) opened.push(await upgrade("mallory", 0))
+    const response = await upgrade("mallory", 1).then(
+      () => assert.fail("let in"),
+      (refused: IncomingMessage) => refused
+    )
+    assert.strictEqual(response.statusCode, 429)
+    assert.isAbove(Number(response.headers["retry-after"]), 0)
+    const chunks: Array<Buffer> = []
+    for await (const chunk of response) chunks.push(chunk as Buffer)
+    const body = JSON.parse(Buffer.concat(chunks).toString())
+    assert.deepInclude(body, { status: 429, limit: "connections" })
+    assert.include(body.detail, "USER_CONNECTIONS")
+    assert.isAbove(await pair.metric(1, 'rate_limited_total{limit="connections"}'), 0)
+    ;(await open("ann")).close()
+    opened[0]?.close()
+    let again: WebSocket | undefined
+    await until(async () => {
+      again = await upgrade("mallory", 1).catch(() => undefined)
+      return again !== undefined
+    }, "its place to be free")
+    for (const socket of [...opened, again]) socket?.terminate()
+  })
+
+  it("limits the requests of all of a user's connections, and of nobody else", async () => {
+    const [one, two, other] = await Promise.all([open("busy"), open("busy"), open("calm")])
+    const replies = (await Promise.all([many(one, 100, "session.get"), many(two, 100, "session.get")])).flat()
+    const limited = replies.filter(({ error }) => error !== undefined)
+    assert.isAtLeast(limited.length, 50)
+    for (const { error } of limited) {
+      assert.deepInclude(error?.data, { type: "RateLimited", limit: "user" })
+      assert.isAbove(Number(error?.data["retryAfterMs"]), 0)
+      assert.include(error?.message, "USER_RATE")
+    }
+    assert.strictEqual(limitOf(await other.request("session.get")), "none")
+    for (const client of [one, two, other]) client.close()
+  })
+
+  it("limits the rooms that a user makes in a day", async () => {
+    const [one, two] = await Promise.all([open("builder", 0), open("builder", 1)])
+    const replies = [...(await many(one, 2, "rooms.create", title)), ...(await many(two, 2, "rooms.create", title))]
+    assert.deepEqual(replies.map(limitOf), ["none", "none", "none", "rooms"])
+    assert.include(replies[3]?.error?.message, "USER_ROOMS_PER_DAY")
+    for (const client of [one, two]) client.close()
+  })
+
+  it("limits the bytes that a user writes in a day, over all instances", async () => {
+    const [one, two] = await Promise.all([open("writer", 0), open("writer", 1)])
+    const { result } = await one.request("rooms.create", { title: "x" })
+    const roomId = result?.["roomId"]
+    const text = "y".repeat(8000)
+    assert.strictEqual(limitOf(await one.request("document.update", { roomId, baseVersion: 0, text })), "none")
+    assert.strictEqual(limitOf(await one.request("messages.send", { roomId, body: text })), "none")
+    const refused = await one.request("messages.send", { roomId, body: text })
+    assert.strictEqual(limitOf(refused), "bytes")
+    assert.include(refused.error?.message, "USER_BYTES_PER_DAY")
+    assert.isAbove(Number(refused.error?.data["retryAfterMs"]), 86_000_000)
+    // What the other instance has not heard yet is a few small messages.
+    let last: Reply | undefined
+    await until(async () => {
+      last = await two.request("messages.send", { roomId, body: "z".repeat(100) })
+      return limitOf(last) === "bytes"
+    }, "the other instance to hear of it")
+    assert.strictEqual(limitOf(await two.request("messages.list", { roomId })), "none")
+    for (const client of [one, two]) client.close()
+  })
+
+  it("leaves analyses to others, and asks models so often a minute and user", async () => {
+    const responses: Array<ServerResponse> = []
+    pair.model.on("/analyze", (response) => responses.push(response))
+    const [mallory, ann] = await Promise.all([open("coached"), open("ann")])
+    const all = many(mallory, 16, "assistant.coach", (n) => ({ text: `draft ${n}` }))
+    await until(() => responses.length === 2, "an eighth of the places")
+    const honest = ann.request("assistant.coach", { text: "an honest draft" })
+    await until(() => responses.length === 3, "another user's analysis")
+    pair.model.on("/analyze", json({}))
+    for (const response of responses) json({})(response, {})
+    assert.strictEqual(limitOf(await honest), "none")
+    const replies = await all
+    assert.lengthOf(
+      replies.filter((reply) => limitOf(reply) === "Overloaded"),
+      14
+    )
+    const later: Array<Reply> = []
+    for (let n = 0; n < 5; n++) later.push(await mallory.request("assistant.coach", { text: `later ${n}` }))
+    assert.deepEqual(later.map(limitOf), ["none", "none", "none", "models", "models"])
+    assert.include(later[4]?.error?.message, "USER_MODEL_RATE")
+    assert.strictEqual(limitOf(await mallory.request("assistant.coach", { text: "later 0" })), "none")
+    for (const client of [mallory, ann]) client.close()
+  })
+
+  it("counts auto-assign by user, not only by room", async () => {
+    const client = await open("sorted")
+    pair.model.on("/assign", json({}))
+    const rooms: Array<unknown> = []
+    for (let n = 0; n < 3; n++) {
+      const { result } = await client.request("rooms.create", { title: "x", autoAssign: true })
+      rooms.push(result?.["roomId"])
+    }
+    const before = pair.model.asked("/assign").length
+    for (let n = 0; n < 12; n++) {
+      await client.request("messages.send", { roomId: rooms[n % 3], body: `m${n}` })
+    }
+    await until(
+      async () => (await pair.metric(0, 'assignments_total{outcome="RateLimited"}')) === 7,
+      "the rest to stay as they are"
+    )
+    assert.strictEqual(pair.model.asked("/assign").length - before, 5)
+    client.close()
+  })
+
+  const title = (n: number) => ({ title: `room ${n}` })
+  const upgrade = async (user: string, instance: 0 | 1): Promise<WebSocket> => {
+    const socket = new WebSocket(`${pair.instances[instance].ws}?user=${user}`)
+    socket.on("error", () => {})
+    const refused = new Promise<never>((_resolve, reject) =>
+      socket.once("unexpected-response", (_request, response) => reject(response))
+    )
+    await Promise.race([once(socket, "open"), refused])
+    return socket
+  }
+})
