@@ -69,6 +69,11 @@ export const ErrorCodes = {
     retryable: true,
     meaning: "PostgreSQL is away, and as much waits for it as may; nothing was kept"
   },
+  TooManyInvites: {
+    code: -32035,
+    retryable: false,
+    meaning: "the caller keeps no more invites in the room: revoke some; `most`"
+  },
   GenerationBusy: {
     code: -32040,
     retryable: true,
