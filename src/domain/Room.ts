@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { UserId } from "./Identity.ts"
 
-/** Any text a client may name something by; what is no id of ours simply isn't found. */
+/** Any text a client may name something by; what is no id of ours (Ids.ts) simply isn't found. */
 export const Id = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(64))
 /** When, as ISO 8601. */
 export const Time = Schema.String

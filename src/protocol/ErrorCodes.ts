@@ -45,7 +45,11 @@ export const ErrorCodes = {
     meaning: "no such invite, or it was revoked, has expired or is used up"
   },
   TooManyRooms: { code: -32024, retryable: false, meaning: "the connection is in as many rooms as it may be; `most`" },
-  ThreadNotFound: { code: -32025, retryable: false, meaning: "no such thread in that room" },
+  ThreadNotFound: {
+    code: -32025,
+    retryable: false,
+    meaning: "no such thread in that room, or in a room of the caller's"
+  },
   MessageNotFound: {
     code: -32026,
     retryable: false,

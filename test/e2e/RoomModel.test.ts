@@ -59,7 +59,9 @@ describe("rooms and their model", () => {
         threads: [],
         messages: [],
         keys: {},
-        invites: {}
+        invites: {},
+        removed: {},
+        turns: 0
       }
       world.rooms.push({ ...room, members: { [maker.user]: "owner" } })
     }
