@@ -5,8 +5,8 @@ import { Id, Title } from "../domain/Room.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
 import { method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
-/** What comes of a change to something that is named alone: of a room that is not the caller's, it is not found. */
-const foundAlone: ReadonlyArray<ErrorType> = ["Forbidden", "StorageUnavailable"]
+/** What comes of a change to something that is named alone: of a room that is not the caller's it is not found, of a deleted one its room is not. */
+const foundAlone: ReadonlyArray<ErrorType> = ["RoomNotFound", "Forbidden", "StorageUnavailable"]
 
 export const MessageMethods = {
   "messages.send": method(

@@ -72,10 +72,7 @@ export class Messages extends Context.Service<
         return roomId
       })
       /** A message of a room that is not the caller's answers as if it were not there. */
-      const notTheirs = {
-        NotAMember: () => Effect.fail(new MessageNotFound()),
-        RoomNotFound: () => Effect.fail(new MessageNotFound())
-      }
+      const notTheirs = { NotAMember: () => Effect.fail(new MessageNotFound()) }
 
       return Messages.of({
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {

@@ -63,10 +63,7 @@ export class Threads extends Context.Service<
             return yield* announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
           },
           // One of a room that is not the caller's answers as if it were not there.
-          Effect.catchTags({
-            NotAMember: () => Effect.fail(new ThreadNotFound()),
-            RoomNotFound: () => Effect.fail(new ThreadNotFound())
-          })
+          Effect.catchTag("NotAMember", () => Effect.fail(new ThreadNotFound()))
         )
       })
     })

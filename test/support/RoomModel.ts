@@ -92,8 +92,7 @@ const enter = (world: World, roomId: unknown, user: string, least: Role) => {
 }
 /** The room of something that was named alone: it is not found where the caller is no member. */
 const within = (world: World, roomId: string, user: string, type: string) => {
-  const room = world.rooms.find((one) => one.roomId === roomId && !one.isDeleted)
-  return room?.members[user] === undefined ? refuse(type) : enter(world, roomId, user, "member")
+  return roomOf(world, roomId).members[user] === undefined ? refuse(type) : enter(world, roomId, user, "member")
 }
 const rise = (world: World, isIt: (seat: World["seats"][number]) => boolean) => {
   world.seats.splice(0, world.seats.length, ...world.seats.filter((seat) => !isIt(seat)))
