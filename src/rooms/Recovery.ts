@@ -14,9 +14,24 @@ export interface Membership {
 }
 
 const decodeMessage = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ message: Message })))
-const decodeGenerated = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Struct({ messageId: Schema.String, text: Schema.optionalKey(Schema.String) }))
+const decodeId = Schema.decodeUnknownOption(
+  Schema.fromJsonString(
+    Schema.Union([
+      Schema.Struct({ message: Schema.Struct({ messageId: Schema.String }) }),
+      Schema.Struct({ messageId: Schema.String })
+    ])
+  )
 )
+/** As events are written here; in any other order of its fields an event has to be parsed. */
+const idIn = /^\{"type":"[a-z.]+",(?:"message":\{)?"messageId":"([0-9a-f-]{36})"/
+
+/** Which message an event of a message, or of a generation, is about; undefined: it can't be read. */
+const idOf = (event: string): string | undefined => {
+  const written = idIn.exec(event)?.[1]
+  if (written !== undefined) return written
+  const decoded = Option.getOrUndefined(decodeId(event))
+  return decoded === undefined || "messageId" in decoded ? decoded?.messageId : decoded.message.messageId
+}
 
 /**
  * Whether one of them is from before the membership began. Its own beginning and end are told by events; the times are for the
@@ -38,36 +53,27 @@ interface Changed {
 /** The last change by which the older events of a message say too much; undefined: an event can't be read. */
 const changesOf = (events: ReadonlyArray<Numbered>): ReadonlyMap<string, Changed> | undefined => {
   const changes = new Map<string, Changed>()
-  for (const { event, seq, type } of events) {
-    if (type === "message.edited" || type === "message.deleted") {
-      const decoded = Option.getOrUndefined(decodeMessage(event))
-      if (decoded === undefined) return undefined
-      changes.set(decoded.message.messageId, { seq, message: decoded.message })
-    } else if (type === "generate.ended") {
-      const decoded = Option.getOrUndefined(decodeGenerated(event))
-      if (decoded === undefined) return undefined
-      changes.set(decoded.messageId, { seq, message: undefined })
-    }
+  for (const { event, seq, type } of events.toReversed()) {
+    if (type !== "message.edited" && type !== "message.deleted" && type !== "generate.ended") continue
+    const id = idOf(event)
+    if (id === undefined) return undefined
+    if (changes.has(id)) continue
+    const message = type === "generate.ended" ? undefined : Option.getOrUndefined(decodeMessage(event))?.message
+    if (type !== "generate.ended" && message === undefined) return undefined
+    changes.set(id, { seq, message })
   }
   return changes
 }
 
-const messageAsItIs = (event: Numbered, changes: ReadonlyMap<string, Changed>): Numbered | undefined => {
-  const decoded = Option.getOrUndefined(decodeMessage(event.event))
-  if (decoded === undefined) return undefined
-  const { message } = decoded
-  const change = changes.get(message.messageId)
-  if (change?.message === undefined || change.seq <= event.seq) return event
-  if (change.message.deletedAt === null && change.message.body === message.body) return event
-  return { ...event, event: JSON.stringify({ type: event.type, message: change.message }) }
-}
-
-const deltaAsItIs = (event: Numbered, changes: ReadonlyMap<string, Changed>): Numbered | undefined => {
-  const decoded = Option.getOrUndefined(decodeGenerated(event.event))
-  if (decoded === undefined) return undefined
-  const change = changes.get(decoded.messageId)
+/** An event of a message, or a part of a generation, with nothing in it that a later one took back. */
+const asItIs = (event: Numbered, changes: ReadonlyMap<string, Changed>): Numbered | undefined => {
+  const messageId = idOf(event.event)
+  if (messageId === undefined) return undefined
+  const change = changes.get(messageId)
   if (change === undefined || change.seq <= event.seq) return event
-  return { ...event, event: JSON.stringify({ type: event.type, messageId: decoded.messageId, text: "" }) }
+  const { type } = event
+  if (type === "generate.delta") return { ...event, event: JSON.stringify({ type, messageId, text: "" }) }
+  return change.message === undefined ? event : { ...event, event: JSON.stringify({ type, message: change.message }) }
 }
 
 /**
@@ -85,11 +91,10 @@ export const recoverable = (
   if (changes.size === 0) return events
   const shown: Array<Numbered> = []
   for (const event of events) {
-    const isMessage = event.type.startsWith("message.")
-    const isDelta = event.type === "generate.delta"
-    const asItIs = isMessage ? messageAsItIs(event, changes) : isDelta ? deltaAsItIs(event, changes) : event
-    if (asItIs === undefined) return undefined
-    shown.push(asItIs)
+    const isOfMessage = event.type.startsWith("message.") || event.type === "generate.delta"
+    const one = isOfMessage ? asItIs(event, changes) : event
+    if (one === undefined) return undefined
+    shown.push(one)
   }
   return shown
 }

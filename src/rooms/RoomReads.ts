@@ -72,9 +72,11 @@ export class RoomReads extends Context.Service<
         )
       )
       const newest = yield* make(cache.messages, 1000, "2 minutes", (roomId, rest) => {
-        const [limit, threadId = ""] = rest.split(" ")
+        // A limit is a number: the first blank ends it, whatever stands in what is asked for as a thread.
+        const end = rest.indexOf(" ")
+        const threadId = rest.slice(end + 1)
         return repository
-          .messages(roomId, { limit: Number(limit), threadId: threadId === "" ? undefined : threadId })
+          .messages(roomId, { limit: Number(rest.slice(0, end)), threadId: threadId === "" ? undefined : threadId })
           .pipe(
             Effect.map(({ messages, more }) => `"messages":${JSON.stringify(messages)},"more":${more}`),
             // Only a page that ends before a message can miss it.
