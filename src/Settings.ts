@@ -285,6 +285,7 @@ export const settings = {
     wholeNumber
   ),
   MAX_ROOMS: setting(count, "100", "rooms a connection may be in", wholeNumber),
+  MAX_INVITES: setting(count, "100", "invites a member keeps in a room; beyond it `TooManyInvites`", wholeNumber),
   PING_INTERVAL: setting(duration, "25 seconds", "how often a connection is pinged", aDuration),
   PONG_TIMEOUT: setting(duration, "10 seconds", "how long a pong may take before the connection is ended", aDuration),
   SHUTDOWN_DEADLINE: setting(duration, "25 seconds", "how long a graceful shutdown may take", aDuration),

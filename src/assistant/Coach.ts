@@ -7,6 +7,9 @@
 //
 // The integration is given the text as the first who asked wrote it.
 //
+// `cached` says that somebody wrote that very text within the hour, and not who. It is left in: how long an answer takes says
+// the same, and kept by user an analysis would be made once for each of them.
+//
 // It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
 import { hash } from "node:crypto"
 import { Cache, Clock, Context, Duration, Effect, Equal, Exit, Hash, Layer, Option, Schema } from "effect"

@@ -65,7 +65,7 @@ export type Thread = typeof Thread.Type
 /** No such message in a room of the caller's, or it is deleted and can't be changed. */
 export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("MessageNotFound", {}) {}
 
-/** No such thread in that room. */
+/** No such thread in that room, or in a room of the caller's. */
 export class ThreadNotFound extends Schema.TaggedError<ThreadNotFound>()("ThreadNotFound", {}) {}
 
 /** The message holds as many reactions as it can. */

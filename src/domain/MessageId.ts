@@ -1,7 +1,10 @@
 // Ids of messages that can be made again: the same message has the same id wherever it is sent from, and so is kept once.
 import { createHash } from "node:crypto"
 
-/** The id of a message with a key. */
+/**
+ * The id of a message with a key. Who knows room, author and key can work it out, and gains nothing by it: only its author gets
+ * a message of that id into the room, and to who is not in the room it answers like any id that is not there.
+ */
 export const keyedId = (roomId: string, author: string, key: string): string => {
   const hex = createHash("sha256")
     .update(JSON.stringify([roomId, author, key]))

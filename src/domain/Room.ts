@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { UserId } from "./Identity.ts"
 import { textBetween } from "./Text.ts"
 
-/** Any text a client may name something by; what is no id of ours simply isn't found. */
+/** Any text a client may name something by; what is no id of ours (Ids.ts) simply isn't found. */
 export const Id = textBetween(1, 64)
 /** When, as ISO 8601. */
 export const Time = Schema.String

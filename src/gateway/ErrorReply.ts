@@ -3,6 +3,7 @@ import type { CoachError } from "../assistant/Coach.ts"
 import type { GenerateError } from "../assistant/Generation.ts"
 import type { CallError } from "../calls/Call.ts"
 import type { VersionConflict } from "../domain/Document.ts"
+import type { TooManyInvites } from "../domain/Invite.ts"
 import { type Draining, describeLimit, type RateLimited } from "../domain/Limits.ts"
 import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
 import type { TooManyContacts } from "../domain/People.ts"
@@ -27,6 +28,7 @@ type RoomError =
   | MessageNotFound
   | TooManyReactions
   | TooManyContacts
+  | TooManyInvites
   | StorageUnavailable
   | VersionConflict
   | BufferFull
@@ -114,6 +116,8 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
       return { type, message: `A message holds ${error.most} reactions`, fields: { most: error.most } }
     case "TooManyContacts":
       return { type, message: `A user keeps ${error.most} contacts`, fields: { most: error.most } }
+    case "TooManyInvites":
+      return { type, message: `A member keeps ${error.most} invites in a room`, fields: { most: error.most } }
     case "VersionConflict": {
       const { name, text, version } = error
       return { type, message: "The document has changed", fields: { name, version, text } }

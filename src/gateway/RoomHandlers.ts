@@ -1,5 +1,6 @@
 // What the methods of rooms, threads, messages and people do.
 import { Effect } from "effect"
+import { InvalidInput } from "../domain/Integration.ts"
 import type { DocumentMethods } from "../protocol/DocumentMethods.ts"
 import type { MessageMethods } from "../protocol/MessageMethods.ts"
 import type { RoomMethods } from "../protocol/RoomMethods.ts"
@@ -51,7 +52,12 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
     "rooms.remove": ({ roomId, user }, caller) => nothing(rooms.remove(caller.user, roomId, user)),
     "rooms.invite": ({ roomId, ...options }, { user }) =>
       Effect.map(invites.create(user, roomId, options), (token) => ({ token })),
-    "rooms.revokeInvite": ({ roomId, token }, { user }) => nothing(invites.revoke(user, roomId, token)),
+    "rooms.invites": ({ roomId, ...page }, { user }) => invites.list(user, roomId, page),
+    "rooms.revokeInvite": ({ inviteId, roomId, token }, { user }) => {
+      if (token !== undefined && inviteId === undefined) return nothing(invites.revoke(user, roomId, { token }))
+      if (inviteId !== undefined && token === undefined) return nothing(invites.revoke(user, roomId, { inviteId }))
+      return Effect.fail(new InvalidInput({ reason: "name the invite by its token, or by its inviteId" }))
+    },
     "presence.list": ({ roomId }, { user }) => Effect.map(joining.present(user, roomId), (present) => ({ present })),
 
     "threads.create": writing(

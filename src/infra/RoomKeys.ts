@@ -1,5 +1,8 @@
 // The keys of a room in Redis. Rooms are spread over a fixed number of hash tags, so that in a Cluster all keys of a room
 // (and the channel it is told on) lie in one slot.
+//
+// A room's id is a UUID, which is looked at before anything is asked here (rooms/Access.ts). What else a client may name (a
+// user, a document, its key) stands last in a key, so that it can't be taken for anything but itself.
 import type { RoomEvent } from "../domain/RoomEvent.ts"
 
 const count = 64

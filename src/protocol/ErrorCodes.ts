@@ -109,7 +109,12 @@ export const ErrorCodes = {
     meaning: "the connection is in as many rooms as it may be; `most`",
     fields: most
   },
-  ThreadNotFound: { code: -32025, retryable: false, meaning: "no such thread in that room", fields: subject },
+  ThreadNotFound: {
+    code: -32025,
+    retryable: false,
+    meaning: "no such thread in that room, or in a room of the caller's",
+    fields: subject
+  },
   MessageNotFound: {
     code: -32026,
     retryable: false,
@@ -146,6 +151,12 @@ export const ErrorCodes = {
     retryable: true,
     meaning: "PostgreSQL is away, and as much waits for it as may; nothing was kept",
     fields: retryAfter
+  },
+  TooManyInvites: {
+    code: -32035,
+    retryable: false,
+    meaning: "the caller keeps no more invites in the room: revoke some; `most`",
+    fields: most
   },
   GenerationBusy: {
     code: -32040,

@@ -2,7 +2,11 @@
 import { Schema } from "effect"
 import { Body, Category, Emoji, IdempotencyKey, Message, Thread } from "../domain/Message.ts"
 import { Id, Title } from "../domain/Room.ts"
+import type { ErrorType } from "./ErrorCodes.ts"
 import { method, Nothing, roomReads, roomWrites } from "./Method.ts"
+
+/** What comes of a change to something that is named alone: of a room that is not the caller's it is not found, of a deleted one its room is not. */
+const foundAlone: ReadonlyArray<ErrorType> = ["RoomNotFound", "Forbidden", "StorageUnavailable"]
 
 export const MessageMethods = {
   "messages.send": method(
@@ -17,14 +21,14 @@ export const MessageMethods = {
     [...roomWrites, "ThreadNotFound"]
   ),
   "messages.edit": method("changes a message of the caller's", { messageId: Id, body: Body }, Message, [
-    ...roomWrites,
+    ...foundAlone,
     "MessageNotFound"
   ]),
   "messages.delete": method(
     "empties a message: of the caller's own, or for owners anyone's",
     { messageId: Id },
     Nothing,
-    [...roomWrites, "MessageNotFound"]
+    [...foundAlone, "MessageNotFound"]
   ),
   "messages.list": method(
     "a page of messages, oldest first, ending just before `before` or with the newest; `more`: there are older ones",
@@ -38,12 +42,12 @@ export const MessageMethods = {
     [...roomReads, "MessageNotFound"]
   ),
   "messages.react": method("adds a reaction", { messageId: Id, emoji: Emoji }, Message, [
-    ...roomWrites,
+    ...foundAlone,
     "MessageNotFound",
     "TooManyReactions"
   ]),
   "messages.unreact": method("takes a reaction away", { messageId: Id, emoji: Emoji }, Message, [
-    ...roomWrites,
+    ...foundAlone,
     "MessageNotFound"
   ]),
   "threads.create": method(
@@ -59,15 +63,15 @@ export const MessageMethods = {
     roomReads
   ),
   "threads.rename": method("gives a thread another title", { threadId: Id, title: Title }, Thread, [
-    ...roomWrites,
+    ...foundAlone,
     "ThreadNotFound"
   ]),
   "threads.categorize": method(
     "puts a thread into a category, or (null) into none",
     { threadId: Id, category: Schema.NullOr(Category) },
     Thread,
-    [...roomWrites, "ThreadNotFound"]
+    [...foundAlone, "ThreadNotFound"]
   ),
-  "threads.archive": method("puts a thread away", { threadId: Id }, Thread, [...roomWrites, "ThreadNotFound"]),
-  "threads.unarchive": method("brings a thread back", { threadId: Id }, Thread, [...roomWrites, "ThreadNotFound"])
+  "threads.archive": method("puts a thread away", { threadId: Id }, Thread, [...foundAlone, "ThreadNotFound"]),
+  "threads.unarchive": method("brings a thread back", { threadId: Id }, Thread, [...foundAlone, "ThreadNotFound"])
 } as const

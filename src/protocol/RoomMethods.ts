@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { Document } from "../domain/Document.ts"
 import { UserId } from "../domain/Identity.ts"
+import { Invite } from "../domain/Invite.ts"
 import { Message } from "../domain/Message.ts"
 import { Contact } from "../domain/People.ts"
 import { Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
@@ -75,16 +76,28 @@ export const RoomMethods = {
       maxUses: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
     },
     Schema.Struct({ token: Schema.String }),
+    [...roomWrites, "TooManyInvites"]
+  ),
+  "rooms.invites": method(
+    "a page of the room's invites, newest first: all of them for owners, members see their own; `next` is the next page's `cursor`",
+    {
+      roomId: Id,
+      limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 }))),
+      cursor: Schema.optionalKey(
+        Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of a page before" }))
+      )
+    },
+    Schema.Struct({ items: Schema.Array(Invite), next: Schema.NullOr(Schema.String) }),
     roomWrites
   ),
   "rooms.revokeInvite": method(
-    "makes an invite useless; owners any, members their own",
-    { roomId: Id, token: Text(100) },
+    "makes an invite useless, by its `token` or its `inviteId`; owners any, members their own",
+    { roomId: Id, token: Schema.optionalKey(Text(100)), inviteId: Schema.optionalKey(Text(100)) },
     Nothing,
     roomWrites
   ),
   "rooms.remove": method(
-    "ends somebody's membership, at once; for owners",
+    "ends somebody's membership and their invites, at once; no invite made before lets them in again; for owners",
     { roomId: Id, user: UserId },
     Nothing,
     roomWrites

@@ -5,10 +5,16 @@
 // Without Redis, what was confirmed a few seconds ago counts; then the repository; without that as well, what was known
 // within the last five minutes. While Redis lacks changes of the room, the repository is asked. A write is checked again
 // where it takes place.
-import { Cache, Clock, Context, Duration, Effect, Exit, Layer } from "effect"
+//
+// Every request that names a room comes by here first: what is no id of a room is not found, and gets no further.
+//
+// Somebody who is no member is told apart from a room that is not there: a client has to know whether to ask for an invite. It
+// gives nothing away that could be found by trying, for a room's id is 122 random bits: who has one was given it.
+import { Cache, Clock, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
 import type { Versions } from "../cluster/RoomBus.ts"
 import { RoomSessions, type Session, sessionMs } from "../cluster/RoomSessions.ts"
-import { Forbidden, type NotAMember, type Role, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
+import { isUuid } from "../domain/Ids.ts"
+import { Forbidden, type NotAMember, type Role, RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Repository } from "../storage/Repository.ts"
 import { Untold } from "./Untold.ts"
@@ -33,8 +39,12 @@ const presumedMs = 120_000
 /** Without Redis, how long a session needs no other confirmation. */
 const freshMs = 3000
 
-const keyOf = (roomId: string, user: string, versions: Versions | undefined) =>
-  `${roomId}|${versions?.epoch ?? ""}:${versions?.people ?? 0}|${user}`
+// Ids of users hold any character: joined with one of them, two keys could be the same text.
+const keyOf = (roomId: string, user: string) => JSON.stringify([roomId, user])
+const Read = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.String, Schema.Finite, Schema.String]))
+const decodeRead = Schema.decodeSync(Read)
+const readKey = (roomId: string, user: string, versions: Versions | undefined) =>
+  JSON.stringify([roomId, versions?.epoch ?? "", versions?.people ?? 0, user])
 
 export class Access extends Context.Service<
   Access,
@@ -77,8 +87,8 @@ export class Access extends Context.Service<
       // for the same at the same time share one read.
       const read = yield* Cache.makeWith(
         (key: string) => {
-          const [roomId = "", , ...user] = key.split("|")
-          return fromRepository(roomId, user.join("|"))
+          const [roomId, , , user] = decodeRead(key)
+          return fromRepository(roomId, user)
         },
         {
           capacity,
@@ -88,7 +98,7 @@ export class Access extends Context.Service<
 
       const remember = (roomId: string, user: string, session: Session, versions?: Versions) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
-          const key = `${roomId}|${user}`
+          const key = keyOf(roomId, user)
           remembered.delete(key)
           remembered.set(key, { session, versions, confirmedAt: now })
           const [oldest] = remembered.keys()
@@ -103,7 +113,7 @@ export class Access extends Context.Service<
           return { session: yield* remember(roomId, user, session, versions), versions }
         }
         metrics.redisMiss.add()
-        const key = keyOf(roomId, user, versions)
+        const key = readKey(roomId, user, versions)
         // Without a version nothing says whether what is remembered still holds.
         if (versions === undefined) yield* Cache.invalidate(read, key)
         const isKnown = versions !== undefined && (yield* Cache.has(read, key))
@@ -116,7 +126,7 @@ export class Access extends Context.Service<
       /** `freshMs`: how long what was confirmed needs no other confirmation. */
       const alone = Effect.fnUntraced(function* (roomId: string, user: string, freshMs: number) {
         metrics.redisError.add()
-        const known = remembered.get(`${roomId}|${user}`)
+        const known = remembered.get(keyOf(roomId, user))
         const age =
           known === undefined ? Number.POSITIVE_INFINITY : (yield* Clock.currentTimeMillis) - known.confirmedAt
         if (known !== undefined && age < freshMs) {
@@ -135,11 +145,12 @@ export class Access extends Context.Service<
       })
 
       const session: Access["Service"]["session"] = (roomId, user) =>
-        Effect.suspend(() =>
-          untold.has(roomId)
+        Effect.suspend(() => {
+          if (!isUuid(roomId)) return Effect.fail(new RoomNotFound())
+          return untold.has(roomId)
             ? alone(roomId, user, 0)
             : Effect.catchTag(shared(roomId, user), "BusUnavailable", () => alone(roomId, user, freshMs))
-        )
+        })
 
       const require: Access["Service"]["require"] = (roomId, user, allowed) =>
         Effect.flatMap(session(roomId, user), (granted) =>
@@ -153,7 +164,7 @@ export class Access extends Context.Service<
         require,
         presume: (roomId, user, allowed) =>
           Effect.clockWith((clock) => {
-            const known = remembered.get(`${roomId}|${user}`)
+            const known = remembered.get(keyOf(roomId, user))
             const isPresumed =
               known?.versions !== undefined &&
               clock.currentTimeMillisUnsafe() - known.confirmedAt < presumedMs &&

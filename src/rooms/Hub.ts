@@ -20,6 +20,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
+import { type Membership, recoverable } from "./Recovery.ts"
 import { parseCursor, RoomLine, type Subscriber } from "./RoomLine.ts"
 
 interface Entry {
@@ -56,12 +57,16 @@ export class Hub extends Context.Service<
   {
     /** Takes a seat in the room: from the cursor on everything is told, once `release` says that the answer has left. */
     readonly enter: (roomId: string, subscriber: Subscriber, known: Known) => Effect.Effect<Entrance, TooManyRooms>
-    /** What was told between the cursor and the new one, from which on it is told; undefined: nobody can say. */
+    /**
+     * What was told between the cursor and the new one, from which on it is told, as the member may have it (see Recovery.ts);
+     * undefined: they may not, or nobody can say.
+     */
     readonly missed: (
       roomId: string,
       entrance: Entrance,
       cursor: string,
-      known: Known
+      known: Known,
+      membership: Membership
     ) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
     readonly leave: (roomId: string, id: string) => void
     /** Tells the room's connections here what the bus can't. */
@@ -238,7 +243,7 @@ export class Hub extends Context.Service<
 
       const attempts = 5
       const missed: Hub["Service"]["missed"] = Effect.fnUntraced(
-        function* (roomId, entrance, cursor, known) {
+        function* (roomId, entrance, cursor, known, membership) {
           const from = parseCursor(cursor)
           const entry = rooms.get(roomId)
           if (from === undefined || entry === undefined) return undefined
@@ -253,7 +258,9 @@ export class Hub extends Context.Service<
               const events = history.events.filter((event) => event.seq <= seq)
               const isWhole = history.epoch === from.epoch && events.length === seq - after
               if (!isWhole) return undefined
-              return { events: events.map((event) => ({ ...event, seq: event.seq + offset })), cursor: present }
+              const shown = recoverable(events, history.events, membership)
+              if (shown === undefined) return undefined
+              return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: present }
             }
             // The client has seen more than this instance was told yet.
             if (entry.isLive) yield* catchUp(entry)

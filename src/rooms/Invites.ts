@@ -1,22 +1,34 @@
-// The way into a room. A token is `id.secret`, 72 and 128 random bits; what is kept of the secret is its SHA-256. Guesses are
-// counted over all instances, by invite and by address. Too many at one invite, and it answers nobody for a while, right or
-// not. Too many from one address, and a wrong one is not even called wrong; a right one is let in, for the address may be a
-// whole building's, or a load balancer's. A token that was good once is no guess.
+// The way into a room. A token is `id.secret`, 72 and 128 random bits; what is kept of the secret is its SHA-256. Wrong ones
+// are counted over all instances, by invite and by address; beyond either limit a wrong one is not even called wrong. A right
+// one is let in whatever was counted: 128 bits are not guessed, and who knows a link (or shares an address) must not be able to
+// keep others out. A token that was good once is no guess.
 import { createHash } from "node:crypto"
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/RateLimits.ts"
+import type { Invite, TooManyInvites } from "../domain/Invite.ts"
 import type { RateLimited } from "../domain/Limits.ts"
-import { Forbidden, InviteInvalid, isAbove, mayInvite, type Role, writers } from "../domain/Room.ts"
+import {
+  Forbidden,
+  InviteInvalid,
+  isAbove,
+  mayInvite,
+  type Role,
+  type StorageUnavailable,
+  writers
+} from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
+import { Settings } from "../Settings.ts"
 import { type InviteKey, Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
-import { makeTurns } from "./Turns.ts"
 
 const wrongPerInvite = { name: "invites", limit: 10, window: "1 minute" } as const
 const wrongPerAddress = { name: "invites", limit: 30, window: "1 minute" } as const
+
+/** Invites on a page, unless it is asked for otherwise. */
+const usualPage = 100
 
 const hash = (secret: string) => createHash("sha256").update(secret).digest("hex")
 const text = (bytes: number) => Buffer.from(SecureRandom.randomBytesUnsafe(bytes)).toString("base64url")
@@ -36,9 +48,26 @@ export class Invites extends Context.Service<
   Invites,
   {
     /** The token, which nobody will see again. Owners invite anyone, members members and viewers. */
-    readonly create: (user: string, roomId: string, options: InviteOptions) => Effect.Effect<string, WriteRefused>
-    /** Owners revoke any, members their own. */
-    readonly revoke: (user: string, roomId: string, token: string) => Effect.Effect<void, WriteRefused>
+    readonly create: (
+      user: string,
+      roomId: string,
+      options: InviteOptions
+    ) => Effect.Effect<string, WriteRefused | TooManyInvites>
+    /** Newest first: owners see all of the room's, members their own; never a secret. */
+    readonly list: (
+      user: string,
+      roomId: string,
+      page: { readonly limit?: number | undefined; readonly cursor?: string | undefined }
+    ) => Effect.Effect<
+      { readonly items: ReadonlyArray<Invite>; readonly next: string | null },
+      AccessError | Forbidden | StorageUnavailable
+    >
+    /** By its token, or by its id. Owners revoke any, members their own. */
+    readonly revoke: (
+      user: string,
+      roomId: string,
+      which: { readonly token: string } | { readonly inviteId: string }
+    ) => Effect.Effect<void, WriteRefused>
     /** Makes the bearer a member, or more than they are (`held`); who has nothing to gain by it uses none up. */
     readonly accept: (
       user: string,
@@ -56,21 +85,19 @@ export class Invites extends Context.Service<
       const access = yield* Access
       const limits = yield* RateLimits
       const { announced } = yield* Announcer
+      const { MAX_INVITES } = yield* Settings
       const { counter } = yield* Metrics
       const wrong = counter("invites_wrong_total", "Invite tokens that were not good")
 
-      // One after the other by invite, so that guesses made at once are counted as they are looked at.
-      const turns = makeTurns()
-
-      const guessed = (invite: InviteKey | undefined, address: string) => {
+      const guessed = Effect.fnUntraced(function* (invite: InviteKey | undefined, address: string) {
         wrong.add()
+        // Both are counted, whichever is exceeded.
         const byInvite =
           invite === undefined ? Effect.void : limits.consume(`invite:${invite.inviteId}`, wrongPerInvite)
-        return Effect.andThen(
-          Effect.ignore(byInvite),
-          limits.consume(`invite:address:${address}`, wrongPerAddress)
-        ).pipe(Effect.andThen(Effect.fail(new InviteInvalid())))
-      }
+        const counted = yield* Effect.result(byInvite)
+        yield* limits.consume(`invite:address:${address}`, wrongPerAddress)
+        return yield* Result.isFailure(counted) ? counted.failure : new InviteInvalid()
+      })
 
       return Invites.of({
         create: Effect.fn("Invites.create")(function* (user, roomId, { expiresInMs, maxUses, role }) {
@@ -78,6 +105,7 @@ export class Invites extends Context.Service<
           if (!mayInvite(session.role, role)) return yield* new Forbidden({ needs: "owner" })
           const inviteId = text(9)
           const secret = text(16)
+          const createdAt = yield* Clock.currentTimeMillis
           yield* repository.createInvite(
             {
               inviteId,
@@ -85,39 +113,46 @@ export class Invites extends Context.Service<
               roomId,
               role,
               createdBy: user,
-              expiresAt: expiresInMs === undefined ? undefined : (yield* Clock.currentTimeMillis) + expiresInMs,
+              createdAt,
+              expiresAt: expiresInMs === undefined ? undefined : createdAt + expiresInMs,
               maxUses
             },
-            role === "owner" ? ["owner"] : writers
+            role === "owner" ? ["owner"] : writers,
+            MAX_INVITES
           )
           return `${inviteId}.${secret}`
         }),
-        revoke: Effect.fn("Invites.revoke")(function* (user, roomId, token) {
+        list: Effect.fn("Invites.list")(function* (user, roomId, { cursor, limit = usualPage }) {
+          const { session } = yield* access.require(roomId, user, writers)
+          const { items, next } = yield* repository.invites(roomId, {
+            createdBy: session.role === "owner" ? undefined : user,
+            before: cursor === undefined ? undefined : Number(cursor),
+            limit
+          })
+          return { items, next: next === undefined ? null : String(next) }
+        }),
+        revoke: Effect.fn("Invites.revoke")(function* (user, roomId, which) {
           yield* access.require(roomId, user, writers)
-          const invite = parseToken(token)
+          const invite = "token" in which ? parseToken(which.token) : which
           if (invite !== undefined) yield* repository.revokeInvite(roomId, invite, yield* by(user))
         }),
         accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address, held) {
           const invite = parseToken(token)
           if (invite === undefined) return yield* guessed(undefined, address)
-          const attempt = Effect.gen(function* () {
-            yield* limits.check(`invite:${invite.inviteId}`, wrongPerInvite)
-            const at = yield* Clock.currentTimeMillis
-            const join = Effect.flatMap(by(user), (author) => announced(repository.join(roomId, invite, author, at)))
-            // Members come with their link again and again: that is no reason to lock the room.
-            const used =
-              held === undefined
-                ? join
-                : Effect.flatMap(repository.invitedAs(roomId, invite, at), (role) =>
-                    isAbove(role, held) ? join : Effect.void
-                  )
-            yield* Effect.catchTag(Effect.asVoid(used), "InviteInvalid", (invalid) =>
-              Effect.flatMap(repository.isInvite(roomId, invite), (isKnown) =>
-                isKnown ? Effect.fail(invalid) : guessed(invite, address)
-              )
+          const at = yield* Clock.currentTimeMillis
+          const join = Effect.flatMap(by(user), (author) => announced(repository.join(roomId, invite, author, at)))
+          // Members come with their link again and again: that is no reason to lock the room.
+          const used =
+            held === undefined
+              ? join
+              : Effect.flatMap(repository.invitedAs(roomId, invite, user, at), (role) =>
+                  isAbove(role, held) ? join : Effect.void
+                )
+          yield* Effect.catchTag(Effect.asVoid(used), "InviteInvalid", (invalid) =>
+            Effect.flatMap(repository.isInvite(roomId, invite), (isKnown) =>
+              isKnown ? Effect.fail(invalid) : guessed(invite, address)
             )
-          })
-          return yield* turns(invite.inviteId, attempt)
+          )
         })
       })
     })

@@ -127,10 +127,11 @@ export class Joining extends Context.Service<
           )
         }),
         resume: Effect.fn("Joining.resume")(function* (guest, roomId, cursor) {
-          yield* access.require(roomId, guest.user, everyone)
+          const { session } = yield* access.require(roomId, guest.user, everyone)
+          const membership = { user: guest.user, joinedAt: session.joinedAt }
           return yield* seated(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
-              const missed = yield* hub.missed(roomId, entrance, cursor, snapshot)
+              const missed = yield* hub.missed(roomId, entrance, cursor, snapshot, membership)
               if (missed !== undefined) {
                 const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`

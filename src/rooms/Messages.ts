@@ -1,7 +1,7 @@
 // Messages: sent, edited, deleted, reacted to, and read page by page.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type { Message, MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
+import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactions } from "../domain/Message.ts"
 import { keyedId } from "../domain/MessageId.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, type Forbidden, writers } from "../domain/Room.ts"
@@ -71,6 +71,8 @@ export class Messages extends Context.Service<
         yield* access.require(roomId, user, writers)
         return roomId
       })
+      /** A message of a room that is not the caller's answers as if it were not there. */
+      const notTheirs = { NotAMember: () => Effect.fail(new MessageNotFound()) }
 
       return Messages.of({
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
@@ -97,15 +99,15 @@ export class Messages extends Context.Service<
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
           return yield* announced(repository.editMessage(roomId, messageId, body, yield* by(user)))
-        }),
+        }, Effect.catchTags(notTheirs)),
         delete: Effect.fn("Messages.delete")(function* (user, messageId) {
           const roomId = yield* changing(user, messageId)
           yield* announced(repository.deleteMessage(roomId, messageId, yield* by(user)))
-        }),
+        }, Effect.catchTags(notTheirs)),
         react: Effect.fn("Messages.react")(function* (user, messageId, emoji, adds) {
           const roomId = yield* changing(user, messageId)
           return yield* announced(repository.react(roomId, messageId, emoji, adds, yield* by(user)))
-        }),
+        }, Effect.catchTags(notTheirs)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
           const { versions } = yield* access.require(roomId, user, everyone)
           if (before === undefined)

@@ -2,7 +2,7 @@
 // part of the room changed, and that is part of the key, so nobody is given a page that is older than a write they were
 // told of, on whichever instance. Those who ask for the same at the same time share one read. Without Redis nobody can say
 // whether a page still holds, and every read goes to the repository.
-import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
+import { Cache, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
 import type { Versions } from "../cluster/RoomBus.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -10,6 +10,10 @@ import { Repository } from "../storage/Repository.ts"
 
 /** Characters of a page that is kept at the most. */
 const maxKept = 262_144
+
+// As JSON: what is asked for is in it as the client wrote it, and joined with any character two keys could be the same text.
+const Key = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.String, Schema.Finite, Schema.String]))
+const decodeKey = Schema.decodeSync(Key)
 
 type Read = Effect.Effect<string, StorageUnavailable>
 
@@ -42,7 +46,7 @@ export class RoomReads extends Context.Service<
         read: (roomId: string, rest: string) => Read
       ) {
         const parse = (key: string) => {
-          const [roomId = "", , rest = ""] = key.split("|")
+          const [roomId, , , rest] = decodeKey(key)
           return read(roomId, rest)
         }
         const kept = yield* Cache.makeWith(parse, {
@@ -54,7 +58,7 @@ export class RoomReads extends Context.Service<
             metrics.bypass.add()
             return read(roomId, rest)
           }
-          const key = `${roomId}|${epoch}:${version}|${rest}`
+          const key = JSON.stringify([roomId, epoch, version, rest])
           return Effect.flatMap(Cache.has(kept, key), (isKept) => {
             ;(isKept ? metrics.hit : metrics.miss).add()
             return Cache.get(kept, key)
@@ -68,9 +72,11 @@ export class RoomReads extends Context.Service<
         )
       )
       const newest = yield* make(cache.messages, 1000, "2 minutes", (roomId, rest) => {
-        const [limit, threadId = ""] = rest.split(" ")
+        // A limit is a number: the first blank ends it, whatever stands in what is asked for as a thread.
+        const end = rest.indexOf(" ")
+        const threadId = rest.slice(end + 1)
         return repository
-          .messages(roomId, { limit: Number(limit), threadId: threadId === "" ? undefined : threadId })
+          .messages(roomId, { limit: Number(rest.slice(0, end)), threadId: threadId === "" ? undefined : threadId })
           .pipe(
             Effect.map(({ messages, more }) => `"messages":${JSON.stringify(messages)},"more":${more}`),
             // Only a page that ends before a message can miss it.

@@ -1,7 +1,7 @@
 // Threads: what a room's messages are sorted into.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type { Thread, ThreadNotFound } from "../domain/Message.ts"
+import { type Thread, ThreadNotFound } from "../domain/Message.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, type Forbidden, writers } from "../domain/Room.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
@@ -56,11 +56,15 @@ export class Threads extends Context.Service<
           const { versions } = yield* access.require(roomId, user, everyone)
           return new EncodedJson(`{"threads":${yield* reads.threads(roomId, archived, versions)}}`)
         }),
-        change: Effect.fn("Threads.change")(function* (user, threadId, change) {
-          const roomId = yield* roomOfThread(threadId)
-          yield* access.require(roomId, user, writers)
-          return yield* announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
-        })
+        change: Effect.fn("Threads.change")(
+          function* (user, threadId, change) {
+            const roomId = yield* roomOfThread(threadId)
+            yield* access.require(roomId, user, writers)
+            return yield* announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+          },
+          // One of a room that is not the caller's answers as if it were not there.
+          Effect.catchTag("NotAMember", () => Effect.fail(new ThreadNotFound()))
+        )
       })
     })
   )

@@ -1,18 +1,17 @@
-// One after the other, in the order they came: what one connection asks to write, guesses of one invite. A turn that is taken
-// and given up before its time passes on at once.
-import { Deferred, Effect } from "effect"
+// A keyed mutex, first come first served: what one connection asks to write, a room's changes on their way to the bus. Who
+// gives up while they wait leaves the queue, and nobody overtakes by it.
+import { Effect, Semaphore } from "effect"
 
 export const makeTurns = () => {
-  const last = new Map<string, Deferred.Deferred<void>>()
+  // By key, as long as somebody holds it or waits for it.
+  const locks = new Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>()
   return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
-      const before = last.get(key)
-      const own = Deferred.makeUnsafe<void>()
-      last.set(key, own)
-      const over = Effect.sync(() => {
-        Deferred.doneUnsafe(own, Effect.void)
-        if (last.get(key) === own) last.delete(key)
+      const lock = locks.get(key) ?? { semaphore: Semaphore.makeUnsafe(1), users: 0 }
+      if (lock.users++ === 0) locks.set(key, lock)
+      const left = Effect.sync(() => {
+        if (--lock.users === 0) locks.delete(key)
       })
-      return Effect.ensuring(before === undefined ? effect : Effect.andThen(Deferred.await(before), effect), over)
+      return Effect.ensuring(lock.semaphore.withPermit(effect), left)
     })
 }

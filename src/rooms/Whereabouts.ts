@@ -1,6 +1,7 @@
 // Which room a message or a thread is in: requests name it alone, and it never moves.
 import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
-import type { MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
+import { isUuid } from "../domain/Ids.ts"
+import { MessageNotFound, ThreadNotFound } from "../domain/Message.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Repository } from "../storage/Repository.ts"
 
@@ -17,17 +18,17 @@ export class Whereabouts extends Context.Service<
     Whereabouts,
     Effect.gen(function* () {
       const repository = yield* Repository
-      const remember = <E>(read: (id: string) => Effect.Effect<string, E>) =>
+      const remember = <E, N>(read: (id: string) => Effect.Effect<string, E>, unknown: () => N) =>
         Effect.map(
           Cache.makeWith(read, {
             capacity,
             timeToLive: (exit) => (Exit.isSuccess(exit) ? Duration.infinity : Duration.zero)
           }),
-          (cache) => (id: string) => Cache.get(cache, id)
+          (cache) => (id: string) => (isUuid(id) ? Cache.get(cache, id) : Effect.fail(unknown()))
         )
       return Whereabouts.of({
-        roomOfMessage: yield* remember(repository.roomOfMessage),
-        roomOfThread: yield* remember(repository.roomOfThread)
+        roomOfMessage: yield* remember(repository.roomOfMessage, () => new MessageNotFound()),
+        roomOfThread: yield* remember(repository.roomOfThread, () => new ThreadNotFound())
       })
     })
   )

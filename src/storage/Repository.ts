@@ -7,6 +7,7 @@
 // have been kept.
 import { Context, type Effect } from "effect"
 import type { Document, VersionConflict } from "../domain/Document.ts"
+import type { Invite, TooManyInvites } from "../domain/Invite.ts"
 import type {
   Message,
   MessageKind,
@@ -61,8 +62,22 @@ export interface NewInvite extends InviteKey {
   readonly role: Role
   readonly createdBy: string
   /** Milliseconds since the epoch. */
+  readonly createdAt: number
   readonly expiresAt: number | undefined
   readonly maxUses: number | undefined
+}
+
+export interface InviteQuery {
+  /** Theirs alone. */
+  readonly createdBy?: string | undefined
+  /** What the page before said is `next`. */
+  readonly before?: number | undefined
+  readonly limit: number
+}
+
+export interface InvitePage {
+  readonly items: ReadonlyArray<Invite>
+  readonly next: number | undefined
 }
 
 export interface NewMessage {
@@ -144,16 +159,33 @@ export class Repository extends Context.Service<
     readonly member: (roomId: string, user: string) => Read<Participant, RoomNotFound | NotAMember>
     /** At most 10,000, in the order they joined. */
     readonly participants: (roomId: string) => Read<ReadonlyArray<Participant>>
-    readonly createInvite: (invite: NewInvite, allowed: ReadonlyArray<Role>) => Read<void, WriteRefused>
-    /** Whom an invite that is good now makes of its bearer. */
-    readonly invitedAs: (roomId: string, invite: InviteKey, now: number) => Read<Role, InviteInvalid>
+    /** `most`: invites its maker may keep in the room; those that are used up or expired make room for new ones. */
+    readonly createInvite: (
+      invite: NewInvite,
+      allowed: ReadonlyArray<Role>,
+      most: number
+    ) => Read<void, WriteRefused | TooManyInvites>
+    /** Newest first; used up and expired ones too, until they are purged. */
+    readonly invites: (roomId: string, page: InviteQuery) => Read<InvitePage>
+    /**
+     * Whom an invite that is good now makes of its bearer. It is good as long as its maker may invite so much, and for nobody
+     * who was removed after it was made.
+     */
+    readonly invitedAs: (roomId: string, invite: InviteKey, user: string, now: number) => Read<Role, InviteInvalid>
     /** Whether there is (or was, until it is purged) such an invite, used up and expired ones included. */
     readonly isInvite: (roomId: string, invite: InviteKey) => Read<boolean>
-    /** Revokes it; a member only their own. Revoking what is not there changes nothing. */
-    readonly revokeInvite: (roomId: string, invite: InviteKey, by: By) => Read<void, WriteRefused>
+    /** Revokes it (without a secret: whatever its secret is); a member only their own. What is not there: no change. */
+    readonly revokeInvite: (
+      roomId: string,
+      invite: { readonly inviteId: string; readonly secretHash?: string | undefined },
+      by: By
+    ) => Read<void, WriteRefused>
     /** Uses the invite once, and makes its bearer a member, or more than they were. */
     readonly join: (roomId: string, invite: InviteKey, by: By, now: number) => Write<Participant, InviteInvalid>
-    /** Ends a membership: one's own, or by an owner. Never that of the room's maker. */
+    /**
+     * Ends a membership, and the invites that the member made: one's own, or by an owner. Never that of the room's maker. Whom
+     * an owner removed no invite from before lets in again.
+     */
     readonly removeMember: (roomId: string, user: string, by: By) => Write<void>
 
     readonly createThread: (thread: Thread, by: By) => Write<Thread>

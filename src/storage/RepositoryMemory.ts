@@ -3,6 +3,7 @@
 import { Effect, Layer } from "effect"
 import { Repository } from "./Repository.ts"
 import { makeDocuments } from "./repository/DocumentsMemory.ts"
+import { makeInvites } from "./repository/InvitesMemory.ts"
 import { makeMessages } from "./repository/MessagesMemory.ts"
 import { makeOutbox } from "./repository/OutboxMemory.ts"
 import { makePeople } from "./repository/PeopleMemory.ts"
@@ -18,6 +19,7 @@ export const layer = Layer.effect(
     const held = nothingHeld()
     return Repository.of({
       ...makeRooms(held),
+      ...makeInvites(held),
       ...makeThreads(held),
       ...makeMessages(held),
       ...makeSave(held),

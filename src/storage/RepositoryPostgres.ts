@@ -5,6 +5,7 @@ import { DeadRecords } from "./DeadRecords.ts"
 import { Fences } from "./Fences.ts"
 import { Repository } from "./Repository.ts"
 import { makeDocuments } from "./repository/DocumentsSql.ts"
+import { makeInvites } from "./repository/InvitesSql.ts"
 import { makeMessages } from "./repository/MessagesSql.ts"
 import { makeOutbox } from "./repository/OutboxSql.ts"
 import { makePeople } from "./repository/PeopleSql.ts"
@@ -18,8 +19,10 @@ const repository = Layer.effect(
   Effect.gen(function* () {
     const database = yield* Database
     const fences = yield* Fences
+    const rooms = makeRooms(database)
     return Repository.of({
-      ...makeRooms(database),
+      ...rooms,
+      ...makeInvites(database, rooms.member),
       ...makeThreads(database),
       ...makeMessages(database),
       ...makeSave(database, yield* DeadRecords),

@@ -177,7 +177,7 @@ overRepositories("Repository", (it) => {
           repository.react(roomId, id(), "👍", true, one)
         ]
         for (const attempt of attempts) assert.strictEqual(yield* tagOf(attempt), noRoom)
-        assert.strictEqual(yield* tagOf(repository.invitedAs(roomId, key, ms())), "InviteInvalid")
+        assert.strictEqual(yield* tagOf(repository.invitedAs(roomId, key, "ann", ms())), "InviteInvalid")
         assert.deepEqual(yield* repository.participants(roomId), [])
         assert.deepEqual(yield* repository.threads(roomId, undefined), [])
         assert.deepEqual((yield* repository.messages(roomId, { limit: 5 })).messages, [])

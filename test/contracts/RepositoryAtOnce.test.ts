@@ -98,6 +98,22 @@ overRepositories("Repository, at once", (it) => {
     })
   )
 
+  it.effect("removed while they invite and come back: no invite of theirs is left, and they are out", () =>
+    Effect.gen(function* () {
+      const { invites, join, member, removeMember } = yield* Repository
+      for (let round = 0; round < 10; round++) {
+        const roomId = yield* makeRoom("ann")
+        const shared = yield* makeInvite(roomId, "ann", "member")
+        yield* join(roomId, shared, by("gus"), ms())
+        const theirs = times(5, () => Effect.ignore(makeInvite(roomId, "gus", "member")))
+        const comes = times(5, () => Effect.ignore(join(roomId, shared, by("gus"), ms())))
+        yield* atOnce([...theirs, Effect.ignore(removeMember(roomId, "gus", by("ann"))), ...comes])
+        assert.strictEqual(yield* tagOf(member(roomId, "gus")), "NotAMember")
+        assert.deepEqual((yield* invites(roomId, { createdBy: "gus", limit: 10 })).items, [])
+      }
+    })
+  )
+
   it.effect("removed while they send: nothing of theirs comes after their leaving", () =>
     Effect.gen(function* () {
       const { removeMember, unsent } = yield* Repository

@@ -31,7 +31,7 @@ overRepositories("Repository, people", (it) => {
       for (const [n, role] of roles.entries()) {
         const user = `new-${role}`
         const invite = yield* makeInvite(roomId, "ann", role)
-        assert.strictEqual(yield* invitedAs(roomId, invite, ms()), role)
+        assert.strictEqual(yield* invitedAs(roomId, invite, "sam", ms()), role)
         const joined = yield* changes(roomId, join(roomId, invite, by(user, 10 - n), ms()), () => ({
           event: { type: "member.joined", user },
           at: at(10 - n),
@@ -63,10 +63,10 @@ overRepositories("Repository, people", (it) => {
               subject: "bob"
             }))
             assert.deepEqual(raised, { user: "bob", role: invited, joinedAt: before.value.joinedAt })
-            assert.strictEqual(yield* tagOf(invitedAs(roomId, invite, ms())), invalid)
+            assert.strictEqual(yield* tagOf(invitedAs(roomId, invite, "sam", ms())), invalid)
           } else {
             assert.deepEqual(yield* changesNothing(roomId, again), before.value)
-            assert.strictEqual(yield* invitedAs(roomId, invite, ms()), invited)
+            assert.strictEqual(yield* invitedAs(roomId, invite, "sam", ms()), invited)
           }
           assert.strictEqual((yield* member(roomId, "bob")).role, isAbove(invited, held) ? invited : held)
         }
@@ -86,7 +86,7 @@ overRepositories("Repository, people", (it) => {
       yield* revokeInvite(roomId, revoked, by("ann"))
       const bad = (key: typeof good, now = ms()) =>
         Effect.gen(function* () {
-          assert.strictEqual(yield* tagOf(invitedAs(roomId, key, now)), invalid)
+          assert.strictEqual(yield* tagOf(invitedAs(roomId, key, "sam", now)), invalid)
           yield* refuses(roomId, invalid, join(roomId, key, by("bob"), now))
         })
       yield* bad({ ...good, secretHash: elsewhere.secretHash })
@@ -95,7 +95,7 @@ overRepositories("Repository, people", (it) => {
       yield* bad(revoked)
       yield* bad(late, ms(500))
       yield* bad(twice, ms(501))
-      assert.strictEqual(yield* invitedAs(roomId, late, ms(499)), "member")
+      assert.strictEqual(yield* invitedAs(roomId, late, "sam", ms(499)), "member")
       yield* join(roomId, twice, by("cat"), ms(499))
       yield* join(roomId, twice, by("dan"), ms(499))
       yield* bad(twice, ms(499))
@@ -103,11 +103,12 @@ overRepositories("Repository, people", (it) => {
       // An invite's name is taken once.
       const { createInvite } = yield* Repository
       const again = createInvite(
-        { ...good, roomId, role: "owner", createdBy: "ann", expiresAt: undefined, maxUses: undefined },
-        ["owner"]
+        { ...good, roomId, role: "owner", createdBy: "ann", createdAt: ms(), expiresAt: undefined, maxUses: undefined },
+        ["owner"],
+        1000
       )
       assert.strictEqual(yield* tagOf(again), "StorageUnavailable")
-      assert.strictEqual(yield* invitedAs(roomId, good, ms()), "member")
+      assert.strictEqual(yield* invitedAs(roomId, good, "sam", ms()), "member")
     })
   )
 
@@ -119,7 +120,10 @@ overRepositories("Repository, people", (it) => {
       for (const user of ["mia", "tom"]) yield* enlist(roomId, "ann", user, "member")
       yield* enlist(roomId, "ann", "olga", "owner")
       const toms = yield* makeInvite(roomId, "tom", "member")
-      const isGood = Effect.match(invitedAs(roomId, toms, ms()), { onSuccess: () => true, onFailure: () => false })
+      const isGood = Effect.match(invitedAs(roomId, toms, "sam", ms()), {
+        onSuccess: () => true,
+        onFailure: () => false
+      })
       const attempt = (user: string, inRoom = roomId, key = toms) =>
         Effect.andThen(revokeInvite(inRoom, key, by(user)), isGood)
       assert.isTrue(yield* attempt("mia"))
@@ -129,7 +133,7 @@ overRepositories("Repository, people", (it) => {
       assert.isFalse(yield* attempt("tom"))
       const again = yield* makeInvite(roomId, "tom", "member")
       yield* revokeInvite(roomId, again, by("olga"))
-      assert.strictEqual(yield* tagOf(invitedAs(roomId, again, ms())), invalid)
+      assert.strictEqual(yield* tagOf(invitedAs(roomId, again, "sam", ms())), invalid)
       // What isn't there any more is revoked.
       yield* revokeInvite(roomId, again, by("olga"))
     })

@@ -31,9 +31,10 @@ overRepositories("Repository, purging", (it) => {
     Effect.gen(function* () {
       const repository = yield* Repository
       const roomId = yield* makeRoom("ann")
-      const invite = { roomId, role: "member" as const, createdBy: "ann", maxUses: undefined, secretHash: "h" }
-      yield* repository.createInvite({ ...invite, inviteId: id(), expiresAt: 1000 }, ["owner"])
-      yield* repository.createInvite({ ...invite, inviteId: id(), expiresAt: undefined }, ["owner"])
+      const more = { maxUses: undefined, secretHash: "h", createdAt: 0 }
+      const invite = { roomId, role: "member" as const, createdBy: "ann", ...more }
+      yield* repository.createInvite({ ...invite, inviteId: id(), expiresAt: 1000 }, ["owner"], 10)
+      yield* repository.createInvite({ ...invite, inviteId: id(), expiresAt: undefined }, ["owner"], 10)
       assert.strictEqual(yield* repository.purge({ name: "invites", fence: 1 }, 100), 1)
     })
   )

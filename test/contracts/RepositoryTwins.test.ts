@@ -77,12 +77,13 @@ const prepare = (world: World, operation: Operation, n: number) => {
         roomId,
         role: operation.role,
         createdBy: operation._tag === "invite" ? operation.user : "ann",
+        createdAt: ms(n),
         expiresAt: undefined,
         maxUses: operation._tag === "invite" ? operation.maxUses : undefined
       }
       return prepared((_) =>
         Effect.andThen(
-          _.createInvite(invite, operation.role === "owner" ? ["owner"] : ["owner", "member"]),
+          _.createInvite(invite, operation.role === "owner" ? ["owner"] : ["owner", "member"], 5),
           operation._tag === "invite" ? Effect.void : _.join(roomId, invite, one, ms())
         )
       )
@@ -90,7 +91,10 @@ const prepare = (world: World, operation: Operation, n: number) => {
     case "join": {
       const invite = key(nth(world.invites, operation.which))
       return prepared((_) =>
-        Effect.all([Effect.option(_.invitedAs(roomId, invite, ms())), _.join(roomId, invite, one, ms())])
+        Effect.all([
+          Effect.option(_.invitedAs(roomId, invite, operation.user, ms())),
+          _.join(roomId, invite, one, ms())
+        ])
       )
     }
     case "revoke":
@@ -145,8 +149,11 @@ const state = (_: Repository["Service"], { roomId, invites }: World) =>
     threads: _.threads(roomId, undefined),
     messages: shown(_.messages(roomId, { limit: 100 })),
     unsent: _.unsent(roomId, 0),
-    invites: Effect.forEach(invites, (inviteId) =>
-      Effect.result(_.invitedAs(roomId, { inviteId, secretHash: "hash" }, ms()))
+    invites: Effect.map(_.invites(roomId, { limit: 100 }), ({ items }) => items),
+    invited: Effect.forEach(invites, (inviteId) =>
+      Effect.forEach(user.literals, (one) =>
+        Effect.result(_.invitedAs(roomId, { inviteId, secretHash: "hash" }, one, ms()))
+      )
     )
   })
 

@@ -141,7 +141,7 @@ describe("invites", () => {
     }
   })
 
-  it("can be guessed at ten times, over both instances; then the right secret waits too", async () => {
+  it("can be guessed at ten times, over both instances; the right secret is let in all the same", async () => {
     const { token } = await ann.call("rooms.invite", { roomId, role: "member" })
     const other = await ann.call("rooms.invite", { roomId, role: "member" })
     const guests = [await pair.client("guest", 0), await pair.client("guest", 1)] as const
@@ -150,14 +150,13 @@ describe("invites", () => {
       assert.strictEqual(await guest.fails("rooms.join", { roomId, invite: guess(token) }), "InviteInvalid")
     }
     for (const guest of guests) {
-      for (const invite of [guess(token), token]) {
-        const { error } = await guest.ask("rooms.join", { roomId, invite })
-        assert.strictEqual(error?.data.type, "RateLimited")
-        assert.isAbove(Number(error?.data["retryAfterMs"]), 0)
-        assert.isAtMost(Number(error?.data["retryAfterMs"]), 60_000)
-      }
+      const { error } = await guest.ask("rooms.join", { roomId, invite: guess(token) })
+      assert.strictEqual(error?.data.type, "RateLimited")
+      assert.isAbove(Number(error?.data["retryAfterMs"]), 0)
+      assert.isAtMost(Number(error?.data["retryAfterMs"]), 60_000)
     }
-    // Nobody else is kept from it by name, only the invite and the address are counted: another invite is still good.
+    // Nobody is kept out by what others guess: neither by this invite nor by another.
+    await (await pair.client("bob", 0)).call("rooms.join", { roomId, invite: token })
     await guests[1].call("rooms.join", { roomId, invite: other.token })
   })
 

@@ -29,7 +29,7 @@ interface Place {
   /** By room: what it knows, and how much of the seat's events that has. */
   readonly views: Map<string, { readonly view: RoomView; seat: unknown; applied: number }>
   /** Rooms it was thrown out of by a broken connection, and where it resumes. */
-  readonly cursors: Map<string, string>
+  readonly cursors: Map<string, { readonly cursor: string; readonly ends: number }>
 }
 
 describe("rooms and their model", () => {
@@ -39,7 +39,12 @@ describe("rooms and their model", () => {
   /** What can be the case: more than one only while what was answered fits more than one order. */
   let worlds: ReadonlyArray<World> = []
   const log: Array<string> = []
-  const told = new Map<string, string>()
+  const told = new Map<string, Told>()
+  /** Two forms in which an event was told. */
+  const otherwise: Array<{ readonly place: string; readonly forms: readonly [Told, Told] }> = []
+  /** By room and user: how often their membership ended. */
+  const ends = new Map<string, number>()
+  const endsOf = (roomId: string, user: string) => ends.get(`${roomId} ${user}`) ?? 0
   const counts: Record<string, number> = {}
   let isBroken = false
 
@@ -59,7 +64,9 @@ describe("rooms and their model", () => {
         threads: [],
         messages: [],
         keys: {},
-        invites: {}
+        invites: {},
+        removed: {},
+        turns: 0
       }
       world.rooms.push({ ...room, members: { [maker.user]: "owner" } })
     }
@@ -107,11 +114,23 @@ describe("rooms and their model", () => {
   }
   const compare = (place: Place, one: Told) => {
     const key = `${one.roomId} ${one.seq}`
-    const text = JSON.stringify(one)
     const before = told.get(key)
-    if (before === undefined) told.set(key, text)
-    else if (before !== text) fail(`${place.name} was told ${text}, others ${before}`)
+    if (before === undefined) told.set(key, one)
+    else if (!isDeepStrictEqual(before, one)) otherwise.push({ place: place.name, forms: [before, one] })
   }
+  /** Who resumed is told of a message as a later edit or deletion left it. */
+  const isExplained = (forms: readonly [Told, Told]) =>
+    isDeepStrictEqual(...(forms.map(({ event, ...rest }) => [rest, event.type]) as [unknown, unknown])) &&
+    forms.some(({ event, roomId, seq }) =>
+      [...told.values()].some(
+        (later) =>
+          (later.event.type === "message.edited" || later.event.type === "message.deleted") &&
+          later.roomId === roomId &&
+          later.seq > seq &&
+          "message" in event &&
+          isDeepStrictEqual(later.event.message, event.message)
+      )
+    )
 
   /** What is still otherwise for some connection that is in a room. */
   const difference = (candidate: World): string | undefined => {
@@ -136,9 +155,12 @@ describe("rooms and their model", () => {
         return other === undefined
       })
       if (right.length > 0) worlds = right
-      return right.length > 0
+      return right.length > 0 && otherwise.every(({ forms }) => isExplained(forms))
     }
-    await until(isSettled, "the events").catch((error) => fail(`${isBroken ? error : "never told"}: ${wrong}`))
+    await until(isSettled, "the events").catch((error) =>
+      fail(`${isBroken ? error : "never told"}: ${wrong} ${JSON.stringify(otherwise)}`)
+    )
+    otherwise.length = 0
   }
 
   /** Everything that can be read, through somebody who may. */
@@ -188,6 +210,14 @@ describe("rooms and their model", () => {
       })
     )
     const answered = Date.now()
+    for (const [n, { method, params, user }] of asked.entries()) {
+      const roomId = String(params["roomId"])
+      const isMaker = world().rooms.some((room) => room.roomId === roomId && room.maker === user)
+      const other =
+        method === "rooms.remove" ? String(params["user"]) : method === "rooms.leave" && !isMaker ? user : undefined
+      if (other !== undefined && replies[n]?.error === undefined)
+        ends.set(`${roomId} ${other}`, endsOf(roomId, other) + 1)
+    }
     for (const [n, one] of asked.entries()) {
       const outcome = replies[n]?.error?.data.type ?? "ok"
       counts[outcome] = (counts[outcome] ?? 0) + 1
@@ -209,7 +239,10 @@ describe("rooms and their model", () => {
     follow(place)
     place.cursors.clear()
     for (const seat of world().seats) {
-      if (seat.connection === place.name) place.cursors.set(seat.roomId, client.cursor(seat.roomId))
+      if (seat.connection === place.name) {
+        const { roomId } = seat
+        place.cursors.set(roomId, { cursor: client.cursor(roomId), ends: endsOf(roomId, place.user) })
+      }
     }
     log.push(`${place.name} goes`)
     place.client = undefined
@@ -228,7 +261,7 @@ describe("rooms and their model", () => {
     place.instance = random.chance(0.5) ? 0 : 1
     const client = await pair.client(place.user, place.instance)
     place.client = client
-    for (const [roomId, cursor] of place.cursors) {
+    for (const [roomId, { cursor, ends: before }] of place.cursors) {
       const asked = { connection: place.name, user: place.user, method: "rooms.resume", params: { roomId, cursor } }
       const reply = await client.ask("rooms.resume", { roomId, cursor })
       log.push(`${place.name} comes back to ${roomId} from ${cursor}: ${reply.error?.data.type ?? "ok"}`)
@@ -237,7 +270,9 @@ describe("rooms and their model", () => {
       worlds = [next]
       if (reply.result === undefined) continue
       counts["recovered"] = (counts["recovered"] ?? 0) + 1
-      if (!reply.result.recovered) fail(`${place.name} could not resume from ${cursor}`)
+      // Whose membership ended meanwhile begins anew with the next one.
+      if (reply.result.recovered !== (before === endsOf(roomId, place.user)))
+        fail(`${place.name} ${reply.result.recovered ? "resumed" : "could not resume"} from ${cursor}`)
     }
     place.cursors.clear()
   }

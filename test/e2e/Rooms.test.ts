@@ -153,7 +153,10 @@ describe("rooms", () => {
     await ann.call("rooms.remove", { roomId, user: "bob" })
     for (const one of [bob, bobToo]) {
       assert.strictEqual(await one.fails("messages.send", { roomId, body: "still here" }), "NotAMember")
-      assert.strictEqual(await one.fails("messages.edit", { messageId: message.messageId, body: "x" }), "NotAMember")
+      assert.strictEqual(
+        await one.fails("messages.edit", { messageId: message.messageId, body: "x" }),
+        "MessageNotFound"
+      )
       assert.strictEqual(await one.fails("messages.list", { roomId }), "NotAMember")
       assert.strictEqual(await one.fails("rooms.join", { roomId }), "NotAMember")
       assert.strictEqual(await one.fails("rooms.resume", { roomId, cursor: one.cursor(roomId) }), "NotAMember")

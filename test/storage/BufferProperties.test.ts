@@ -82,8 +82,16 @@ const makeWorld = Effect.fnUntraced(function* (pauseSeed: number, count: number)
   for (const { roomId } of rooms) {
     yield* durable.createRoom({ roomId, title: "a room", owner: "ann", autoAssign: false, createdAt: at() })
     const key = { inviteId: id(), secretHash: id() }
-    const invite = { ...key, roomId, role: "member" as const, createdBy: "ann", expiresAt: undefined, maxUses: 1 }
-    yield* durable.createInvite(invite, ["owner"])
+    const invite = {
+      ...key,
+      roomId,
+      role: "member" as const,
+      createdBy: "ann",
+      createdAt: 0,
+      expiresAt: undefined,
+      maxUses: 1
+    }
+    yield* durable.createInvite(invite, ["owner"], 10)
     yield* durable.join(roomId, key, by("bob"), 0)
   }
   const model = new BufferModel(instances, rooms)

@@ -67,7 +67,8 @@ export const makeInvite = Effect.fnUntraced(function* (
   const { createInvite } = yield* Repository
   const key: InviteKey = { inviteId: id(), secretHash: id() }
   const allowed: ReadonlyArray<Role> = role === "owner" ? ["owner"] : ["owner", "member"]
-  yield* createInvite({ ...key, roomId, role, createdBy, expiresAt: more.expiresAt, maxUses: more.maxUses }, allowed)
+  const { expiresAt, maxUses } = more
+  yield* createInvite({ ...key, roomId, role, createdBy, createdAt: ms(), expiresAt, maxUses }, allowed, 1000)
   return key
 })
 

@@ -195,12 +195,29 @@ export const roomClient = (user: string, client: Client): RoomClient => {
   }
 }
 
+/** Each event of a message as its last edit or deletion among them leaves it: a resume brings no older form of it. */
+export const asItIs = (told: ReadonlyArray<Told>): ReadonlyArray<Told> => {
+  const isLast = new Map<string, Told>()
+  for (const one of told) {
+    const { event } = one
+    if (event.type === "message.edited" || event.type === "message.deleted") isLast.set(event.message.messageId, one)
+  }
+  return told.map((one) => {
+    const { event } = one
+    const last = "message" in event ? isLast.get(event.message.messageId) : undefined
+    if (last === undefined || last.seq <= one.seq || !("message" in last.event)) return one
+    return { ...one, event: { ...event, message: last.event.message } as RoomEvent }
+  })
+}
+
 /** Waits until these, being in the room, have heard as far as each other, and compares what all of them were told. */
 export const allHeardTheSame = async (clients: ReadonlyArray<RoomClient>, roomId: string): Promise<void> => {
   const last = () => clients.map((one) => one.seat(roomId)?.events.at(-1)?.seq ?? one.seat(roomId)?.from ?? -1)
   await until(() => new Set(last()).size === 1, `all to be told the same, ${clients.map(({ user }) => user)}`)
   const from = Math.max(...clients.map((one) => one.seat(roomId)?.from ?? 0))
-  const [first, ...others] = clients.map((one) => (one.seat(roomId)?.events ?? []).filter(({ seq }) => seq > from))
+  const [first, ...others] = clients.map((one) =>
+    asItIs((one.seat(roomId)?.events ?? []).filter(({ seq }) => seq > from))
+  )
   for (const other of others) {
     if (!isDeepStrictEqual(other, first)) {
       throw new Error(`told otherwise:\n${JSON.stringify(first)}\n${JSON.stringify(other)}`)

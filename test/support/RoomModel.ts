@@ -20,6 +20,8 @@ interface Invite {
   /** Undefined: any number. */
   usesLeft: number | undefined
   isDead: boolean
+  /** Its place among the room's invites and removals. */
+  readonly turn: number
 }
 
 export interface ModelRoom {
@@ -32,6 +34,9 @@ export interface ModelRoom {
   readonly messages: Array<ModelMessage>
   readonly keys: Record<string, string>
   readonly invites: Record<string, Invite>
+  /** Whom an owner removed, and the place of that among invites and removals. */
+  readonly removed: Record<string, number>
+  turns: number
 }
 
 export interface World {
@@ -85,6 +90,10 @@ const enter = (world: World, roomId: unknown, user: string, least: Role) => {
   const role = room.members[user] ?? refuse("NotAMember")
   return rank[role] < rank[least] ? refuse("Forbidden") : { room, role }
 }
+/** The room of something that was named alone: it is not found where the caller is no member. */
+const within = (world: World, roomId: string, user: string, type: string) => {
+  return roomOf(world, roomId).members[user] === undefined ? refuse(type) : enter(world, roomId, user, "member")
+}
 const rise = (world: World, isIt: (seat: World["seats"][number]) => boolean) => {
   world.seats.splice(0, world.seats.length, ...world.seats.filter((seat) => !isIt(seat)))
 }
@@ -92,6 +101,7 @@ export const disconnect = (world: World, connection: string) => rise(world, (sea
 
 const expel = (world: World, room: ModelRoom, user: string) => {
   delete room.members[user]
+  for (const invite of Object.values(room.invites)) if (invite.by === user) invite.isDead = true
   rise(world, (seat) => seat.roomId === room.roomId && seat.user === user)
 }
 
@@ -127,7 +137,7 @@ const accept = (room: ModelRoom, user: string, token: unknown) => {
   const held = room.members[user]
   if (held === "owner") return
   const invite = room.invites[text(token)]
-  if (invite === undefined || invite.isDead || invite.usesLeft === 0) {
+  if (invite === undefined || invite.isDead || invite.usesLeft === 0 || invite.turn < (room.removed[user] ?? 0)) {
     if (held === undefined) refuse("InviteInvalid")
     return
   }
@@ -139,7 +149,7 @@ const accept = (room: ModelRoom, user: string, token: unknown) => {
 const messageOf = (world: World, { params, user }: Asked) => {
   const room = world.rooms.find(({ messages }) => messages.some(({ messageId }) => messageId === params["messageId"]))
   if (room === undefined) return refuse("MessageNotFound")
-  const { role } = enter(world, room.roomId, user, "member")
+  const { role } = within(world, room.roomId, user, "MessageNotFound")
   const message = room.messages.find(({ messageId }) => messageId === params["messageId"])
   return message === undefined ? refuse("MessageNotFound") : { message, role }
 }
@@ -147,7 +157,7 @@ const messageOf = (world: World, { params, user }: Asked) => {
 const changeThread = (world: World, { params, user }: Asked, change: Partial<Thread>) => {
   const isIt = ({ threadId }: Thread) => threadId === params["threadId"]
   const holder = world.rooms.find(({ threads }) => threads.some(isIt)) ?? refuse("ThreadNotFound")
-  const { room } = enter(world, holder.roomId, user, "member")
+  const { room } = within(world, holder.roomId, user, "ThreadNotFound")
   room.threads = room.threads.map((thread) => (isIt(thread) ? { ...thread, ...change } : thread))
   return room.threads.find(isIt)
 }
@@ -204,6 +214,7 @@ const methods: Record<string, (world: World, asked: Asked, given: Given) => unkn
     if (other === user || other === room.maker) refuse("Forbidden")
     if (room.members[other] === undefined) refuse("NotAMember")
     expel(world, room, other)
+    room.removed[other] = ++room.turns
     return {}
   },
   "rooms.invite": (world, { params, user }, given) => {
@@ -213,7 +224,7 @@ const methods: Record<string, (world: World, asked: Asked, given: Given) => unkn
     const usesLeft = params["maxUses"] as number | undefined
     // One that is to expire at all is expired before anybody uses it.
     const isDead = params["expiresInMs"] !== undefined
-    room.invites[text(given?.["token"])] = { role, by: user, usesLeft, isDead }
+    room.invites[text(given?.["token"])] = { role, by: user, usesLeft, isDead, turn: ++room.turns }
     return {}
   },
   "rooms.revokeInvite": (world, { params, user }) => {

@@ -2,10 +2,11 @@
 
 import { Effect } from "effect"
 import { conflictWith, type Document, emptyDocument, updatedEvent } from "../../domain/Document.ts"
+import { isUuid } from "../../domain/Ids.ts"
 import { RoomNotFound, writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
 import type { DocumentsPart } from "./Parts.ts"
-import { isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+import { makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 interface DocumentRow {
   readonly name: string

@@ -1,13 +1,14 @@
 // Messages, in memory.
 
 import { Effect, Result } from "effect"
+import { isUuid } from "../../domain/Ids.ts"
 import { asSent, type Message, MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
 import { RoomNotFound, type StorageUnavailable, writers } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import type { By, NewMessage } from "../Repository.ts"
 import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "./Changes.ts"
 import type { MessagesPart } from "./Parts.ts"
-import { isUuid, type Told, Unchanged } from "./RoomWrite.ts"
+import { type Told, Unchanged } from "./RoomWrite.ts"
 import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
 
 type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">

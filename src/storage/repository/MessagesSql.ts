@@ -2,6 +2,7 @@
 // of a page is the order of the events, those of a buffer among them.
 
 import { Effect } from "effect"
+import { isUuid } from "../../domain/Ids.ts"
 import {
   asSent,
   type Message,
@@ -15,7 +16,7 @@ import { type Database, DatabaseRefused } from "../../infra/Database.ts"
 import type { By, NewMessage } from "../Repository.ts"
 import { answered, assigned, deleted, edited, messageEvent, reacted } from "./Changes.ts"
 import type { MessagesPart } from "./Parts.ts"
-import { type Counted, iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+import { type Counted, iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 interface MessageRow {
   readonly messageId: string

@@ -1,11 +1,12 @@
 // The changes that rooms are still to be told of, in SQL.
 
 import { Effect } from "effect"
+import { isUuid } from "../../domain/Ids.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import type { Database } from "../../infra/Database.ts"
 import { most } from "../Repository.ts"
 import type { OutboxPart } from "./Parts.ts"
-import { iso, isUuid, reader } from "./RoomWrite.ts"
+import { iso, reader } from "./RoomWrite.ts"
 
 type OutboxRow = Omit<RoomChange, "at"> & { readonly at: number }
 

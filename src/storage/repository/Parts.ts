@@ -11,12 +11,13 @@ export type RoomsPart = Pick<
   | "newGeneration"
   | "member"
   | "participants"
-  | "createInvite"
-  | "invitedAs"
-  | "isInvite"
-  | "revokeInvite"
   | "join"
   | "removeMember"
+>
+
+export type InvitesPart = Pick<
+  Repository["Service"],
+  "createInvite" | "invites" | "invitedAs" | "isInvite" | "revokeInvite"
 >
 
 export type ThreadsPart = Pick<Repository["Service"], "createThread" | "threads" | "changeThread" | "roomOfThread">

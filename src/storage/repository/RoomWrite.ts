@@ -2,14 +2,11 @@
 // Postgres's refusals mean.
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
+import { isUuid } from "../../domain/Ids.ts"
 import { Forbidden, NotAMember, type Role, RoomNotFound, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import { type Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/Database.ts"
 import type { Committed } from "../Repository.ts"
-
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-/** What is no UUID as we write it is no id of ours; Postgres would refuse the statement, or take it for another spelling. */
-export const isUuid = (id: string): boolean => uuid.test(id)
 
 /** Milliseconds since the epoch, as Postgres gave them. */
 export const iso = (ms: number): string => new Date(ms).toISOString()

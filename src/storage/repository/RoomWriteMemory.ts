@@ -2,6 +2,7 @@
 // revision and the event beside it. Each operation is one synchronous step, and so all or nothing.
 import { Clock, Effect, Result } from "effect"
 import type { Document } from "../../domain/Document.ts"
+import { isUuid } from "../../domain/Ids.ts"
 import type { Message, Thread } from "../../domain/Message.ts"
 import type { Contact, Feedback } from "../../domain/People.ts"
 import {
@@ -15,7 +16,7 @@ import {
 } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import type { By, Committed, NewInvite } from "../Repository.ts"
-import { isUuid, least, type Told, Unchanged } from "./RoomWrite.ts"
+import { least, type Told, Unchanged } from "./RoomWrite.ts"
 
 export interface HeldMessage {
   readonly room: HeldRoom
@@ -32,6 +33,8 @@ export interface HeldRoom {
   revision: number
   generation: number
   readonly members: Map<string, Participant>
+  /** Whom an owner removed, and with which revision. */
+  readonly removed: Map<string, number>
   /** Which of them is open. */
   document: string
   readonly documents: Map<string, Document>
@@ -44,9 +47,17 @@ export interface HeldRoom {
   readonly unsent: Map<number, { readonly change: RoomChange; readonly keptAt: number }>
 }
 
+export interface HeldInvite extends NewInvite {
+  uses: number
+  /** Counts the invites that were made. */
+  readonly no: number
+  /** The room's when it was made. */
+  readonly revision: number
+}
+
 export interface Held {
   readonly rooms: Map<string, HeldRoom>
-  readonly invites: Map<string, NewInvite & { uses: number }>
+  readonly invites: Map<string, HeldInvite>
   /** In which room each is. */
   readonly threads: Map<string, HeldRoom>
   readonly messages: Map<string, HeldMessage>

@@ -1,37 +1,19 @@
-// Rooms, their members and invites, in memory.
+// Rooms and their members, in memory.
 
 import { Effect, Result } from "effect"
 import { firstDocument } from "../../domain/Document.ts"
-import {
-  Forbidden,
-  InviteInvalid,
-  isAbove,
-  NotAMember,
-  owners,
-  RoomNotFound,
-  type StorageUnavailable,
-  writers
-} from "../../domain/Room.ts"
-import { type InviteKey, most } from "../Repository.ts"
+import { isUuid } from "../../domain/Ids.ts"
+import { Forbidden, isAbove, NotAMember, owners, RoomNotFound } from "../../domain/Room.ts"
+import { most } from "../Repository.ts"
 import { memberTold, roomDeletedTold } from "./Changes.ts"
+import { goodInvite } from "./InvitesMemory.ts"
 import type { RoomsPart } from "./Parts.ts"
-import { isUuid, least, type Told, Unchanged } from "./RoomWrite.ts"
+import { type Told, Unchanged } from "./RoomWrite.ts"
 import { byText, type Held, makeRoomWrite, memberOf, openRoom, refused } from "./RoomWriteMemory.ts"
 
 export const makeRooms = (held: Held): RoomsPart => {
   const { invites, rooms } = held
   const write = makeRoomWrite(held)
-
-  const good = ({ inviteId, secretHash }: InviteKey, roomId: string, now: number) => {
-    const invite = invites.get(inviteId)
-    const isGood =
-      invite !== undefined &&
-      invite.roomId === roomId &&
-      invite.secretHash === secretHash &&
-      (invite.expiresAt === undefined || invite.expiresAt > now) &&
-      (invite.maxUses === undefined || invite.uses < invite.maxUses)
-    return isGood ? Result.succeed(invite) : Result.fail(new InviteInvalid())
-  }
 
   return {
     createRoom: (room) =>
@@ -46,6 +28,7 @@ export const makeRooms = (held: Held): RoomsPart => {
           members: new Map([[owner, { user: owner, role: "owner", joinedAt: createdAt }]]),
           document: firstDocument,
           documents: new Map(),
+          removed: new Map(),
           threads: new Map(),
           messages: [],
           byKey: new Map(),
@@ -90,42 +73,9 @@ export const makeRooms = (held: Held): RoomsPart => {
           )
           .slice(0, most.participants)
       ),
-    createInvite: (invite, allowed) =>
-      Effect.suspend(() =>
-        Effect.fromResult(
-          Result.flatMap(
-            memberOf(held, invite.roomId, invite.createdBy),
-            ({ role }): Result.Result<void, Forbidden | StorageUnavailable> => {
-              if (!allowed.includes(role)) return Result.fail(new Forbidden({ needs: least(allowed) }))
-              if (invites.has(invite.inviteId)) return refused(`invite ${invite.inviteId}`)
-              invites.set(invite.inviteId, { ...invite, uses: 0 })
-              return Result.void
-            }
-          )
-        )
-      ),
-    invitedAs: (roomId, invite, now) =>
-      Effect.suspend(() => Effect.fromResult(Result.map(good(invite, roomId, now), ({ role }) => role))),
-    isInvite: (roomId, { inviteId, secretHash }) =>
-      Effect.sync(() => {
-        const invite = invites.get(inviteId)
-        return invite !== undefined && invite.roomId === roomId && invite.secretHash === secretHash
-      }),
-    revokeInvite: (roomId, { inviteId, secretHash }, by) =>
-      Effect.suspend(() =>
-        Effect.fromResult(
-          Result.flatMap(memberOf(held, roomId, by.user), ({ role }): Result.Result<void, Forbidden> => {
-            if (!writers.includes(role)) return Result.fail(new Forbidden({ needs: least(writers) }))
-            const invite = invites.get(inviteId)
-            const isTheirs = role === "owner" || invite?.createdBy === by.user
-            if (invite?.roomId === roomId && invite.secretHash === secretHash && isTheirs) invites.delete(inviteId)
-            return Result.void
-          })
-        )
-      ),
     join: (roomId, key, by, now) =>
       write(roomId, by, undefined, ({ members }) =>
-        Result.map(good(key, roomId, now), (invite) => {
+        Result.map(goodInvite(held, key, roomId, by.user, now), (invite) => {
           const before = members.get(by.user)
           if (before !== undefined && !isAbove(invite.role, before.role)) return new Unchanged(before)
           const joined = { user: by.user, role: invite.role, joinedAt: before?.joinedAt ?? by.at }
@@ -139,11 +89,14 @@ export const makeRooms = (held: Held): RoomsPart => {
         roomId,
         by,
         user === by.user ? undefined : owners,
-        ({ members, room }): Result.Result<Told<undefined>, Forbidden | NotAMember> => {
+        ({ members, removed, revision, room }): Result.Result<Told<undefined>, Forbidden | NotAMember> => {
           if (room.owner === user) return Result.fail(new Forbidden({ needs: "another than the room's maker" }))
-          return members.delete(user)
-            ? Result.succeed(memberTold("member.left", user, undefined))
-            : Result.fail(new NotAMember())
+          if (!members.delete(user)) return Result.fail(new NotAMember())
+          for (const [inviteId, invite] of invites) {
+            if (invite.roomId === roomId && invite.createdBy === user) invites.delete(inviteId)
+          }
+          if (user !== by.user) removed.set(user, revision + 1)
+          return Result.succeed(memberTold("member.left", user, undefined))
         }
       )
   }

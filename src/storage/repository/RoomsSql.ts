@@ -1,6 +1,7 @@
-// Rooms, their members and invites, in SQL.
+// Rooms and their members, in SQL.
 
 import { Effect } from "effect"
+import { isUuid } from "../../domain/Ids.ts"
 import {
   Forbidden,
   InviteInvalid,
@@ -10,14 +11,14 @@ import {
   type Role,
   type Room,
   RoomNotFound,
-  StorageUnavailable,
-  writers
+  StorageUnavailable
 } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
-import { type InviteKey, most } from "../Repository.ts"
+import { most } from "../Repository.ts"
 import { memberTold, roomDeletedTold } from "./Changes.ts"
+import { makeConditions } from "./InvitesSql.ts"
 import type { RoomsPart } from "./Parts.ts"
-import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+import { iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 interface RoomRow {
   readonly roomId: string
@@ -48,6 +49,7 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
   const { sql } = database
   const read = reader(database.run)
   const { write } = makeRoomWrite(database)
+  const { good } = makeConditions(database)
 
   const roomColumns = sql.literal(`r.room_id AS "roomId", r.title, r.owner, r.auto_assign AS "autoAssign",
     (extract(epoch FROM r.created_at) * 1000)::float8 AS "createdAt",
@@ -80,17 +82,12 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
           })
         )
 
-  const good = ({ inviteId, secretHash }: InviteKey, roomId: string, now: number) =>
-    sql`invite_id = ${inviteId} AND room_id = ${roomId}::text::uuid AND secret_hash = ${secretHash}
-      AND (expires_at IS NULL OR expires_at > to_timestamp(${now}::float8 / 1000))
-      AND (max_uses IS NULL OR uses < max_uses)`
-
   const join: RoomsPart["join"] = (roomId, invite, by, now) =>
     orUnchanged(
       write(roomId, by, undefined, () =>
         Effect.gen(function* () {
-          const [used] = yield* sql<{ role: Role }>`UPDATE room_invites SET uses = uses + 1
-            WHERE ${good(invite, roomId, now)} RETURNING role`
+          const [used] = yield* sql<{ role: Role }>`UPDATE room_invites i SET uses = uses + 1
+            WHERE ${good(invite, roomId, by.user, now)} RETURNING role`
           if (used === undefined) return yield* new InviteInvalid()
           const [joined] = yield* sql<MemberRow>`INSERT INTO room_members AS m (room_id, user_id, role, joined_at)
             VALUES (${roomId}::text::uuid, ${by.user}, ${used.role}, ${by.at}::text::timestamptz)
@@ -142,53 +139,21 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
             ORDER BY m.joined_at, m.user_id LIMIT ${most.participants}`).pipe(
             Effect.map((rows) => rows.map(toParticipant))
           ),
-    // No change that a room is told of: it counts no revision, but the inviter's role is checked with the insert.
-    createInvite: ({ createdBy, expiresAt, inviteId, maxUses, role, roomId, secretHash }, allowed) =>
-      member(roomId, createdBy).pipe(
-        Effect.flatMap(({ role: held }) =>
-          allowed.includes(held) ? Effect.void : new Forbidden({ needs: allowed.at(-1) ?? "owner" })
-        ),
-        Effect.andThen(
-          read(sql`INSERT INTO room_invites (invite_id, room_id, secret_hash, role, created_by, expires_at, max_uses)
-            SELECT ${inviteId}, m.room_id, ${secretHash}, ${role}, m.user_id,
-              to_timestamp(${expiresAt ?? null}::float8 / 1000), ${maxUses ?? null}::int
-            FROM room_members m WHERE m.room_id = ${roomId}::text::uuid AND m.user_id = ${createdBy}
-              AND m.role = ANY(${allowed}::text[])
-            RETURNING invite_id`)
-        ),
-        // Removed since the first look: a token of theirs would be good for nothing.
-        Effect.flatMap(([made]) => (made === undefined ? new NotAMember() : Effect.void))
-      ),
-    invitedAs: (roomId, invite, now) =>
-      !isUuid(roomId)
-        ? Effect.fail(new InviteInvalid())
-        : read(sql<{ role: Role }>`SELECT role FROM room_invites WHERE ${good(invite, roomId, now)}`).pipe(
-            Effect.flatMap(([row]) => (row === undefined ? new InviteInvalid() : Effect.succeed(row.role)))
-          ),
-    isInvite: (roomId, { inviteId, secretHash }) =>
-      !isUuid(roomId)
-        ? Effect.succeed(false)
-        : read(sql`SELECT FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
-            AND room_id = ${roomId}::text::uuid`).pipe(Effect.map((rows) => rows.length > 0)),
-    revokeInvite: (roomId, { inviteId, secretHash }, by) =>
-      member(roomId, by.user).pipe(
-        Effect.flatMap(({ role }) =>
-          writers.includes(role) ? Effect.succeed(role) : new Forbidden({ needs: "member" })
-        ),
-        Effect.flatMap((role) =>
-          read(sql`DELETE FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
-            AND room_id = ${roomId}::text::uuid AND (${role === "owner"} OR created_by = ${by.user})`)
-        ),
-        Effect.asVoid
-      ),
     removeMember: (roomId, user, by) =>
-      write(roomId, by, user === by.user ? undefined : owners, () =>
+      write(roomId, by, user === by.user ? undefined : owners, ({ revision }) =>
         Effect.gen(function* () {
           const [maker] = yield* sql`SELECT FROM rooms WHERE room_id = ${roomId}::text::uuid AND owner = ${user}`
           if (maker !== undefined) return yield* new Forbidden({ needs: "another than the room's maker" })
           const [removed] = yield* sql`DELETE FROM room_members
             WHERE room_id = ${roomId}::text::uuid AND user_id = ${user} RETURNING user_id`
           if (removed === undefined) return yield* new NotAMember()
+          yield* sql`DELETE FROM room_invites WHERE room_id = ${roomId}::text::uuid AND created_by = ${user}`
+          if (user !== by.user) {
+            yield* sql`INSERT INTO room_removed (room_id, user_id, revision, removed_at)
+              VALUES (${roomId}::text::uuid, ${user}, ${revision}::float8::bigint, ${by.at}::text::timestamptz)
+              ON CONFLICT (room_id, user_id) DO UPDATE
+                SET revision = excluded.revision, removed_at = excluded.removed_at`
+          }
           return memberTold("member.left", user, undefined)
         })
       )

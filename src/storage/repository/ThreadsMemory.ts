@@ -1,12 +1,13 @@
 // Threads, in memory.
 
 import { Effect, Result } from "effect"
+import { isUuid } from "../../domain/Ids.ts"
 import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
 import { type StorageUnavailable, writers } from "../../domain/Room.ts"
 import { most } from "../Repository.ts"
 import { changed, threadTold } from "./Changes.ts"
 import type { ThreadsPart } from "./Parts.ts"
-import { isUuid, type Told, Unchanged } from "./RoomWrite.ts"
+import { type Told, Unchanged } from "./RoomWrite.ts"
 import { byText, type Held, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
 
 export const makeThreads = (held: Held): ThreadsPart => {

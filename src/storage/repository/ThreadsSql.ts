@@ -1,13 +1,14 @@
 // Threads, in SQL.
 
 import { Effect } from "effect"
+import { isUuid } from "../../domain/Ids.ts"
 import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
 import { writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
 import { most } from "../Repository.ts"
 import { changed, threadTold } from "./Changes.ts"
 import type { ThreadsPart } from "./Parts.ts"
-import { iso, isUuid, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
+import { iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
 interface ThreadRow {
   readonly threadId: string

@@ -1,0 +1,22 @@
+// An invite, as those who may revoke it see it: never with its secret.
+import { Schema } from "effect"
+import { Role, Time } from "./Room.ts"
+
+export const Invite = Schema.Struct({
+  /** The token's first half. */
+  inviteId: Schema.String,
+  role: Role,
+  createdBy: Schema.String,
+  createdAt: Time,
+  /** Null: never. */
+  expiresAt: Schema.NullOr(Time),
+  /** Null: any number. */
+  maxUses: Schema.NullOr(Schema.Int),
+  uses: Schema.Int
+})
+export type Invite = typeof Invite.Type
+
+/** The member keeps as many invites of the room as they may (MAX_INVITES). */
+export class TooManyInvites extends Schema.TaggedError<TooManyInvites>()("TooManyInvites", {
+  most: Schema.Finite
+}) {}
