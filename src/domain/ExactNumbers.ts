@@ -2,10 +2,10 @@
 // to 0. `JSON.parse` changes them without a word, so they are looked for in the text. Not meant: decimals, which every
 // reader rounds to the nearest double, and -0, which is 0.
 
-/** What has none of this (nearly every text) is through with one quick search; strings may match, too. */
-const suspicious = /(?:^|[:,[\s])-?(?:\d{16}|[\d.]+[eE][+-]?\d{3}|\d+\.\d{400})/
+/** A text without a match, as most are, needs no closer look. Strings may match, too. */
+const suspicious = /[:,[\s]-?\d(?:[\d.]{15}|[\d.]*[eE])/
 
-/** No number that somebody means is longer, and PostgreSQL keeps every digit. */
+/** Longer numbers are refused: PostgreSQL would keep every digit. */
 const maxLength = 400
 
 const [quote, backslash, comma, minus, plus, dot] = [34, 92, 44, 45, 43, 46]
@@ -43,7 +43,8 @@ const endOfString = (text: string, from: number): number => {
 
 /** `text` is valid JSON. */
 export const inexactNumbers = (text: string): ReadonlyArray<InexactNumber> => {
-  if (!suspicious.test(text)) return []
+  const first = text.charCodeAt(0)
+  if (!(isDigit(first) || first === minus || suspicious.test(text))) return []
   const found: Array<InexactNumber> = []
   let depth = 0
   let element = 0
@@ -55,9 +56,13 @@ export const inexactNumbers = (text: string): ReadonlyArray<InexactNumber> => {
     else if (char === comma && depth === 1) element++
     else if (isDigit(char) || char === minus) {
       let end = at + 1
-      while (end < text.length && isOfNumber(text.charCodeAt(end))) end++
-      // Shorter ones are exact: 1e999 is the shortest that is not.
-      if (end - at >= 5) {
+      let [isInteger, hasExponent] = [true, false]
+      for (let next = text.charCodeAt(end); isOfNumber(next); next = text.charCodeAt(++end)) {
+        if (next === dot) isInteger = false
+        else if (next === 101 || next === 69) hasExponent = true
+      }
+      // Short integers and decimals without an exponent are not looked at: they are most.
+      if (hasExponent || end - at > (isInteger ? 15 : maxLength)) {
         const source = text.slice(at, end)
         if (!isExact(source)) found.push({ source, at, element })
       }

@@ -23,8 +23,11 @@ export const IntegrationDefinition = Schema.Struct({
   query: withDefault(Strings, {}),
   /** What POST sends in place of `{input, config}`: JSON with placeholders. */
   body: Schema.optionalKey(Schema.Json),
-  /** Whether a value in the path may hold `/` and `\`, encoded; else it is refused. `.` and `..` always are. */
-  slashesInPath: Schema.optionalKey(Schema.Boolean),
+  slashesInPath: Schema.optionalKey(
+    Schema.Boolean.annotate({
+      description: "whether values in the path may hold / and \\, encoded; else they are refused (. and .. always are)"
+    })
+  ),
   result: Schema.optionalKey(Strings),
   errors: withDefault(
     Strings.annotate({

@@ -1,7 +1,7 @@
 // JSON-RPC 2.0 (https://www.jsonrpc.org/specification) as a codec: text in, requests out; results in, text out. No
 // sockets, no effects: every frame decodes to something that can be answered.
 import { Predicate, Result } from "effect"
-import { inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
+import { type InexactNumber, inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
 import { ErrorCodes, type ErrorType, type ProtocolError } from "./ErrorCodes.ts"
 
 export type Id = string | number | null
@@ -98,16 +98,20 @@ export const decode = (text: string, maxDepth: number): Frame => {
   const parsed = Result.try(() => JSON.parse(text) as unknown)
   if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
-  const inexact = new Map(
-    inexactNumbers(text).map(({ element, source }) => [Array.isArray(value) ? element : 0, source])
-  )
-  const message = (one: unknown, element: number): Message => {
-    const decoded = decodeMessage(one)
-    const found = inexact.size === 0 ? undefined : inexact.get(element)
-    return found === undefined || decoded._tag === "Invalid" ? decoded : { ...decoded, inexact: found }
+  const numbers = inexactNumbers(text)
+  const messages = Array.isArray(value) ? value.map(decodeMessage) : decodeMessage(value)
+  if (Array.isArray(messages) && messages.length === 0) return invalid("an empty batch: send at least one request")
+  return numbers.length === 0 ? messages : withInexact(messages, numbers)
+}
+
+const withInexact = (frame: Frame, numbers: ReadonlyArray<InexactNumber>): Frame => {
+  const isBatch = Array.isArray(frame)
+  const sources = new Map(numbers.map(({ element, source }) => [isBatch ? element : 0, source]))
+  const marked = (message: Message, element: number): Message => {
+    const inexact = sources.get(element)
+    return inexact === undefined || message._tag === "Invalid" ? message : { ...message, inexact }
   }
-  if (!Array.isArray(value)) return message(value, 0)
-  return value.length === 0 ? invalid("an empty batch: send at least one request") : value.map(message)
+  return "_tag" in frame ? marked(frame, 0) : frame.map(marked)
 }
 
 /**
