@@ -1,6 +1,7 @@
 // For whoever watches the process: is it alive, may it be sent traffic, and what works while something is away.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { SharedStores } from "../cluster/SharedStores.ts"
 import { Database } from "../infra/Database.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
@@ -10,6 +11,7 @@ const without = {
     "calls work with configuration from memory and Postgres; records go straight to Postgres; rooms go on by Postgres, and presence, locks and limits hold within each instance",
   postgres:
     "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, messages and edits go on in Redis, other writes are refused",
+  stores: "calls work, without Redis; everything in rooms is refused until the stores are those of the other instances",
   both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
 } as const
 
@@ -18,6 +20,7 @@ export const layer = HttpRouter.use((router) =>
     const lifecycle = yield* Lifecycle
     const database = yield* Database
     const redis = yield* RedisState
+    const stores = yield* SharedStores
 
     const isUp = <E>(check: Effect.Effect<void, E>) =>
       Effect.match(check, { onSuccess: () => true, onFailure: () => false })
@@ -25,9 +28,20 @@ export const layer = HttpRouter.use((router) =>
     const details = Effect.gen(function* () {
       const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
       const works =
-        postgresUp && redisUp ? "everything" : postgresUp ? without.redis : redisUp ? without.postgres : without.both
+        stores.reason() !== undefined
+          ? without.stores
+          : postgresUp && redisUp
+            ? "everything"
+            : postgresUp
+              ? without.redis
+              : redisUp
+                ? without.postgres
+                : without.both
       return {
-        redis: { kind: redis.kind, state: redisUp ? "up" : "away" },
+        redis: {
+          kind: redis.kind,
+          state: stores.reason() !== undefined && !redisUp ? "not used" : redisUp ? "up" : "away"
+        },
         postgres: { kind: database.kind, state: postgresUp ? "up" : "away" },
         works
       }
@@ -37,8 +51,14 @@ export const layer = HttpRouter.use((router) =>
       const request = yield* HttpServerRequest.HttpServerRequest
       const state = lifecycle.state()
       const verbose = new URL(request.url, "http://gateway").searchParams.has("verbose")
-      const body = { status: state, ...(verbose ? yield* details : {}) }
-      return HttpServerResponse.jsonUnsafe(body, { status: state === "ready" ? 200 : 503 })
+      const reason = stores.reason()
+      const isRefused = state === "ready" && reason !== undefined
+      const body = {
+        status: isRefused ? "refused" : state,
+        ...(reason !== undefined && { reason }),
+        ...(verbose ? yield* details : {})
+      }
+      return HttpServerResponse.jsonUnsafe(body, { status: state === "ready" && !isRefused ? 200 : 503 })
     })
 
     yield* router.add("GET", "/livez", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "alive" })))

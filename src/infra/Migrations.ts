@@ -10,6 +10,7 @@ import lockFences from "./migrations/0005_lock_fences.ts"
 import documents from "./migrations/0006_documents.ts"
 import bufferHolders from "./migrations/0007_buffer_holders.ts"
 import assistant from "./migrations/0008_assistant.ts"
+import serviceInstances from "./migrations/0010_service_instances.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
@@ -21,6 +22,7 @@ export const migrate = Migrator.make({})({
     [5, "lock_fences", Effect.succeed(lockFences)] as const,
     [6, "documents", Effect.succeed(documents)] as const,
     [7, "buffer_holders", Effect.succeed(bufferHolders)] as const,
-    [8, "assistant", Effect.succeed(assistant)] as const
+    [8, "assistant", Effect.succeed(assistant)] as const,
+    [10, "service_instances", Effect.succeed(serviceInstances)] as const
   ])
 })

@@ -5,7 +5,7 @@
 // A wedged server accepts and never answers, so every command would wait out its deadline: after some in a row the
 // connection is given up, and commands fail at once until a new one answers. Only silence counts: a deadline that passed
 // while others were answered, or while this process was too busy to listen, says nothing about the server.
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Deferred, Duration, Effect, Layer } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { type Redis as Client, Cluster, Command } from "ioredis"
 import { spanIfSampled } from "../observability/Tracing.ts"
@@ -18,6 +18,7 @@ import {
   makeShared,
   type RedisOptions
 } from "./RedisClient.ts"
+import { makeRedisNamespace, type RedisNamespace } from "./RedisNamespace.ts"
 import { RedisState } from "./RedisState.ts"
 import * as RedisSubscriber from "./RedisSubscriber.ts"
 
@@ -36,6 +37,7 @@ class NotSent extends Error {}
 
 const failure = (message: string) => new RedisError({ cause: new Error(message) })
 const away = Effect.fail(new RedisError({ cause: new NotSent("Redis is away") }))
+const fenced = Effect.fail(new RedisError({ cause: new NotSent("this Redis is not the other instances'") }))
 const tooMany = Effect.fail(new RedisError({ cause: new NotSent("too many Redis commands in flight") }))
 const unanswered = Effect.fail(failure("Redis did not answer in time"))
 
@@ -66,6 +68,9 @@ const openShared = (options: RedisOptions) =>
         if (!lost) run(Effect.logWarning("Redis is away", { reason: error.message }))
         lost = true
       }
+      const settled = Deferred.makeUnsafe<void>()
+      const settle = () => Deferred.doneUnsafe(settled, Effect.void)
+      for (const event of ["ready", "error", "close"]) client.once(event, settle)
       client.on("error", onError)
       const onClose = () => onError(new Error("the connection closed"))
       client.on("close", onClose)
@@ -79,7 +84,7 @@ const openShared = (options: RedisOptions) =>
         lost = false
       })
       client.connect().catch(() => {})
-      return { client, listeners, onClose }
+      return { client, onClose, settled, listeners, tell }
     }),
     ({ client, onClose }) =>
       Effect.andThen(
@@ -89,19 +94,19 @@ const openShared = (options: RedisOptions) =>
   )
 
 /** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
-const caller = (client: AnyClient) => {
+const caller = (client: AnyClient, names: RedisNamespace) => {
   if (!(client instanceof Cluster)) {
-    return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...args)
+    return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...names.args(name, args))
   }
   return async (name: string, args: ReadonlyArray<string>): Promise<unknown> => {
-    if (name !== "SCRIPT") return client.call(name, ...args)
+    if (name !== "SCRIPT") return client.call(name, ...names.args(name, args))
     const [answer] = await Promise.all(client.nodes("master").map((node) => node.call(name, ...args)))
     return answer
   }
 }
 
-const makeSend = (client: AnyClient, options: RedisOptions): Send => {
-  const call = caller(client)
+const makeSend = (client: AnyClient, options: RedisOptions, names: RedisNamespace): Send => {
+  const call = caller(client, names)
   const deadline = Duration.toMillis(options.commandTimeout)
   let inFlight = 0
   let unansweredNow = 0
@@ -176,11 +181,11 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
 }
 
 /** For commands that block: as long as the caller wants. The others have the usual deadline. */
-const openDedicated = (options: RedisOptions) =>
+const openDedicated = (options: RedisOptions, names: RedisNamespace) =>
   Effect.suspend(() => {
     const client = makeDedicated(options)
     client.on("error", () => {})
-    const call = caller(client)
+    const call = caller(client, names)
     const closed = Effect.sync(() => client.disconnect())
     const withDeadline = Effect.timeoutOrElse({ duration: options.commandTimeout, orElse: () => unanswered })
     const send: Send = <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
@@ -204,14 +209,31 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       // The URL's own error would show its password.
       if (!endpoints(options).every((url) => URL.canParse(url)))
         return yield* Effect.die("the Redis URL does not parse")
-      const { client, listeners } = yield* openShared(options)
-      const send = makeSend(client, options)
-      const { onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
-      const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
+      const names = makeRedisNamespace(options.prefix)
+      const { client, listeners, settled, tell } = yield* openShared(options)
+      const unfenced = makeSend(client, options, names)
+      let isFenced = false
+      const send: Send = (name, ...args) => (isFenced ? fenced : unfenced(name, ...args))
+      const { onResubscribed, resubscribed, subscribe } = yield* RedisSubscriber.make(options)
+      const redis = yield* EffectRedis.make({
+        send,
+        subscribe: (channel, listener) => subscribe(names.named(channel), listener),
+        connect: Effect.suspend(() => (isFenced ? fenced : openDedicated(options, names)))
+      })
       return Context.make(EffectRedis.Redis, redis).pipe(
         Context.add(RedisState, {
           kind: "server",
           isCluster: client instanceof Cluster,
+          named: names.named,
+          settled: Effect.raceFirst(Deferred.await(settled), Effect.sleep("1 second")),
+          unfenced,
+          setFenced: (next) => {
+            const isOpened = isFenced && !next
+            isFenced = next
+            if (!isOpened) return
+            tell()
+            resubscribed()
+          },
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
           ),

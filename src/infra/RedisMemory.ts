@@ -49,6 +49,10 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
         Context.add(RedisState, {
           kind: "in-process",
           isCluster: false,
+          named: (name) => name,
+          settled: Effect.void,
+          setFenced: () => {},
+          unfenced: send,
           check: Effect.void,
           onReconnected: () => Effect.void,
           onResubscribed: () => Effect.void

@@ -69,6 +69,12 @@ export const ErrorCodes = {
     retryable: true,
     meaning: "PostgreSQL is away, and as much waits for it as may; nothing was kept"
   },
+  StoresDiffer: {
+    code: -32035,
+    retryable: true,
+    meaning:
+      "this instance is set up with another Redis or PostgreSQL than the others, and leaves rooms alone: reconnect to another; nothing was kept"
+  },
   GenerationBusy: {
     code: -32040,
     retryable: true,

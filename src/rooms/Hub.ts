@@ -14,6 +14,7 @@
 
 import { Context, Deferred, Effect, Layer } from "effect"
 import { type BusEvent, type History, type Numbered, type Passing, RoomBus } from "../cluster/RoomBus.ts"
+import { SharedStores } from "../cluster/SharedStores.ts"
 import { TooManyRooms } from "../domain/Room.ts"
 import { kept } from "../infra/RoomScripts.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -76,6 +77,7 @@ export class Hub extends Context.Service<
     Effect.gen(function* () {
       const bus = yield* RoomBus
       const repository = yield* Repository
+      const stores = yield* SharedStores
       const { MAX_ROOMS } = yield* Settings
       const { counter, gauge } = yield* Metrics
       const run = Effect.runForkWith(yield* Effect.context<never>())
@@ -185,6 +187,16 @@ export class Hub extends Context.Service<
             Effect.sync(() => {
               for (const entry of rooms.values()) startCatchingUp(entry)
             })
+          )
+        )
+      )
+
+      // Whoever is in a room here would not hear of the others any more: they come back on another instance.
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.andThen(
+            stores.refused,
+            Effect.suspend(() => Effect.forEach([...rooms.values()], resync, { discard: true }))
           )
         )
       )
