@@ -126,9 +126,22 @@ export const makeDatabaseRoster = Effect.gen(function* () {
   return roster
 })
 
-/** Within the process, for tests; `clear` loses all of it. */
-export const makeMemoryRoster = () => {
-  const entries = new Map<string, { readonly since: number; readonly renewed: number; readonly entry: Announcement }>()
+interface Kept {
+  readonly since: number
+  readonly renewed: number
+  readonly entry: Announcement
+}
+
+export interface MemoryRoster extends StoreRoster {
+  /** Loses all of it. */
+  readonly clear: () => void
+  /** Another one, with what this one holds now. */
+  readonly copy: () => MemoryRoster
+}
+
+/** Within the process, for tests. */
+export const makeMemoryRoster = (from: Iterable<readonly [string, Kept]> = []): MemoryRoster => {
+  const entries = new Map(from)
   let last = 0
   const roster: StoreRoster = {
     announce: (instance, entry) =>
@@ -146,5 +159,5 @@ export const makeMemoryRoster = () => {
       }),
     leave: (instance) => Effect.sync(() => void entries.delete(instance))
   }
-  return { ...roster, clear: () => entries.clear() }
+  return { ...roster, clear: () => entries.clear(), copy: () => makeMemoryRoster(entries) }
 }
