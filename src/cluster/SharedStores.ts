@@ -85,6 +85,7 @@ export class SharedStores extends Context.Service<
     const isAgreed = () => state === "active" && !isHeld
     /** A connection to Redis is new: requests wait until it is known where it leads. */
     let isHeld = false
+    let connections = 0
 
     let beat = 0
     const known = {
@@ -195,24 +196,26 @@ export class SharedStores extends Context.Service<
     })
 
     const looked = Effect.gen(function* () {
-      const isNew = isHeld
-      const before = state
+      const [before, from] = [state, connections]
       yield* round
       // A connection that came meanwhile is looked at in the next round.
-      if (isHeld && !isNew) return true
+      if (connections !== from) return true
       yield* decide
       return before !== state
     }).pipe(Effect.catchCause((cause) => Effect.as(Effect.logError("the stores could not be compared", cause), false)))
 
     yield* options.onReconnected(() => {
       if (isOpening) return
+      connections++
       isVerified = false
       isHeld = state === "active"
       Deferred.doneUnsafe(woken, Effect.void)
     })
     yield* Effect.addFinalizer(() =>
-      Effect.forEach([database, ...(redis === undefined ? [] : [redis])], (roster) =>
-        Effect.ignore(Effect.timeout(roster.leave(instance), patienceMs))
+      Effect.forEach(
+        redis === undefined ? [database] : [database, redis],
+        (roster) => Effect.ignore(Effect.timeout(roster.leave(instance), patienceMs)),
+        { concurrency: 2, discard: true }
       )
     )
 

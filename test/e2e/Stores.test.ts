@@ -141,26 +141,44 @@ describe("instances with different stores", () => {
     )
   }, 60_000)
 
-  it("one Redis, two PostgreSQL: the later one refuses; with a prefix of its own it does not", async () => {
+  it("one Redis, two PostgreSQL: the later one refuses, until the other is gone", async () => {
     const { url } = await redis()
     const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
     const { ann, roomId } = await inRoom(one)
-    const DATABASE_URL = await freshDatabase()
-    const two = await start({ DATABASE_URL, REDIS_URL: url })
+    const two = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
     await isRefused(two, roomId, /REDIS_PREFIX/)
     await reaches(ann, roomId, ann, "goes on")
     assert.strictEqual((await readiness(one)).code, 200)
+    await one.stop()
+    await until(async () => (await readiness(two)).code === 200, "the second to be ready", 10_000)
+    // Nobody is left: the Redis is there for another database.
     await two.stop()
+    const three = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
+    assert.strictEqual((await readiness(three)).code, 200)
+  }, 60_000)
 
-    const other = await start({ DATABASE_URL, REDIS_URL: url, REDIS_PREFIX: "other" })
+  it("services with prefixes of their own share a Redis, and do not meet", async () => {
+    const { url } = await redis()
+    const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
+    const { ann, roomId } = await inRoom(one)
+    const other = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url, REDIS_PREFIX: "other" })
     assert.deepInclude(await readiness(other), { code: 200, works: "everything" })
     const bob = await inRoom(other)
     await reaches(bob.ann, bob.roomId, bob.ann, "apart")
     assert.notInclude(bodies(ann), "apart")
-    // One that is over makes room for another database in the same Redis.
-    await one.stop()
-    const three = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
-    assert.strictEqual((await readiness(three)).code, 200)
+    const direct = new Redis(url)
+    const keys = await direct.keys("*")
+    assert.deepEqual(
+      keys.filter((key) => !/^\{?(hotpath|other):/.test(key)),
+      []
+    )
+    assert.isNotEmpty(keys.filter((key) => key.includes(`other:rooms:`)))
+    assert.isEmpty(keys.filter((key) => key.includes(roomId) && key.includes("other:")))
+    assert.sameMembers((await direct.pubsub("CHANNELS")) as Array<string>, [
+      "hotpath:rooms:events",
+      "other:rooms:events"
+    ])
+    direct.disconnect()
   }, 60_000)
 
   it("one with Redis beside one without: the later one refuses, whichever it is", async () => {
