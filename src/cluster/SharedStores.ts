@@ -9,6 +9,7 @@
 // that are active (they could not see each other before) the one that came later. Refused, an instance leaves rooms alone,
 // and Redis: everything goes on that goes on without Redis. When those that it differs from have left, it is active.
 //
+// Over a new connection to Redis nothing is sent but the announcement until that was answered: until then Redis is away.
 // A store that can't be asked refuses nobody: what needs no comparing goes on as it does without that store, and is compared
 // when it is back; a refusal stands until both could be asked. A Redis that lost its data is used again as soon as the others
 // have announced themselves in it.
@@ -70,6 +71,8 @@ export class SharedStores extends Context.Service<
     let state: Announcement["state"] = "waiting"
     /** Nothing was found out since a store was away, or is another. */
     let isVerified = false
+    /** Redis was not asked over its present connection: nothing else is to be sent there yet. */
+    let isAsked = false
     let decided = Deferred.makeUnsafe<void>()
     let refusal = Deferred.makeUnsafe<void>()
     let woken = Deferred.makeUnsafe<void>()
@@ -123,7 +126,7 @@ export class SharedStores extends Context.Service<
         why = because
         isHeld = false
         isOpening = true
-        options.setFenced(next !== "active")
+        options.setFenced(next !== "active" || !isAsked)
         isOpening = false
         if (next !== "waiting") {
           Deferred.doneUnsafe(decided, Effect.void)
@@ -163,6 +166,7 @@ export class SharedStores extends Context.Service<
       const blockers = all.filter(isBlocking)
       if (blockers.length === 0) {
         isVerified = known.database.isUp && (redis === undefined || known.redis.isUp)
+        isAsked ||= known.redis.isUp
         return become("active", [])
       }
       const proven = blockers.filter(({ isProven, other }) => isProven && other.state === "active")
@@ -170,8 +174,17 @@ export class SharedStores extends Context.Service<
       return become("waiting", blockers)
     })
 
+    // A new connection is used as soon as it is known to lead to the same Redis, whatever Postgres has to say.
+    const used = Effect.suspend(() => {
+      const isSame = state === "active" && !isAsked && known.redis.isUp && known.redis.differs.length === 0
+      if (!isSame) return Effect.void
+      isAsked = true
+      return become("active", [])
+    })
+
     // What a store can't say now is nothing against it, unless it is known already.
     const round = Effect.gen(function* () {
+      const from = connections
       beat++
       const isSticky = state === "refused"
       const dead = isSticky ? refusedDeadMs : deadMs
@@ -181,6 +194,7 @@ export class SharedStores extends Context.Service<
         if (isUp && shared.isUp && shared.list !== undefined && known.redis.list !== undefined) {
           known.redis.differs = agreement.compare("redis", shared.list, known.redis.list, dead)
         } else if (!isSticky) known.redis.differs = none
+        if (connections === from) yield* used
       }
       const isUp = yield* ask(database, "database")
       if (isUp && known.database.list !== undefined) {
@@ -208,6 +222,10 @@ export class SharedStores extends Context.Service<
       if (isOpening) return
       connections++
       isVerified = false
+      isAsked = false
+      isOpening = true
+      options.setFenced(true)
+      isOpening = false
       isHeld = state === "active"
       Deferred.doneUnsafe(woken, Effect.void)
     })

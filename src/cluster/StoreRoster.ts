@@ -62,10 +62,10 @@ const toListed = (rows: ReadonlyArray<Row>): ReadonlyArray<Listed> =>
 
 const key = "hotpath:stores"
 
-// A value is `since renewed entry`. TIME comes in microseconds; no two scripts run at the same time.
+// Goes on when Redis is full: from Redis 7 on, the first line says so. A value is `since renewed entry`. TIME comes in microseconds; no two scripts run at the same time.
 const announce = Redis.script((instance: string, text: string) => [key, instance, text, listedMs, keptMs], {
   numberOfKeys: 1,
-  lua: `
+  lua: `#!lua flags=allow-oom
     local time = redis.call('TIME')
     local now = time[1] * 1000 + time[2] / 1000
     local known = redis.call('HGET', KEYS[1], ARGV[1])

@@ -213,7 +213,8 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       const { client, listeners, settled, tell } = yield* openShared(options)
       const unfenced = makeSend(client, options, names)
       let isFenced = false
-      const send: Send = (name, ...args) => (isFenced ? fenced : unfenced(name, ...args))
+      // Looked at when the command runs: effects that are made once outlive a fence.
+      const send: Send = (name, ...args) => Effect.suspend(() => (isFenced ? fenced : unfenced(name, ...args)))
       const { onResubscribed, resubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({
         send,

@@ -182,6 +182,7 @@ describe("instances and their stores", () => {
 
       b.reconnect(makeMemoryRoster())
       assert.deepEqual(states(a, b), ["active", "waiting"])
+      assert.isTrue(b.seen.isFenced)
       for (let n = 0; n < 100; n++) {
         yield* pass(100)
         assert.isFalse(b.stores.isAgreed())
