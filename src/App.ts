@@ -37,9 +37,10 @@ import { Locks } from "./cluster/Locks.ts"
 import * as PresenceMemory from "./cluster/PresenceMemory.ts"
 import * as PresenceRedis from "./cluster/PresenceRedis.ts"
 import { RateLimits } from "./cluster/RateLimits.ts"
-import * as RoomBusMemory from "./cluster/RoomBusMemory.ts"
+import * as RoomBusAlone from "./cluster/RoomBusAlone.ts"
 import * as RoomBusRedis from "./cluster/RoomBusRedis.ts"
 import { RoomSessions } from "./cluster/RoomSessions.ts"
+import { SharedStores } from "./cluster/SharedStores.ts"
 import { SharedValues } from "./cluster/SharedValues.ts"
 import { UserLimits } from "./cluster/UserLimits.ts"
 import * as UserLimitsRedis from "./cluster/UserLimitsRedis.ts"
@@ -102,16 +103,17 @@ const DatabaseLayer = Layer.unwrap(
 )
 
 const RedisLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_TIMEOUT, REDIS_URL }) =>
+  Effect.map(Settings, ({ REDIS_PREFIX, REDIS_TIMEOUT, REDIS_URL }) =>
     REDIS_URL === undefined
       ? RedisMemory.layer
-      : Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000 })
+      : Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000, prefix: REDIS_PREFIX })
   )
 )
 
 const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, UpstreamPolicy.layer)))
 
-const Infra = Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)
+// Before anything is asked of Redis: whether it is the one that the other instances use.
+const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
 
 const HotCopyLayer = Layer.unwrap(
   Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? HotCopy.layerMemory : HotCopy.layer))
@@ -142,25 +144,34 @@ const RepositoryLayer = Layer.unwrap(
 
 const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RepositoryLayer)
 
+const ClusterAlone = Layer.mergeAll(
+  PresenceMemory.layer,
+  RoomSessions.layerMemory,
+  Locks.layerMemory,
+  RateLimits.layerMemory,
+  UserLimits.layerMemory
+).pipe(Layer.provideMerge(RoomBusAlone.layer))
+
+const ClusterRedis = Layer.mergeAll(
+  RoomBusRedis.layer,
+  PresenceRedis.layer,
+  RoomSessions.layer,
+  Locks.layer,
+  RateLimits.layer,
+  UserLimitsRedis.layer
+)
+
 /** What the instances share through Redis; without one there is a single instance, which shares with nobody. */
 const Cluster = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) =>
-    REDIS_URL === undefined
-      ? Layer.mergeAll(
-          PresenceMemory.layer,
-          RoomSessions.layerMemory,
-          Locks.layerMemory,
-          RateLimits.layerMemory,
-          UserLimits.layerMemory
-        ).pipe(Layer.provideMerge(RoomBusMemory.layer))
-      : Layer.mergeAll(
-          RoomBusRedis.layer,
-          PresenceRedis.layer,
-          RoomSessions.layer,
-          Locks.layer,
-          RateLimits.layer,
-          UserLimitsRedis.layer
-        )
+  Effect.map(
+    Settings,
+    ({
+      REDIS_URL
+    }): Layer.Layer<
+      Layer.Success<typeof ClusterRedis>,
+      never,
+      Layer.Services<typeof ClusterRedis | typeof ClusterAlone>
+    > => (REDIS_URL === undefined ? ClusterAlone : ClusterRedis)
   )
 ).pipe(Layer.merge(SharedValues.layer))
 

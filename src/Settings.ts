@@ -83,6 +83,12 @@ export const settings = {
     "redis://host:6379, with a number of a database behind it if need be; several: redis://a:6379,redis://b:6379",
     { secret: true }
   ),
+  REDIS_PREFIX: setting(
+    (name) => Config.schema(Schema.String.check(Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/)), name),
+    "hotpath",
+    "what keys and channels in Redis begin with: services that share a Redis need one each",
+    "1 to 64 letters, digits, dots, underscores and hyphens"
+  ),
   AUTH_SECRET: setting(
     matching(/^.{32,}$/s),
     undefined,

@@ -1,6 +1,7 @@
 // For whoever watches the process: is it alive, may it be sent traffic, and what works while something is away.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { SharedStores } from "../cluster/SharedStores.ts"
 import { Database } from "../infra/Database.ts"
 import { RedisState } from "../infra/RedisState.ts"
 import type { StoreHealth } from "../infra/StoreFault.ts"
@@ -14,6 +15,7 @@ const without = {
     "calls work with configuration from memory and Postgres; records go straight to Postgres; rooms go on by Postgres, and presence, locks and limits hold within each instance",
   postgres:
     "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, messages and edits go on in Redis, other writes are refused",
+  stores: "calls work, without Redis; everything in rooms is refused until the stores are those of the other instances",
   both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
 } as const
 
@@ -57,6 +59,7 @@ export const layer = HttpRouter.use((router) =>
     dependency("redis", redis.health)
     dependency("postgres", database.health)
     gauge("build_info", "Always 1; what runs here", () => 1, { version, node: process.version })
+    const stores = yield* SharedStores
 
     const isUp = <E>(check: Effect.Effect<void, E>) =>
       Effect.match(check, { onSuccess: () => true, onFailure: () => false })
@@ -67,10 +70,12 @@ export const layer = HttpRouter.use((router) =>
     const details = yield* sharedAnswer(
       Effect.gen(function* () {
         const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
-        const works =
+        const differ = stores.reason() !== undefined
+        const up =
           postgresUp && redisUp ? "everything" : postgresUp ? without.redis : redisUp ? without.postgres : without.both
+        const works = differ ? without.stores : up
         return {
-          redis: { kind: redis.kind, state: stateOf(redis.health(), redisUp) },
+          redis: { kind: redis.kind, state: differ && !redisUp ? "not used" : stateOf(redis.health(), redisUp) },
           postgres: { kind: database.kind, state: stateOf(database.health(), postgresUp) },
           works
         }
@@ -81,9 +86,16 @@ export const layer = HttpRouter.use((router) =>
       const request = yield* HttpServerRequest.HttpServerRequest
       const state = lifecycle.state()
       const { loses, reasons } = misconfigurations(redis.health(), database.health(), redis.kind === "server")
-      const status = state === "ready" && loses ? "misconfigured" : state
+      const reason = stores.reason()
+      const fault = reason !== undefined ? "refused" : loses ? "misconfigured" : undefined
+      const status = state === "ready" && fault !== undefined ? fault : state
       const verbose = new URL(request.url, "http://gateway").searchParams.has("verbose")
-      const body = { status, ...(reasons.length > 0 && { reasons }), ...(verbose ? yield* details : {}) }
+      const body = {
+        status,
+        ...(reason !== undefined && { reason }),
+        ...(reasons.length > 0 && { reasons }),
+        ...(verbose ? yield* details : {})
+      }
       return HttpServerResponse.jsonUnsafe(body, { status: status === "ready" ? 200 : 503 })
     })
 

@@ -3,7 +3,7 @@
 import { Context, Effect, Layer, Semaphore } from "effect"
 import { type Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
 import type { CatalogKind } from "../domain/Versioned.ts"
-import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
+import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/Database.ts"
 import { Catalog } from "./Catalog.ts"
 
 export interface CatalogRow {
@@ -18,6 +18,8 @@ export interface CatalogRow {
 
 /** Edits under way at once, of the pool's ten connections. */
 const maxEdits = 4
+/** How long one may take, the wait for its place included. */
+const editMost = "10 seconds"
 
 type Failure = DatabaseUnavailable | DatabaseRefused
 
@@ -52,6 +54,15 @@ export class CatalogEditor extends Context.Service<
       const catalog = yield* Catalog
       // Edits that wait for a row's lock must leave connections to those who read.
       const edits = yield* Semaphore.make(maxEdits)
+      const inPlace = <A, E>(edit: Effect.Effect<A, E>) =>
+        edits
+          .withPermits(1)(edit)
+          .pipe(
+            Effect.timeoutOrElse({
+              duration: editMost,
+              orElse: () => Effect.fail(new DatabaseUnavailable({ reason: "other edits took too long" }))
+            })
+          )
 
       const tables = {
         integration: {
@@ -105,7 +116,7 @@ export class CatalogEditor extends Context.Service<
                 WHERE ${keyColumn} = ${key}`
             })
           )
-          const [written] = yield* edits.withPermits(1)(run(editing))
+          const [written] = yield* inPlace(run(editing))
           if (written === undefined) {
             return yield* new VersionMismatch({ version: (yield* find(kind, key))?.version ?? 0 })
           }
@@ -128,7 +139,7 @@ export class CatalogEditor extends Context.Service<
             sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${condition}
               RETURNING version::float8 AS version`
           )
-          const [gone] = yield* edits.withPermits(1)(deleting)
+          const [gone] = yield* inPlace(deleting)
           if (gone === undefined) {
             const found = expected === undefined ? undefined : yield* find(kind, key)
             if (found === undefined) return yield* new NotFound({ what: `${kind} ${key}` })

@@ -101,7 +101,7 @@ export const layer = Layer.effect(
   Presence,
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
-    const common = makeCommon((yield* RedisState).isCluster)
+    const common = makeCommon(yield* RedisState)
     const setScript = redis.eval(set(common))
     const emptyScript = redis.eval(empty(common))
     const beatScript = redis.eval(beat)

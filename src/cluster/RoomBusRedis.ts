@@ -144,7 +144,7 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
     const state = yield* RedisState
-    const common = makeCommon(state.isCluster)
+    const common = makeCommon(state)
     const publishScript = redis.eval(publish(common))
     const emitScript = redis.eval(emit(common))
     const historyScript = redis.eval(history(common))

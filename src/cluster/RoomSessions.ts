@@ -86,7 +86,7 @@ export class RoomSessions extends Context.Service<
     RoomSessions,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const common = makeCommon((yield* RedisState).isCluster)
+      const common = makeCommon(yield* RedisState)
       const readScript = redis.eval(read(common))
       const writeScript = redis.eval(write(common))
       return RoomSessions.of({

@@ -16,6 +16,7 @@ import type {
   StorageUnavailable,
   TooManyRooms
 } from "../domain/Room.ts"
+import type { StoresDiffer } from "../domain/StoresDiffer.ts"
 import type { ErrorType, ProtocolError } from "../protocol/ErrorCodes.ts"
 
 type RoomError =
@@ -32,6 +33,7 @@ type RoomError =
   | StorageUnavailable
   | VersionConflict
   | BufferFull
+  | StoresDiffer
 
 export type ClientError = CallError | GenerateError | CoachError | RateLimited | Draining | RoomError | ProtocolError
 
@@ -124,6 +126,12 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
     }
     case "BufferFull":
       return { type, message: "Too much waits to be saved", fields: { retryAfterMs: 1000 } }
+    case "StoresDiffer":
+      return {
+        type,
+        message: "This instance does not share its stores with the others: reconnect to another",
+        fields: { retryAfterMs: 5000 }
+      }
     case "GenerationBusy":
       return {
         type,

@@ -2,12 +2,14 @@
 // does not compile.
 import { Context, Duration, Effect, Layer } from "effect"
 import { Call } from "../calls/Call.ts"
+import { SharedStores } from "../cluster/SharedStores.ts"
 import { counters, Metrics } from "../observability/Metrics.ts"
 import { openRpcDocument } from "../protocol/OpenRpc.ts"
 import { makeTurns } from "../rooms/Turns.ts"
 import { makeAssistantHandlers } from "./AssistantHandlers.ts"
 import type { Handlers } from "./Caller.ts"
 import { makeRoomHandlers } from "./RoomHandlers.ts"
+import { gated } from "./StoreGate.ts"
 
 export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gateway/Handling") {
   static readonly layer = Layer.effect(
@@ -15,6 +17,7 @@ export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gat
     Effect.gen(function* () {
       const call = yield* Call
       const metrics = yield* Metrics
+      const stores = yield* SharedStores
       const turns = makeTurns()
       const stats = () => ({
         connections: metrics.connectionsOpened.value - metrics.connectionsEnded.value,
@@ -22,8 +25,8 @@ export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gat
       })
 
       return Handling.of({
-        ...(yield* makeRoomHandlers(turns)),
-        ...(yield* makeAssistantHandlers(turns)),
+        ...gated(yield* makeRoomHandlers(turns), stores),
+        ...gated(yield* makeAssistantHandlers(turns), stores),
         "rpc.discover": () => Effect.succeed(openRpcDocument),
         "session.get": (_params, caller) =>
           Effect.succeed({

@@ -11,6 +11,7 @@ import documents from "./migrations/0006_documents.ts"
 import bufferHolders from "./migrations/0007_buffer_holders.ts"
 import assistant from "./migrations/0008_assistant.ts"
 import invites from "./migrations/0009_invites.ts"
+import serviceInstances from "./migrations/0010_service_instances.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
@@ -23,6 +24,7 @@ export const migrate = Migrator.make({})({
     [6, "documents", Effect.succeed(documents)] as const,
     [7, "buffer_holders", Effect.succeed(bufferHolders)] as const,
     [8, "assistant", Effect.succeed(assistant)] as const,
-    [9, "invites", Effect.succeed(invites)] as const
+    [9, "invites", Effect.succeed(invites)] as const,
+    [10, "service_instances", Effect.succeed(serviceInstances)] as const
   ])
 })

@@ -10,6 +10,7 @@ import { Redis as EffectRedis } from "effect/persistence"
 import { Cluster, Command } from "ioredis"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import { type AnyClient, abandon, endpoints, makeDedicated, type RedisOptions } from "./RedisClient.ts"
+import { makeRedisNamespace, type RedisNamespace } from "./RedisNamespace.ts"
 import { openShared } from "./RedisShared.ts"
 import { RedisState } from "./RedisState.ts"
 import * as RedisSubscriber from "./RedisSubscriber.ts"
@@ -30,6 +31,7 @@ class NotSent extends Error {}
 
 const failure = (message: string) => new RedisError({ cause: new Error(message) })
 const away = Effect.fail(new RedisError({ cause: new NotSent("Redis is away") }))
+const fenced = Effect.fail(new RedisError({ cause: new NotSent("this Redis is not the other instances'") }))
 const tooMany = Effect.fail(new RedisError({ cause: new NotSent("too many Redis commands in flight") }))
 const unanswered = Effect.fail(failure("Redis did not answer in time"))
 
@@ -45,19 +47,19 @@ export const isNotSent = (error: unknown): boolean =>
   error instanceof RedisError && (error.cause instanceof NotSent || isRefusal(error.cause))
 
 /** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
-const caller = (client: AnyClient) => {
+const caller = (client: AnyClient, names: RedisNamespace) => {
   if (!(client instanceof Cluster)) {
-    return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...args)
+    return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...names.args(name, args))
   }
   return async (name: string, args: ReadonlyArray<string>): Promise<unknown> => {
-    if (name !== "SCRIPT") return client.call(name, ...args)
+    if (name !== "SCRIPT") return client.call(name, ...names.args(name, args))
     const [answer] = await Promise.all(client.nodes("master").map((node) => node.call(name, ...args)))
     return answer
   }
 }
 
-const makeSend = (client: AnyClient, options: RedisOptions): Send => {
-  const call = caller(client)
+const makeSend = (client: AnyClient, options: RedisOptions, names: RedisNamespace): Send => {
+  const call = caller(client, names)
   const deadline = Duration.toMillis(options.commandTimeout)
   let inFlight = 0
   let unansweredNow = 0
@@ -132,11 +134,11 @@ const makeSend = (client: AnyClient, options: RedisOptions): Send => {
 }
 
 /** For commands that block: as long as the caller wants. The others have the usual deadline. */
-const openDedicated = (options: RedisOptions) =>
+const openDedicated = (options: RedisOptions, names: RedisNamespace) =>
   Effect.suspend(() => {
     const client = makeDedicated(options)
     client.on("error", () => {})
-    const call = caller(client)
+    const call = caller(client, names)
     const closed = Effect.sync(() => client.disconnect())
     const withDeadline = Effect.timeoutOrElse({ duration: options.commandTimeout, orElse: () => unanswered })
     const send: Send = <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
@@ -160,20 +162,39 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       // The URL's own error would show its password.
       if (!endpoints(options).every((url) => URL.canParse(url)))
         return yield* Effect.die("the Redis URL does not parse")
-      const { client, health, listeners, outcome } = yield* openShared(options)
+      const { client, health, listeners, outcome, tell } = yield* openShared(options)
       const found = yield* outcome
       if (found.state === "misconfigured") {
         const url = withoutSecrets(Redacted.value(options.url))
         return yield* new StoreMisconfigured({ setting: "REDIS_URL", url, reason: found.reason })
       }
-      const send = makeSend(client, options)
-      const { onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
-      const redis = yield* EffectRedis.make({ send, subscribe, connect: openDedicated(options) })
+      const names = makeRedisNamespace(options.prefix)
+      const unfenced = makeSend(client, options, names)
+      let isFenced = false
+      // Looked at when the command runs: effects that are made once outlive a fence.
+      const send: Send = (name, ...args) => Effect.suspend(() => (isFenced ? fenced : unfenced(name, ...args)))
+      const { onResubscribed, resubscribed, subscribe } = yield* RedisSubscriber.make(options)
+      const redis = yield* EffectRedis.make({
+        send,
+        subscribe: (channel, listener) => subscribe(names.named(channel), listener),
+        connect: Effect.suspend(() => (isFenced ? fenced : openDedicated(options, names)))
+      })
       return Context.make(EffectRedis.Redis, redis).pipe(
         Context.add(RedisState, {
           kind: "server",
           isCluster: client instanceof Cluster,
           health: health.now,
+          named: names.named,
+          // The layer is made when the first connection is there, or could not be.
+          settled: Effect.void,
+          unfenced,
+          setFenced: (next) => {
+            const isOpened = isFenced && !next
+            isFenced = next
+            if (!isOpened) return
+            tell()
+            resubscribed()
+          },
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
           ),

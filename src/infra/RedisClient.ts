@@ -10,6 +10,8 @@ export interface RedisOptions {
   readonly commandTimeout: Duration.Duration
   /** Commands that may be on their way at a time; beyond it a command fails at once. */
   readonly maxInFlight: number
+  /** What keys and channels begin with; else `hotpath`. */
+  readonly prefix?: string
   /** A certificate authority to trust instead of the system's. */
   readonly tls?: { readonly ca?: string }
 }

@@ -51,6 +51,10 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
           kind: "in-process",
           isCluster: false,
           health: () => up,
+          named: (name) => name,
+          settled: Effect.void,
+          setFenced: () => {},
+          unfenced: send,
           check: Effect.void,
           onReconnected: () => Effect.void,
           onResubscribed: () => Effect.void

@@ -96,6 +96,7 @@ export const openShared = (options: RedisOptions) =>
       return {
         client,
         listeners,
+        tell,
         onClose,
         health,
         outcome: Effect.ensuring(

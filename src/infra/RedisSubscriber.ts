@@ -155,5 +155,10 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
       )
     )
 
-  return { subscribe, onResubscribed }
+  /** As if the subscriptions had been away: something else kept what was published from being heard. */
+  const resubscribed = () => {
+    for (const told of returns) told()
+  }
+
+  return { subscribe, onResubscribed, resubscribed }
 })

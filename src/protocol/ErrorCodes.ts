@@ -158,6 +158,12 @@ export const ErrorCodes = {
     meaning: "the caller keeps no more invites in the room: revoke some; `most`",
     fields: most
   },
+  StoresDiffer: {
+    code: -32036,
+    retryable: true,
+    meaning:
+      "this instance is set up with another Redis or PostgreSQL than the others, and leaves rooms alone: reconnect to another; nothing was kept"
+  },
   GenerationBusy: {
     code: -32040,
     retryable: true,

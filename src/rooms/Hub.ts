@@ -12,9 +12,10 @@
 // numbers, so the room's generation is raised in Postgres before the first event is told that way: the epoch ends with it,
 // and old cursors with the epoch. A cursor given out in between can't be resumed from.
 
-import { Context, Deferred, Effect, Layer } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer } from "effect"
 import { type BusEvent, type History, type Numbered, type Passing, RoomBus } from "../cluster/RoomBus.ts"
-import { TooManyRooms } from "../domain/Room.ts"
+import { SharedStores } from "../cluster/SharedStores.ts"
+import { StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { kept } from "../infra/RoomScripts.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { CloseCodes } from "../protocol/CloseCodes.ts"
@@ -34,6 +35,9 @@ interface Entry {
 }
 
 const maxBacklog = 10_000
+/** How long who comes in waits until the room is live here, and who resumes until what is missing was read. */
+const enterMost = "10 seconds"
+const missedMost = "3 seconds"
 
 /** Where the room stood in the repository when somebody came in. */
 interface Known {
@@ -56,7 +60,11 @@ export class Hub extends Context.Service<
   Hub,
   {
     /** Takes a seat in the room: from the cursor on everything is told, once `release` says that the answer has left. */
-    readonly enter: (roomId: string, subscriber: Subscriber, known: Known) => Effect.Effect<Entrance, TooManyRooms>
+    readonly enter: (
+      roomId: string,
+      subscriber: Subscriber,
+      known: Known
+    ) => Effect.Effect<Entrance, TooManyRooms | StorageUnavailable>
     /**
      * What was told between the cursor and the new one, from which on it is told, as the member may have it (see Recovery.ts);
      * undefined: they may not, or nobody can say.
@@ -81,6 +89,7 @@ export class Hub extends Context.Service<
     Effect.gen(function* () {
       const bus = yield* RoomBus
       const repository = yield* Repository
+      const stores = yield* SharedStores
       const { MAX_ROOMS } = yield* Settings
       const { counter, gauge } = yield* Metrics
       const run = Effect.runForkWith(yield* Effect.context<never>())
@@ -183,16 +192,13 @@ export class Hub extends Context.Service<
           Effect.catchCause(Effect.map(bus.take, hear), (cause) => Effect.logError("the hub stumbled", cause))
         )
       )
-      yield* Effect.forkScoped(
-        Effect.forever(
-          Effect.andThen(
-            bus.gap,
-            Effect.sync(() => {
-              for (const entry of rooms.values()) startCatchingUp(entry)
-            })
-          )
-        )
-      )
+      const onGap = Effect.sync(() => {
+        for (const entry of rooms.values()) startCatchingUp(entry)
+      })
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(bus.gap, onGap)))
+      // Whoever is in a room here would not hear of the others any more: they come back on another instance.
+      const onRefused = Effect.suspend(() => Effect.forEach([...rooms.values()], resync, { discard: true }))
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(stores.refused, onRefused)))
 
       const start = (entry: Entry, { generation, revision }: Known) =>
         bus.history(entry.line.roomId, generation, 0, 0).pipe(
@@ -204,7 +210,7 @@ export class Hub extends Context.Service<
         )
 
       const enter: Hub["Service"]["enter"] = (roomId, subscriber, known) =>
-        Effect.suspend(() => {
+        Effect.suspend((): Effect.Effect<Entrance, TooManyRooms | StorageUnavailable> => {
           const theirs = roomsOf.get(subscriber.id)
           if (theirs !== undefined && !theirs.has(roomId) && theirs.size >= MAX_ROOMS) {
             return Effect.fail(new TooManyRooms({ most: MAX_ROOMS }))
@@ -236,8 +242,16 @@ export class Hub extends Context.Service<
               line.rise(subscriber.id)
           }
           const release = () => line.release(held)
-          return Effect.map(Deferred.await(entry.ready), () => ({ cursor: again(), again, decide, release })).pipe(
-            Effect.onInterrupt(() => Effect.sync(release))
+          return Deferred.await(entry.ready).pipe(
+            Effect.timeoutOrElse({
+              duration: enterMost,
+              orElse: () => {
+                decide(false)
+                return Effect.fail(new StorageUnavailable({ reason: "the room's events can't be read" }))
+              }
+            }),
+            Effect.map(() => ({ cursor: again(), again, decide, release })),
+            Effect.onError(() => Effect.sync(release))
           )
         })
 
@@ -263,8 +277,11 @@ export class Hub extends Context.Service<
               return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: present }
             }
             // The client has seen more than this instance was told yet.
-            if (entry.isLive) yield* catchUp(entry)
-            else yield* Effect.sleep("20 millis")
+            if (entry.isLive) {
+              // It goes on for those who are in the room, when this one waits no longer.
+              const reading = yield* Effect.forkIn(catchUp(entry), scope)
+              yield* Effect.timeoutOption(Fiber.join(reading), missedMost)
+            } else yield* Effect.sleep("20 millis")
           }
           return undefined
         },

@@ -11,7 +11,15 @@ const heldEveryMs = 100
 
 export const uncertain = () => new StorageUnavailable({ reason: "the buffer did not say whether it was kept" })
 
+const elsewhere = () => new StorageUnavailable({ reason: "others use the buffer, which is away here" })
+
 export const makeWay = (leases: BufferLease["Service"]) => {
+  /** Others who lost the buffer as well have left it by then; who uses it still is not waited for. */
+  const leaveAll = Effect.timeoutOrElse(leases.leaveAll, {
+    duration: leases.ttlMs + 2 * heldEveryMs,
+    orElse: () => Effect.fail(elsewhere())
+  })
+
   /**
    * By the buffer, if it is to be used, else past it. What did not reach the buffer is tried again; so is a read that was
    * not answered.
@@ -26,7 +34,7 @@ export const makeWay = (leases: BufferLease["Service"]) => {
         lease === undefined
           ? what === "write"
             ? Effect.andThen(leases.leave, direct)
-            : Effect.flatMap(leases.leaveAll, (isLeft) => (isLeft || left === 1 ? direct : attempt(left - 1)))
+            : Effect.flatMap(leaveAll, (isLeft) => (isLeft || left === 1 ? direct : attempt(left - 1)))
           : Effect.catch(buffered(lease), (error) => {
               if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
               const again = left > 1 && !(error.isSent && what === "write")
@@ -43,7 +51,7 @@ export const makeWay = (leases: BufferLease["Service"]) => {
       const attempt: Effect.Effect<A, Exclude<E, BufferHeld> | StorageUnavailable> = Effect.catch(effect, (error) => {
         if (!(error instanceof BufferHeld)) return Effect.fail(error as Exclude<E, BufferHeld>)
         if (monotonicMs(clock) > until) {
-          return Effect.fail(new StorageUnavailable({ reason: "others use the buffer, which is away here" }))
+          return Effect.fail(elsewhere())
         }
         return Effect.delay(attempt, heldEveryMs)
       })

@@ -30,6 +30,8 @@ const maxAsked = 10_000
 const workers = 2
 /** How long the shutdown may wait for Postgres to take what waits. */
 const drainMost = Duration.seconds(10)
+/** How long who asks for a room waits until it is saved: its statements' deadlines, and those of the rooms before it. */
+const askedMost = Duration.seconds(15)
 
 export class Flusher extends Context.Service<
   Flusher,
@@ -139,8 +141,12 @@ export class Flusher extends Context.Service<
       for (let worker = 0; worker < workers; worker++) yield* Effect.forkScoped(Effect.forever(flushAsked))
       const flushRoom = Effect.fnUntraced(function* (roomId: string) {
         const done = yield* Deferred.make<void, StorageUnavailable | BufferUnavailable>()
-        yield* Queue.offer(wanted, { roomId, done })
-        yield* Deferred.await(done)
+        yield* Effect.andThen(Queue.offer(wanted, { roomId, done }), Deferred.await(done)).pipe(
+          Effect.timeoutOrElse({
+            duration: askedMost,
+            orElse: () => Effect.fail(new StorageUnavailable({ reason: "the room was not saved in time" }))
+          })
+        )
       })
 
       yield* Effect.forkScoped(

@@ -31,8 +31,9 @@ export const layer = (intervalMs: number) =>
     RoomBuffer,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const { check, isCluster, onReconnected } = yield* RedisState
-      const common = makeCommon(isCluster)
+      const state = yield* RedisState
+      const { check, onReconnected } = state
+      const common = makeCommon(state)
       const scripts = {
         update: redis.eval(Scripts.update(common)),
         load: redis.eval(Scripts.load(common)),

@@ -192,6 +192,30 @@ const servers = (it: Vitest.MethodsNonLive<Redis.Redis | RedisState>) => {
     })
   )
 
+  it.effect(
+    "behind its fence, commands fail as not sent, whenever they were made; the listeners hear when it opens",
+    () =>
+      Effect.gen(function* () {
+        const { send } = yield* Redis.Redis
+        const state = yield* RedisState
+        let opened = 0
+        yield* state.onReconnected(() => void opened++)
+        const made = send("SET", "fenced", "1")
+        state.setFenced(true)
+        const madeBehind = send("GET", "fenced")
+        for (const command of [made, madeBehind, state.check]) {
+          assert.isTrue(RealRedis.isNotSent(yield* Effect.flip(command)))
+        }
+        assert.isNull(yield* state.unfenced("GET", "fenced"))
+        assert.strictEqual(opened, 0)
+        state.setFenced(false)
+        assert.strictEqual(opened, 1)
+        yield* made
+        assert.strictEqual(yield* madeBehind, "1")
+        yield* state.check
+      }).pipe(Effect.scoped)
+  )
+
   it.effect("keeps its shared connection from commands that would change it", () =>
     Effect.gen(function* () {
       const { send } = yield* Redis.Redis
