@@ -91,6 +91,8 @@ export interface MessageQuery {
   readonly before?: string | undefined
   readonly beforePosition?: number | undefined
   readonly limit: number
+  /** Of the messages, about: the page ends with the one that reaches it. Undefined: any number. */
+  readonly maxBytes?: number | undefined
 }
 
 export interface MessagePage {
