@@ -49,10 +49,19 @@ const expected = (headers: {
 const tagged = <A extends { readonly version: number }>(body: A) =>
   HttpApiSchema.withHeaders({ body, headers: { etag: `"${body.version}"` } })
 
-const storable = <A>(field: string, content: A) =>
-  isStorable(content, JSON.stringify(content))
+/** Of a definition or a configuration as JSON: every call works with both. */
+const maxContentBytes = 65_536
+
+const storable = <A>(field: string, content: A) => {
+  const text = JSON.stringify(content)
+  const bytes = Buffer.byteLength(text)
+  if (bytes > maxContentBytes) {
+    return Effect.fail(invalid(field, `it has ${bytes} bytes as JSON; at most ${maxContentBytes} are taken`))
+  }
+  return isStorable(content, text)
     ? Effect.succeed(content)
     : Effect.fail(invalid(field, "a text holds NUL or half a surrogate pair"))
+}
 
 const decodeDefinition = Schema.decodeUnknownEffect(IntegrationDefinition)
 const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)

@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { Body, Category, Emoji, IdempotencyKey, Message, Thread } from "../domain/Message.ts"
 import { Id, Title } from "../domain/Room.ts"
-import { method, Nothing, roomReads, roomWrites } from "./Method.ts"
+import { listParams, listRest, method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
 export const MessageMethods = {
   "messages.send": method(
@@ -54,8 +54,8 @@ export const MessageMethods = {
   ),
   "threads.list": method(
     "the room's threads, oldest first: archived ones, the others, or all",
-    { roomId: Id, archived: Schema.optionalKey(Schema.Boolean) },
-    Schema.Struct({ threads: Schema.Array(Thread) }),
+    { roomId: Id, archived: Schema.optionalKey(Schema.Boolean), ...listParams },
+    Schema.Struct({ threads: Schema.Array(Thread), ...listRest }),
     roomReads
   ),
   "threads.rename": method("gives a thread another title", { threadId: Id, title: Title }, Thread, [

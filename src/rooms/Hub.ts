@@ -28,11 +28,17 @@ interface Entry {
   isLive: boolean
   /** What came while it was not live; reading the stream brings what does not fit. */
   backlog: Array<BusEvent>
+  backlogBytes: number
+  /** Whether something did not fit. */
+  isCut: boolean
   /** Whether the room's generation was raised for what is told without the bus. */
   isFenced: boolean
 }
 
 const maxBacklog = 10_000
+const maxBacklogBytes = kept.bytes
+/** How often it is looked for rooms at rest. */
+const restMs = 10_000
 
 /** Where the room stood in the repository when somebody came in. */
 interface Known {
@@ -85,6 +91,11 @@ export class Hub extends Context.Service<
       const resynced = counter("room_resyncs_total", "Times a room's connections were closed because events were lost")
       const alone = counter("room_local_events_total", "Events told within the instance only, Redis being away")
 
+      const uncaught = counter(
+        "room_backlog_dropped_total",
+        "Events left out of a full backlog, to be read from the stream"
+      )
+
       const rooms = new Map<string, Entry>()
       /** Of connections that ever were in one; each is asked once to say when it ends. */
       const roomsOf = new Map<string, Set<string>>()
@@ -104,7 +115,15 @@ export class Hub extends Context.Service<
           if (line.seats.size === 0) rooms.delete(roomId)
           for (const listener of listeners) listener(roomId, user, connections)
         })
-        const entry = { line, ready: Deferred.makeUnsafe<void>(), isLive: false, backlog: [], isFenced: false }
+        const entry = {
+          line,
+          ready: Deferred.makeUnsafe<void>(),
+          isLive: false,
+          backlog: [],
+          backlogBytes: 0,
+          isCut: false,
+          isFenced: false
+        }
         rooms.set(roomId, entry)
         return entry
       }
@@ -130,7 +149,9 @@ export class Hub extends Context.Service<
       const live = (entry: Entry): boolean => {
         const { backlog, line } = entry
         entry.backlog = []
-        const isDone = backlog.every((event) => line.take(event))
+        entry.backlogBytes = 0
+        const isDone = backlog.every((event) => line.take(event)) && !entry.isCut
+        entry.isCut = false
         flush(entry)
         entry.isLive = isDone
         if (isDone) Deferred.doneUnsafe(entry.ready, Effect.void)
@@ -167,7 +188,14 @@ export class Hub extends Context.Service<
           if (entry === undefined) continue
           if (entry.isLive && entry.line.take(event)) touched.add(entry)
           else {
-            if (entry.backlog.length < maxBacklog) entry.backlog.push(event)
+            const bytes = entry.backlogBytes + event.event.length
+            if (entry.backlog.length < maxBacklog && bytes <= maxBacklogBytes) {
+              entry.backlog.push(event)
+              entry.backlogBytes = bytes
+            } else {
+              entry.isCut = true
+              uncaught.add()
+            }
             startCatchingUp(entry)
           }
         }
@@ -188,6 +216,12 @@ export class Hub extends Context.Service<
           )
         )
       )
+
+      // The last event of a room at rest is known by its digest: that of a big one would be kept for as long as it rests.
+      const rest = Effect.sync(() => {
+        for (const { line } of rooms.values()) line.rest()
+      })
+      yield* Effect.forkScoped(Effect.forever(Effect.delay(rest, restMs)))
 
       const start = (entry: Entry, { generation, revision }: Known) =>
         bus.history(entry.line.roomId, generation, 0, 0).pipe(
