@@ -20,23 +20,19 @@ import { Metrics } from "../observability/Metrics.ts"
 import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
+import { Backlog } from "./Backlog.ts"
 import { parseCursor, RoomLine, type Subscriber } from "./RoomLine.ts"
 
 interface Entry {
   readonly line: RoomLine
   readonly ready: Deferred.Deferred<void>
   isLive: boolean
-  /** What came while it was not live; reading the stream brings what does not fit. */
-  backlog: Array<BusEvent>
-  backlogBytes: number
-  /** Whether something did not fit. */
-  isCut: boolean
+  /** What came while it was not live. */
+  readonly backlog: Backlog
   /** Whether the room's generation was raised for what is told without the bus. */
   isFenced: boolean
 }
 
-const maxBacklog = 10_000
-const maxBacklogBytes = kept.bytes
 /** How often it is looked for rooms at rest. */
 const restMs = 10_000
 
@@ -119,9 +115,7 @@ export class Hub extends Context.Service<
           line,
           ready: Deferred.makeUnsafe<void>(),
           isLive: false,
-          backlog: [],
-          backlogBytes: 0,
-          isCut: false,
+          backlog: new Backlog(),
           isFenced: false
         }
         rooms.set(roomId, entry)
@@ -148,10 +142,8 @@ export class Hub extends Context.Service<
 
       const live = (entry: Entry): boolean => {
         const { backlog, line } = entry
-        entry.backlog = []
-        entry.backlogBytes = 0
-        const isDone = backlog.every((event) => line.take(event)) && !entry.isCut
-        entry.isCut = false
+        const { events, isWhole } = backlog.take()
+        const isDone = events.every((event) => line.take(event)) && isWhole
         flush(entry)
         entry.isLive = isDone
         if (isDone) Deferred.doneUnsafe(entry.ready, Effect.void)
@@ -188,14 +180,7 @@ export class Hub extends Context.Service<
           if (entry === undefined) continue
           if (entry.isLive && entry.line.take(event)) touched.add(entry)
           else {
-            const bytes = entry.backlogBytes + event.event.length
-            if (entry.backlog.length < maxBacklog && bytes <= maxBacklogBytes) {
-              entry.backlog.push(event)
-              entry.backlogBytes = bytes
-            } else {
-              entry.isCut = true
-              uncaught.add()
-            }
+            if (!entry.backlog.add(event)) uncaught.add()
             startCatchingUp(entry)
           }
         }

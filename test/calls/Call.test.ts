@@ -195,6 +195,7 @@ describe("Call", () => {
       assert.deepInclude(yield* Effect.flip(call()), { _tag: "Overloaded", what: "records" })
       yield* TestClock.adjust("1 second")
       yield* call()
+      yield* TestClock.adjust("1 second")
     }).pipe(
       Effect.provide(
         app({
