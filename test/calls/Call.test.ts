@@ -191,7 +191,7 @@ describe("Call", () => {
 
   it.effect("refuses a call while the records that wait are too many bytes", () =>
     Effect.gen(function* () {
-      for (let n = 0; n < 2; n++) yield* call()
+      for (let n = 0; n < 3; n++) yield* call()
       assert.deepInclude(yield* Effect.flip(call()), { _tag: "Overloaded", what: "records" })
       yield* TestClock.adjust("1 second")
       yield* call()
