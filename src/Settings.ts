@@ -161,6 +161,7 @@ export const settings = {
   ),
   CATALOG_REFRESH: setting(duration, "10 seconds", "how often the catalog is re-read", aDuration),
   RECORD_QUEUE: setting(count, "10000", "the record queue's bound; beyond it a call is `Overloaded`", wholeNumber),
+  RECORD_QUEUE_BYTES: setting(count, "67108864", "the record queue's bound in bytes, about", wholeNumber),
   RECORD_STREAM: setting(
     count,
     "200000",

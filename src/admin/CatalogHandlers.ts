@@ -51,6 +51,9 @@ const expected = (headers: {
 const tagged = <A extends { readonly version: number }>(body: A) =>
   HttpApiSchema.withHeaders({ body, headers: { etag: `"${body.version}"` } })
 
+/** Of a definition or a configuration as JSON: every call works with both. */
+const maxContentBytes = 65_536
+
 /** `sent`: the request that the content came in; what a number of it became in `content` can't be seen there. */
 const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServerRequest) =>
   Effect.flatMap(
@@ -63,7 +66,12 @@ const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServ
           invalid(field, `the number ${number} is not kept exactly (IEEE 754 double): put it as a text`)
         )
       }
-      return isStorable(content, JSON.stringify(content))
+      const json = JSON.stringify(content)
+      const bytes = Buffer.byteLength(json)
+      if (bytes > maxContentBytes) {
+        return Effect.fail(invalid(field, `it has ${bytes} bytes as JSON; at most ${maxContentBytes} are taken`))
+      }
+      return isStorable(content, json)
         ? Effect.succeed(content)
         : Effect.fail(invalid(field, "a text holds NUL or half a surrogate pair"))
     }

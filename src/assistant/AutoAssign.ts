@@ -48,6 +48,9 @@ const Assignment = Schema.NullOr(
 const decodeAssignment = Schema.decodeUnknownOption(Assignment)
 const decodeAssignmentText = Schema.decodeUnknownOption(Schema.fromJsonString(Assignment))
 
+/** What waits of a message: its text is read when its turn comes. */
+type Sent = Pick<Message, "author" | "messageId" | "roomId">
+
 const sameTitle = (title: string) => {
   const wanted = title.trim().toLowerCase()
   return (thread: Thread) => thread.title.trim().toLowerCase() === wanted
@@ -75,11 +78,11 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         "outcome"
       )
 
-      const waiting = new Map<string, Array<Message>>()
+      const waiting = new Map<string, Array<Sent>>()
       let depth = 0
       gauge("assignments_waiting", "Messages waiting to be assigned to threads", () => depth)
       // Neither holds more than `depth`: a room is in it once, while messages of it wait.
-      const sent = yield* Queue.unbounded<Message>()
+      const sent = yield* Queue.unbounded<Sent>()
       const rooms = yield* Queue.unbounded<string>()
 
       const wantsIt = yield* Cache.makeWith(
@@ -88,7 +91,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       )
 
       /** As it is now, while it still wants a thread. */
-      const unsettled = Effect.fnUntraced(function* ({ messageId, roomId }: Message) {
+      const unsettled = Effect.fnUntraced(function* ({ messageId, roomId }: Sent) {
         const present = yield* repository.message(roomId, messageId)
         if (present === undefined || present.threadId !== null || present.deletedAt !== null) return undefined
         return present
@@ -124,7 +127,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         return yield* announced(repository.createThread(made, yield* by(author)))
       })
 
-      const assign = Effect.fn("AutoAssign.assign")(function* (message: Message) {
+      const assign = Effect.fn("AutoAssign.assign")(function* (message: Sent) {
         const { author, messageId, roomId } = message
         // First: whoever is over their own rate takes nothing of the room's.
         yield* modelRate.take(author)
@@ -138,7 +141,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         return "assigned"
       })
 
-      const settle = (message: Message) =>
+      const settle = (message: Sent) =>
         assign(message).pipe(
           Effect.catch(({ _tag }) => Effect.succeed<string>(_tag)),
           Effect.catchCause((cause) =>
@@ -179,7 +182,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       const worker = Effect.forever(Effect.flatMap(Queue.take(rooms), work))
       for (let n = 0; n < workers; n++) yield* Effect.forkScoped(worker)
 
-      const sort = (message: Message) =>
+      const sort = (message: Sent) =>
         Effect.match(Cache.get(wantsIt, message.roomId), {
           onFailure: ({ _tag }) => {
             depth--
@@ -204,7 +207,8 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         if (message.threadId !== null || message.deletedAt !== null) return
         if (depth >= ASSIGN_QUEUE) return outcomes("dropped").add()
         depth++
-        Queue.offerUnsafe(sent, message)
+        const { author, messageId, roomId } = message
+        Queue.offerUnsafe(sent, { author, messageId, roomId })
       })
 
       return AutoAssign.of({ waiting: () => depth })

@@ -12,15 +12,17 @@
 //
 // It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
 import { hash } from "node:crypto"
-import { Cache, Clock, Context, Duration, Effect, Equal, Exit, Hash, Layer, Option, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import type { FetchError } from "../calls/Answer.ts"
 import { Fetch } from "../calls/Fetch.ts"
 import { type Found, Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/Locks.ts"
 import { SharedValues } from "../cluster/SharedValues.ts"
+import { heapBytes } from "../domain/HeapBytes.ts"
 import { type IntegrationNotFound, IntegrationTimeout, InvalidInput } from "../domain/Integration.ts"
 import type { RateLimited } from "../domain/Limits.ts"
 import { type ConfigUnavailable, noConfig } from "../domain/UserConfig.ts"
+import { makeByteCache } from "../infra/ByteCache.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
@@ -31,9 +33,9 @@ export type CoachError = IntegrationNotFound | ConfigUnavailable | FetchError | 
 
 /** How long an analysis is good, wherever it is kept. */
 const lifetimeMs = 3_600_000
-/** In memory; together at most 64 MiB. */
-const maxKept = 1000
-const maxCharacters = 65_536
+/** Of all of them in memory; and of one. */
+const maxBytes = 67_108_864
+const maxEntryBytes = 262_144
 /** How long an instance that died holds the others up. */
 const lockTtl = "5 seconds"
 
@@ -59,24 +61,6 @@ interface Analysis {
   readonly isShared: boolean
 }
 
-class Flight implements Equal.Equal {
-  readonly digest: string
-  readonly make: Effect.Effect<Analysis, FetchError | RateLimited>
-
-  constructor(digest: string, make: Effect.Effect<Analysis, FetchError | RateLimited>) {
-    this.digest = digest
-    this.make = make
-  }
-
-  [Equal.symbol](that: Equal.Equal): boolean {
-    return that instanceof Flight && that.digest === this.digest
-  }
-
-  [Hash.symbol](): number {
-    return Hash.string(this.digest)
-  }
-}
-
 export class Coach extends Context.Service<
   Coach,
   {
@@ -92,7 +76,7 @@ export class Coach extends Context.Service<
       const locks = yield* Locks
       const values = yield* SharedValues
       const { MAX_ANALYSES } = yield* Settings
-      const { cache, counter } = yield* Metrics
+      const { cache, counter, gauge } = yield* Metrics
       const metrics = cache.analysis
       const saved = counter("analyses_saved_seconds_total", "What analyses that were kept took when they were made")
       const places = yield* makePlaces(MAX_ANALYSES, "analyses")
@@ -146,13 +130,12 @@ export class Coach extends Context.Service<
           .pipe(Effect.catchTag("LockBusy", () => sharedOr(Effect.fail(new IntegrationTimeout()))))
       })
 
-      const kept = yield* Cache.makeWith((flight: Flight) => flight.make, {
-        capacity: maxKept,
-        timeToLive: (exit) =>
-          Exit.isSuccess(exit) && exit.value.text.length <= maxCharacters
-            ? Duration.millis(exit.value.leftMs)
-            : Duration.zero
+      const kept = yield* makeByteCache<Analysis, FetchError | RateLimited>({
+        maxBytes,
+        maxEntryBytes,
+        bytesOf: (analysis) => heapBytes(analysis.text)
       })
+      gauge("analysis_cache_bytes", "Analyses kept in memory", kept.bytes)
 
       return Coach.of({
         coach: Effect.fn("Coach.coach")(function* (user, draft) {
@@ -166,7 +149,7 @@ export class Coach extends Context.Service<
             metrics.memoryMiss.add()
             return places.within(user, make({ ...found, config: noConfig }, text, digest))
           })
-          const analysis = yield* Cache.get(kept, new Flight(digest, flight))
+          const analysis = yield* kept.get(digest, flight, ({ leftMs }) => leftMs)
           const isCached = !isMade || analysis.isShared
           if (!isMade) metrics.memoryHit.add()
           if (isCached) saved.add(analysis.tookMs / 1000)

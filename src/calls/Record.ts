@@ -1,12 +1,15 @@
 // Stage 4: the record, written behind the reply. A place in the queue is taken before the integration is called, so that
 // what was answered can be kept; a full queue refuses the call. Workers insert in batches.
 //
+// The queue is bounded in records and in bytes (RECORD_QUEUE, RECORD_QUEUE_BYTES): at either bound it is full. How big a record
+// becomes is not known when its place is taken, so bytes pass their bound by what the calls under way bring at the most.
+//
 // A record is reserved (a place, nothing in it) → queued → in a batch → stored (RecordWriter sees to that, and its place is
 // taken until then); or reserved → given back, when the call fails or its record went to Redis. When there is no place, the
 // integration's `overflow` decides: the call is refused, or its record goes to Redis (refused, too, when that is full or
 // away), or there is none (dropped: counted, and logged once a second at most).
 import { Context, Deferred, Duration, Effect, Layer, Queue, Schedule, Semaphore, type Tracer } from "effect"
-import { type CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
+import { type CallRecord, RecordUnavailable, recordBytes } from "../domain/CallRecord.ts"
 import type { Ack, IntegrationDefinition } from "../domain/Integration.ts"
 import { Overloaded } from "../domain/Limits.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
@@ -27,6 +30,7 @@ export type Reservation = "queue" | "redis" | "dropped"
 
 interface Queued {
   readonly record: CallRecord
+  readonly bytes: number
   /** Completed when the record is committed; undefined when nobody waits. */
   readonly stored: Deferred.Deferred<void> | undefined
   readonly span: Tracer.AnySpan | undefined
@@ -62,11 +66,14 @@ export class Record extends Context.Service<
       // Bounds the queue and the batches under way together: places are given back when a record is stored.
       let places = settings.RECORD_QUEUE
       let hurried = 0
+      let bytes = 0
+      const hasPlace = () => places > 0 && bytes < settings.RECORD_QUEUE_BYTES
       const taken = () => settings.RECORD_QUEUE - places
       const pending = new Set<Queued>()
 
       metrics.gauge("record_queue_depth", "Records waiting or being stored, and places taken for calls", taken)
       metrics.gauge("record_queue_capacity", "The bound of the record queue", () => settings.RECORD_QUEUE)
+      metrics.gauge("record_queue_bytes", "Records waiting or being stored, in memory; about", () => bytes)
       metrics.gauge(
         "records_waiting",
         "Records accepted and not stored yet: here in memory (what waits in Redis is hotpath_record_stream_depth)",
@@ -85,6 +92,7 @@ export class Record extends Context.Service<
       const settle = (batch: ReadonlyArray<Queued>) => {
         places += batch.length
         for (const queued of batch) {
+          bytes -= queued.bytes
           pending.delete(queued)
           if (queued.stored !== undefined) Deferred.doneUnsafe(queued.stored, Effect.void)
         }
@@ -127,6 +135,7 @@ export class Record extends Context.Service<
 
       const push = (queued: Queued) => {
         metrics.recordsQueued.add()
+        bytes += queued.bytes
         pending.add(queued)
         Queue.offerUnsafe(queue, queued)
       }
@@ -150,7 +159,7 @@ export class Record extends Context.Service<
         Effect.suspend(() => {
           const stored = Deferred.makeUnsafe<void>()
           hurried++
-          push({ record, span, stored })
+          push({ record, span, stored, bytes: recordBytes(record) })
           return Deferred.await(stored).pipe(
             Effect.timeoutOrElse({
               duration: settings.DATABASE_TIMEOUT,
@@ -182,7 +191,7 @@ export class Record extends Context.Service<
       return Record.of({
         reserve: (overflow, ack) =>
           Effect.suspend((): Effect.Effect<Reservation, Overloaded> => {
-            if (places > 0) {
+            if (hasPlace()) {
               places--
               return queuePlace
             }
@@ -193,7 +202,7 @@ export class Record extends Context.Service<
         giveBack: (reservation) => {
           if (reservation === "queue") places++
         },
-        add: (record, span) => push({ record, span, stored: undefined }),
+        add: (record, span) => push({ record, span, stored: undefined, bytes: recordBytes(record) }),
         keep: (record, span, reservation, ack) => {
           if (reservation === "dropped") return Effect.as(drop, "memory")
           // Without Redis, or when it does not take the record, the next stronger level; the place is there for that. A

@@ -1,35 +1,18 @@
 // Answers kept for a while, for integrations that say so (`cacheTtlMs`), on this instance. The same request, rendered, has
 // one flight: a thousand callers who ask together are one exchange. Failures are not kept.
 import { hash } from "node:crypto"
-import { Cache, Context, Duration, Effect, Equal, Exit, Hash, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { Integration } from "../domain/Integration.ts"
+import { makeByteCache } from "../infra/ByteCache.ts"
 import type { HttpRequest } from "../infra/Http.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import type { Answer, FetchError } from "./Answer.ts"
 
-/** Together at most 64 MiB. */
-const maxAnswers = 1000
-const maxBytes = 65_536
-
-class Flight implements Equal.Equal {
-  readonly digest: string
-  readonly ttlMs: number
-  readonly fetch: Effect.Effect<Answer, FetchError>
-
-  constructor(digest: string, ttlMs: number, fetch: Effect.Effect<Answer, FetchError>) {
-    this.digest = digest
-    this.ttlMs = ttlMs
-    this.fetch = fetch
-  }
-
-  [Equal.symbol](that: Equal.Equal): boolean {
-    return that instanceof Flight && that.digest === this.digest
-  }
-
-  [Hash.symbol](): number {
-    return Hash.string(this.digest)
-  }
-}
+/** Of all of them in memory; and of one. */
+const maxBytes = 67_108_864
+const maxEntryBytes = 1_048_576
+/** What a parsed answer takes for each byte of its text: much of JSON is short, and an empty array takes ten times its text. */
+const parsedFactor = 8
 
 type Sent = Pick<HttpRequest, "origin" | "path" | "method" | "headers" | "body">
 
@@ -47,12 +30,14 @@ export class Responses extends Context.Service<
   static readonly layer = Layer.effect(
     Responses,
     Effect.gen(function* () {
-      const { response } = (yield* Metrics).cache
-      const kept = yield* Cache.makeWith((flight: Flight) => flight.fetch, {
-        capacity: maxAnswers,
-        timeToLive: (exit, { ttlMs }) =>
-          Exit.isSuccess(exit) && exit.value.bytes <= maxBytes ? Duration.millis(ttlMs) : Duration.zero
+      const { cache, gauge } = yield* Metrics
+      const { response } = cache
+      const kept = yield* makeByteCache<Answer, FetchError>({
+        maxBytes,
+        maxEntryBytes,
+        bytesOf: ({ bytes }) => parsedFactor * bytes
       })
+      gauge("response_cache_bytes", "Answers of integrations kept in memory, about", kept.bytes)
       return Responses.of({
         get: ({ definition, name, version }, { body, headers, method, origin, path }, fetch) =>
           Effect.suspend(() => {
@@ -67,9 +52,9 @@ export class Responses extends Context.Service<
               response.miss.add()
               return fetch
             })
-            return Cache.get(kept, new Flight(digest, definition.cacheTtlMs, counted)).pipe(
-              Effect.ensuring(Effect.sync(() => (asked ? undefined : response.hit.add())))
-            )
+            return kept
+              .get(digest, counted, () => definition.cacheTtlMs)
+              .pipe(Effect.ensuring(Effect.sync(() => (asked ? undefined : response.hit.add()))))
           })
       })
     })

@@ -12,6 +12,8 @@ import { makeTiers } from "./Tiers.ts"
 /** Users whose configuration, or lack of one, is kept in memory; the least used go first. */
 const maxUsers = 50_000
 const maxIntegrations = 1000
+/** Of each kind in memory, about. */
+const maxBytes = 67_108_864
 
 export interface Name {
   readonly kind: CatalogKind
@@ -58,6 +60,7 @@ export class Catalog extends Context.Service<
         kind: "integration",
         metrics: cache.integration,
         capacity: maxIntegrations,
+        maxBytes,
         fromPostgres: store.integration,
         versions: (keys) => store.versions("integration", keys),
         encode: ({ definition }) => definition,
@@ -69,6 +72,7 @@ export class Catalog extends Context.Service<
         kind: "config",
         metrics: cache.config,
         capacity: maxUsers,
+        maxBytes,
         fromPostgres: store.userConfig,
         versions: (keys) => store.versions("config", keys),
         encode: ({ config }) => config,
@@ -76,6 +80,9 @@ export class Catalog extends Context.Service<
       })
       gauge("catalog_entries", "Catalog entries in memory", integrations.size, { kind: "integration" })
       gauge("catalog_entries", "Catalog entries in memory", users.size, { kind: "config" })
+
+      gauge("catalog_bytes", "Catalog entries in memory, in bytes; about", integrations.bytes, { kind: "integration" })
+      gauge("catalog_bytes", "Catalog entries in memory, in bytes; about", users.bytes, { kind: "config" })
 
       return Catalog.of({
         integration: (name) =>

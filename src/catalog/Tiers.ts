@@ -8,6 +8,7 @@
 // On one instance no version is used after a newer one: memory takes newer versions only, and of what it pushed out or
 // heard of it keeps the version as a floor, under which a copy in Redis is not believed.
 import { Cache, Clock, Duration, Effect, Option } from "effect"
+import { entryBytes } from "../domain/HeapBytes.ts"
 import { ConfigUnavailable } from "../domain/UserConfig.ts"
 import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
 import type { Metrics } from "../observability/Metrics.ts"
@@ -16,10 +17,14 @@ import type { CatalogStoreError } from "./CatalogStore.ts"
 import type { HotCopy } from "./HotCopy.ts"
 
 interface Entry<A> extends Versioned<A> {
+  /** What it takes in memory, about. */
+  readonly bytes: number
   /** Read since it was last passed over for eviction. */
   used: boolean
 }
 
+/** What a parsed value takes for each byte of its text, about. */
+const parsedFactor = 4
 /** How many used entries are passed over to evict one. */
 const maxPassed = 100
 /** Floors kept per entry of memory. */
@@ -34,6 +39,8 @@ export interface TiersOptions<A> {
   readonly hot: HotCopy["Service"]
   readonly metrics: Metrics["Service"]["cache"]["config"]
   readonly capacity: number
+  /** Of all values in memory, about. */
+  readonly maxBytes: number
   /** How often all versions are compared; what was not for twice that time counts as stale. */
   readonly refresh: Duration.Duration
   readonly fromPostgres: (key: string) => Effect.Effect<Versioned<A>, CatalogStoreError>
@@ -43,7 +50,7 @@ export interface TiersOptions<A> {
 }
 
 export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A>) {
-  const { capacity, hot, kind, metrics } = options
+  const { capacity, hot, kind, maxBytes, metrics } = options
   const clock = yield* Clock.Clock
   const staleAfter = 2 * Duration.toMillis(options.refresh)
   // A plain map before the cache that keeps one flight a key: a hit in it is a tenth of a hit in the cache, and most
@@ -64,14 +71,27 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
     if (floors.size > capacity * floorsPerEntry && oldest !== undefined) floors.delete(oldest)
   }
 
+  let bytes = 0
+  const forget = (key: string) => {
+    bytes -= known.get(key)?.bytes ?? 0
+    known.delete(key)
+  }
+  const keep = (key: string, { value, version }: Versioned<A>) => {
+    const text = Option.isNone(value) ? "" : JSON.stringify(options.encode(value.value))
+    const entry = { value, version, used: false, bytes: 2 * key.length + entryBytes + parsedFactor * text.length }
+    bytes += entry.bytes - (known.get(key)?.bytes ?? 0)
+    known.set(key, entry)
+  }
+
   const evict = () => {
     let passed = 0
     for (const [key, entry] of known) {
-      known.delete(key)
       if (entry.used && passed++ < maxPassed) {
         entry.used = false
+        known.delete(key)
         known.set(key, entry)
       } else {
+        forget(key)
         doubtful.delete(key)
         raiseFloor(key, entry.version)
         return
@@ -83,8 +103,8 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
   const take = (key: string, { value, version }: Versioned<A>): boolean => {
     if (version < Math.max(known.get(key)?.version ?? 0, floors.get(key) ?? 0)) return false
     floors.delete(key)
-    known.set(key, { value, version, used: false })
-    if (known.size > capacity) evict()
+    keep(key, { value, version })
+    while (known.size > capacity || (bytes > maxBytes && known.size > 1)) evict()
     return true
   }
 
@@ -186,7 +206,7 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
             const entry = known.get(key)
             const isBehind = behind !== undefined && entry === behind && found.version < behind.version
             if (isBehind) {
-              known.delete(key)
+              forget(key)
               floors.delete(key)
             }
             if (entry === undefined) raiseFloor(key, found.version)
@@ -200,7 +220,7 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
               return
             }
             // Nobody can use what stands there now; what stood there before is not used any more.
-            known.delete(key)
+            forget(key)
             doubtful.delete(key)
             raiseFloor(key, error.version)
           })
@@ -254,6 +274,7 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
             })
       }),
     size: () => known.size,
+    bytes: () => bytes,
     /**
      * These keys changed, as far as the listener heard; a version that memory has already is no news. Reads again those
      * that are in use here, and gives back the others: their copies in Redis are to be published.

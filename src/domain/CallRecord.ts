@@ -1,5 +1,6 @@
 // What is kept of an answered call.
 import { Schema } from "effect"
+import { entryBytes, heapBytes } from "./HeapBytes.ts"
 
 export const CallRecord = Schema.Struct({
   /** UUID version 7, made before the call: ids of one instance sort by time. */
@@ -22,6 +23,9 @@ export const CallRecord = Schema.Struct({
   traceId: Schema.optional(Schema.String)
 })
 export type CallRecord = typeof CallRecord.Type
+
+/** What it takes in memory, about. */
+export const recordBytes = ({ body, input }: CallRecord): number => heapBytes(body) + heapBytes(input) + 10 * entryBytes
 
 /** The reply was to wait for its record, and the record could not be stored in time. */
 export class RecordUnavailable extends Schema.TaggedError<RecordUnavailable>()("RecordUnavailable", {}) {}

@@ -38,6 +38,8 @@ export interface Shared {
 
 /** Not read for at most this long for what was no request. */
 const maxChargeMs = 5000
+/** A big reply costs as much as so many requests: one for each of these. */
+const bytesPerToken = 16_384
 /** Frames that are read ahead of a paused connection; requests worked on aside, beyond which they keep their places. */
 const [maxPeeked, maxAside] = [64, 256]
 
@@ -191,6 +193,7 @@ export class Connection implements Origin, OutboundOwner {
   #finish(reply: string | undefined, slots: number, answered: () => void): void {
     this.inFlight -= slots
     if (reply !== undefined) this.send(reply)
+    if (reply !== undefined && reply.length >= bytesPerToken) this.#charge(Math.floor(reply.length / bytesPerToken))
     answered()
     if (this.#backlog !== undefined) this.#workOff()
     if (this.draining) this.#closeWhenIdle()

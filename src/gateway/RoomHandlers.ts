@@ -44,7 +44,8 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
   const handlers: Part = {
     "rooms.create": ({ autoAssign = false, title }, { user }) => rooms.create(user, title, autoAssign),
     "rooms.get": ({ roomId }, { user }) => rooms.get(user, roomId),
-    "rooms.list": (_params, { user }) => Effect.map(rooms.list(user), (found) => ({ rooms: found })),
+    "rooms.list": (params, { user }) => rooms.list(user, params),
+    "rooms.participants": ({ roomId, ...part }, { user }) => joining.participants(user, roomId, part),
     "rooms.delete": ({ roomId }, { user }) => nothing(rooms.delete(user, roomId)),
     "rooms.join": inTurn(({ invite, roomId }, caller) => joining.join(caller, roomId, invite)),
     "rooms.resume": inTurn(({ cursor, roomId }, caller) => joining.resume(caller, roomId, cursor)),
@@ -58,13 +59,13 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
       if (inviteId !== undefined && token === undefined) return nothing(invites.revoke(user, roomId, { inviteId }))
       return Effect.fail(new InvalidInput({ reason: "name the invite by its token, or by its inviteId" }))
     },
-    "presence.list": ({ roomId }, { user }) => Effect.map(joining.present(user, roomId), (present) => ({ present })),
+    "presence.list": ({ roomId, ...part }, { user }) => joining.present(user, roomId, part),
 
     "threads.create": writing(
       ({ title }) => title,
       inTurn(({ category = null, roomId, title }, { user }) => threads.create(user, roomId, title, category))
     ),
-    "threads.list": ({ archived, roomId }, { user }) => threads.list(user, roomId, archived),
+    "threads.list": ({ archived, roomId, ...part }, { user }) => threads.list(user, roomId, archived, part),
     "threads.rename": inTurn(({ threadId, title }, { user }) => threads.change(user, threadId, { title })),
     "threads.categorize": inTurn(({ category, threadId }, { user }) => threads.change(user, threadId, { category })),
     "threads.archive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: true })),
@@ -101,7 +102,7 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
     ),
 
     "contacts.add": (params, { user }) => people.addContact(user, params),
-    "contacts.list": (_params, { user }) => Effect.map(people.contacts(user), (contacts) => ({ contacts })),
+    "contacts.list": (params, { user }) => people.contacts(user, params),
     "contacts.remove": ({ user: other }, { user }) => nothing(people.removeContact(user, other)),
     "feedback.submit": writing(
       ({ comment }) => comment ?? "",

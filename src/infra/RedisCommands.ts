@@ -49,11 +49,13 @@ export const make = (keys: Keyspace, publish: (channel: string, message: string)
   const change = <V extends Exclude<Value, string>>(
     is: (value: Value) => value is V,
     empty: () => V,
-    run: (value: V, args: Args) => Reply
+    run: (value: V, args: Args) => Reply,
+    grows = true
   ): Run => {
     return ([key = "", ...args], now) => {
       const found = read(key, now, is)
       if (found instanceof ErrorReply) return found
+      if (grows && !keys.grow(key, args)) return outOfMemory
       const value = found ?? empty()
       const reply = run(value, args)
       const size = isList(value) ? value.length : value.size
@@ -224,10 +226,10 @@ export const make = (keys: Keyspace, publish: (channel: string, message: string)
     HSET: [3, never, (args, now) => (args.length % 2 === 0 ? arity("HSET") : hashSet(args, now))],
     HGET: [2, 2, view(isHash, null, (hash, [field = ""]) => hash.get(field) ?? null)],
     HGETALL: [1, 1, view(isHash, [], (hash) => [...hash].flat())],
-    HDEL: [2, never, change(isHash, newHash, removeFrom)],
+    HDEL: [2, never, change(isHash, newHash, removeFrom, false)],
     HINCRBY: [3, 3, (args, now) => (integer(args[2] ?? "") === undefined ? notAnInteger : hashIncrementBy(args, now))],
     SADD: [2, never, setAdd],
-    SREM: [2, never, change(isSet, newSet, removeFrom)],
+    SREM: [2, never, change(isSet, newSet, removeFrom, false)],
     SMEMBERS: [1, 1, view(isSet, [], (members) => [...members])],
     LPUSH: [2, never, change(isList, newList, (list, args) => list.unshift(...args.toReversed()))],
     RPUSH: [2, never, change(isList, newList, (list, args) => list.push(...args))],

@@ -1,6 +1,6 @@
 // The in-process twin of Redis, for a machine without one and for tests: the commands of RedisCommands.ts and pub/sub,
-// within this process. Expiry follows Effect's clock. It holds a bounded number of keys, in memory only: nothing survives
-// a restart. Scripts and blocking commands are the real one's; they fail here as unknown.
+// within this process. Expiry follows Effect's clock. It holds a bounded number of keys and bytes, in memory only: nothing
+// survives a restart. Scripts and blocking commands are the real one's; they fail here as unknown.
 import { Clock, Context, Effect, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import * as RedisCommands from "./RedisCommands.ts"
@@ -10,7 +10,7 @@ import { up } from "./StoreFault.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
 
-export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Redis.Redis | RedisState> =>
+export const layerWith = (bounds: RedisKeyspace.Bounds): Layer.Layer<Redis.Redis | RedisState> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const channels = new Map<string, Set<Listener>>()
@@ -21,7 +21,7 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
         // Redis counts connections, and an instance has one.
         return 1
       }
-      const run = RedisCommands.make(RedisKeyspace.make(options.maxKeys), publish)
+      const run = RedisCommands.make(RedisKeyspace.make(bounds), publish)
 
       const send = <A = unknown>(name: string, ...args: ReadonlyArray<string>) =>
         Effect.withFiber<A, Redis.RedisError>((fiber) => {
@@ -63,4 +63,4 @@ export const layerWith = (options: { readonly maxKeys: number }): Layer.Layer<Re
     })
   )
 
-export const layer = layerWith({ maxKeys: 200_000 })
+export const layer = layerWith({ maxKeys: 200_000, maxBytes: 67_108_864 })

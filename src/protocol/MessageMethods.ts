@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { Body, Category, Emoji, IdempotencyKey, Message, Thread } from "../domain/Message.ts"
 import { Id, Title } from "../domain/Room.ts"
 import type { ErrorType } from "./ErrorCodes.ts"
-import { method, Nothing, roomReads, roomWrites } from "./Method.ts"
+import { listParams, listRest, method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
 /** What comes of a change to something that is named alone: of a room that is not the caller's it is not found, of a deleted one its room is not. */
 const foundAlone: ReadonlyArray<ErrorType> = ["RoomNotFound", "Forbidden", "StorageUnavailable"]
@@ -58,8 +58,8 @@ export const MessageMethods = {
   ),
   "threads.list": method(
     "the room's threads, oldest first: archived ones, the others, or all",
-    { roomId: Id, archived: Schema.optionalKey(Schema.Boolean) },
-    Schema.Struct({ threads: Schema.Array(Thread) }),
+    { roomId: Id, archived: Schema.optionalKey(Schema.Boolean), ...listParams },
+    Schema.Struct({ threads: Schema.Array(Thread), ...listRest }),
     roomReads
   ),
   "threads.rename": method("gives a thread another title", { threadId: Id, title: Title }, Thread, [

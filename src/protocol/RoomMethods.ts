@@ -8,7 +8,7 @@ import { Contact } from "../domain/People.ts"
 import { Id, Participant, Present, Role, Room, Title } from "../domain/Room.ts"
 import { RoomEvent } from "../domain/RoomEvent.ts"
 import { textBetween } from "../domain/Text.ts"
-import { Count, method, Nothing, roomReads, roomWrites } from "./Method.ts"
+import { Count, listParams, listRest, method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
 const Text = (most: number) => textBetween(1, most)
 const Cursor = textBetween(0, 100)
@@ -20,7 +20,10 @@ const state = {
   document: Document,
   messages: Schema.Array(Message),
   /** Whether there are older messages. */
-  more: Schema.Boolean
+  more: Schema.Boolean,
+  /** Whether there are others; `rooms.participants` and `presence.list` have them. */
+  moreParticipants: Schema.optionalKey(Schema.Boolean),
+  morePresent: Schema.optionalKey(Schema.Boolean)
 }
 
 const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: RoomEvent }).annotate({
@@ -35,9 +38,18 @@ export const RoomMethods = {
     ["StorageUnavailable"]
   ),
   "rooms.get": method("a room", { roomId: Id }, Room, roomReads),
-  "rooms.list": method("the caller's rooms, newest first", {}, Schema.Struct({ rooms: Schema.Array(Room) }), [
-    "StorageUnavailable"
-  ]),
+  "rooms.list": method(
+    "the caller's rooms, newest first",
+    listParams,
+    Schema.Struct({ rooms: Schema.Array(Room), ...listRest }),
+    ["StorageUnavailable"]
+  ),
+  "rooms.participants": method(
+    "the room's participants, in the order they joined",
+    { roomId: Id, ...listParams },
+    Schema.Struct({ participants: Schema.Array(Participant), ...listRest }),
+    roomReads
+  ),
   "rooms.delete": method("ends a room for everybody; for owners", { roomId: Id }, Nothing, roomWrites),
   "rooms.join": method(
     "comes into a room with this connection: its state, and from the cursor on every event; with an invite, becomes a member",
@@ -63,7 +75,9 @@ export const RoomMethods = {
       present: Schema.optionalKey(state.present),
       document: Schema.optionalKey(state.document),
       messages: Schema.optionalKey(state.messages),
-      more: Schema.optionalKey(state.more)
+      more: Schema.optionalKey(state.more),
+      moreParticipants: state.moreParticipants,
+      morePresent: state.morePresent
     }),
     [...roomReads, "TooManyRooms"]
   ),
@@ -103,9 +117,9 @@ export const RoomMethods = {
     roomWrites
   ),
   "presence.list": method(
-    "who has connections in the room now",
-    { roomId: Id },
-    Schema.Struct({ present: Schema.Array(Present) }),
+    "who has connections in the room now, in the order they came",
+    { roomId: Id, ...listParams },
+    Schema.Struct({ present: Schema.Array(Present), ...listRest }),
     roomReads
   ),
   "contacts.add": method(
@@ -116,8 +130,8 @@ export const RoomMethods = {
   ),
   "contacts.list": method(
     "the caller's contacts, oldest first",
-    {},
-    Schema.Struct({ contacts: Schema.Array(Contact) }),
+    listParams,
+    Schema.Struct({ contacts: Schema.Array(Contact), ...listRest }),
     ["StorageUnavailable"]
   ),
   "contacts.remove": method("forgets a contact", { user: UserId }, Nothing, ["StorageUnavailable"]),

@@ -51,7 +51,7 @@ export class Announcer extends Context.Service<
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const published = counter("room_changes_total", "Changes of rooms that were told to all instances")
       const swept = counter("room_changes_swept_total", "Changes told late, by another than who made them")
-      const told = yield* Queue.dropping<RoomChange>(maxTold)
+      const told = yield* Queue.dropping<Pick<RoomChange, "roomId" | "revision">>(maxTold)
       const turns = makeTurns()
       const waiting = new Map<string, Array<Waiting>>()
 
@@ -59,7 +59,10 @@ export class Announcer extends Context.Service<
       const settled = (changes: ReadonlyArray<RoomChange>) => {
         isAway = false
         published.add(changes.length)
-        return Queue.offerAll(told, changes)
+        return Queue.offerAll(
+          told,
+          changes.map(({ revision, roomId }) => ({ revision, roomId }))
+        )
       }
 
       /** Whatever is kept of a room after a revision, in order, however much it is. */

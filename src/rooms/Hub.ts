@@ -21,6 +21,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
+import { Backlog } from "./Backlog.ts"
 import { type Membership, recoverable } from "./Recovery.ts"
 import { parseCursor, RoomLine, type Subscriber } from "./RoomLine.ts"
 
@@ -28,16 +29,17 @@ interface Entry {
   readonly line: RoomLine
   readonly ready: Deferred.Deferred<void>
   isLive: boolean
-  /** What came while it was not live; reading the stream brings what does not fit. */
-  backlog: Array<BusEvent>
+  /** What came while it was not live. */
+  readonly backlog: Backlog
   /** Whether the room's generation was raised for what is told without the bus. */
   isFenced: boolean
 }
 
-const maxBacklog = 10_000
 /** How long who comes in waits until the room is live here, and who resumes until what is missing was read. */
 const enterMost = "10 seconds"
 const missedMost = "3 seconds"
+/** How often it is looked for rooms at rest. */
+const restMs = 10_000
 
 /** Where the room stood in the repository when somebody came in. */
 interface Known {
@@ -99,6 +101,11 @@ export class Hub extends Context.Service<
       const resynced = counter("room_resyncs_total", "Times a room's connections were closed because events were lost")
       const alone = counter("room_local_events_total", "Events told within the instance only, Redis being away")
 
+      const uncaught = counter(
+        "room_backlog_dropped_total",
+        "Events left out of a full backlog, to be read from the stream"
+      )
+
       const rooms = new Map<string, Entry>()
       /** Of connections that ever were in one; each is asked once to say when it ends. */
       const roomsOf = new Map<string, Set<string>>()
@@ -118,7 +125,13 @@ export class Hub extends Context.Service<
           if (line.seats.size === 0) rooms.delete(roomId)
           for (const listener of listeners) listener(roomId, user, connections)
         })
-        const entry = { line, ready: Deferred.makeUnsafe<void>(), isLive: false, backlog: [], isFenced: false }
+        const entry = {
+          line,
+          ready: Deferred.makeUnsafe<void>(),
+          isLive: false,
+          backlog: new Backlog(),
+          isFenced: false
+        }
         rooms.set(roomId, entry)
         return entry
       }
@@ -143,8 +156,8 @@ export class Hub extends Context.Service<
 
       const live = (entry: Entry): boolean => {
         const { backlog, line } = entry
-        entry.backlog = []
-        const isDone = backlog.every((event) => line.take(event))
+        const { events, isWhole } = backlog.take()
+        const isDone = events.every((event) => line.take(event)) && isWhole
         flush(entry)
         entry.isLive = isDone
         if (isDone) Deferred.doneUnsafe(entry.ready, Effect.void)
@@ -181,7 +194,7 @@ export class Hub extends Context.Service<
           if (entry === undefined) continue
           if (entry.isLive && entry.line.take(event)) touched.add(entry)
           else {
-            if (entry.backlog.length < maxBacklog) entry.backlog.push(event)
+            if (!entry.backlog.add(event)) uncaught.add()
             startCatchingUp(entry)
           }
         }
@@ -199,6 +212,12 @@ export class Hub extends Context.Service<
       // Whoever is in a room here would not hear of the others any more: they come back on another instance.
       const onRefused = Effect.suspend(() => Effect.forEach([...rooms.values()], resync, { discard: true }))
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(stores.refused, onRefused)))
+
+      // The last event of a room at rest is known by its digest: that of a big one would be kept for as long as it rests.
+      const rest = Effect.sync(() => {
+        for (const { line } of rooms.values()) line.rest()
+      })
+      yield* Effect.forkScoped(Effect.forever(Effect.delay(rest, restMs)))
 
       const start = (entry: Entry, { generation, revision }: Known) =>
         bus.history(entry.line.roomId, generation, 0, 0).pipe(

@@ -2,13 +2,14 @@
 // what comes for it is held back; then the state is read, which so has everything up to the cursor; the caller releases the
 // seat when the answer has left.
 import { Context, Effect, Layer } from "effect"
-import { RoomBus } from "../cluster/RoomBus.ts"
+import { type Numbered, RoomBus } from "../cluster/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Limits.ts"
 import {
   everyone,
   type Forbidden,
   type InviteInvalid,
+  type Participant,
   type Present,
   type StorageUnavailable,
   type TooManyRooms
@@ -20,6 +21,8 @@ import { Access, type AccessError } from "./Access.ts"
 import { Attendance } from "./Attendance.ts"
 import { type Entrance, Hub } from "./Hub.ts"
 import { Invites } from "./Invites.ts"
+import { firstOf } from "./JsonPage.ts"
+import { type ListParams, laterThan, listed, toQuery } from "./Listing.ts"
 import { eventParams } from "./RoomFrame.ts"
 import type { Subscriber } from "./RoomLine.ts"
 import { RoomReads } from "./RoomReads.ts"
@@ -32,6 +35,15 @@ export interface Guest extends Subscriber {
 
 /** Messages that a state comes with. */
 const newest = 50
+/** Of the events of a resume: whoever missed more gets the state, which is smaller. */
+const resumeBytes = 524_288
+
+/** Whose beginning is not known came first. */
+const keyOfPresent = ({ since, user }: Present) => [since === "" ? new Date(0).toISOString() : since, user] as const
+const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] as const
+
+const bytesOf = (events: ReadonlyArray<Numbered>) =>
+  events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
 
 type JoinError = AccessError | WriteRefused | Forbidden | InviteInvalid | RateLimited | TooManyRooms
 
@@ -42,7 +54,18 @@ export class Joining extends Context.Service<
     readonly join: (guest: Guest, roomId: string, invite: string | undefined) => Effect.Effect<EncodedJson, JoinError>
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
     readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<EncodedJson, JoinError>
-    readonly present: (user: string, roomId: string) => Effect.Effect<ReadonlyArray<Present>, AccessError | Forbidden>
+    /** `{present, more, next}`, in the order they came. */
+    readonly present: (
+      user: string,
+      roomId: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    /** `{participants, more, next}`, in the order they joined. */
+    readonly participants: (
+      user: string,
+      roomId: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
   }
 >()("hotpath/rooms/Joining") {
   static readonly layer = Layer.effect(
@@ -77,8 +100,10 @@ export class Joining extends Context.Service<
           ],
           { concurrency: 4 }
         )
+        const here = firstOf(present, present.length)
+        const cut = (participants.more ? '"moreParticipants":true,' : "") + (here.more ? '"morePresent":true,' : "")
         return (
-          `"room":${JSON.stringify(room)},"participants":${participants},"present":${JSON.stringify(present)},` +
+          `"room":${JSON.stringify(room)},"participants":[${participants.text}],"present":[${here.text}],${cut}` +
           `"document":${JSON.stringify(open)},${messages},"cursor":${JSON.stringify(cursor)}`
         )
       })
@@ -132,7 +157,7 @@ export class Joining extends Context.Service<
           return yield* seated(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
               const missed = yield* hub.missed(roomId, entrance, cursor, snapshot, membership)
-              if (missed !== undefined) {
+              if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
                 const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
               }
@@ -141,7 +166,16 @@ export class Joining extends Context.Service<
             })
           )
         }),
-        present: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), attendance.list(roomId))
+        present: Effect.fn("Joining.present")(function* (user, roomId, params) {
+          yield* access.require(roomId, user, everyone)
+          const found = laterThan(yield* attendance.list(roomId), keyOfPresent, params)
+          return new EncodedJson(`{${listed("present", found, params, keyOfPresent)}}`)
+        }),
+        participants: Effect.fn("Joining.participants")(function* (user, roomId, params) {
+          yield* access.require(roomId, user, everyone)
+          const found = yield* repository.participants(roomId, toQuery(params))
+          return new EncodedJson(`{${listed("participants", found, params, keyOfParticipant)}}`)
+        })
       })
     })
   )

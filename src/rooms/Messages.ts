@@ -10,6 +10,7 @@ import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import { lastOf, pageBytes } from "./JsonPage.ts"
 import { RoomReads } from "./RoomReads.ts"
 import { Whereabouts } from "./Whereabouts.ts"
 
@@ -112,8 +113,9 @@ export class Messages extends Context.Service<
           const { versions } = yield* access.require(roomId, user, everyone)
           if (before === undefined)
             return new EncodedJson(`{${yield* reads.newest(roomId, threadId, limit, versions)}}`)
-          const { messages, more } = yield* repository.messages(roomId, { before, limit, threadId })
-          return new EncodedJson(JSON.stringify({ messages, more }))
+          const page = yield* repository.messages(roomId, { before, limit, threadId, maxBytes: pageBytes })
+          const { more, text } = lastOf(page.messages, limit, page.more)
+          return new EncodedJson(`{"messages":[${text}],"more":${more}}`)
         })
       })
     })

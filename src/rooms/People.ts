@@ -4,7 +4,9 @@ import { SecureRandom } from "effect/crypto"
 import { now } from "../domain/Now.ts"
 import type { Contact, TooManyContacts } from "../domain/People.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Repository } from "../storage/Repository.ts"
+import { type ListParams, listed, toQuery } from "./Listing.ts"
 
 export interface Opinion {
   readonly about: string
@@ -20,7 +22,8 @@ export class People extends Context.Service<
       owner: string,
       contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
     ) => Effect.Effect<Contact, StorageUnavailable | TooManyContacts>
-    readonly contacts: (owner: string) => Effect.Effect<ReadonlyArray<Contact>, StorageUnavailable>
+    /** `{contacts, more, next}`, oldest first. */
+    readonly contacts: (owner: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
     readonly removeContact: (owner: string, user: string) => Effect.Effect<void, StorageUnavailable>
     readonly submit: (user: string, opinion: Opinion) => Effect.Effect<string, StorageUnavailable>
   }
@@ -33,7 +36,11 @@ export class People extends Context.Service<
         addContact: Effect.fn("People.addContact")(function* (owner, { name = null, note = null, user }) {
           return yield* repository.addContact(owner, { user, name, note, addedAt: yield* now })
         }),
-        contacts: (owner) => repository.contacts(owner),
+        contacts: (owner, params) =>
+          Effect.map(
+            repository.contacts(owner, toQuery(params)),
+            (found) => new EncodedJson(`{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`)
+          ),
         removeContact: (owner, user) => repository.removeContact(owner, user),
         submit: Effect.fn("People.submit")(function* (user, { about, comment, rating }) {
           const feedbackId = SecureRandom.uuidV7Unsafe()

@@ -1,6 +1,6 @@
 // One room as an instance's connections see it: their seats, the numbers they are given, and the frames on their way to
 // them. No effects: Hub.ts drives it and says how the numbers work.
-
+import { hash } from "node:crypto"
 import type { History, Numbered, Passing } from "../cluster/RoomBus.ts"
 import { withoutText } from "../domain/Document.ts"
 import { kept } from "../infra/RoomScripts.ts"
@@ -41,6 +41,10 @@ export interface Held {
 const maxHeldBytes = 1_048_576
 /** Revisions told within the instance that the bus did not bring yet. */
 const maxLocal = 10_000
+
+/** Of the last event while the room is at rest; a digest is shorter. */
+const maxLast = 1024
+const digestOf = (event: string) => hash("sha256", event, "base64")
 
 const join = (frames: ReadonlyArray<Buffer>): Buffer => {
   const [first] = frames
@@ -173,7 +177,14 @@ export class RoomLine {
   }
 
   #isLast({ at, event, revision }: Numbered): boolean {
-    return this.#last?.at === at && this.#last.event === event && this.#last.revision === revision
+    if (this.#last?.at !== at || this.#last.revision !== revision) return false
+    return this.#last.event === event || this.#last.event === digestOf(event)
+  }
+
+  /** Keeps no big event that it has seen. */
+  rest(): void {
+    if (this.#last === undefined || this.#last.event.length <= maxLast) return
+    this.#last = { ...this.#last, event: digestOf(this.#last.event) }
   }
 
   /**

@@ -5,12 +5,14 @@ import { RateLimits } from "../cluster/RateLimits.ts"
 import type { RateLimited } from "../domain/Limits.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
 import { Hub } from "./Hub.ts"
+import { type ListParams, listed, toQuery } from "./Listing.ts"
 
 export class Rooms extends Context.Service<
   Rooms,
@@ -22,7 +24,8 @@ export class Rooms extends Context.Service<
       autoAssign: boolean
     ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError | Forbidden>
-    readonly list: (user: string) => Effect.Effect<ReadonlyArray<Room>, StorageUnavailable>
+    /** `{rooms, more, next}`, newest first. */
+    readonly list: (user: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
     /** Ends the caller's membership. Its maker can't give a room up: for them only this connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
@@ -57,7 +60,12 @@ export class Rooms extends Context.Service<
           return made
         }),
         get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), room(roomId)),
-        list: (user) => repository.roomsOf(user),
+        list: (user, params) =>
+          Effect.map(
+            repository.roomsOf(user, toQuery(params)),
+            (found) =>
+              new EncodedJson(`{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`)
+          ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, owners)
           yield* announced(repository.deleteRoom(roomId, yield* by(user)))

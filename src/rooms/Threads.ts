@@ -9,6 +9,7 @@ import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import type { ListParams } from "./Listing.ts"
 import { RoomReads } from "./RoomReads.ts"
 import { Whereabouts } from "./Whereabouts.ts"
 
@@ -23,11 +24,12 @@ export class Threads extends Context.Service<
       title: string,
       category: string | null
     ) => Effect.Effect<Thread, WriteRefused>
-    /** `{threads}`: archived ones, the others, or all. */
+    /** `{threads, more, next}`: archived ones, the others, or all. */
     readonly list: (
       user: string,
       roomId: string,
-      archived: boolean | undefined
+      archived: boolean | undefined,
+      params: ListParams
     ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
     readonly change: (
       user: string,
@@ -52,9 +54,9 @@ export class Threads extends Context.Service<
           const thread = { threadId, roomId, title, category, archived: false, createdAt: yield* now }
           return yield* announced(repository.createThread(thread, yield* by(user)))
         }),
-        list: Effect.fn("Threads.list")(function* (user, roomId, archived) {
+        list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.require(roomId, user, everyone)
-          return new EncodedJson(`{"threads":${yield* reads.threads(roomId, archived, versions)}}`)
+          return new EncodedJson(`{${yield* reads.threads(roomId, archived, versions, params)}}`)
         }),
         change: Effect.fn("Threads.change")(
           function* (user, threadId, change) {

@@ -2,6 +2,8 @@
 // here when the buffer is lost: lost is only what the buffer and this process lose together. A document is kept in its latest
 // version, a message in its latest edition. It may be saved any number of times: Postgres takes what is newer.
 import { Clock, Context, Effect, Layer, Semaphore } from "effect"
+import { entryBytes, heapBytes } from "../domain/HeapBytes.ts"
+import type { Message } from "../domain/Message.ts"
 import { monotonicMs } from "../domain/Monotonic.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -10,16 +12,24 @@ import type { Unsaved, UnsavedDocument } from "./Repository.ts"
 import type { BufferedMessage } from "./RoomBuffer.ts"
 
 /** Beyond it the oldest are forgotten: only the buffer has them then. */
-const maxCharacters = 64_000_000
+const maxBytes = 64_000_000
 /** Of one write to Postgres. */
-const partCharacters = 2_000_000
-/** What a message has besides its body, about. */
-const messageCharacters = 500
+const partBytes = 2_000_000
+/** What a message has besides its body and reactions, about. */
+const messageBytes = 500
+
+const bytesOf = ({ body, reactions }: Message) =>
+  heapBytes(body) + messageBytes + (isEmpty(reactions) ? 0 : heapBytes(JSON.stringify(reactions)))
+const isEmpty = (reactions: Message["reactions"]) => {
+  for (const _ in reactions) return false
+  return true
+}
 
 interface Copy {
   /** When it was acknowledged, by `monotonicMs`. */
   readonly at: number
-  readonly characters: number
+  /** In memory. */
+  readonly bytes: number
   readonly of:
     | { readonly _tag: "Document"; readonly document: UnsavedDocument }
     | { readonly _tag: "Message"; readonly message: BufferedMessage }
@@ -49,24 +59,26 @@ export class Acknowledged extends Context.Service<
       const rescued = counter("buffer_rescued_total", "Entries saved from memory, the buffer being lost")
       // In the order of their last change.
       const copies = new Map<string, Copy>()
-      let characters = 0
+      let bytes = 0
       gauge(
         "buffer_copies",
         "Acknowledged entries that this instance keeps until they are in Postgres",
         () => copies.size
       )
 
+      gauge("buffer_copies_bytes", "What they take in memory, about", () => bytes)
+
       const drop = (key: string, copy: Copy) => {
         copies.delete(key)
-        characters -= copy.characters
+        bytes -= copy.bytes
       }
       const keep = (key: string, size: number, of: Copy["of"]) => {
         const before = copies.get(key)
         if (before !== undefined) drop(key, before)
-        copies.set(key, { at: monotonicMs(clock), characters: size, of })
-        characters += size
+        copies.set(key, { at: monotonicMs(clock), bytes: size, of })
+        bytes += size
         for (const [oldest, copy] of copies) {
-          if (characters <= maxCharacters || oldest === key) break
+          if (bytes <= maxBytes || oldest === key) break
           drop(oldest, copy)
           forgotten.add()
         }
@@ -80,13 +92,13 @@ export class Acknowledged extends Context.Service<
         let part: Array<Copy> = []
         let size = 0
         for (const copy of [...copies.values()]) {
-          if (part.length > 0 && size + copy.characters > partCharacters) {
+          if (part.length > 0 && size + copy.bytes > partBytes) {
             yield part
             part = []
             size = 0
           }
           part.push(copy)
-          size += copy.characters
+          size += copy.bytes
         }
         if (part.length > 0) yield part
       }
@@ -106,9 +118,12 @@ export class Acknowledged extends Context.Service<
 
       return Acknowledged.of({
         document: (document) =>
-          keep(`${document.roomId} ${document.name}`, document.text.length + 100, { _tag: "Document", document }),
+          keep(`${document.roomId} ${document.name}`, heapBytes(document.text) + entryBytes, {
+            _tag: "Document",
+            document
+          }),
         message: (message) =>
-          keep(message.message.messageId, message.message.body.length + messageCharacters, {
+          keep(message.message.messageId, bytesOf(message.message), {
             _tag: "Message",
             message
           }),

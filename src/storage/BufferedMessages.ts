@@ -9,13 +9,15 @@ import type { Durable } from "./Durable.ts"
 import type { By, Committed, NewMessage, Repository } from "./Repository.ts"
 import type { BufferedMessage, RoomBuffer } from "./RoomBuffer.ts"
 import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "./repository/Changes.ts"
-import { mergePage } from "./repository/Pages.ts"
+import { readPage } from "./repository/Pages.ts"
 import type { MessagesPart } from "./repository/Parts.ts"
 
 /** A message that many change at once is changed by one after the other; who was late tries again, after up to so many ms each. */
 const attempts = 60
 const patienceMs = 20
 const maxThreads = 20_000
+
+const all = { before: undefined, limit: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
 
 const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
 
@@ -151,8 +153,10 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       through(
         "read",
         () =>
-          Effect.flatMap(buffer.messages(roomId), (waiting) =>
-            mergePage(waiting, page, (asked) => durable.messages(roomId, asked))
+          readPage(
+            page,
+            (query) => buffer.messages(roomId, query),
+            (asked) => durable.messages(roomId, asked)
           ),
         durable.messages(roomId, page)
       ),
@@ -185,7 +189,10 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       through(
         "read",
         Effect.fnUntraced(function* () {
-          const waiting = yield* buffer.messages(roomId)
+          const { entries: waiting } = yield* buffer.messages(roomId, {
+            ...all,
+            holding: ['"kind":"prompt"', `"author":${JSON.stringify(author)}`]
+          })
           const isIt = isUnanswered(author, body)
           const here = waiting.findLast(({ message }) => isIt(message))
           if (here !== undefined) return here.message

@@ -11,7 +11,8 @@
 import { randomUUID } from "node:crypto"
 import { Context, Effect, Exit, Layer, type Option, Request, RequestResolver, Schema } from "effect"
 import { Redis } from "effect/persistence"
-import { CallRecord } from "../domain/CallRecord.ts"
+import { CallRecord, recordBytes } from "../domain/CallRecord.ts"
+import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 
 /** `away`: Redis did not take it, or did not say so in time (then it may be there all the same). `full`: it is at its bound. */
@@ -42,6 +43,8 @@ const goneMs = 3_600_000
 const maxBatch = 200
 /** Records that are kept to be given again. */
 const maxRecent = 20_000
+/** What these take in memory; beyond it the oldest are forgotten: only Redis has them then. */
+const maxRecentBytes = 67_108_864
 
 const append = Redis.script((max: number, texts: ReadonlyArray<string>) => [stream, counter, max, ...texts], {
   numberOfKeys: 2,
@@ -100,10 +103,19 @@ export class RecordStream extends Context.Service<
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
       const { RECORD_STREAM } = yield* Settings
+      const { gauge } = yield* Metrics
       const consumer = randomUUID()
       const appendAll = redis.eval(append)
       const finishAll = redis.eval(finish)
       const recent = new Map<string, CallRecord>()
+      const sizes = new Map<string, number>()
+      let recentBytes = 0
+      gauge("record_copies_bytes", "Records in Redis that are kept in memory until they are stored", () => recentBytes)
+      const forget = (recordId: string) => {
+        recentBytes -= sizes.get(recordId) ?? 0
+        sizes.delete(recordId)
+        recent.delete(recordId)
+      }
       let seen = 0
       // As the last append, or look at the stream, found it.
       let isOpen = true
@@ -114,9 +126,15 @@ export class RecordStream extends Context.Service<
         seen = appended
       }
       const remember = (record: CallRecord) => {
+        forget(record.recordId)
         recent.set(record.recordId, record)
-        const [oldest] = recent.keys()
-        if (recent.size > maxRecent && oldest !== undefined) recent.delete(oldest)
+        const bytes = recordBytes(record)
+        sizes.set(record.recordId, bytes)
+        recentBytes += bytes
+        for (const oldest of recent.keys()) {
+          if (recent.size <= maxRecent && recentBytes <= maxRecentBytes) break
+          forget(oldest)
+        }
       }
 
       const away = Effect.mapError(() => new RecordStreamUnavailable({ reason: "away" }))
@@ -220,7 +238,7 @@ export class RecordStream extends Context.Service<
         },
         unconfirmed: () => recent,
         confirm: (recordIds) => {
-          for (const id of recordIds) recent.delete(id)
+          for (const id of recordIds) forget(id)
         }
       })
     })

@@ -100,12 +100,23 @@ export interface DocumentUpdate {
   readonly isAhead?: boolean
 }
 
+/** A part of a list. */
+export interface ListQuery {
+  /** The time and id of an item: the part begins after its place. */
+  readonly after?: { readonly at: string; readonly id: string } | undefined
+  readonly limit?: number | undefined
+  /** Of the items, about, and never counted for more than they are as JSON: the part ends with the one that reaches it. */
+  readonly maxBytes?: number | undefined
+}
+
 export interface MessageQuery {
   readonly threadId?: string | undefined
   /** A messageId, or a place: the page ends just before it. */
   readonly before?: string | undefined
   readonly beforePosition?: number | undefined
   readonly limit: number
+  /** Of the messages, about: the page ends with the one that reaches it. Undefined: any number. */
+  readonly maxBytes?: number | undefined
 }
 
 export interface MessagePage {
@@ -150,15 +161,15 @@ export class Repository extends Context.Service<
   {
     readonly createRoom: (room: Room) => Read<void>
     readonly room: (roomId: string) => Read<RoomSnapshot, RoomNotFound>
-    /** The newest 1,000 of a user's rooms, newest first. */
-    readonly roomsOf: (user: string) => Read<ReadonlyArray<Room>>
+    /** At most 1,000 of a user's rooms, newest first. */
+    readonly roomsOf: (user: string, query?: ListQuery) => Read<ReadonlyArray<Room>>
     readonly deleteRoom: (roomId: string, by: By) => Write<void>
     /** Makes a new generation of the room's numbering; see rooms/Hub.ts. */
     readonly newGeneration: (roomId: string) => Read<number, RoomNotFound>
 
     readonly member: (roomId: string, user: string) => Read<Participant, RoomNotFound | NotAMember>
     /** At most 10,000, in the order they joined. */
-    readonly participants: (roomId: string) => Read<ReadonlyArray<Participant>>
+    readonly participants: (roomId: string, query?: ListQuery) => Read<ReadonlyArray<Participant>>
     /** `most`: invites its maker may keep in the room; those that are used up or expired make room for new ones. */
     readonly createInvite: (
       invite: NewInvite,
@@ -190,7 +201,7 @@ export class Repository extends Context.Service<
 
     readonly createThread: (thread: Thread, by: By) => Write<Thread>
     /** At most 1,000, oldest first. */
-    readonly threads: (roomId: string, archived: boolean | undefined) => Read<ReadonlyArray<Thread>>
+    readonly threads: (roomId: string, archived: boolean | undefined, query?: ListQuery) => Read<ReadonlyArray<Thread>>
     readonly changeThread: (
       roomId: string,
       threadId: string,
@@ -260,7 +271,7 @@ export class Repository extends Context.Service<
     readonly purge: (lock: { readonly name: string; readonly fence: number }, rows: number) => Read<number, Fenced>
 
     readonly addContact: (owner: string, contact: Contact) => Read<Contact, TooManyContacts>
-    readonly contacts: (owner: string) => Read<ReadonlyArray<Contact>>
+    readonly contacts: (owner: string, query?: ListQuery) => Read<ReadonlyArray<Contact>>
     readonly removeContact: (owner: string, user: string) => Read<void>
     readonly addFeedback: (feedback: Feedback) => Read<void>
   }

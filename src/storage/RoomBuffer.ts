@@ -77,6 +77,28 @@ export interface Dirty {
   readonly messages: ReadonlyArray<BufferedMessage>
 }
 
+/** Which of the messages that wait are wanted: the newest before a place, so many, of so many bytes. */
+export interface WaitingQuery {
+  /** A messageId, or a place; undefined: with the newest. */
+  readonly before: string | number | undefined
+  readonly limit: number
+  /** Of their JSON texts, about; one is given however big it is. */
+  readonly maxBytes: number
+  /** Texts that a message's JSON text must have in it. */
+  readonly holding?: ReadonlyArray<string> | undefined
+}
+
+export interface Waiting {
+  /** In their order. */
+  readonly entries: ReadonlyArray<BufferedMessage>
+  /** From where on this is all that was asked for: older ones were left out. Undefined: none was. */
+  readonly from: number | undefined
+  /** The place of the message `before`, if it waits; if it does not, there are no entries. */
+  readonly end: number | undefined
+  /** Nothing that waits is older than this; undefined: nothing waits. */
+  readonly oldest: number | undefined
+}
+
 export interface Depth {
   /** Documents and messages that wait. */
   readonly entries: number
@@ -115,8 +137,7 @@ export class RoomBuffer extends Context.Service<
     readonly roomOfMessage: (messageId: string) => Buffered<string | undefined>
     /** Replaces the edition before this one; false: that one is not there (any more). */
     readonly replace: (entry: BufferedMessage, change: Change) => Buffered<boolean>
-    /** All messages of the room that are here, in their order. */
-    readonly messages: (roomId: string) => Buffered<ReadonlyArray<BufferedMessage>>
+    readonly messages: (roomId: string, query: WaitingQuery) => Buffered<Waiting>
     /** Rooms that are due (or `all`), and nobody else's for `leaseMs`. */
     readonly claim: (options: { readonly all: boolean; readonly leaseMs: number }) => Buffered<ReadonlyArray<string>>
     readonly dirty: (roomId: string) => Buffered<Dirty>
@@ -139,6 +160,9 @@ export class RoomBuffer extends Context.Service<
   }
 >()("hotpath/storage/RoomBuffer") {}
 
-/** Messages of one room that wait at the most, before they are due at once; and that are saved at a time, about. */
+/** Messages of one room that wait at the most, and their bytes, before they are due at once. */
 export const dueAt = 200
+export const dueBytes = 524_288
+/** What is saved at a time, about. */
 export const dirtyAtOnce = 1000
+export const dirtyBytes = 2_000_000

@@ -2,8 +2,8 @@
 // of RoomBufferScripts.ts.
 import { Redis } from "effect/persistence"
 import { type Common, own } from "../infra/RoomScripts.ts"
-import { dirtyAtOnce } from "./RoomBuffer.ts"
-import { count, depthKey, dueKey, keys, rememberedMs, sinceKey } from "./RoomBufferScripts.ts"
+import { dirtyAtOnce, dirtyBytes } from "./RoomBuffer.ts"
+import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey } from "./RoomBufferScripts.ts"
 
 /** What saves must go on when Redis is full: it makes room. The first line of a script, from Redis 7 on. */
 const allowedWhenFull = "#!lua flags=allow-oom"
@@ -23,7 +23,7 @@ type DocumentReply = readonly [name: string, event: string, version: number, aut
 export const dirty = (common: Common) =>
   Redis.script((roomId: string) => [...keys(roomId), ...common(roomId, 0)], {
     numberOfKeys: count,
-    lua: `
+    lua: `${orderLua}
     local documents = {}
     for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
       local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'author', 'at')
@@ -31,13 +31,28 @@ export const dirty = (common: Common) =>
     end
     local time, count, messages = redis.call('TIME'), redis.call('HLEN', KEYS[7]), {}
     local readAt = time[1] * 1000 + math.floor(time[2] / 1000)
-    if count <= ${dirtyAtOnce} then messages = redis.call('HVALS', KEYS[7]) else
-      -- What is left waits since as long as before.
-      readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt)
-      for i, value in ipairs(redis.call('HSCAN', KEYS[7], '0', 'COUNT', '${dirtyAtOnce}')[2]) do
-        if i % 2 == 0 then table.insert(messages, value) end
+    local meta = redis.call('HMGET', KEYS[1], 'position', 'indexed')
+    if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= count then
+      -- The oldest first.
+      local bytes = 0
+      for _, id in ipairs(redis.call('ZRANGE', order, 0, ${dirtyAtOnce - 1})) do
+        local text = redis.call('HGET', KEYS[7], id)
+        if text then
+          if #messages > 0 and bytes + #text > ${dirtyBytes} then break end
+          table.insert(messages, text)
+          bytes = bytes + #text
+        end
       end
     end
+    if #messages == 0 and count > 0 then
+      if count <= ${dirtyAtOnce} then messages = redis.call('HVALS', KEYS[7]) else
+        for i, value in ipairs(redis.call('HSCAN', KEYS[7], '0', 'COUNT', '${dirtyAtOnce}')[2]) do
+          if i % 2 == 0 then table.insert(messages, value) end
+        end
+      end
+    end
+    -- What is left waits since as long as before.
+    if #messages < count then readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt) end
     return {readAt, documents, messages, count}`
   }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number]>()
 
@@ -63,9 +78,10 @@ export const settle = (common: Common) =>
     {
       numberOfKeys: count,
       lua: `${allowedWhenFull}
+      ${orderLua}
       local time = redis.call('TIME')
       local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      local done, first = 0, ${own + 5}
+      local done, first, bytes = 0, ${own + 5}, 0
       local between = first + 2 * tonumber(ARGV[${own + 4}])
       for i = first, between - 1, 2 do
         local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
@@ -82,10 +98,27 @@ export const settle = (common: Common) =>
         local there = redis.call('HGET', KEYS[7], ARGV[i])
         if there and string.match(there, '^{"edition":(%d+)') == ARGV[i + 1] then
           done = done + redis.call('HDEL', KEYS[7], ARGV[i])
+          redis.call('ZREM', order, ARGV[i])
+          bytes = bytes + #there
         end
       end
+      local left, meta = redis.call('HLEN', KEYS[7]), redis.call('HMGET', KEYS[1], 'position', 'indexed', 'waiting')
+      if left == 0 then redis.call('DEL', order)
+      elseif meta[1] and meta[1] ~= meta[2] then
+        -- An instance of an earlier version appended: the index is made anew.
+        redis.call('DEL', order)
+        bytes = tonumber(meta[3] or 0)
+        local all = redis.call('HGETALL', KEYS[7])
+        for i = 1, #all, 2 do
+          redis.call('ZADD', order, positionOf(all[i + 1]), all[i])
+          bytes = bytes - #all[i + 1]
+        end
+        redis.call('HSET', KEYS[1], 'indexed', meta[1])
+      end
+      -- Not into a room's hash that is gone: it would have no time to live.
+      if meta[1] then redis.call('HSET', KEYS[1], 'waiting', math.max(0, tonumber(meta[3] or 0) - bytes)) end
       if done > 0 then redis.call('HINCRBY', KEYS[5], 'entries', -done) end
-      if redis.call('SCARD', KEYS[6]) == 0 and redis.call('HLEN', KEYS[7]) == 0 then
+      if redis.call('SCARD', KEYS[6]) == 0 and left == 0 then
         redis.call('ZREM', KEYS[3], ARGV[4])
         redis.call('ZREM', KEYS[4], ARGV[4])
       else

@@ -8,9 +8,13 @@ import {
   type BufferedDocument,
   type BufferedMessage,
   dirtyAtOnce,
+  dirtyBytes,
   dueAt,
+  dueBytes,
   RoomBuffer,
-  type Updated
+  type Updated,
+  type Waiting,
+  type WaitingQuery
 } from "./RoomBuffer.ts"
 
 interface HeldDocument {
@@ -34,6 +38,8 @@ interface HeldRoom {
   /** Of documents that wait. */
   readonly waiting: Set<string>
   readonly messages: Map<string, BufferedMessage>
+  /** Of the messages. */
+  bytes: number
   /** By author and key. */
   readonly once: Map<string, { readonly messageId: string; readonly until: number }>
 }
@@ -67,6 +73,7 @@ export const make = (intervalMs: number) =>
         documents: new Map(),
         waiting: new Set<string>(),
         messages: new Map(),
+        bytes: 0,
         once: new Map()
       }
       rooms.set(roomId, room)
@@ -81,6 +88,10 @@ export const make = (intervalMs: number) =>
     const waits = (roomId: string, now: number) => {
       if (!due.has(roomId)) due.set(roomId, now + intervalMs)
       if (!since.has(roomId)) since.set(roomId, now)
+    }
+    /** With too many messages, or too big ones, it is due at once. */
+    const hurry = (roomId: string, { bytes, messages }: HeldRoom, now: number) => {
+      if (messages.size >= dueAt || bytes >= dueBytes) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
     }
     const toDocument = ({ name, savedVersion, text, version }: HeldDocument): BufferedDocument => ({
       name,
@@ -169,9 +180,11 @@ export const make = (intervalMs: number) =>
           if (room.messages.has(messageId)) return { sameAs: messageId }
           const position = Math.max(room.position + 1, now * 1000)
           room.position = position
-          room.messages.set(messageId, { edition: 0, position, key: key ?? null, message })
+          const entry = { edition: 0, position, key: key ?? null, message }
+          room.messages.set(messageId, entry)
+          room.bytes += bytesOf(entry)
           waits(roomId, now)
-          if (room.messages.size >= dueAt) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
+          hurry(roomId, room, now)
           tell("message.sent")
           return { position }
         }),
@@ -182,15 +195,18 @@ export const make = (intervalMs: number) =>
           return found === undefined || found.until <= now ? undefined : found.roomId
         }),
       replace: (entry, { type }) =>
-        step(() => {
+        step((now) => {
           const { messageId, roomId } = entry.message
-          const messages = opened(roomId).messages
-          if (messages.get(messageId)?.edition !== entry.edition - 1) return false
-          messages.set(messageId, entry)
+          const room = opened(roomId)
+          const there = room.messages.get(messageId)
+          if (there?.edition !== entry.edition - 1) return false
+          room.messages.set(messageId, entry)
+          room.bytes += bytesOf(entry) - bytesOf(there)
+          hurry(roomId, room, now)
           tell(type)
           return true
         }),
-      messages: (roomId) => step(() => inOrder(rooms.get(roomId))),
+      messages: (roomId, query) => step(() => someOf(inOrder(rooms.get(roomId)), query)),
       claim: ({ all, leaseMs }) =>
         step((now) => {
           const claimed = [...due].filter(([, at]) => all || at <= now).sort(([, a], [, b]) => a - b)
@@ -208,7 +224,11 @@ export const make = (intervalMs: number) =>
             return [{ name, text, version, author, at }]
           })
           const messages = inOrder(room)
-          const some = messages.slice(0, dirtyAtOnce)
+          let bytes = 0
+          const some = messages.slice(0, dirtyAtOnce).filter((entry, n) => {
+            bytes += bytesOf(entry)
+            return n === 0 || bytes <= dirtyBytes
+          })
           const isWhole = some.length === messages.length
           return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages: some }
         }),
@@ -224,7 +244,10 @@ export const make = (intervalMs: number) =>
             document.forgottenAt = now + rememberedMs
           }
           for (const { edition, message } of saved.messages) {
-            if (room?.messages.get(message.messageId)?.edition === edition) room.messages.delete(message.messageId)
+            const there = room?.messages.get(message.messageId)
+            if (room === undefined || there?.edition !== edition) continue
+            room.messages.delete(message.messageId)
+            room.bytes -= bytesOf(there)
           }
           if (room === undefined || room.waiting.size + room.messages.size === 0) {
             due.delete(roomId)
@@ -258,6 +281,30 @@ export const make = (intervalMs: number) =>
       }
     }
   })
+
+const bytesOf = (entry: BufferedMessage) => Buffer.byteLength(JSON.stringify(entry))
+
+const someOf = (
+  all: ReadonlyArray<BufferedMessage>,
+  { before, holding = [], limit, maxBytes }: WaitingQuery
+): Waiting => {
+  const last = typeof before === "string" ? all.find(({ message }) => message.messageId === before) : undefined
+  const until = typeof before === "string" ? (last?.position ?? 0) : (before ?? Number.POSITIVE_INFINITY)
+  const entries: Array<BufferedMessage> = []
+  let from: number | undefined
+  let bytes = 0
+  for (const entry of all.filter(({ position }) => position < until).reverse()) {
+    const text = JSON.stringify(entry)
+    if (!holding.every((part) => text.includes(part))) continue
+    bytes += Buffer.byteLength(text)
+    if (entries.length === limit || (entries.length > 0 && bytes > maxBytes)) {
+      from = entries.at(-1)?.position
+      break
+    }
+    entries.push(entry)
+  }
+  return { entries: entries.reverse(), from, end: last?.position, oldest: all[0]?.position }
+}
 
 const inOrder = (room: HeldRoom | undefined): ReadonlyArray<BufferedMessage> =>
   [...(room?.messages.values() ?? [])].sort((a, b) => a.position - b.position)

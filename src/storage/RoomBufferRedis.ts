@@ -9,6 +9,7 @@ import { tags } from "../infra/RoomKeys.ts"
 import { makeCommon } from "../infra/RoomScripts.ts"
 import { BufferedMessage, BufferUnavailable, RoomBuffer, type Updated } from "./RoomBuffer.ts"
 import * as FlushScripts from "./RoomBufferFlushScripts.ts"
+import * as PageScript from "./RoomBufferPageScript.ts"
 import * as Scripts from "./RoomBufferScripts.ts"
 
 const Stored = Schema.fromJsonString(BufferedMessage)
@@ -40,6 +41,7 @@ export const layer = (intervalMs: number) =>
         document: redis.eval(Scripts.document(common)),
         append: redis.eval(Scripts.append(common)),
         replace: redis.eval(Scripts.replace(common)),
+        page: redis.eval(PageScript.page),
         claim: redis.eval(FlushScripts.claim),
         dirty: redis.eval(FlushScripts.dirty(common)),
         settle: redis.eval(FlushScripts.settle(common)),
@@ -118,10 +120,32 @@ export const layer = (intervalMs: number) =>
             unavailable
           )
         },
-        messages: Effect.fnUntraced(function* (roomId) {
-          const texts = yield* redis.send<ReadonlyArray<string>>("HVALS", Scripts.messagesKey(roomId))
-          const entries = yield* Effect.forEach(texts, (text) => decodeMessage(text))
-          return entries.sort((a, b) => a.position - b.position)
+        messages: Effect.fnUntraced(function* (roomId, query) {
+          const texts: Array<string> = []
+          let { before, limit, maxBytes } = query
+          let end: number | undefined
+          let lowest: number | undefined
+          for (;;) {
+            const [found, from, isCut, last, oldest] = yield* scripts.page(roomId, {
+              ...query,
+              before,
+              limit,
+              maxBytes
+            })
+            end ??= last === "" ? undefined : Number(last)
+            // What was appended meanwhile is newer.
+            lowest ??= oldest === "" ? undefined : Number(oldest)
+            texts.push(...found)
+            limit -= found.length
+            maxBytes -= found.reduce((sum, text) => sum + text.length, 0)
+            const isEnough = isCut === 1 || (from !== "" && maxBytes <= 0)
+            if (from !== "" && !isEnough) {
+              before = Number(from)
+              continue
+            }
+            const entries = yield* Effect.forEach(texts, (text) => decodeMessage(text))
+            return { entries: entries.reverse(), from: isEnough ? Number(from) : undefined, end, oldest: lowest }
+          }
         }, unavailable),
         claim: ({ all, leaseMs }) =>
           Effect.forEach(tags, (tag) => scripts.claim(tag, all, leaseMs), { concurrency: 16 }).pipe(

@@ -1,5 +1,5 @@
 // The buffer's scripts. Beside the room's hash and stream (infra/RoomScripts.ts) there are, in the room's slot: `:messages`,
-// a hash of the messages that wait; `:docs`, the names of the documents that do; `:doc:NAME`, a document (`event`, which has its text, `version`,
+// a hash of the messages that wait; `:messages:order`, the index of their positions (RoomBufferPageScript.ts); `:docs`, the names of the documents that do; `:doc:NAME`, a document (`event`, which has its text, `version`,
 // `saved`, `author`, `at`, and `mark`: the server's run and the lease in which it was compared with Postgres; the room's hash has
 // the open one's name as `doc`, and as `docmark` in which it was). For all rooms of a hash tag: `:due`, when each room is to be
 // saved; `:since`, since when it waits; `:depth`, how much does.
@@ -7,7 +7,7 @@ import { Redis } from "effect/persistence"
 import { updatedEvent } from "../domain/Document.ts"
 import { roomKey, streamKey, tagOf } from "../infra/RoomKeys.ts"
 import { type Common, own, prologue } from "../infra/RoomScripts.ts"
-import { type BufferedDocument, type Change, dueAt, type Update } from "./RoomBuffer.ts"
+import { type BufferedDocument, type Change, dueAt, dueBytes, type Update } from "./RoomBuffer.ts"
 
 /** How long a document, or an idempotency key, is remembered after it was saved. */
 export const rememberedMs = 24 * 3_600_000
@@ -34,7 +34,17 @@ export const keys = (roomId: string) => {
 }
 export const count = 7
 
-const lua = `${prologue}
+/**
+ * The index of what waits. An instance of an earlier version appends without it, and settles without it. So the room's hash has,
+ * beside the last `position` given, the one up to which the index is whole (`indexed`): an append elsewhere makes them differ,
+ * and the index is not used until a settling makes it anew. What an index has too much is not in the hash, and passed over.
+ */
+export const orderLua = `
+local order = KEYS[7] .. ':order'
+local function positionOf(text) return string.match(text, '^{"edition":%d+,"position":(%d+)') end
+`
+
+const lua = `${prologue}${orderLua}
 local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
 local function waits(time, interval)
   local now = millis(time)
@@ -166,12 +176,13 @@ export const append = (common: Common) =>
       event,
       interval,
       rememberedMs,
-      dueAt
+      dueAt,
+      dueBytes
     ],
     {
       numberOfKeys: count + 1,
       lua: `${lua}
-      open(true, 'position')
+      open(true, 'position', 'indexed', 'waiting')
       local id = ARGV[${own + 1}]
       if ARGV[${own + 2}] == '1' then
         local known = redis.call('GET', KEYS[8])
@@ -181,10 +192,18 @@ export const append = (common: Common) =>
       if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
       local time, last = redis.call('TIME'), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
-      redis.call('HSET', KEYS[1], 'position', position)
-      redis.call('HSET', KEYS[7], id, '{"edition":0,"position":' .. position .. ARGV[${own + 3}])
+      local entry = '{"edition":0,"position":' .. position .. ARGV[${own + 3}]
+      local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
+      if before == 0 then
+        redis.call('DEL', order)
+        indexed, bytes = true, 0
+      end
+      bytes = bytes + #entry
+      redis.call('HSET', KEYS[1], 'position', position, 'indexed', indexed and position or '', 'waiting', bytes)
+      redis.call('HSET', KEYS[7], id, entry)
+      if indexed then redis.call('ZADD', order, position, id) end
       waits(time, tonumber(ARGV[${own + 6}]))
-      if redis.call('HLEN', KEYS[7]) >= tonumber(ARGV[${own + 8}]) then
+      if before + 1 >= tonumber(ARGV[${own + 8}]) or bytes >= tonumber(ARGV[${own + 9}]) then
         redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4])
       end
       append(0, ARGV[${own + 4}], 'message.sent', '', 'messages', ARGV[${own + 5}])
@@ -213,6 +232,9 @@ export const replace = (common: Common) =>
       if not there then return 0 end
       if string.match(there, '^{"edition":(%d+)') ~= ARGV[${own + 2}] then return 0 end
       redis.call('HSET', KEYS[7], ARGV[${own + 1}], ARGV[${own + 3}])
+      if redis.call('HINCRBY', KEYS[1], 'waiting', #ARGV[${own + 3}] - #there) >= ${dueBytes} then
+        redis.call('ZADD', KEYS[3], 'LT', millis(redis.call('TIME')), ARGV[4])
+      end
       append(0, ARGV[${own + 4}], ARGV[${own + 5}], '', 'messages', ARGV[${own + 6}])
       close()
       return 1`

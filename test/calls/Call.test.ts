@@ -214,6 +214,23 @@ describe("Call", () => {
     }).pipe(Effect.provide(app({ http, env: { RECORD_QUEUE: "2" } })))
   })
 
+  it.effect("refuses a call while the records that wait are too many bytes", () =>
+    Effect.gen(function* () {
+      for (let n = 0; n < 3; n++) yield* call()
+      assert.deepInclude(yield* Effect.flip(call()), { _tag: "Overloaded", what: "records" })
+      yield* TestClock.adjust("1 second")
+      yield* call()
+      yield* TestClock.adjust("1 second")
+    }).pipe(
+      Effect.provide(
+        app({
+          http: () => Effect.succeed({ status: 200, body: JSON.stringify({ text: "漢".repeat(20_000) }) }),
+          env: { RECORD_QUEUE_BYTES: "100000" }
+        })
+      )
+    )
+  )
+
   it.effect("gives the place back when the call fails or its caller leaves", () =>
     Effect.gen(function* () {
       yield* Effect.flip(call())

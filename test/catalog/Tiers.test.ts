@@ -13,7 +13,7 @@ interface Truth {
   readonly value: Option.Option<number>
 }
 
-const setup = (capacity = 3) =>
+const setup = (capacity = 3, maxBytes = 1_000_000) =>
   Effect.gen(function* () {
     const copy = yield* HotCopy
     const metrics = (yield* Metrics).cache.config
@@ -40,6 +40,7 @@ const setup = (capacity = 3) =>
       },
       metrics,
       capacity,
+      maxBytes,
       refresh: Duration.seconds(10),
       fromPostgres: (key) => {
         asked.postgres++
@@ -153,6 +154,18 @@ describe("Tiers", () => {
       const before = asked.postgres
       yield* get("a")
       assert.strictEqual(asked.postgres, before)
+    }).pipe(provided)
+  )
+
+  it.effect("holds as many bytes as it may", () =>
+    Effect.gen(function* () {
+      const { get, tiers } = yield* setup(1000, 20_000)
+      for (let n = 0; n < 100; n++) {
+        yield* get(`${n}${"x".repeat(1000)}`)
+      }
+      assert.isAtMost(tiers.bytes(), 20_000)
+      assert.isAbove(tiers.bytes(), 10_000)
+      assert.isBelow(tiers.size(), 10)
     }).pipe(provided)
   )
 

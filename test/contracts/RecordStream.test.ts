@@ -7,6 +7,7 @@ import type { CallRecord } from "../../src/domain/CallRecord.ts"
 import { makeRecordId } from "../../src/domain/RecordId.ts"
 import * as Redis from "../../src/infra/Redis.ts"
 import { RedisState } from "../../src/infra/RedisState.ts"
+import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
 import { RecordStream } from "../../src/storage/RecordStream.ts"
 import { startRedis } from "../support/Servers.ts"
@@ -24,7 +25,7 @@ const server = Layer.unwrap(
 
 const stream = RecordStream.layer.pipe(
   Layer.provideMerge(server),
-  Layer.provide(Settings.layer),
+  Layer.provide([Settings.layer, Metrics.layer]),
   Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ RECORD_STREAM: "50" })))
 )
 

@@ -4,6 +4,7 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { type BufferedMessage, dirtyAtOnce } from "../../src/storage/RoomBuffer.ts"
 import {
+  allOf,
   append,
   type Buffer,
   changing,
@@ -197,7 +198,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         )
         // About the time in µs, so that they come after what Postgres numbered before.
         for (const position of positions) assert.isBelow(Math.abs(position / 1000 - Date.now()), 10_000)
-        assert.deepEqual(yield* buffer.messages(roomId), entries)
+        assert.deepEqual(yield* allOf(buffer, roomId), entries)
         assert.deepEqual((yield* buffer.dirty(roomId)).messages, entries)
         const second = entries.slice(1, 2)
         for (const one of second) assert.deepEqual(yield* buffer.message(roomId, one.message.messageId), one)
@@ -207,7 +208,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.isUndefined(yield* buffer.message(randomUUID(), sent[0]?.messageId ?? ""))
         yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: second })
         assert.deepEqual(
-          yield* buffer.messages(roomId),
+          yield* allOf(buffer, roomId),
           entries.filter((one) => !second.includes(one))
         )
         for (const { message } of second) {
@@ -232,10 +233,10 @@ for (const [kind, start] of Object.entries(kinds)) {
         for (const key of [undefined, "new"]) {
           assert.deepEqual(yield* buffer.append(first, key, "{}"), { sameAs: first.messageId })
         }
-        assert.lengthOf(yield* buffer.messages(roomId), 3)
+        assert.lengthOf(yield* allOf(buffer, roomId), 3)
         yield* buffer.settle(roomId, yield* buffer.dirty(roomId))
         assert.deepEqual(yield* again(), { sameAs: first.messageId })
-        assert.deepEqual(yield* buffer.messages(roomId), [])
+        assert.deepEqual(yield* allOf(buffer, roomId), [])
       }).pipe(Effect.scoped)
     )
 
@@ -259,11 +260,11 @@ for (const [kind, start] of Object.entries(kinds)) {
         }
         for (const stale of [0, 1, 2, 11, 13]) {
           yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: [entry(stale)] })
-          assert.deepEqual(yield* buffer.messages(roomId), [entry(12)])
+          assert.deepEqual(yield* allOf(buffer, roomId), [entry(12)])
         }
         yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: [entry(12)] })
         assert.isFalse(yield* replace(13))
-        assert.deepEqual(yield* buffer.messages(roomId), [])
+        assert.deepEqual(yield* allOf(buffer, roomId), [])
       }).pipe(Effect.scoped)
     )
 
@@ -282,7 +283,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           yield* buffer.settle(roomId, dirty)
         }
         assert.strictEqual(seen.size, sent.length)
-        assert.deepEqual(yield* buffer.messages(roomId), [])
+        assert.deepEqual(yield* allOf(buffer, roomId), [])
       }).pipe(Effect.scoped)
     )
 

@@ -2,7 +2,17 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { append, changing, claims, redisBuffer, saved, saying, updating, waiting } from "../support/RoomBuffers.ts"
+import {
+  allOf,
+  append,
+  changing,
+  claims,
+  redisBuffer,
+  saved,
+  saying,
+  updating,
+  waiting
+} from "../support/RoomBuffers.ts"
 import { commandTimeout, redisServer } from "../support/RoomInstances.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
@@ -46,8 +56,8 @@ describe("RoomBuffer: instances", () => {
       const sends = Array.from({ length: 60 }, (_, n) => append(n % 2 === 0 ? a : b, saying(roomId), `k${n % 40}`))
       const positions = (yield* Effect.all(sends, { concurrency: "unbounded" })).filter((one) => !Number.isNaN(one))
       assert.lengthOf(new Set(positions), 40)
-      const messages = yield* a.messages(roomId)
-      assert.deepEqual(yield* b.messages(roomId), messages)
+      const messages = yield* allOf(a, roomId)
+      assert.deepEqual(yield* allOf(b, roomId), messages)
       assert.deepEqual(
         messages.map(({ position }) => position),
         [...positions].sort((one, other) => one - other)
@@ -100,7 +110,7 @@ describe("RoomBuffer: when Redis is away", () => {
         a.message(roomId, message.messageId),
         a.roomOfMessage(message.messageId),
         a.replace({ edition: 1, position: 1, key: null, message }, changing()),
-        a.messages(roomId),
+        allOf(a, roomId),
         a.claim({ all: true, leaseMs: 1 }),
         a.dirty(roomId),
         a.settle(roomId, { readAt: 0, documents: [], messages: [] }),
@@ -129,7 +139,7 @@ describe("RoomBuffer: when Redis is away", () => {
       assert.deepInclude(after, { entries: 0, oldestAgeMs: undefined })
       assert.isUndefined(yield* b.document(roomId, undefined, 1))
       assert.deepEqual(yield* b.update(roomId, updating(4, "x")), { _tag: "Unknown", run: after.runs[0] ?? "" })
-      assert.deepEqual(yield* b.messages(roomId), [])
+      assert.deepEqual(yield* allOf(b, roomId), [])
       assert.isFalse(yield* claims(b, roomId, true, 1))
       // What is saved is loaded; what a client still has is not known any more.
       yield* b.load(roomId, saved(3), true, 1)
@@ -173,7 +183,7 @@ describe("RoomBuffer: when Redis is away", () => {
       assert.notStrictEqual(after.run, before.run)
       assert.strictEqual(after.entries, 3)
       assert.isAtLeast(after.oldestAgeMs ?? 0, before.oldestAgeMs ?? Number.NaN)
-      assert.deepEqual(yield* b.messages(roomId), [{ edition: 0, position, key: "k", message }])
+      assert.deepEqual(yield* allOf(b, roomId), [{ edition: 0, position, key: "k", message }])
       assert.deepEqual(yield* b.append(saying(roomId), "k", "{}"), { sameAs: message.messageId })
       for (const room of [roomId, other]) {
         for (const name of [undefined, "main"]) assert.isUndefined(yield* b.document(room, name, 1))

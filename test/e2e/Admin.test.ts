@@ -164,6 +164,12 @@ describe("admin", () => {
     assert.include(inexact.body.reason, "9007199254740993")
     const body = await ask("PUT", "/integrations/wrong", '{"url":"http://host/","body":{"id":[-9223372036854775807]}}')
     assert.include(body.body.reason, "-9223372036854775807")
+    // A call works with all of it: its size is bounded.
+    const big = (count: number) => "x".repeat(count)
+    assert.strictEqual((await ask("PUT", "/users/u/config", { config: { a: big(66_000) } })).status, 422)
+    assert.strictEqual((await ask("PUT", "/users/u/config", { config: { a: big(60_000) } })).status, 200)
+    const definition = { url: "http://127.0.0.1:1/", headers: { "x-a": big(66_000) } }
+    assert.strictEqual((await ask("PUT", "/integrations/big", definition)).status, 422)
     assert.strictEqual((await ask("PUT", "/users/u/config", { config: { big: "x".repeat(2_000_000) } })).status, 413)
   })
 

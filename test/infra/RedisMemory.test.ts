@@ -156,6 +156,31 @@ describe("the in-process Redis", () => {
       assert.strictEqual(yield* send("SADD", "s1", "y"), 1)
       yield* send("DEL", "s3")
       assert.strictEqual(yield* send("SET", "more", "x"), "OK")
-    }).pipe(Effect.provide(RedisMemory.layerWith({ maxKeys: 4 })))
+    }).pipe(Effect.provide(RedisMemory.layerWith({ maxKeys: 4, maxBytes: 1e6 })))
+  )
+
+  it.effect("is bounded in bytes: what expires soonest makes room, and when nothing expires it refuses", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Redis.Redis
+      const refused = (...command: [string, ...ReadonlyArray<string>]) =>
+        Effect.map(Effect.flip(send(...command)), ({ cause }) => assert.match(String(cause), /OOM command not allowed/))
+      const text = "x".repeat(20_000)
+      for (const n of [5, 3, 9, 1, 7]) yield* send("SET", `e${n}`, text, "EX", String(n))
+      assert.strictEqual(yield* send("DBSIZE"), 4)
+      assert.isNull(yield* send("GET", "e1"))
+      // One character that is not Latin makes it twice as much.
+      yield* send("SET", "wide", `漢${text}`, "EX", "20")
+      assert.deepStrictEqual(yield* send("EXISTS", "e3", "e5", "e7", "e9", "wide"), 3)
+      yield* refused("SET", "big", "x".repeat(100_000))
+      yield* send("FLUSHALL")
+      for (const n of [1, 2, 3, 4]) yield* send("RPUSH", "list", `${n}${text}`)
+      yield* refused("RPUSH", "list", text)
+      yield* refused("HSET", "hash", "f", text)
+      assert.strictEqual(yield* send("LLEN", "list"), 4)
+      yield* send("DEL", "list")
+      for (const n of [1, 2, 3, 4]) yield* send("SADD", "set", `${n}${text}`)
+      yield* send("SREM", "set", `1${text}`)
+      assert.strictEqual(yield* send("SADD", "set", text), 1)
+    }).pipe(Effect.provide(RedisMemory.layerWith({ maxKeys: 100, maxBytes: 100_000 })))
   )
 })

@@ -40,6 +40,23 @@ describe("RoomLine", () => {
     assert.deepEqual([line.seq, line.visible, line.revision], [7, 7, 2])
   })
 
+  it("knows the last event of another epoch by its digest, when it rested and the event is big", () => {
+    const big = (n: number) => ({ ...numbered(n, n), event: `{"text":"${n}${"x".repeat(70_000)}"}` })
+    const next = (first: Numbered) => history("f", [first, numbered(2, 2)])
+    for (const [first, isSame] of [
+      [big(1), true],
+      [{ ...big(1), event: big(2).event }, false]
+    ] as const) {
+      const { ann, line } = lineWith()
+      take(line, big(1))
+      line.rest()
+      line.rest()
+      assert.strictEqual(line.catchUp(next(first)), isSame)
+      line.flush()
+      assert.deepEqual(ann.seqs(), isSame ? [1, 2] : [1])
+    }
+  })
+
   it("frames an event once, for all, as JSON-RPC has it", () => {
     const { ann, line } = lineWith()
     const bob = makeSubscriber("bob")

@@ -197,8 +197,10 @@ export class BufferModel {
       const { repository } = this.#buffered
       if (yield* this.#isUnsure) return
       const page = yield* Effect.result(repository.messages(room.roomId, { limit }))
-      if (Result.isSuccess(page)) assert.deepEqual(page.success.messages, room.messages.slice(-limit))
-      else this.#mustAnswer(page.failure._tag)
+      if (Result.isSuccess(page)) {
+        assert.deepEqual(page.success.messages, room.messages.slice(-limit))
+        assert.strictEqual(page.success.more, room.messages.length > limit)
+      } else this.#mustAnswer(page.failure._tag)
       const last = room.messages.at(-limit)
       if (last !== undefined) {
         const one = yield* Effect.result(repository.message(room.roomId, last.messageId))
@@ -208,6 +210,7 @@ export class BufferModel {
         const index = room.messages.indexOf(last)
         if (Result.isSuccess(older)) {
           assert.deepEqual(older.success.messages, room.messages.slice(Math.max(0, index - 2), index))
+          assert.strictEqual(older.success.more, index > 2)
         } else this.#mustAnswer(older.failure._tag)
       }
       const found = yield* Effect.result(repository.document(room.roomId, name))

@@ -65,6 +65,13 @@ export const append = (buffer: Buffer, message: Message, key?: string) =>
     "position" in appended ? appended.position : Number.NaN
   )
 
+/** All messages of the room that wait, in their order. */
+export const allOf = (buffer: Buffer, roomId: string) =>
+  Effect.map(
+    buffer.messages(roomId, { before: undefined, limit: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER }),
+    ({ entries }) => entries
+  )
+
 /** The room's part of a claim. */
 export const claims = (buffer: Buffer, roomId: string, all: boolean, leaseMs: number) =>
   Effect.map(buffer.claim({ all, leaseMs }), (rooms) => rooms.includes(roomId))

@@ -11,6 +11,7 @@ import * as RoomBusMemory from "../../src/cluster/RoomBusMemory.ts"
 import * as RoomBusRedis from "../../src/cluster/RoomBusRedis.ts"
 import { RoomSessions } from "../../src/cluster/RoomSessions.ts"
 import type { RoomChange, RoomEvent } from "../../src/domain/RoomEvent.ts"
+import { Metrics } from "../../src/observability/Metrics.ts"
 import { overRedis } from "./OverRedis.ts"
 import { startRedisCluster } from "./RedisKinds.ts"
 import { type RunningServer, startRedis } from "./Servers.ts"
@@ -30,14 +31,20 @@ const of = (context: Context.Context<RoomBus | Presence | RoomSessions>): Instan
   sessions: Context.get(context, RoomSessions)
 })
 
-export const memoryInstance = Effect.map(
-  Layer.build(
-    Layer.fresh(
-      Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory).pipe(Layer.provideMerge(RoomBusMemory.layer))
-    )
-  ),
-  of
-)
+const memoryWith = (bus: typeof RoomBusMemory.layer) =>
+  Effect.map(
+    Layer.build(
+      Layer.fresh(
+        Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory).pipe(
+          Layer.provideMerge(bus),
+          Layer.provide(Metrics.layer)
+        )
+      )
+    ),
+    of
+  )
+export const memoryInstance = memoryWith(RoomBusMemory.layer)
+export const boundedInstance = (maxBytes: number) => memoryWith(RoomBusMemory.layerWith({ maxBytes }))
 
 /** Until its scope is closed. */
 export const redisInstance = Effect.fnUntraced(function* (url: string) {

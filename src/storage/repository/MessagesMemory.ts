@@ -75,7 +75,7 @@ export const makeMessages = (held: Held): MessagesPart => {
       ),
     react: (roomId, messageId, emoji, adds, by) =>
       change(roomId, messageId, by, "message.reacted", reacted(emoji, adds, by)),
-    messages: (roomId, { before, beforePosition, limit, threadId }) =>
+    messages: (roomId, { before, beforePosition, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
       Effect.suspend(() => {
         const room = held.rooms.get(roomId)
         if (!isUuid(roomId)) {
@@ -88,12 +88,21 @@ export const makeMessages = (held: Held): MessagesPart => {
           ({ message, position }) =>
             (threadId === undefined || message.threadId === threadId) && (end === undefined || position < end)
         )
-        const page = wanted.slice(Math.max(0, wanted.length - limit))
+        let bytes = 0
+        const page = wanted
+          .slice(Math.max(0, wanted.length - limit))
+          .reverse()
+          .filter(({ message }) => {
+            const before = bytes
+            bytes += Buffer.byteLength(message.body) + Buffer.byteLength(JSON.stringify(message.reactions))
+            return before < maxBytes
+          })
+          .reverse()
         return Effect.succeed({
           messages: page.map(({ message }) => message),
           positions: page.map(({ position }) => position),
           end,
-          more: wanted.length > limit
+          more: wanted.length > page.length
         })
       }),
     message: (roomId, messageId) => Effect.sync(() => find(held.rooms.get(roomId), messageId)?.message),

@@ -15,6 +15,7 @@ import { type Role, RoomNotFound, writers } from "../../domain/Room.ts"
 import { type Database, DatabaseRefused } from "../../infra/Database.ts"
 import type { By, NewMessage } from "../Repository.ts"
 import { answered, assigned, deleted, edited, messageEvent, reacted } from "./Changes.ts"
+import { upTo } from "./Listed.ts"
 import type { MessagesPart } from "./Parts.ts"
 import { type Counted, iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
@@ -178,7 +179,7 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
       change(roomId, messageId, by, "message.reacted", (message) =>
         Effect.fromResult(reacted(emoji, adds, by)(message))
       ),
-    messages: (roomId, { before, beforePosition, limit, threadId }) =>
+    messages: (roomId, { before, beforePosition, limit, maxBytes, threadId }) =>
       Effect.gen(function* () {
         const none = { messages: [], positions: [], end: undefined, more: false }
         if (!isUuid(roomId)) return none
@@ -193,15 +194,18 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
         if (threadId !== undefined && !isUuid(threadId)) return none
         const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
         const older = end === undefined ? sql`` : sql`AND position < ${String(end)}::text::bigint`
-        const rows = yield* read(sql<MessageRow & { position: number }>`SELECT ${columns}, position::float8 AS position
+        const newest = sql<MessageRow & { position: number }>`SELECT ${columns}, position::float8 AS position
           FROM messages WHERE room_id = ${roomId}::text::uuid ${inThread} ${older}
-          ORDER BY position DESC, message_id DESC LIMIT ${limit + 1}`)
+          ORDER BY position DESC, message_id DESC LIMIT ${limit + 1}`
+        // How long a text is, PostgreSQL knows without reading it.
+        const bytes = "octet_length(body) + octet_length(reactions::text) * 3 / 4"
+        const rows = yield* read(upTo(sql, newest, bytes, 'position DESC, "messageId" DESC', maxBytes))
         const page = rows.slice(0, limit).reverse()
         return {
           messages: page.map(toMessage),
           positions: page.map(({ position }) => position),
           end,
-          more: rows.length > limit
+          more: (rows[0]?.found ?? rows.length) > page.length
         }
       }),
     message: (roomId, messageId) =>

@@ -2,6 +2,7 @@
 
 import { Effect } from "effect"
 import { type Contact, maxContacts, TooManyContacts } from "../../domain/People.ts"
+import { someOf } from "./Listed.ts"
 import type { PeoplePart } from "./Parts.ts"
 import { byText, type Held, refused } from "./RoomWriteMemory.ts"
 
@@ -17,13 +18,18 @@ export const makePeople = ({ contacts, feedback }: Held): PeoplePart => ({
       contacts.set(owner, theirs.set(contact.user, kept))
       return Effect.succeed(kept)
     }),
-  contacts: (owner) =>
+  contacts: (owner, query = {}) =>
     Effect.sync(() =>
-      [...(contacts.get(owner)?.values() ?? [])].sort(
-        byText(
-          ({ addedAt }) => addedAt,
-          ({ user }) => user
-        )
+      someOf(
+        [...(contacts.get(owner)?.values() ?? [])].sort(
+          byText(
+            ({ addedAt }) => addedAt,
+            ({ user }) => user
+          )
+        ),
+        ({ addedAt, user }) => [addedAt, user],
+        query,
+        maxContacts
       )
     ),
   removeContact: (owner, user) =>

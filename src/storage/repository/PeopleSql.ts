@@ -1,8 +1,9 @@
 // Contacts and feedback, in SQL.
 
 import { Effect } from "effect"
-import { maxContacts, TooManyContacts } from "../../domain/People.ts"
+import { type Contact, maxContacts, TooManyContacts } from "../../domain/People.ts"
 import type { Database } from "../../infra/Database.ts"
+import { upTo } from "./Listed.ts"
 import type { PeoplePart } from "./Parts.ts"
 import { iso, reader } from "./RoomWrite.ts"
 
@@ -12,6 +13,8 @@ interface ContactRow {
   readonly note: string | null
   readonly addedAt: number
 }
+
+const toContact = ({ addedAt, name, note, user }: ContactRow): Contact => ({ user, name, note, addedAt: iso(addedAt) })
 
 export const makePeople = ({ run, sql }: Database["Service"]): PeoplePart => {
   const read = reader(run)
@@ -27,15 +30,17 @@ export const makePeople = ({ run, sql }: Database["Service"]): PeoplePart => {
           ON CONFLICT (owner, user_id) DO UPDATE SET name = excluded.name, note = excluded.note
           RETURNING ${columns}`).pipe(
         Effect.flatMap(([row]) =>
-          row === undefined
-            ? Effect.fail(new TooManyContacts({ most: maxContacts }))
-            : Effect.succeed({ ...row, addedAt: iso(row.addedAt) })
+          row === undefined ? Effect.fail(new TooManyContacts({ most: maxContacts })) : Effect.succeed(toContact(row))
         )
       ),
-    contacts: (owner) =>
-      read(sql<ContactRow>`SELECT ${columns} FROM contacts WHERE owner = ${owner} ORDER BY added_at, user_id`).pipe(
-        Effect.map((rows) => rows.map((row) => ({ ...row, addedAt: iso(row.addedAt) })))
-      ),
+    contacts: (owner, { after, limit, maxBytes } = {}) => {
+      const later =
+        after === undefined ? sql`` : sql`AND (added_at, user_id) > (${after.at}::text::timestamptz, ${after.id})`
+      const rows = sql<ContactRow>`SELECT ${columns} FROM contacts WHERE owner = ${owner} ${later}
+        ORDER BY added_at, user_id LIMIT ${limit ?? maxContacts}`
+      const bytes = `octet_length("user") + octet_length(coalesce(name, '')) + octet_length(coalesce(note, '')) + 60`
+      return Effect.map(read(upTo(sql, rows, bytes, '"addedAt", "user"', maxBytes)), (found) => found.map(toContact))
+    },
     removeContact: (owner, user) =>
       read(sql`DELETE FROM contacts WHERE owner = ${owner} AND user_id = ${user}`).pipe(Effect.asVoid),
     addFeedback: ({ about, at, comment, feedbackId, rating, user }) =>

@@ -7,6 +7,7 @@ import { Forbidden, isAbove, NotAMember, owners, RoomNotFound } from "../../doma
 import { most } from "../Repository.ts"
 import { memberTold, roomDeletedTold } from "./Changes.ts"
 import { goodInvite } from "./InvitesMemory.ts"
+import { someOf } from "./Listed.ts"
 import type { RoomsPart } from "./Parts.ts"
 import { type Told, Unchanged } from "./RoomWrite.ts"
 import { byText, type Held, makeRoomWrite, memberOf, openRoom, refused } from "./RoomWriteMemory.ts"
@@ -42,14 +43,19 @@ export const makeRooms = (held: Held): RoomsPart => {
           Result.map(openRoom(held, roomId), ({ generation, revision, room }) => ({ room, revision, generation }))
         )
       ),
-    roomsOf: (user) =>
+    roomsOf: (user, query = {}) =>
       Effect.sync(() =>
-        [...rooms.values()]
-          .filter(({ deletedAt, members }) => deletedAt === undefined && members.has(user))
-          .map(({ room }) => room)
-          .sort(byText((room) => room.roomId))
-          .sort((one, other) => byText<typeof one>((room) => room.createdAt)(other, one))
-          .slice(0, most.rooms)
+        someOf(
+          [...rooms.values()]
+            .filter(({ deletedAt, members }) => deletedAt === undefined && members.has(user))
+            .map(({ room }) => room)
+            .sort(byText((room) => room.roomId))
+            .sort((one, other) => byText<typeof one>((room) => room.createdAt)(other, one)),
+          ({ createdAt, roomId }) => [createdAt, roomId],
+          query,
+          most.rooms,
+          true
+        )
       ),
     deleteRoom: (roomId, by) =>
       write(roomId, by, owners, (room) => {
@@ -62,16 +68,19 @@ export const makeRooms = (held: Held): RoomsPart => {
         return room === undefined ? Effect.fail(new RoomNotFound()) : Effect.succeed(++room.generation)
       }),
     member: (roomId, user) => Effect.suspend(() => Effect.fromResult(memberOf(held, roomId, user))),
-    participants: (roomId) =>
+    participants: (roomId, query = {}) =>
       Effect.sync(() =>
-        [...(rooms.get(roomId)?.members.values() ?? [])]
-          .sort(
+        someOf(
+          [...(rooms.get(roomId)?.members.values() ?? [])].sort(
             byText(
               ({ joinedAt }) => joinedAt,
               ({ user }) => user
             )
-          )
-          .slice(0, most.participants)
+          ),
+          ({ joinedAt, user }) => [joinedAt, user],
+          query,
+          most.participants
+        )
       ),
     join: (roomId, key, by, now) =>
       write(roomId, by, undefined, ({ members }) =>

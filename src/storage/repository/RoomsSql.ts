@@ -17,6 +17,7 @@ import type { Database } from "../../infra/Database.ts"
 import { most } from "../Repository.ts"
 import { memberTold, roomDeletedTold } from "./Changes.ts"
 import { makeConditions } from "./InvitesSql.ts"
+import { upTo } from "./Listed.ts"
 import type { RoomsPart } from "./Parts.ts"
 import { iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
@@ -115,10 +116,21 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
           VALUES (${roomId}::text::uuid, ${title}, ${owner}, ${autoAssign}, ${createdAt}::text::timestamptz)
           RETURNING room_id, owner, created_at)
         INSERT INTO room_members SELECT room_id, owner, 'owner', created_at FROM room`).pipe(Effect.asVoid),
-    roomsOf: (user) =>
-      read(sql<RoomRow>`SELECT ${roomColumns} FROM room_members m JOIN rooms r USING (room_id)
-        WHERE m.user_id = ${user} AND r.deleted_at IS NULL
-        ORDER BY r.created_at DESC, r.room_id LIMIT ${most.rooms}`).pipe(Effect.map((rows) => rows.map(toRoom))),
+    roomsOf: (user, { after, limit, maxBytes } = {}) => {
+      if (after !== undefined && !isUuid(after.id)) return Effect.succeed([])
+      const at = sql`${after?.at ?? null}::text::timestamptz`
+      const later =
+        after === undefined
+          ? sql``
+          : sql`AND (r.created_at < ${at} OR r.created_at = ${at} AND r.room_id > ${after.id}::text::uuid)`
+      const rows = sql<RoomRow>`SELECT ${roomColumns} FROM room_members m JOIN rooms r USING (room_id)
+        WHERE m.user_id = ${user} AND r.deleted_at IS NULL ${later}
+        ORDER BY r.created_at DESC, r.room_id LIMIT ${limit ?? most.rooms}`
+      const bytes = "octet_length(title) + octet_length(owner) + 130"
+      return Effect.map(read(upTo(sql, rows, bytes, '"createdAt" DESC, "roomId"', maxBytes)), (found) =>
+        found.map(toRoom)
+      )
+    },
     deleteRoom: (roomId, by) =>
       write(roomId, by, owners, () =>
         sql`UPDATE rooms SET deleted_at = ${by.at}::text::timestamptz WHERE room_id = ${roomId}::text::uuid`.pipe(
@@ -132,13 +144,18 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
             WHERE room_id = ${roomId}::text::uuid RETURNING generation::float8 AS generation`).pipe(
             Effect.flatMap(([row]) => (row === undefined ? new RoomNotFound() : Effect.succeed(row.generation)))
           ),
-    participants: (roomId) =>
-      !isUuid(roomId)
-        ? Effect.succeed([])
-        : read(sql<MemberRow>`SELECT ${memberColumns} FROM room_members m WHERE m.room_id = ${roomId}::text::uuid
-            ORDER BY m.joined_at, m.user_id LIMIT ${most.participants}`).pipe(
-            Effect.map((rows) => rows.map(toParticipant))
-          ),
+    participants: (roomId, { after, limit, maxBytes } = {}) => {
+      if (!isUuid(roomId)) return Effect.succeed([])
+      const later =
+        after === undefined ? sql`` : sql`AND (m.joined_at, m.user_id) > (${after.at}::text::timestamptz, ${after.id})`
+      const rows = sql<MemberRow>`SELECT ${memberColumns} FROM room_members m
+        WHERE m.room_id = ${roomId}::text::uuid ${later}
+        ORDER BY m.joined_at, m.user_id LIMIT ${limit ?? most.participants}`
+      const bytes = 'octet_length("user") + 60'
+      return Effect.map(read(upTo(sql, rows, bytes, '"joinedAt", "user"', maxBytes)), (found) =>
+        found.map(toParticipant)
+      )
+    },
     removeMember: (roomId, user, by) =>
       write(roomId, by, user === by.user ? undefined : owners, ({ revision }) =>
         Effect.gen(function* () {

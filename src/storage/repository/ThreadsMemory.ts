@@ -6,6 +6,7 @@ import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
 import { type StorageUnavailable, writers } from "../../domain/Room.ts"
 import { most } from "../Repository.ts"
 import { changed, threadTold } from "./Changes.ts"
+import { someOf } from "./Listed.ts"
 import type { ThreadsPart } from "./Parts.ts"
 import { type Told, Unchanged } from "./RoomWrite.ts"
 import { byText, type Held, makeRoomWrite, refused } from "./RoomWriteMemory.ts"
@@ -21,17 +22,21 @@ export const makeThreads = (held: Held): ThreadsPart => {
         room.threads.set(threadId, thread)
         return Result.succeed(threadTold("thread.created", thread))
       }),
-    threads: (roomId, archived) =>
+    threads: (roomId, archived, query = {}) =>
       Effect.sync(() =>
-        [...(held.rooms.get(roomId)?.threads.values() ?? [])]
-          .filter((thread) => archived === undefined || thread.archived === archived)
-          .sort(
-            byText(
-              ({ createdAt }) => createdAt,
-              ({ threadId }) => threadId
-            )
-          )
-          .slice(0, most.threads)
+        someOf(
+          [...(held.rooms.get(roomId)?.threads.values() ?? [])]
+            .filter((thread) => archived === undefined || thread.archived === archived)
+            .sort(
+              byText(
+                ({ createdAt }) => createdAt,
+                ({ threadId }) => threadId
+              )
+            ),
+          ({ createdAt, threadId }) => [createdAt, threadId],
+          query,
+          most.threads
+        )
       ),
     changeThread: (roomId, threadId, change, by) =>
       write(roomId, by, writers, ({ threads }): Result.Result<Told<Thread> | Unchanged<Thread>, ThreadNotFound> => {

@@ -7,6 +7,7 @@ import { writers } from "../../domain/Room.ts"
 import type { Database } from "../../infra/Database.ts"
 import { most } from "../Repository.ts"
 import { changed, threadTold } from "./Changes.ts"
+import { upTo } from "./Listed.ts"
 import type { ThreadsPart } from "./Parts.ts"
 import { iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomWrite.ts"
 
@@ -19,7 +20,14 @@ interface ThreadRow {
   readonly createdAt: number
 }
 
-const toThread = (row: ThreadRow): Thread => ({ ...row, createdAt: iso(row.createdAt) })
+const toThread = ({ archived, category, createdAt, roomId, threadId, title }: ThreadRow): Thread => ({
+  threadId,
+  roomId,
+  title,
+  category,
+  archived,
+  createdAt: iso(createdAt)
+})
 
 export const makeThreads = (database: Database["Service"]): ThreadsPart => {
   const { sql } = database
@@ -37,12 +45,20 @@ export const makeThreads = (database: Database["Service"]): ThreadsPart => {
           Effect.as(threadTold("thread.created", thread))
         )
       ),
-    threads: (roomId, archived) =>
-      !isUuid(roomId)
-        ? Effect.succeed([])
-        : read(sql<ThreadRow>`SELECT ${columns} FROM threads
-            WHERE room_id = ${roomId}::text::uuid AND (${archived ?? null}::bool IS NULL OR archived = ${archived ?? null}::bool)
-            ORDER BY created_at, thread_id LIMIT ${most.threads}`).pipe(Effect.map((rows) => rows.map(toThread))),
+    threads: (roomId, archived, { after, limit, maxBytes } = {}) => {
+      if (!isUuid(roomId) || (after !== undefined && !isUuid(after.id))) return Effect.succeed([])
+      const later =
+        after === undefined
+          ? sql``
+          : sql`AND (created_at, thread_id) > (${after.at}::text::timestamptz, ${after.id}::text::uuid)`
+      const rows = sql<ThreadRow>`SELECT ${columns} FROM threads
+        WHERE room_id = ${roomId}::text::uuid AND (${archived ?? null}::bool IS NULL OR archived = ${archived ?? null}::bool)
+        ${later} ORDER BY created_at, thread_id LIMIT ${limit ?? most.threads}`
+      const bytes = "octet_length(title) + octet_length(coalesce(category, '')) + 150"
+      return Effect.map(read(upTo(sql, rows, bytes, '"createdAt", "threadId"', maxBytes)), (found) =>
+        found.map(toThread)
+      )
+    },
     changeThread: (roomId, threadId, change, by) =>
       orUnchanged(
         write(roomId, by, writers, () =>
