@@ -26,12 +26,13 @@ export const lastingFault = (error: Error): string | undefined => {
   return found === undefined ? tlsFault(inner) : `${found} (Redis says: ${inner.message})`
 }
 
-const probeMs = 1000
+const probeMs = 3000
 
 const settled = (socket: Socket, isRight: (resolve: (right: boolean) => void) => void): Promise<boolean> =>
   new Promise<boolean>((resolve) => {
     isRight(resolve)
-    socket.setTimeout(probeMs, () => resolve(false))
+    // An answer that waits in the socket because this process was busy still counts: it is read before setImmediate.
+    socket.setTimeout(probeMs, () => setImmediate(resolve, false))
     socket.once("error", () => resolve(false))
     socket.once("close", () => resolve(false))
   }).finally(() => socket.destroy())

@@ -8,7 +8,7 @@ import { makeMemoryFiles } from "../../src/infra/EmbeddedFiles.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
 import { until } from "../support/Until.ts"
 
-describe("a start", () => {
+describe("a start", { timeout: 120_000 }, () => {
   const running: Array<Hotpath> = []
   const folders: Array<string> = []
   const folder = () => {
