@@ -12,5 +12,11 @@ export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited"
   retryAfterMs: Schema.Finite
 }) {}
 
+/** What was asked for was done; its reply is larger than what may wait for the connection, and was not sent. */
+export class ReplyTooLarge extends Schema.TaggedError<ReplyTooLarge>()("ReplyTooLarge", {
+  bytes: Schema.Finite,
+  most: Schema.Finite
+}) {}
+
 /** The instance is shutting down and takes no new requests: reconnect. */
 export class Draining extends Schema.TaggedError<Draining>()("Draining", {}) {}

@@ -3,7 +3,7 @@ import type { CoachError } from "../assistant/Coach.ts"
 import type { GenerateError } from "../assistant/Generation.ts"
 import type { CallError } from "../calls/Call.ts"
 import type { VersionConflict } from "../domain/Document.ts"
-import type { Draining, RateLimited } from "../domain/Limits.ts"
+import type { Draining, RateLimited, ReplyTooLarge } from "../domain/Limits.ts"
 import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
 import type { TooManyContacts } from "../domain/People.ts"
 import type {
@@ -31,7 +31,15 @@ type RoomError =
   | VersionConflict
   | BufferFull
 
-export type ClientError = CallError | GenerateError | CoachError | RateLimited | Draining | RoomError | ProtocolError
+export type ClientError =
+  | CallError
+  | GenerateError
+  | CoachError
+  | RateLimited
+  | ReplyTooLarge
+  | Draining
+  | RoomError
+  | ProtocolError
 
 interface ErrorReply {
   readonly type: ErrorType
@@ -64,6 +72,10 @@ export const errorReply = (error: ClientError): ErrorReply => {
       return { type, message: "Rate limit exceeded", fields: { retryAfterMs: error.retryAfterMs } }
     case "Draining":
       return { type, message: "Shutting down: reconnect" }
+    case "ReplyTooLarge": {
+      const { bytes, most } = error
+      return { type, message: `The reply of ${bytes} bytes is too large: ask for less`, fields: { bytes, most } }
+    }
     case "RecordUnavailable":
       return { type, message: "The record could not be stored in time" }
     case "RoomNotFound":

@@ -20,6 +20,12 @@ export const ErrorCodes = {
     meaning: "more requests than the connection may send, or too many wrong invites; `retryAfterMs`"
   },
   Draining: { code: -32002, retryable: true, meaning: "the instance is shutting down: reconnect" },
+  ReplyTooLarge: {
+    code: -32009,
+    retryable: false,
+    meaning:
+      "the request was done, but its reply is larger than may wait for a connection (`bytes`, `most`): ask for less"
+  },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
   IntegrationNotFound: { code: -32011, retryable: false, meaning: "no integration of that name" },
   IntegrationTimeout: {

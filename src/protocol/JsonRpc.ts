@@ -22,7 +22,14 @@ export interface Invalid {
 export type Message = Request | Invalid
 
 /** One message, or a batch of them in the order they came. */
-export type Frame = Message | ReadonlyArray<Message>
+export type Frame = Message | ReadonlyArray<Message> | TooLongBatch
+
+/** A batch that is refused as a whole: none of its entries is looked at. */
+export interface TooLongBatch {
+  readonly _tag: "TooLongBatch"
+  readonly length: number
+  readonly refusal: Invalid
+}
 
 const invalid = (message: string, id: Id = null): Invalid => ({
   _tag: "Invalid",
@@ -83,13 +90,18 @@ const decodeMessage = (value: unknown): Message => {
   return { _tag: "Request", id, method, params }
 }
 
-export const decode = (text: string, maxDepth: number): Frame => {
+export const decode = (text: string, maxDepth: number, maxBatch: number): Frame => {
   if (nestsDeeperThan(text, maxDepth)) return invalid(`nested deeper than ${maxDepth}`)
   const parsed = Result.try(() => JSON.parse(text) as unknown)
   if (Result.isFailure(parsed)) return { _tag: "Invalid", id: null, error: { _tag: "ParseError", message: "not JSON" } }
   const value = parsed.success
   if (!Array.isArray(value)) return decodeMessage(value)
-  return value.length === 0 ? invalid("an empty batch") : value.map(decodeMessage)
+  if (value.length === 0) return invalid("an empty batch")
+  if (value.length > maxBatch) {
+    const refusal = invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`)
+    return { _tag: "TooLongBatch", length: value.length, refusal }
+  }
+  return value.map(decodeMessage)
 }
 
 /** A result that is JSON text already, so that the reply needs no second encoding. */

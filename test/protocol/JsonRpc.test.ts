@@ -14,11 +14,11 @@ describe("JsonRpc", () => {
   })
 
   it.prop("decodes any text to something", [Schema.String], ([text]) => {
-    assert.isDefined(decode(text, 64))
+    assert.isDefined(decode(text, 64, 100))
   })
 
   it.prop("decodes a request to what was sent", [Schema.String, Schema.Json], ([method, input]) => {
-    const frame = decode(JSON.stringify({ jsonrpc: "2.0", id: "x", method, params: { input } }), 1000)
+    const frame = decode(JSON.stringify({ jsonrpc: "2.0", id: "x", method, params: { input } }), 1000, 100)
     assert.deepEqual(frame, { _tag: "Request", id: "x", method, params: { input: JSON.parse(JSON.stringify(input)) } })
   })
 

@@ -1,0 +1,34 @@
+// Which entries of a batch are begun: each is charged before any of them is, and those that find no token are answered here.
+import type { RequestInfo } from "../observability/CurrentRequest.ts"
+import type { Message, Request } from "../protocol/JsonRpc.ts"
+import type { Dispatcher } from "./Dispatcher.ts"
+import type { TokenBucket } from "./TokenBucket.ts"
+
+interface Admitted {
+  readonly requests: ReadonlyArray<Request>
+  /** The replies to all others. */
+  readonly refusals: ReadonlyArray<string>
+}
+
+/** `refused`: one for all that are refused, which so are traced together. */
+export const admitBatch = (
+  batch: ReadonlyArray<Message>,
+  bucket: TokenBucket,
+  now: number,
+  { limit, refuse }: Dispatcher["Service"],
+  refused: RequestInfo
+): Admitted => {
+  const requests: Array<Request> = []
+  const refusals: Array<string> = []
+  for (const message of batch) {
+    const wait = bucket.take(now)
+    if (wait > 0) bucket.refuse()
+    if (wait === 0 && message._tag === "Request") {
+      requests.push(message)
+      continue
+    }
+    const reply = message._tag === "Invalid" ? refuse(message, refused) : limit(message, wait, refused)
+    if (reply !== undefined) refusals.push(reply)
+  }
+  return { requests, refusals }
+}
