@@ -9,6 +9,7 @@ import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import { Hub } from "./Hub.ts"
 import { RoomReads } from "./RoomReads.ts"
 import { Whereabouts } from "./Whereabouts.ts"
 
@@ -44,13 +45,14 @@ export class Threads extends Context.Service<
       const reads = yield* RoomReads
       const { roomOfThread } = yield* Whereabouts
       const { announced } = yield* Announcer
+      const hub = yield* Hub
 
       return Threads.of({
         create: Effect.fn("Threads.create")(function* (user, roomId, title, category) {
           yield* access.require(roomId, user, writers)
           const threadId = SecureRandom.uuidV7Unsafe()
           const thread = { threadId, roomId, title, category, archived: false, createdAt: yield* now }
-          return yield* announced(repository.createThread(thread, yield* by(user)))
+          return yield* hub.replyFirst(roomId, announced(repository.createThread(thread, yield* by(user))))
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived) {
           const { versions } = yield* access.require(roomId, user, everyone)
@@ -59,7 +61,10 @@ export class Threads extends Context.Service<
         change: Effect.fn("Threads.change")(function* (user, threadId, change) {
           const roomId = yield* roomOfThread(threadId)
           yield* access.require(roomId, user, writers)
-          return yield* announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+          return yield* hub.replyFirst(
+            roomId,
+            announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+          )
         })
       })
     })
