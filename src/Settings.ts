@@ -203,8 +203,13 @@ export const settings = {
   MAX_FRAME_BYTES: setting(count, "65536", "a frame; beyond it close 1009", wholeNumber),
   MAX_FRAGMENTS: setting(count, "256", "fragments of one message; beyond it close 1008", wholeNumber),
   MAX_IN_FLIGHT: setting(count, "16", "requests in flight per connection; beyond it its socket is paused", wholeNumber),
-  REQUEST_RATE: setting(count, "50", "requests per second and connection; beyond it `RateLimited`", wholeNumber),
-  REQUEST_BURST: setting(count, "100", "requests a connection may send at once", wholeNumber),
+  REQUEST_RATE: setting(
+    count,
+    "50",
+    "requests per second and connection; beyond it `RateLimited`, and what goes on is not read",
+    wholeNumber
+  ),
+  REQUEST_BURST: setting(count, "100", "requests a connection may send at once; also the longest batch", wholeNumber),
   USER_CONNECTIONS: setting(
     count,
     "50",
@@ -244,7 +249,7 @@ export const settings = {
   MAX_OUTBOUND_BYTES: setting(
     count,
     "1048576",
-    "bytes waiting for a client that does not read; beyond it close 1013",
+    "bytes waiting for a client that does not read; beyond it close 1013. Also the largest reply",
     wholeNumber
   ),
   MAX_WAITING_CALLS: setting(

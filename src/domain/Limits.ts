@@ -34,6 +34,11 @@ export const describeLimit = (limit: Limit): string => {
   const setting = limitSettings[limit]
   return setting === undefined ? `Rate limit exceeded: ${limit}` : `Rate limit exceeded: ${limit} (${setting})`
 }
+/** What was asked for was done; its reply is larger than what may wait for the connection, and was not sent. */
+export class ReplyTooLarge extends Schema.TaggedError<ReplyTooLarge>()("ReplyTooLarge", {
+  bytes: Schema.Finite,
+  most: Schema.Finite
+}) {}
 
 /** The instance is shutting down and takes no new requests: reconnect. */
 export class Draining extends Schema.TaggedError<Draining>()("Draining", {}) {}

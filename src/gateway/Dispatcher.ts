@@ -1,7 +1,7 @@
 // From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
 // happens becomes a reply (or, for a notification, nothing).
 import { Cause, Clock, Context, Effect, Layer, Option, Result, Tracer } from "effect"
-import { Draining, RateLimited } from "../domain/Limits.ts"
+import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../domain/Limits.ts"
 import { nearest } from "../domain/Nearest.ts"
 import { unstorableAt } from "../domain/StorableJson.ts"
 import { CurrentRequest, type RequestInfo } from "../observability/CurrentRequest.ts"
@@ -9,10 +9,11 @@ import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { parseTraceParent, type TraceParent } from "../observability/Tracing.ts"
 import type { ProtocolError } from "../protocol/ErrorCodes.ts"
-import { encodeError, encodeResult, type Id, type Invalid, type Message, type Request } from "../protocol/JsonRpc.ts"
+import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../protocol/JsonRpc.ts"
 import { isMethodName, type MethodName, Methods } from "../protocol/Methods.ts"
 import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../protocol/ParamsDecoder.ts"
 import { Settings } from "../Settings.ts"
+import { BatchReply } from "./BatchReply.ts"
 import type { Caller } from "./Caller.ts"
 import { type ClientError, errorReply } from "./ErrorReply.ts"
 import { Failures } from "./Failures.ts"
@@ -20,7 +21,8 @@ import { Handling } from "./Handlers.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 export interface Origin extends Caller {
-  readonly bucket: TokenBucket
+  /** How large a reply may be that is written now. */
+  readonly replyRoom: () => number
 }
 
 /** Characters that are repeated of a method's name. */
@@ -64,9 +66,15 @@ export class Dispatcher extends Context.Service<
       info: RequestInfo
     ) => Effect.Effect<string | undefined>
     readonly refuse: (invalid: Invalid, info: RequestInfo) => string
-    /** All replies in one array, in any order; undefined when there are only notifications. */
+    /** Answers a request beyond the rate, which costs no fiber. */
+    readonly limit: (request: Request, limited: RateLimited, info: RequestInfo) => string | undefined
+    /**
+     * The replies to a batch's requests beside those in `replies`, in one array and any order; undefined when there is
+     * none. Once half of MAX_OUTBOUND_BYTES is gathered, the requests that were not begun are `Overloaded`.
+     */
     readonly batch: (
-      messages: ReadonlyArray<Message>,
+      requests: ReadonlyArray<Request>,
+      replies: ReadonlyArray<string>,
       text: string,
       origin: Origin,
       concurrency: number,
@@ -179,24 +187,33 @@ export class Dispatcher extends Context.Service<
         return withTrace(invoke(method, params, origin), method, traceparent, info)
       }
 
-      const handle: Dispatcher["Service"]["handle"] = (request, text, origin, info) =>
-        Effect.clockWith((clock) => {
+      /** The reply, or one that says that it is too large. */
+      const sized = (id: Id, reply: string, origin: Origin, gathered: BatchReply | undefined, info: RequestInfo) => {
+        if (reply.length <= smallReply) return reply
+        const room = origin.replyRoom()
+        const most = Math.max(0, gathered === undefined ? room : Math.min(gathered.room, room - gathered.bytes))
+        const bytes = Buffer.byteLength(reply)
+        return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most }), info)
+      }
+
+      const answer = (
+        request: Request,
+        text: string,
+        origin: Origin,
+        info: RequestInfo,
+        gathered?: BatchReply
+      ): Effect.Effect<string | undefined> =>
+        Effect.suspend(() => {
           const began = performance.now()
           const { id } = request
           metrics.requests.add()
-          const now = clock.currentTimeMillisUnsafe()
-          const wait = origin.bucket.take(now)
-          const userWait = wait > 0 ? 0 : origin.use.take(now)
-          const work =
-            wait + userWait > 0
-              ? Effect.fail(new RateLimited({ limit: wait > 0 ? "connection" : "user", retryAfterMs: wait + userWait }))
-              : run(request, text, origin, info)
-          const answered = Effect.matchCauseEffect(work, {
+          const answered = Effect.matchCauseEffect(run(request, text, origin, info), {
             onSuccess: (result) => {
               metrics.successful.add()
               outcomes.get(request.method)?.successful.add()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
-              return Effect.succeed(id === undefined ? undefined : encodeResult(id, result))
+              if (id === undefined) return Effect.succeed(undefined)
+              return Effect.succeed(sized(id, encodeResult(id, result), origin, gathered, info))
             },
             onFailure: (cause) => {
               metrics.requestDuration.observe((performance.now() - began) / 1000)
@@ -218,31 +235,40 @@ export class Dispatcher extends Context.Service<
           )
         })
 
-      const refuse: Dispatcher["Service"]["refuse"] = (invalid, info) => {
+      const refused = (request: Request, error: ClientError, info: RequestInfo): string | undefined => {
         metrics.requests.add()
-        return errorText(invalid.id, invalid.error, info)
+        const reply = errorText(request.id ?? null, error, info, request)
+        return request.id === undefined ? undefined : reply
       }
 
       return Dispatcher.of({
-        handle,
-        refuse,
-        batch: (messages, text, origin, concurrency, info) =>
-          Effect.forEach(
-            messages,
-            (message) => {
-              const own = info()
-              return message._tag === "Invalid"
-                ? Effect.sync((): string | undefined => refuse(message, own))
-                : Effect.provideService(handle(message, text, origin, own), CurrentRequest, own)
-            },
-            { concurrency }
-          ).pipe(
-            Effect.map((replies) => {
-              const sent = replies.filter((reply) => reply !== undefined)
-              return sent.length === 0 ? undefined : `[${sent.join(",")}]`
-            })
-          )
+        handle: (request, text, origin, info) => answer(request, text, origin, info),
+        refuse: (invalid, info) => {
+          metrics.requests.add()
+          return errorText(invalid.id, invalid.error, info)
+        },
+        limit: refused,
+        batch: (requests, replies, text, origin, concurrency, info) =>
+          Effect.suspend(() => {
+            const gathered = new BatchReply(replies, settings.MAX_OUTBOUND_BYTES)
+            const one = (request: Request) =>
+              Effect.suspend(() => {
+                const own = info()
+                const reply = gathered.isFull
+                  ? Effect.succeed(refused(request, new Overloaded({ what: "replies" }), own))
+                  : answer(request, text, origin, own, gathered)
+                return Effect.provideService(
+                  Effect.map(reply, (text) => gathered.add(text)),
+                  CurrentRequest,
+                  own
+                )
+              })
+            return Effect.map(Effect.forEach(requests, one, { concurrency, discard: true }), () => gathered.text)
+          })
       })
     })
   )
 }
+
+/** Replies up to so many characters are not measured. */
+const smallReply = 1024

@@ -4,7 +4,7 @@ import type { GenerateError } from "../assistant/Generation.ts"
 import type { CallError } from "../calls/Call.ts"
 import type { VersionConflict } from "../domain/Document.ts"
 import type { TooManyInvites } from "../domain/Invite.ts"
-import { type Draining, describeLimit, type RateLimited } from "../domain/Limits.ts"
+import { type Draining, describeLimit, type RateLimited, type ReplyTooLarge } from "../domain/Limits.ts"
 import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../domain/Message.ts"
 import type { TooManyContacts } from "../domain/People.ts"
 import type {
@@ -35,7 +35,15 @@ type RoomError =
   | BufferFull
   | StoresDiffer
 
-export type ClientError = CallError | GenerateError | CoachError | RateLimited | Draining | RoomError | ProtocolError
+export type ClientError =
+  | CallError
+  | GenerateError
+  | CoachError
+  | RateLimited
+  | ReplyTooLarge
+  | Draining
+  | RoomError
+  | ProtocolError
 
 interface ErrorReply {
   readonly type: ErrorType
@@ -90,6 +98,10 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
       }
     case "Draining":
       return { type, message: "Shutting down: reconnect" }
+    case "ReplyTooLarge": {
+      const { bytes, most } = error
+      return { type, message: `The reply of ${bytes} bytes is too large: ask for less`, fields: { bytes, most } }
+    }
     case "RecordUnavailable":
       return { type, message: "The record could not be stored in time" }
     case "RoomNotFound": {

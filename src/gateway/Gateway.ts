@@ -25,6 +25,7 @@ import { Identify } from "./Identify.ts"
 import { makeOrigins } from "./Origins.ts"
 import { Lingering } from "./Outbound.ts"
 import { plainRequests } from "./PlainRequests.ts"
+import { Slices } from "./Slices.ts"
 import { admit, refusalText, selectProtocol, tooManyOfUser, UpgradeRefused } from "./Upgrade.ts"
 
 /** It can't listen there. */
@@ -54,6 +55,9 @@ function onMessage(this: WebSocket, data: RawData, isBinary: boolean) {
 }
 function onPong(this: WebSocket) {
   connectionOf(this)?.pong()
+}
+function onPing(this: WebSocket) {
+  connectionOf(this)?.ping()
 }
 function onClose(this: WebSocket, code: number) {
   connectionOf(this)?.closed(code)
@@ -106,12 +110,24 @@ export class Gateway extends Context.Service<
         for (const { asides, inFlight } of connections) total += inFlight + asides
         return total
       })
+      metrics.gauge("inbound_waiting_bytes", "What was read from clients and waits for its turn", () => {
+        let total = 0
+        for (const { waiting } of connections) total += waiting.inbound
+        return total
+      })
+      metrics.gauge("outbound_waiting_bytes", "What waits to be read by clients", () => {
+        let total = 0
+        for (const { waiting } of connections) total += waiting.outbound
+        return total
+      })
 
       const shared: Shared = {
         settings,
         metrics,
         dispatcher,
         lingering: new Lingering(),
+        slices: new Slices(),
+        now: () => clock.currentTimeMillisUnsafe(),
         fork: (effect, info) =>
           info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect),
         forget: (connection) => {
@@ -161,7 +177,7 @@ export class Gateway extends Context.Service<
         socket.reasons = reasons
         connections.add(connection)
         metrics.connectionsOpened.add()
-        socket.on("message", onMessage).on("pong", onPong).on("close", onClose).on("error", onError)
+        socket.on("message", onMessage).on("pong", onPong).on("ping", onPing).on("close", onClose).on("error", onError)
         const { id: connectionId, user } = connection
         connection.notify("connected", { connectionId, user, protocol: protocolVersion, heartbeatMs, limits })
       }

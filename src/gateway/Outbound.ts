@@ -1,8 +1,9 @@
 // What goes out on one socket, and the bound of what may wait to be read.
 //
 // With half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it, and gives it up
-// after a while; with all of it waiting it is given up at once.
-import { Socket } from "node:net"
+// after a while; with all of it waiting it is given up at once. Large replies are counted apart: several may be under way at
+// once for a client that reads, so together they may take `replyShare` times as much, and one that would pass that is not
+// written (see `replyRoom`). So no more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 
@@ -14,6 +15,15 @@ export interface OutboundOwner {
 
 /** What is gathered for one write, at the most: more would look like a client that does not read. */
 const turnBytes = 16_384
+
+/** How many times MAX_OUTBOUND_BYTES may wait as large replies; and which are large: so many to the bound. */
+const [replyShare, largeFraction] = [4, 16]
+
+/** Where a large reply ends in all that was written, and its size. */
+interface LargeReply {
+  readonly end: number
+  readonly bytes: number
+}
 
 const uncork = (outbound: Outbound) => outbound.uncork()
 
@@ -60,6 +70,9 @@ export class Outbound {
   /** When the client, having more to read than half its bound, last took any of it, in ms since the epoch. */
   #stalledAt: number | undefined
   #taken = 0
+  #written = 0
+  /** Those that still wait. */
+  #large: Array<LargeReply> | undefined
 
   constructor(socket: WebSocket, wire: Duplex, most: number, owner: OutboundOwner, lingering: Lingering) {
     this.#socket = socket
@@ -70,10 +83,32 @@ export class Outbound {
   }
 
   /** What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply. */
-  send(frame: Buffer): void {
-    if (!this.#mayWrite()) return
+  send(frame: Buffer): boolean {
+    if (!this.#mayWrite()) return false
     this.#cork(this.#hears)
-    this.#wire.write(frame)
+    this.#write(frame)
+    return true
+  }
+
+  /** As `send`, for what was asked for. */
+  reply(frame: Buffer): void {
+    if (!this.send(frame) || frame.length * largeFraction < this.#most) return
+    this.#large ??= []
+    this.#large.push({ end: this.#written, bytes: frame.length })
+  }
+
+  /** How many bytes the next reply may have. */
+  get replyRoom(): number {
+    return Math.min(this.#most, this.#most * replyShare - this.#wire.writableLength)
+  }
+
+  get waiting(): number {
+    return this.#wire.writableLength
+  }
+
+  #write(bytes: Buffer): void {
+    this.#written += bytes.length
+    this.#wire.write(bytes)
   }
 
   /**
@@ -84,7 +119,7 @@ export class Outbound {
     this.#hears = true
     if (!this.#mayWrite()) return
     if (isAnswering) this.#cork(true)
-    this.#wire.write(frames)
+    this.#write(frames)
   }
 
   #cork(lingers: boolean): void {
@@ -117,14 +152,22 @@ export class Outbound {
   }
 
   #takenSoFar(): number {
-    return this.#wire instanceof Socket ? this.#wire.bytesWritten - this.#wire.writableLength : 0
+    return this.#written - this.#wire.writableLength
+  }
+
+  #largeWaiting(): number {
+    if (this.#large === undefined) return 0
+    const taken = this.#takenSoFar()
+    const left = this.#large.filter(({ end }) => end > taken)
+    this.#large = left.length === 0 ? undefined : left
+    return left.reduce((total, { bytes }) => total + bytes, 0)
   }
 
   #mayWrite(): boolean {
     if (this.#socket.readyState !== this.#socket.OPEN) return false
     if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
     const waiting = this.#wire.writableLength
-    if (waiting > this.#most) {
+    if (waiting > this.#most && waiting - this.#largeWaiting() > this.#most) {
       this.#owner.overloaded()
       return false
     }
@@ -134,6 +177,7 @@ export class Outbound {
       this.#owner.stalled()
       this.#wire.once("drain", () => {
         this.#stalledAt = undefined
+        this.#large = undefined
         this.#owner.drained()
       })
     }

@@ -96,7 +96,8 @@ const make = Effect.gen(function* () {
     connectionsEnded: counter("connections_ended_total", "Sockets that are gone"),
     upgradesRefused: counters("upgrades_refused_total", "Upgrades refused, by status", "status"),
     closed: counters("connections_closed_total", "Sockets closed, by close code", "code"),
-    paused: counter("connections_paused_total", "Times a socket was paused at its bound of requests in flight"),
+    paused: counter("connections_paused_total", "Times a socket was paused, at whichever of its bounds"),
+    overRate: counter("connections_over_rate_total", "Times a socket was not read because it went on beyond its rate"),
     recordsQueued: counter(
       "records_queued_total",
       "Records accepted: in the queue, in Redis, or dropped; = completed + waiting + dropped"

@@ -54,6 +54,12 @@ export const ErrorCodes = {
     fields: { limit: Schema.String, ...retryAfter }
   },
   Draining: { code: -32002, retryable: true, meaning: "the instance is shutting down: reconnect" },
+  ReplyTooLarge: {
+    code: -32009,
+    retryable: false,
+    meaning:
+      "the request was done, but its reply is larger than may wait for a connection (`bytes`, `most`): ask for less"
+  },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
   IntegrationNotFound: {
     code: -32011,

@@ -25,7 +25,14 @@ export interface Invalid {
 export type Message = Request | Invalid
 
 /** One message, or a batch of them in the order they came. */
-export type Frame = Message | ReadonlyArray<Message>
+export type Frame = Message | ReadonlyArray<Message> | TooLongBatch
+
+/** A batch that is refused as a whole: none of its entries is looked at. */
+export interface TooLongBatch {
+  readonly _tag: "TooLongBatch"
+  readonly length: number
+  readonly refusal: Invalid
+}
 
 const invalid = (message: string, id: Id = null): Invalid => ({
   _tag: "Invalid",
@@ -93,18 +100,26 @@ const decodeMessage = (value: unknown): Message => {
   return { _tag: "Request", id, method, params }
 }
 
-export const decode = (text: string, maxDepth: number): Frame => {
+export const decode = (text: string, maxDepth: number, maxBatch: number): Frame => {
   if (nestsDeeperThan(text, maxDepth)) return invalid(`nested deeper than ${maxDepth}`)
   const parsed = Result.try(() => JSON.parse(text) as unknown)
   if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
   const numbers = inexactNumbers(text)
-  const messages = Array.isArray(value) ? value.map(decodeMessage) : decodeMessage(value)
-  if (Array.isArray(messages) && messages.length === 0) return invalid("an empty batch: send at least one request")
-  return numbers.length === 0 ? messages : withInexact(messages, numbers)
+  if (!Array.isArray(value)) return withInexact(decodeMessage(value), numbers)
+  if (value.length === 0) return invalid("an empty batch: send at least one request")
+  if (value.length > maxBatch) {
+    const refusal = invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`)
+    return { _tag: "TooLongBatch", length: value.length, refusal }
+  }
+  return withInexact(value.map(decodeMessage), numbers)
 }
 
-const withInexact = (frame: Frame, numbers: ReadonlyArray<InexactNumber>): Frame => {
+const withInexact = (
+  frame: Message | ReadonlyArray<Message>,
+  numbers: ReadonlyArray<InexactNumber>
+): Message | ReadonlyArray<Message> => {
+  if (numbers.length === 0) return frame
   const isBatch = Array.isArray(frame)
   const sources = new Map(numbers.map(({ element, source }) => [isBatch ? element : 0, source]))
   const marked = (message: Message, element: number): Message => {

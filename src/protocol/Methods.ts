@@ -46,7 +46,13 @@ export type Params<M extends MethodName> = (typeof Methods)[M]["params"]["Type"]
 export const isMethodName = (name: string): name is MethodName => Object.hasOwn(Methods, name)
 
 /** Any method may fail with these. */
-export const commonErrors: ReadonlyArray<ErrorType> = ["InvalidParams", "RateLimited", "Draining", "InternalError"]
+export const commonErrors: ReadonlyArray<ErrorType> = [
+  "InvalidParams",
+  "RateLimited",
+  "ReplyTooLarge",
+  "Draining",
+  "InternalError"
+]
 
 /** What the server says unasked. */
 export const Notifications = {

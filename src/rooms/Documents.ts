@@ -7,6 +7,7 @@ import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError, type Granted } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import { Hub } from "./Hub.ts"
 
 interface Editor {
   readonly user: string
@@ -39,6 +40,7 @@ export class Documents extends Context.Service<
       const repository = yield* Repository
       const access = yield* Access
       const { announced } = yield* Announcer
+      const hub = yield* Hub
       return Documents.of({
         get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), repository.document(roomId)),
         // Untraced: the stack that is kept for a span cost an edit 6 µs.
@@ -47,7 +49,8 @@ export class Documents extends Context.Service<
           const attempt = (granted: Granted) =>
             announced(repository.updateDocument(roomId, edit, { ...author, seen: granted.versions }))
           // An edit asks Redis once, not twice: what was seen of the membership goes along, and is compared there.
-          return yield* Effect.flatMap(access.presume(roomId, user, writers), attempt).pipe(
+          const write = Effect.flatMap(access.presume(roomId, user, writers), attempt)
+          return yield* hub.replyFirst(roomId, write).pipe(
             Effect.catchTag("MembershipUnsure", () =>
               Effect.flatMap(access.require(roomId, user, writers), ({ session }) =>
                 attempt({ session, versions: undefined })
@@ -58,7 +61,7 @@ export class Documents extends Context.Service<
         }, spanIfSampled("Documents.update")),
         switch: Effect.fn("Documents.switch")(function* ({ user }, roomId, name) {
           yield* access.require(roomId, user, writers)
-          return yield* announced(repository.switchDocument(roomId, name, yield* by(user)))
+          return yield* hub.replyFirst(roomId, announced(repository.switchDocument(roomId, name, yield* by(user))))
         })
       })
     })

@@ -17,13 +17,15 @@ import { type BusEvent, type History, type Numbered, type Passing, RoomBus } fro
 import { SharedStores } from "../cluster/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { kept } from "../infra/RoomScripts.ts"
+import { CurrentRequest } from "../observability/CurrentRequest.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
 import { Backlog } from "./Backlog.ts"
+import { parseCursor } from "./Cursor.ts"
 import { type Membership, recoverable } from "./Recovery.ts"
-import { parseCursor, RoomLine, type Subscriber } from "./RoomLine.ts"
+import { RoomLine, type Subscriber } from "./RoomLine.ts"
 
 interface Entry {
   readonly line: RoomLine
@@ -79,6 +81,11 @@ export class Hub extends Context.Service<
       membership: Membership
     ) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
     readonly leave: (roomId: string, id: string) => void
+    /**
+     * A write to the room, for the request under way: its connection gets no event of a later change of the room before the
+     * reply has left.
+     */
+    readonly replyFirst: <A, E, R>(roomId: string, write: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Tells the room's connections here what the bus can't. */
     readonly tellAlone: (roomId: string, events: ReadonlyArray<Passing & { revision?: number }>) => Effect.Effect<void>
     /** The users here, and their connections in the room. */
@@ -324,6 +331,12 @@ export class Hub extends Context.Service<
       return Hub.of({
         enter,
         missed,
+        replyFirst: (roomId, write) =>
+          Effect.flatMap(CurrentRequest, (request) => {
+            const line = rooms.get(roomId)?.line
+            if (line !== undefined) request?.whenAnswered(line.writing(request.connectionId))
+            return write
+          }),
         leave: (roomId, id) => rooms.get(roomId)?.line.leave(id),
         tellAlone,
         present: (roomId) => rooms.get(roomId)?.line.counts ?? new Map(),

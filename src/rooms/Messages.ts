@@ -10,6 +10,7 @@ import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import { Hub } from "./Hub.ts"
 import { lastOf, pageBytes } from "./JsonPage.ts"
 import { RoomReads } from "./RoomReads.ts"
 import { Whereabouts } from "./Whereabouts.ts"
@@ -64,6 +65,7 @@ export class Messages extends Context.Service<
       const reads = yield* RoomReads
       const { roomOfMessage } = yield* Whereabouts
       const { announced } = yield* Announcer
+      const hub = yield* Hub
 
       const listeners: Array<(message: Message) => void> = []
 
@@ -79,18 +81,9 @@ export class Messages extends Context.Service<
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
           yield* access.require(roomId, user, writers)
           const messageId = key === undefined ? SecureRandom.uuidV7Unsafe() : keyedId(roomId, user, key)
-          const sent = yield* announced(
-            repository.sendMessage({
-              messageId,
-              roomId,
-              threadId,
-              author: user,
-              kind: "chat",
-              body,
-              at: yield* now,
-              key
-            })
-          )
+          const at = yield* now
+          const message = { messageId, roomId, threadId, author: user, kind: "chat", body, at, key } as const
+          const sent = yield* hub.replyFirst(roomId, announced(repository.sendMessage(message)))
           for (const listener of listeners) listener(sent)
           return sent
         }),
@@ -99,15 +92,21 @@ export class Messages extends Context.Service<
         },
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
-          return yield* announced(repository.editMessage(roomId, messageId, body, yield* by(user)))
+          return yield* hub.replyFirst(
+            roomId,
+            announced(repository.editMessage(roomId, messageId, body, yield* by(user)))
+          )
         }, Effect.catchTags(notTheirs)),
         delete: Effect.fn("Messages.delete")(function* (user, messageId) {
           const roomId = yield* changing(user, messageId)
-          yield* announced(repository.deleteMessage(roomId, messageId, yield* by(user)))
+          yield* hub.replyFirst(roomId, announced(repository.deleteMessage(roomId, messageId, yield* by(user))))
         }, Effect.catchTags(notTheirs)),
         react: Effect.fn("Messages.react")(function* (user, messageId, emoji, adds) {
           const roomId = yield* changing(user, messageId)
-          return yield* announced(repository.react(roomId, messageId, emoji, adds, yield* by(user)))
+          return yield* hub.replyFirst(
+            roomId,
+            announced(repository.react(roomId, messageId, emoji, adds, yield* by(user)))
+          )
         }, Effect.catchTags(notTheirs)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
           const { versions } = yield* access.require(roomId, user, everyone)

@@ -10,13 +10,20 @@ export const eventParams = (roomId: string, seq: number, { at, event }: Pick<Pas
 export class RoomFrame {
   readonly #roomId: string
   readonly #seq: number
-  readonly #event: Pick<Passing, "at" | "event">
+  readonly #event: Passing
   #made: Buffer | undefined
 
-  constructor(roomId: string, seq: number, event: Pick<Passing, "at" | "event">) {
+  constructor(roomId: string, seq: number, event: Passing) {
     this.#roomId = roomId
     this.#seq = seq
     this.#event = event
+  }
+
+  /** Whether it may tell of a write of that connection's. */
+  mayComeFrom(connectionId: string): boolean {
+    const { subject, type } = this.#event
+    if (type === "document.updated") return subject === connectionId || subject === ""
+    return !type.startsWith("presence.") && !type.startsWith("generate.")
   }
 
   get bytes(): Buffer {

@@ -5,6 +5,7 @@ import type { History, Numbered, Passing } from "../cluster/RoomBus.ts"
 import { withoutText } from "../domain/Document.ts"
 import { kept } from "../infra/RoomScripts.ts"
 import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
+import { ReplyOrders } from "./ReplyOrder.ts"
 import { RoomFrame } from "./RoomFrame.ts"
 import { SentMessages } from "./SentMessages.ts"
 
@@ -55,18 +56,6 @@ const join = (frames: ReadonlyArray<Buffer>): Buffer => {
 const isBuffered = ({ revision, type }: Numbered): boolean =>
   revision === 0 && (type === "document.updated" || type.startsWith("message."))
 
-export interface Cursor {
-  readonly epoch: string
-  /** By how much the client's numbers are above the bus's. */
-  readonly offset: number
-  readonly seq: number
-}
-
-export const parseCursor = (text: string): Cursor | undefined => {
-  const [, epoch, offset, seq] = /^([0-9a-z-]{1,40})(?:~(-?\d{1,15}))?:(\d{1,15})$/.exec(text) ?? []
-  return epoch === undefined ? undefined : { epoch, offset: Number(offset ?? 0), seq: Number(seq) }
-}
-
 export class RoomLine {
   readonly roomId: string
   /** Empty: the bus was not heard yet. */
@@ -86,6 +75,7 @@ export class RoomLine {
   #last: Numbered | undefined
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
+  readonly #orders = new ReplyOrders()
   readonly #sent = new SentMessages()
   #frames: Array<RoomFrame> = []
   /** Frames that one connection gets in another form, by their place among the others. */
@@ -228,7 +218,7 @@ export class RoomLine {
       this.#own ??= new Map()
       const own = this.#own.get(event.subject) ?? new Map()
       this.#own.set(event.subject, own)
-      const short = { at: event.at, event: withoutText(event.event) }
+      const short = { ...event, event: withoutText(event.event) }
       own.set(this.#frames.length, new RoomFrame(this.roomId, this.visible, short).bytes)
     }
     this.#frames.push(new RoomFrame(this.roomId, this.visible, event))
@@ -256,11 +246,26 @@ export class RoomLine {
     }
     for (const seat of this.seats.values()) {
       const mine = own?.get(seat.subscriber.id)
+      const { held, subscriber } = seat
+      const order = this.#orders.of(subscriber.id)
+      if (held === undefined && order !== undefined) {
+        frames.forEach((frame, n) => {
+          order.deliver(subscriber, mine?.get(n) ?? frame.bytes, frame.mayComeFrom(subscriber.id))
+        })
+        continue
+      }
       const bytes = mine === undefined ? forAll() : join(frames.map((frame, n) => mine.get(n) ?? frame.bytes))
-      if (seat.held === undefined) seat.subscriber.deliver(bytes)
-      else this.#hold(seat, seat.held, bytes)
+      if (held === undefined) subscriber.deliver(bytes)
+      else this.#hold(seat, held, bytes)
     }
     return frames.length * this.seats.size
+  }
+
+  /** A write of the connection's begins: nothing that comes after it is told before the returned function was called. */
+  writing(connectionId: string): () => void {
+    // What was told before the write began does not wait for it.
+    this.flush()
+    return this.#orders.begin(connectionId)
   }
 
   #hold({ subscriber }: Seat, held: Held, bytes: Buffer): void {
@@ -296,13 +301,18 @@ export class RoomLine {
     if (held.seat.held === held) held.seat.held = undefined
     const frames = held.isGood ? held.frames.slice(held.known) : held.isNew ? [] : held.frames
     held.frames = []
-    if (frames.length > 0) held.seat.subscriber.deliver(Buffer.concat(frames))
+    if (frames.length === 0) return
+    const { subscriber } = held.seat
+    const order = this.#orders.of(subscriber.id)
+    if (order === undefined) subscriber.deliver(Buffer.concat(frames))
+    else order.deliver(subscriber, Buffer.concat(frames), true)
   }
 
   /** Of its own will: what waited for it is of no use any more. */
   leave(id: string): void {
     const held = this.seats.get(id)?.held
     if (held !== undefined) held.frames = []
+    this.#orders.of(id)?.forget()
     this.rise(id)
   }
 

@@ -68,18 +68,19 @@ export class Rooms extends Context.Service<
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, owners)
-          yield* announced(repository.deleteRoom(roomId, yield* by(user)))
+          yield* hub.replyFirst(roomId, announced(repository.deleteRoom(roomId, yield* by(user))))
         }),
         leave: Effect.fn("Rooms.leave")(function* (user, roomId, connectionId) {
           yield* access.require(roomId, user, everyone)
           const { owner } = yield* room(roomId)
-          if (owner !== user) yield* announced(repository.removeMember(roomId, user, yield* by(user)))
+          if (owner !== user)
+            yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, user, yield* by(user))))
           hub.leave(roomId, connectionId)
         }),
         remove: Effect.fn("Rooms.remove")(function* (user, roomId, other) {
           yield* access.require(roomId, user, owners)
           if (other === user) return yield* new Forbidden({ needs: "rooms.leave, to remove oneself" })
-          yield* announced(repository.removeMember(roomId, other, yield* by(user)))
+          yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, other, yield* by(user))))
         })
       })
     })

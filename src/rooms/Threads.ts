@@ -9,6 +9,7 @@ import { Repository, type WriteRefused } from "../storage/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Announcer } from "./Announcer.ts"
 import { by } from "./By.ts"
+import { Hub } from "./Hub.ts"
 import type { ListParams } from "./Listing.ts"
 import { RoomReads } from "./RoomReads.ts"
 import { Whereabouts } from "./Whereabouts.ts"
@@ -46,13 +47,14 @@ export class Threads extends Context.Service<
       const reads = yield* RoomReads
       const { roomOfThread } = yield* Whereabouts
       const { announced } = yield* Announcer
+      const hub = yield* Hub
 
       return Threads.of({
         create: Effect.fn("Threads.create")(function* (user, roomId, title, category) {
           yield* access.require(roomId, user, writers)
           const threadId = SecureRandom.uuidV7Unsafe()
           const thread = { threadId, roomId, title, category, archived: false, createdAt: yield* now }
-          return yield* announced(repository.createThread(thread, yield* by(user)))
+          return yield* hub.replyFirst(roomId, announced(repository.createThread(thread, yield* by(user))))
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.require(roomId, user, everyone)
@@ -62,7 +64,10 @@ export class Threads extends Context.Service<
           function* (user, threadId, change) {
             const roomId = yield* roomOfThread(threadId)
             yield* access.require(roomId, user, writers)
-            return yield* announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+            return yield* hub.replyFirst(
+              roomId,
+              announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+            )
           },
           // One of a room that is not the caller's answers as if it were not there.
           Effect.catchTag("NotAMember", () => Effect.fail(new ThreadNotFound()))

@@ -15,11 +15,11 @@ describe("JsonRpc", () => {
   })
 
   it.prop("decodes any text to something", [Schema.String], ([text]) => {
-    assert.isDefined(decode(text, 64))
+    assert.isDefined(decode(text, 64, 100))
   })
 
   it.prop("decodes a request to what was sent", [Schema.String, Schema.Json], ([method, input]) => {
-    const frame = decode(JSON.stringify({ jsonrpc: "2.0", id: "x", method, params: { input } }), 1000)
+    const frame = decode(JSON.stringify({ jsonrpc: "2.0", id: "x", method, params: { input } }), 1000, 100)
     assert.deepEqual(frame, { _tag: "Request", id: "x", method, params: { input: JSON.parse(JSON.stringify(input)) } })
   })
 
@@ -37,7 +37,7 @@ describe("JsonRpc", () => {
   it("says which number of which message a double does not hold", () => {
     const of = (params: string) => `{"jsonrpc":"2.0","id":1,"method":"call","params":${params}}`
     const inexact = (text: string) =>
-      [decode(text, 64)].flat().map((message) => "inexact" in message && message.inexact)
+      [decode(text, 64, 100)].flat().map((message) => "inexact" in message && message.inexact)
     for (const number of [
       "9007199254740993",
       "-9223372036854775807",

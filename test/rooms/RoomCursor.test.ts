@@ -1,7 +1,8 @@
 // Where a client stands in a room, as text that it keeps and gives back.
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { parseCursor, RoomLine } from "../../src/rooms/RoomLine.ts"
+import { parseCursor } from "../../src/rooms/Cursor.ts"
+import { RoomLine } from "../../src/rooms/RoomLine.ts"
 import { event, history, numbered } from "../support/RoomLines.ts"
 
 describe("RoomLine: cursors", () => {

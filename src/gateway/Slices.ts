@@ -1,0 +1,42 @@
+// Shares the event loop among connections. libuv reads one socket up to 32 times in a row, and one read holds thousands of
+// small frames: a connection that was served its slice of a turn waits for the next turn, in which the sockets of all others
+// are read first. The slices of one turn together are bounded in time, too: those that are left go on in the turn after it.
+
+export interface Sliced {
+  readonly nextSlice: () => void
+}
+
+/** What the slices of one turn may take together before the sockets are read again. */
+const turnMs = 4
+
+export class Slices {
+  #waiting: Array<Sliced> = []
+  #isScheduled = false
+
+  /** Calls `nextSlice` in another turn of the event loop, after those that were added before. */
+  add(sliced: Sliced): void {
+    this.#waiting.push(sliced)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => this.#run())
+  }
+
+  #run(): void {
+    this.#isScheduled = false
+    const due = this.#waiting
+    this.#waiting = []
+    const began = performance.now()
+    let done = 0
+    for (const sliced of due) {
+      sliced.nextSlice()
+      done++
+      if (performance.now() - began > turnMs) break
+    }
+    if (done < due.length) this.#waiting = [...due.slice(done), ...this.#waiting]
+    if (this.#waiting.length > 0) this.#schedule()
+  }
+}
