@@ -2,7 +2,8 @@
 import { ConfigProvider, Effect, Layer } from "effect"
 import { assert, describe, it } from "vitest"
 import { distance, misspelt } from "../src/SettingNames.ts"
-import { Settings, settings } from "../src/Settings.ts"
+import { settings } from "../src/SettingList.ts"
+import { Settings } from "../src/Settings.ts"
 
 const read = (env: Readonly<Record<string, string>>) =>
   Effect.runPromise(

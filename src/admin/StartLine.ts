@@ -4,7 +4,8 @@ import { Effect, Layer, Redacted } from "effect"
 import { withoutSecrets } from "../infra/StoreFault.ts"
 import { version } from "../observability/Build.ts"
 import { misspelt } from "../SettingNames.ts"
-import { isDevelopment, settings as known, Settings } from "../Settings.ts"
+import { settings as known } from "../SettingList.ts"
+import { isDevelopment, Settings } from "../Settings.ts"
 
 // Without one of these it is another service than was meant.
 const consequences: Readonly<Record<string, string>> = {
