@@ -3,8 +3,8 @@
 import { Effect, Layer, Redacted } from "effect"
 import { withoutSecrets } from "../infra/StoreFault.ts"
 import { version } from "../observability/Build.ts"
-import { misspelt } from "../SettingNames.ts"
 import { settings as known } from "../SettingList.ts"
+import { misspelt } from "../SettingNames.ts"
 import { isDevelopment, Settings } from "../Settings.ts"
 
 // Without one of these it is another service than was meant.

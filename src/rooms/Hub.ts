@@ -12,8 +12,8 @@
 // numbers, so the room's generation is raised in Postgres before the first event is told that way: the epoch ends with it,
 // and old cursors with the epoch. A cursor given out in between can't be resumed from.
 
-import { Context, Deferred, Effect, Fiber, Layer } from "effect"
-import { type BusEvent, type History, type Numbered, type Passing, RoomBus } from "../cluster/RoomBus.ts"
+import { Context, Deferred, Effect, Layer } from "effect"
+import { type BusEvent, type History, type Passing, RoomBus } from "../cluster/RoomBus.ts"
 import { SharedStores } from "../cluster/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { kept } from "../infra/RoomScripts.ts"
@@ -23,40 +23,15 @@ import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/Repository.ts"
 import { Backlog } from "./Backlog.ts"
-import { parseCursor } from "./Cursor.ts"
-import { type Membership, recoverable } from "./Recovery.ts"
-import { RoomLine, type Subscriber } from "./RoomLine.ts"
+import { type Missed, makeMissed } from "./Missed.ts"
+import type { Entrance, Entry, Known } from "./RoomEntry.ts"
+import { RoomLine } from "./RoomLine.ts"
+import type { Subscriber } from "./Seat.ts"
 
-interface Entry {
-  readonly line: RoomLine
-  readonly ready: Deferred.Deferred<void>
-  isLive: boolean
-  /** What came while it was not live. */
-  readonly backlog: Backlog
-  /** Whether the room's generation was raised for what is told without the bus. */
-  isFenced: boolean
-}
-
-/** How long who comes in waits until the room is live here, and who resumes until what is missing was read. */
+/** How long a join or resume waits until the room is live here. */
 const enterMost = "10 seconds"
-const missedMost = "3 seconds"
 /** How often it is looked for rooms at rest. */
 const restMs = 10_000
-
-/** Where the room stood in the repository when somebody came in. */
-interface Known {
-  readonly revision: number
-  readonly generation: number
-}
-
-export interface Entrance {
-  readonly cursor: string
-  /** The same place with all that was told meanwhile: for a state that is read after this. */
-  readonly again: () => string
-  /** There is an answer, or there will be none; without one, a seat that was taken for it is given up. */
-  readonly decide: (isGood: boolean) => void
-  readonly release: () => void
-}
 
 export type SeatListener = (roomId: string, user: string, connections: number) => void
 
@@ -73,13 +48,7 @@ export class Hub extends Context.Service<
      * What was told between the cursor and the new one, from which on it is told, as the member may have it (see Recovery.ts);
      * undefined: they may not, or nobody can say.
      */
-    readonly missed: (
-      roomId: string,
-      entrance: Entrance,
-      cursor: string,
-      known: Known,
-      membership: Membership
-    ) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
+    readonly missed: Missed
     readonly leave: (roomId: string, id: string) => void
     /**
      * A write to the room, for the request under way: its connection gets no event of a later change of the room before the
@@ -281,38 +250,7 @@ export class Hub extends Context.Service<
           )
         })
 
-      const attempts = 5
-      const missed: Hub["Service"]["missed"] = Effect.fnUntraced(
-        function* (roomId, entrance, cursor, known, membership) {
-          const from = parseCursor(cursor)
-          const entry = rooms.get(roomId)
-          if (from === undefined || entry === undefined) return undefined
-          const { line } = entry
-          const after = from.seq - from.offset
-          for (let attempt = 0; attempt < attempts; attempt++) {
-            const present = entrance.again()
-            const { offset, seq } = line
-            if (!line.isResumable || line.epoch !== from.epoch || offset !== from.offset) return undefined
-            if (after <= seq) {
-              const history = yield* bus.history(roomId, known.generation, after, kept.events)
-              const events = history.events.filter((event) => event.seq <= seq)
-              const isWhole = history.epoch === from.epoch && events.length === seq - after
-              if (!isWhole) return undefined
-              const shown = recoverable(events, history.events, membership)
-              if (shown === undefined) return undefined
-              return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: present }
-            }
-            // The client has seen more than this instance was told yet.
-            if (entry.isLive) {
-              // It goes on for those who are in the room, when this one waits no longer.
-              const reading = yield* Effect.forkIn(catchUp(entry), scope)
-              yield* Effect.timeoutOption(Fiber.join(reading), missedMost)
-            } else yield* Effect.sleep("20 millis")
-          }
-          return undefined
-        },
-        Effect.catch(() => Effect.succeed(undefined))
-      )
+      const missed = makeMissed({ bus, entryOf: (roomId) => rooms.get(roomId), catchUp, scope })
 
       const tellAlone: Hub["Service"]["tellAlone"] = Effect.fnUntraced(
         function* (roomId, events) {

@@ -4,42 +4,12 @@ import { hash } from "node:crypto"
 import type { History, Numbered, Passing } from "../cluster/RoomBus.ts"
 import { withoutText } from "../domain/Document.ts"
 import { kept } from "../infra/RoomScripts.ts"
-import { type CloseCode, CloseCodes } from "../protocol/CloseCodes.ts"
+import { CloseCodes } from "../protocol/CloseCodes.ts"
 import { ReplyOrders } from "./ReplyOrder.ts"
 import { RoomFrame } from "./RoomFrame.ts"
+import { type Held, maxHeldBytes, type Seat, type Subscriber } from "./Seat.ts"
 import { SentMessages } from "./SentMessages.ts"
 
-/** A connection, as far as rooms know it. */
-export interface Subscriber {
-  readonly id: string
-  readonly user: string
-  readonly deliver: (frames: Buffer) => void
-  readonly close: (code: CloseCode) => void
-  /** Calls back when the connection has ended; at once when it has already. */
-  readonly whenClosed: (callback: () => void) => void
-}
-
-interface Seat {
-  readonly subscriber: Subscriber
-  /** What comes before the answer that says where it begins; undefined: it is sent as it comes. */
-  held: Held | undefined
-}
-
-/** What waits for answers to leave. It outlasts its seat: whoever was thrown out meanwhile is told so after the answer. */
-export interface Held {
-  readonly seat: Seat
-  /** Whether the seat was taken for these answers: without one there is nothing to be told. */
-  readonly isNew: boolean
-  frames: Array<Buffer>
-  bytes: number
-  /** Frames that are in the state that is answered. */
-  known: number
-  answers: number
-  isGood: boolean
-}
-
-/** What may wait for a seat's answer to leave. */
-const maxHeldBytes = 1_048_576
 /** Revisions told within the instance that the bus did not bring yet. */
 const maxLocal = 10_000
 

@@ -2,7 +2,8 @@
 import { randomUUID } from "node:crypto"
 import type { History, Numbered, Passing } from "../../src/cluster/RoomBus.ts"
 import type { CloseCode } from "../../src/protocol/CloseCodes.ts"
-import type { RoomLine, Subscriber } from "../../src/rooms/RoomLine.ts"
+import type { RoomLine } from "../../src/rooms/RoomLine.ts"
+import type { Subscriber } from "../../src/rooms/Seat.ts"
 
 interface Told {
   readonly method: string
