@@ -216,7 +216,9 @@ export class Connection implements Origin, InboundOwner, OutboundOwner {
   }
 
   #reply(text: string | undefined): void {
-    if (text !== undefined) this.#outbound.reply(textFrame(text))
+    if (text === undefined) return
+    this.#inbound.serve(text.length >>> 12)
+    this.#outbound.reply(textFrame(text))
   }
 
   replyRoom(): number {

@@ -36,10 +36,11 @@ const maxPeeked = 65_536
 /** A client that owes more than this for what it was refused is closed. */
 const maxDebtMs = 60_000
 /**
- * What a connection is served in one turn of the event loop: each frame is one, and one more for every 4 KiB or entry of it.
- * Up to `watched` nothing is asked about turns: most clients send a frame at a time.
+ * What a connection is served in one turn of the event loop, and when many connections wait for theirs: each frame is one, and
+ * one more for every 4 KiB of it, entry of it, or 4 KiB of its reply. Up to `watched` nothing is asked about turns: most
+ * clients send a frame at a time.
  */
-const [slice, watched] = [32, 8]
+const [slice, crowdedSlice, watched] = [32, 4, 8]
 
 export class Inbound implements Sliced {
   readonly bucket: TokenBucket
@@ -91,11 +92,16 @@ export class Inbound implements Sliced {
   /** Nothing is done for it, but handing it over takes its time as well. */
   #pass(): void {
     this.serve(1)
-    if (this.#served >= slice) this.pause()
+    if (this.#isServed()) this.pause()
+  }
+
+  #isServed(): boolean {
+    if (!this.#isWatched) return false
+    return this.#served >= (this.#shared.slices.isCrowded ? crowdedSlice : slice)
   }
 
   #isBusy(): boolean {
-    return this.#owes || this.#served >= slice || this.#owner.isBusy()
+    return this.#owes || this.#isServed() || this.#owner.isBusy()
   }
 
   #work(text: string): void {
@@ -106,7 +112,7 @@ export class Inbound implements Sliced {
   /** Takes from the slice of this turn. */
   serve(units: number): void {
     this.#served += units
-    if (this.#served < watched || this.#isWatched) return
+    if (this.#isWatched || this.#served < (this.#shared.slices.isCrowded ? crowdedSlice : watched)) return
     this.#isWatched = true
     this.#shared.slices.add(this)
   }

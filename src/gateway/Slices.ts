@@ -8,10 +8,16 @@ export interface Sliced {
 
 /** What the slices of one turn may take together before the sockets are read again. */
 const turnMs = 4
+/** With so many waiting, each gets less at a time. */
+const crowd = 16
 
 export class Slices {
   #waiting: Array<Sliced> = []
   #isScheduled = false
+
+  get isCrowded(): boolean {
+    return this.#waiting.length >= crowd
+  }
 
   /** Calls `nextSlice` in another turn of the event loop, after those that were added before. */
   add(sliced: Sliced): void {
@@ -27,16 +33,12 @@ export class Slices {
 
   #run(): void {
     this.#isScheduled = false
-    const due = this.#waiting
-    this.#waiting = []
     const began = performance.now()
+    const due = this.#waiting.length
     let done = 0
-    for (const sliced of due) {
-      sliced.nextSlice()
-      done++
-      if (performance.now() - began > turnMs) break
-    }
-    if (done < due.length) this.#waiting = [...due.slice(done), ...this.#waiting]
+    // Those that are added meanwhile stand behind them.
+    while (done < due && performance.now() - began < turnMs) this.#waiting[done++]?.nextSlice()
+    this.#waiting = this.#waiting.slice(done)
     if (this.#waiting.length > 0) this.#schedule()
   }
 }

@@ -57,8 +57,7 @@ export const ErrorCodes = {
   ReplyTooLarge: {
     code: -32009,
     retryable: false,
-    meaning:
-      "the request was done, but its reply is larger than may wait for a connection (`bytes`, `most`): ask for less"
+    meaning: "done, but the reply of `bytes` is larger than may wait (`most`): ask for less"
   },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
   IntegrationNotFound: {
