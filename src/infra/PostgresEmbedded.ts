@@ -1,6 +1,7 @@
 // PGlite behind the Database service, spoken to by the same client through its wire protocol. It is one session in this
 // process: statements run one after the other, and a folder belongs to one process at a time.
 import { Duplex } from "node:stream"
+import { setFlagsFromString } from "node:v8"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { PGlite } from "@electric-sql/pglite"
 import { Duration, Effect, FileSystem, Layer, Path, Queue, Schema } from "effect"
@@ -107,13 +108,24 @@ const inMemory = "memory://"
  */
 const sharedBuffers = ["-c", "shared_buffers=16MB"]
 
+/**
+ * V8 is not to optimize PostgreSQL's WebAssembly: its largest function takes 600 MB for half a second in each start, and 100 MB
+ * of that stay. Statements are up to one and a half times slower for it. It is the whole process's, and lasts: what is
+ * compiled later looks at it too.
+ */
+const dontOptimize = () => {
+  setFlagsFromString("--no-wasm-tier-up")
+  setFlagsFromString("--no-wasm-dynamic-tiering")
+}
+
 // Loaded only where it is used: with a server behind it, the process is 30 MB smaller.
 const open = async (location: string) => {
   const { PGlite } = await import("@electric-sql/pglite")
   const startParams = [...PGlite.defaultStartParams, ...sharedBuffers]
-  return PGlite.create(
+  const options =
     location === inMemory ? { fs: await makeMemoryFiles(), startParams } : { dataDir: location, startParams }
-  )
+  dontOptimize()
+  return PGlite.create(options)
 }
 
 /** `dataDir`: a folder, made if need be, or `memory://`. */
