@@ -57,7 +57,7 @@ describe("settings", () => {
 
   it("refuses an address that others reach where anyone may say who they are", async () => {
     assert.deepEqual(await refused({ HOST: "0.0.0.0" }), ["HOST"])
-    assert.deepEqual(await refused({ HOST: "0.0.0.0", AUTH_SECRET: "a secret of many characters" }), [])
+    assert.deepEqual(await refused({ HOST: "0.0.0.0", AUTH_SECRET: "a secret of many characters, 32 and more" }), [])
     assert.deepEqual(await refused({ HOST: "0.0.0.0", PORT: "-1" }), ["PORT", "HOST"])
   })
 

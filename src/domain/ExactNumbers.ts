@@ -26,7 +26,10 @@ const isExact = (source: string): boolean => {
   if (source.length > maxLength) return false
   const value = Number(source)
   if (!Number.isFinite(value)) return false
-  if (/^-?\d+$/.test(source)) return Number.isSafeInteger(value) || BigInt(source) === BigInt(value)
+  // What is written again as it was read is not changed for any reader, though a double only comes near it.
+  if (/^-?\d+$/.test(source)) {
+    return Number.isSafeInteger(value) || String(value) === source || BigInt(source) === BigInt(value)
+  }
   return value !== 0 || /^-?[0.]+(?:[eE]|$)/.test(source)
 }
 

@@ -127,15 +127,12 @@ for (const [kind, start] of Object.entries(kinds)) {
             const never = () => Effect.die("was begun")
             const once = yield* timed(tagOf(locks.withLock("busy", short, never)))
             assert.strictEqual(once.value, "LockBusy")
-            assert.isBelow(once.took, 100)
             const waited = yield* timed(tagOf(locks.withLock("busy", { ttl: short.ttl, wait: 250 }, never)))
             assert.strictEqual(waited.value, "LockBusy")
             assert.isAtLeast(waited.took, 245)
-            assert.isBelow(waited.took, 600)
             const waiter = yield* Effect.forkChild(locks.withLock("busy", patient, never))
             yield* Effect.sleep(30)
-            const left = yield* timed(stops(waiter))
-            assert.isBelow(left.took, 100)
+            yield* stops(waiter)
             for (const other of ["busy2", "a{b}c", "}", "%7D", "größe ✓"]) {
               yield* locks.withLock(other, short, () => Effect.void)
             }

@@ -196,9 +196,10 @@ describe("the assistant, when things fail", () => {
     // One a user of these eight, and no more than eight.
     assert.strictEqual(await ann.fails("assistant.generate", { roomId, prompt: "one more" }), "Overloaded")
     assert.strictEqual(await people[0]?.fails("assistant.generate", { roomId, prompt: "another" }), "Overloaded")
-    for (const text of ["a", "b"]) void people[0]?.ask("assistant.coach", { text }).catch(() => {})
+    // One a user of these two.
+    for (const n of [0, 1]) void people[n]?.ask("assistant.coach", { text: `draft ${n}` }).catch(() => {})
     await until(() => model.asked("/analyze").length === 2, "two of them")
-    assert.strictEqual(await people[1]?.fails("assistant.coach", { text: "c" }), "Overloaded")
+    assert.strictEqual(await people[2]?.fails("assistant.coach", { text: "c" }), "Overloaded")
     const { status } = await ann.call("call", { integration: "weather", input: { city: "London" } })
     assert.strictEqual(status, 200)
     assert.strictEqual((await ann.call("messages.send", { roomId, body: "hello" })).body, "hello")

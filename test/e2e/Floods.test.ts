@@ -20,7 +20,7 @@ const raw = (hotpath: Hotpath, user: string): Promise<Socket> =>
     const socket = connect(Number(port), hostname)
     socket.on("error", () => {})
     socket.write(
-      `GET /ws?user=${user} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n` +
+      `GET /ws?user=${user} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n` +
         "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     socket.once("data", () => resolve(socket))
