@@ -17,6 +17,7 @@ import { Settings } from "../Settings.ts"
 import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
 import type { Endpoint } from "./Endpoint.ts"
+import { makeExchangeMeters } from "./ExchangeMeters.ts"
 import type { Found } from "./Lookup.ts"
 import { Responses } from "./Responses.ts"
 import { cut, TextStream, textOf } from "./TextStream.ts"
@@ -75,7 +76,9 @@ export class Fetch extends Context.Service<
       const http = yield* Http
       const breaker = yield* Breaker
       const responses = yield* Responses
-      const { retries } = yield* Metrics
+      const metrics = yield* Metrics
+      const { retries } = metrics
+      const meterOf = makeExchangeMeters(metrics)
       const { MAX_ANSWER_BYTES, MAX_JSON_DEPTH } = yield* Settings
 
       const read = ({ endpoint }: Found, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
@@ -122,6 +125,8 @@ export class Fetch extends Context.Service<
         stream?: TextStream
       ): Effect.Effect<Answer, FetchError> => {
         const { circuit, integration } = found.endpoint
+        const meter = meterOf(integration.name)
+        const began = performance.now()
         return found.bulkhead
           .run(found.user, leftMs, (timeoutMs) =>
             breaker.run(
@@ -132,9 +137,14 @@ export class Fetch extends Context.Service<
             )
           )
           .pipe(
-            Effect.flatMap((answer) =>
-              Effect.fromResult(stream?.isInParts === true ? readParts(found, answer, stream) : read(found, answer))
-            ),
+            Effect.flatMap((answer) => {
+              const result = stream?.isInParts === true ? readParts(found, answer, stream) : read(found, answer)
+              if (Result.isSuccess(result)) {
+                meter.answered.add()
+                meter.duration.observe((performance.now() - began) / 1000)
+              }
+              return Effect.fromResult(result)
+            }),
             Effect.catchTags({
               IntegrationTimeout: () => Effect.fail(timedOut(found.endpoint, "no slot came in time")),
               HttpTimeout: () =>
@@ -148,7 +158,8 @@ export class Fetch extends Context.Service<
                     ? rejected(found.endpoint, status, "")
                     : invalidResponse(found.endpoint, status, `more than ${limit} bytes`)
                 )
-            })
+            }),
+            Effect.tapError((error) => Effect.sync(() => meter.failed(error._tag).add()))
           )
       }
 

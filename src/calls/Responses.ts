@@ -35,7 +35,7 @@ export class Responses extends Context.Service<
       const kept = yield* makeByteCache<Answer, FetchError>({
         maxBytes,
         maxEntryBytes,
-        bytesOf: ({ bytes }) => parsedFactor * bytes
+        bytesOf: ({ bytes, text }) => parsedFactor * bytes + 2 * text.length
       })
       gauge("response_cache_bytes", "Answers of integrations kept in memory, about", kept.bytes)
       return Responses.of({

@@ -15,8 +15,16 @@ const make = Effect.gen(function* () {
     registerCounters(context, `hotpath_${name}`, description, label)
   const gauge = (name: string, description: string, read: () => number, labels?: Record<string, string>) =>
     registerGauge(context, `hotpath_${name}`, description, read, labels)
-  const histogram = (name: string, description: string, boundaries?: ReadonlyArray<number>) =>
-    registerHistogram(context, `hotpath_${name}`, description, boundaries === undefined ? {} : { boundaries })
+  const histogram = (
+    name: string,
+    description: string,
+    boundaries?: ReadonlyArray<number>,
+    labels?: Record<string, string>
+  ) =>
+    registerHistogram(context, `hotpath_${name}`, description, {
+      ...(boundaries !== undefined && { boundaries }),
+      ...(labels !== undefined && { labels })
+    })
   const stage = (name: (typeof stages)[number]) =>
     registerHistogram(context, "hotpath_call_stage_duration_seconds", "Time a call spends in each of its stages", {
       labels: { stage: name }

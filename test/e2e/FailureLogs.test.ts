@@ -75,8 +75,10 @@ describe("failures in the log", () => {
     ann.close()
   })
 
-  it("are counted by method", async () => {
+  it("are counted by method and by integration", async () => {
     const metrics = await (await fetch(`${hotpath.http}/metrics`)).text()
+    const exchange = 'integration="teapot"[^}]*outcome="IntegrationRejected"|outcome="IntegrationRejected"[^}]*"teapot"'
+    assert.match(metrics, new RegExp(`hotpath_integration_exchanges_total\\{[^}]*(${exchange})[^}]*\\} 1`))
     assert.match(metrics, /hotpath_method_requests_total\{(?=[^}]*method="call")(?=[^}]*outcome="failed")[^}]*\} [1-9]/)
   })
 })
