@@ -8,7 +8,7 @@
 // taken until then); or reserved → given back, when the call fails or its record went to Redis. When there is no place, the
 // integration's `overflow` decides: the call is refused, or its record goes to Redis (refused, too, when that is full or
 // away), or there is none (dropped: counted, and logged once a second at most).
-import { Context, Deferred, Duration, Effect, Layer, Queue, Schedule, Semaphore, type Tracer } from "effect"
+import { Context, Deferred, Duration, Effect, Layer, Queue, Semaphore, type Tracer } from "effect"
 import { type CallRecord, RecordUnavailable, recordBytes } from "../domain/CallRecord.ts"
 import type { Ack, IntegrationDefinition } from "../domain/Integration.ts"
 import { Overloaded } from "../domain/Limits.ts"
@@ -70,6 +70,13 @@ export class Record extends Context.Service<
       const hasPlace = () => places > 0 && bytes < settings.RECORD_QUEUE_BYTES
       const taken = () => settings.RECORD_QUEUE - places
       const pending = new Set<Queued>()
+      // The end waits for no clock that a test would have to move: batches don't fill any more, and the last one says so.
+      const closing = yield* Deferred.make<void>()
+      const empty = yield* Deferred.make<void>()
+      let isClosing = false
+      const emptyWhenClosing = () => {
+        if (isClosing && pending.size === 0) Deferred.doneUnsafe(empty, Effect.void)
+      }
 
       metrics.gauge("record_queue_depth", "Records waiting or being stored, and places taken for calls", taken)
       metrics.gauge("record_queue_capacity", "The bound of the record queue", () => settings.RECORD_QUEUE)
@@ -96,6 +103,7 @@ export class Record extends Context.Service<
           pending.delete(queued)
           if (queued.stored !== undefined) Deferred.doneUnsafe(queued.stored, Effect.void)
         }
+        emptyWhenClosing()
       }
 
       const keep = (batch: ReadonlyArray<Queued>): Effect.Effect<void> => {
@@ -124,7 +132,9 @@ export class Record extends Context.Service<
       const gather = Effect.gen(function* () {
         const first = yield* Queue.take(queue)
         // A reply that waits for its record is not made to wait for others.
-        if (hurried === 0 && Queue.sizeUnsafe(queue) < maxBatch) yield* Effect.sleep(linger)
+        if (hurried === 0 && Queue.sizeUnsafe(queue) < maxBatch) {
+          yield* Effect.raceFirst(Effect.sleep(linger), Deferred.await(closing))
+        }
         const more = Queue.sizeUnsafe(queue) > 0 ? yield* Queue.takeBetween(queue, 1, maxBatch - 1) : []
         return [first, ...more]
       })
@@ -144,11 +154,10 @@ export class Record extends Context.Service<
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
           const limit = yield* lifecycle.remaining
-          yield* Effect.suspend(() => (pending.size === 0 ? Effect.void : Effect.fail("left" as const))).pipe(
-            Effect.retry(Schedule.spaced("10 millis")),
-            Effect.timeoutOption(limit),
-            Effect.ignore
-          )
+          isClosing = true
+          yield* Deferred.succeed(closing, undefined)
+          emptyWhenClosing()
+          yield* Effect.timeoutOption(Deferred.await(empty), limit)
           yield* Effect.forEach(workers, (fiber) => Effect.sync(() => fiber.interruptUnsafe()), { discard: true })
           if (pending.size > 0) yield* lifecycle.leave(`${pending.size} records were not stored`)
           else yield* Effect.logInfo("records stored", { total: metrics.recordsCompleted.value })

@@ -99,6 +99,15 @@ describe("Call", () => {
     )
   })
 
+  it.effect("ends with its record stored, in a test that leaves the clock alone", () => {
+    const stored: Array<CallRecord> = []
+    const store = failing(stored, 0, () => new DatabaseUnavailable({ reason: "away" }))
+    return Effect.gen(function* () {
+      yield* Effect.provide(call(), app({ http: sunny, store }))
+      assert.lengthOf(stored, 1)
+    })
+  })
+
   it.effect("composes: its reply is a value within another, and has its fields for a handler of one's own", () =>
     Effect.gen(function* () {
       const [a, b] = yield* Effect.all([call(), call()])
