@@ -274,6 +274,9 @@ export class SharedStores extends Context.Service<
     return SharedStores.of({ isAgreed, agreed, reason, refused: Effect.suspend(() => Deferred.await(refusal)) })
   })
 
+  /** Of an instance that shares its stores with nobody. */
+  static readonly layerAlone = Layer.sync(SharedStores, () => alone)
+
   static readonly layer = Layer.effect(
     SharedStores,
     Effect.gen(function* () {
@@ -282,12 +285,7 @@ export class SharedStores extends Context.Service<
       const { kind } = yield* Database
       // One process, which shares with nobody.
       if (kind === "embedded" && REDIS_URL === undefined) {
-        return SharedStores.of({
-          isAgreed: () => true,
-          agreed: Effect.void,
-          reason: () => undefined,
-          refused: Effect.never
-        })
+        return alone
       }
       return yield* SharedStores.make({
         database: yield* makeDatabaseRoster,
@@ -303,3 +301,10 @@ export class SharedStores extends Context.Service<
     })
   )
 }
+
+const alone = SharedStores.of({
+  isAgreed: () => true,
+  agreed: Effect.void,
+  reason: () => undefined,
+  refused: Effect.never
+})

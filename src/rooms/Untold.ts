@@ -24,6 +24,18 @@ export class Untold extends Context.Service<
     readonly heard: Effect.Effect<ReadonlyArray<string>>
   }
 >()("hotpath/rooms/Untold") {
+  /** Of an instance that is alone: nobody else is told, and nothing is heard. */
+  static readonly layerMemory = Layer.sync(Untold, () => {
+    const rooms = new Set<string>()
+    return Untold.of({
+      has: (roomId) => rooms.has(roomId),
+      rooms: () => [...rooms],
+      add: (roomId) => Effect.sync(() => void rooms.add(roomId)),
+      remove: (roomId) => void rooms.delete(roomId),
+      heard: Effect.never
+    })
+  })
+
   static readonly layer = Layer.effect(
     Untold,
     Effect.gen(function* () {

@@ -1,0 +1,77 @@
+// Rooms over in-memory layers, as a test of one's own has them: no server, and no clock to move.
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { Locks } from "../../src/cluster/Locks.ts"
+import * as PresenceMemory from "../../src/cluster/PresenceMemory.ts"
+import { RateLimits } from "../../src/cluster/RateLimits.ts"
+import * as RoomBusMemory from "../../src/cluster/RoomBusMemory.ts"
+import { RoomSessions } from "../../src/cluster/RoomSessions.ts"
+import { SharedStores } from "../../src/cluster/SharedStores.ts"
+import { Lifecycle } from "../../src/observability/Lifecycle.ts"
+import { Metrics } from "../../src/observability/Metrics.ts"
+import { Access } from "../../src/rooms/Access.ts"
+import { Announcer } from "../../src/rooms/Announcer.ts"
+import { Attendance } from "../../src/rooms/Attendance.ts"
+import { Documents } from "../../src/rooms/Documents.ts"
+import { Hub } from "../../src/rooms/Hub.ts"
+import { Invites } from "../../src/rooms/Invites.ts"
+import { type Guest, Joining } from "../../src/rooms/Joining.ts"
+import { Messages } from "../../src/rooms/Messages.ts"
+import { RoomReads } from "../../src/rooms/RoomReads.ts"
+import { Rooms } from "../../src/rooms/Rooms.ts"
+import { Threads } from "../../src/rooms/Threads.ts"
+import { Untold } from "../../src/rooms/Untold.ts"
+import { Whereabouts } from "../../src/rooms/Whereabouts.ts"
+import { Settings } from "../../src/Settings.ts"
+import { DeadRecords } from "../../src/storage/DeadRecords.ts"
+import { Fences } from "../../src/storage/Fences.ts"
+import * as RepositoryMemory from "../../src/storage/RepositoryMemory.ts"
+
+const Test = Layer.mergeAll(Documents.layer, Joining.layer, Messages.layer, Rooms.layer, Threads.layer).pipe(
+  Layer.provideMerge(Invites.layer),
+  Layer.provide(Announcer.layer),
+  Layer.provide(Attendance.layer),
+  Layer.provide(Hub.layer),
+  Layer.provide(Access.layer),
+  Layer.provide([RoomReads.layer, Whereabouts.layer, Untold.layerMemory]),
+  Layer.provide([PresenceMemory.layer, RoomSessions.layerMemory, Locks.layerMemory, RateLimits.layerMemory]),
+  Layer.provide([RoomBusMemory.layer, SharedStores.layerAlone]),
+  Layer.provide(RepositoryMemory.layer),
+  Layer.provide([Fences.layerMemory, DeadRecords.layerMemory]),
+  Layer.provide([Metrics.layer, Lifecycle.layer]),
+  Layer.provide(Settings.layer)
+)
+
+/** A connection, and the frames that it was sent. */
+const guest = (user: string): Guest & { readonly frames: Array<string> } => {
+  const frames: Array<string> = []
+  return {
+    id: `connection of ${user}`,
+    user,
+    address: "",
+    frames,
+    deliver: (bytes) => void frames.push(bytes.toString()),
+    close: () => {},
+    whenClosed: () => {}
+  }
+}
+
+describe("rooms in memory", () => {
+  it.effect("are made, joined, written in and read", () =>
+    Effect.gen(function* () {
+      const { create } = yield* Rooms
+      const { roomId } = yield* create("ann", "Tea", false)
+      const token = yield* (yield* Invites).create("ann", roomId, { role: "member" })
+      const bob = guest("bob")
+      yield* (yield* Joining).join(bob, roomId, token)
+      const messages = yield* Messages
+      const { messageId } = yield* messages.send("ann", { roomId, body: "Hello" })
+      const page = JSON.parse(JSON.stringify({ page: yield* messages.list("bob", { roomId }) }))
+      assert.deepInclude(page.page.messages[0], { messageId, body: "Hello" })
+      while (!bob.frames.some((frame) => frame.includes("Hello")))
+        yield* Effect.promise(() => new Promise(setImmediate))
+      const refused = yield* Effect.flip(messages.send("eve", { roomId, body: "x" }))
+      assert.strictEqual(refused._tag, "NotAMember")
+    }).pipe(Effect.provide(Test))
+  )
+})
