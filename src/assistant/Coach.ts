@@ -140,7 +140,7 @@ export class Coach extends Context.Service<
       return Coach.of({
         coach: Effect.fn("Coach.coach")(function* (user, draft) {
           const text = draft.trim()
-          if (text === "") return yield* new InvalidInput({ reason: "the text is blank", param: "text" })
+          if (text === "") return yield* new InvalidInput({ reason: "the text is blank", path: ["text"] })
           const found = lookup.known("analyze", user) ?? (yield* lookup.find("analyze", user))
           const digest = hash("sha256", JSON.stringify([found.endpoint.circuit, normalise(text)]), "hex")
           let isMade = false

@@ -76,7 +76,7 @@ export class Prompts extends Context.Service<
         const at = yield* now
         const prompt = yield* send(user, asked, keyedId(asked.roomId, user, key), key, at)
         if (prompt.kind !== "prompt")
-          return yield* new InvalidInput({ reason: "the key is another message's", param: "key" })
+          return yield* new InvalidInput({ reason: "the key is another message's", path: ["key"] })
         return { prompt, isNew: prompt.at === at }
       })
 

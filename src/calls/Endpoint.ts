@@ -142,8 +142,13 @@ const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition)
 })
 
 const bad = (reason: string) => Result.fail(new InvalidInput({ reason }))
+/** `name`: a placeholder's, such as `input.city`. What stands in the configuration is in no param. */
+const badValue = (name: string, reason: string) =>
+  Result.fail(new InvalidInput({ reason: `${name} ${reason}`, path: /^input\b/.test(name) ? name.split(".") : [] }))
 const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
-  bad("missing" in rendered ? `${rendered.missing} is missing` : `${rendered.unusable} must be a text or a number`)
+  "missing" in rendered
+    ? badValue(rendered.missing, "is missing")
+    : badValue(rendered.unusable, "must be a text or a number")
 
 const tooLarge = (what: string, most: number) => bad(`the request's ${what} would have more than ${most} characters`)
 
@@ -172,12 +177,13 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
     for (const segment of segments) {
       const rendered = render(segment, values, encodeURIComponent)
       if (!("text" in rendered)) return problem(rendered)
-      if (segment.some((piece) => typeof piece !== "string")) {
+      const placeholders = segment.filter((piece) => typeof piece !== "string")
+      if (placeholders.length > 0) {
         // A value that makes a segment `..`, `.` or nothing would change the path's structure.
-        if (/^(\.|%2e){0,2}$/i.test(rendered.text)) return bad("a value can't be a path segment")
-        for (const piece of segment) {
-          if (typeof piece === "string" || !isUnsafeInPath(String(find(values, piece)))) continue
-          return bad(`${piece.name} stands in a path: it can't hold / or \\, nor be . or ..`)
+        const isStructure = /^(\.|%2e){0,2}$/i.test(rendered.text)
+        for (const piece of placeholders) {
+          if (!isStructure && !isUnsafeInPath(String(find(values, piece)))) continue
+          return badValue(piece.name, "stands in a path: it can't hold / or \\, nor be empty, . or ..")
         }
       }
       path += `/${rendered.text}`

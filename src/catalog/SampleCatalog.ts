@@ -20,7 +20,7 @@ const weather = (origin: string) => ({
     description: "/weather/0/description",
     humidity: "/main/humidity"
   },
-  errors: { "401": "Invalid API key", "404": "City not found" }
+  errors: { "400": "{/message}", "401": "Invalid API key", "404": "City not found" }
 })
 
 const assistant = {

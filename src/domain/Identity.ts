@@ -14,9 +14,9 @@ export const UserId = Schema.String.check(
   Schema.makeFilter(
     (id: string) =>
       unusable.test(id)
-        ? "a user id takes no control, format or line separator characters, and no half surrogate pairs"
+        ? "must have no control, format or line separator characters, and no half surrogate pairs"
         : id !== "" && id.trim() === ""
-          ? "a user id takes more than blanks"
+          ? "must be more than blanks"
           : undefined,
     { description: "1 to 256 characters: no control or format characters, not only blanks" }
   )

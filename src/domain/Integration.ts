@@ -87,6 +87,6 @@ export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("Inte
 /** A placeholder's value can't stand where the definition puts it. */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
   reason: Schema.String,
-  /** The param that it came in; unset: `input`. */
-  param: Schema.optionalKey(Schema.String)
+  /** Where in the params it is; unset: the `input`. */
+  path: Schema.optionalKey(Schema.Array(Schema.String))
 }) {}

@@ -37,7 +37,9 @@ export const describeLimit = (limit: Limit): string => {
 /** What was asked for was done; its reply is larger than what may wait for the connection, and was not sent. */
 export class ReplyTooLarge extends Schema.TaggedError<ReplyTooLarge>()("ReplyTooLarge", {
   bytes: Schema.Finite,
-  most: Schema.Finite
+  most: Schema.Finite,
+  /** It is its batch that is too large: by itself the reply would have been sent. */
+  isOfBatch: Schema.optionalKey(Schema.Boolean)
 }) {}
 
 /** The instance is shutting down and takes no new requests: reconnect. */

@@ -193,7 +193,7 @@ export class Dispatcher extends Context.Service<
         const room = origin.replyRoom()
         const most = Math.max(0, gathered === undefined ? room : Math.min(gathered.room, room - gathered.bytes))
         const bytes = Buffer.byteLength(reply)
-        return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most }), info)
+        return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most, isOfBatch: bytes <= room }), info)
       }
 
       const answer = (

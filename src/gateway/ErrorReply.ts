@@ -72,7 +72,7 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
       return {
         type: "InvalidParams",
         message: error.reason,
-        fields: { issues: [{ path: [error.param ?? "input"], message: error.reason }] }
+        fields: { issues: [{ path: error.path ?? ["input"], message: error.reason }] }
       }
     case "IntegrationNotFound":
       return { type, message: `No integration named ${error.integration}`, fields: { integration: error.integration } }
@@ -99,8 +99,12 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
     case "Draining":
       return { type, message: "Shutting down: reconnect" }
     case "ReplyTooLarge": {
-      const { bytes, most } = error
-      return { type, message: `The reply of ${bytes} bytes is too large: ask for less`, fields: { bytes, most } }
+      const { bytes, isOfBatch, most } = error
+      const message =
+        isOfBatch === true
+          ? `The reply of ${bytes} bytes does not fit beside the others of its batch: ask for it by itself`
+          : `The reply of ${bytes} bytes is too large: ask for less`
+      return { type, message, fields: { bytes, most } }
     }
     case "RecordUnavailable":
       return { type, message: "The record could not be stored in time" }

@@ -57,7 +57,7 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
     "rooms.revokeInvite": ({ inviteId, roomId, token }, { user }) => {
       if (token !== undefined && inviteId === undefined) return nothing(invites.revoke(user, roomId, { token }))
       if (inviteId !== undefined && token === undefined) return nothing(invites.revoke(user, roomId, { inviteId }))
-      return Effect.fail(new InvalidInput({ reason: "name the invite by its token, or by its inviteId" }))
+      return Effect.fail(new InvalidInput({ reason: "name the invite by its token, or by its inviteId", path: [] }))
     },
     "presence.list": ({ roomId, ...part }, { user }) => joining.present(user, roomId, part),
 

@@ -57,7 +57,8 @@ export const ErrorCodes = {
   ReplyTooLarge: {
     code: -32009,
     retryable: false,
-    meaning: "done, but the reply of `bytes` is larger than may wait (`most`): ask for less"
+    meaning: "done, but the reply of `bytes` is larger than may wait (`most`): ask for less",
+    fields: { bytes: Count, most: Count }
   },
   ConfigUnavailable: { code: -32010, retryable: true, meaning: "no store could say what the configuration is" },
   IntegrationNotFound: {
@@ -167,7 +168,8 @@ export const ErrorCodes = {
     code: -32036,
     retryable: true,
     meaning:
-      "this instance is set up with another Redis or PostgreSQL than the others, and leaves rooms alone: reconnect to another; nothing was kept"
+      "this instance is set up with another Redis or PostgreSQL than the others, and leaves rooms alone: reconnect to another; nothing was kept",
+    fields: retryAfter
   },
   GenerationBusy: {
     code: -32040,

@@ -41,6 +41,23 @@ describe("errors, for a client's author", () => {
     assert.deepEqual(byPosition.data["issues"], [{ path: [], message: "params are by name: an object, not an array" }])
   })
 
+  it("say what is wrong as a sentence about the param, and where", async () => {
+    const user = await failure("contacts.add", { user: "a\u200b" })
+    assert.match(user.message, /^Invalid params: user must have no control, format/)
+    const list = await failure("rooms.list", { cursor: "x" })
+    assert.strictEqual(list.message, "Invalid params: cursor must be the `next` of a list, as it was given")
+    const invite = await failure("rooms.revokeInvite", { roomId: crypto.randomUUID() })
+    assert.deepEqual(invite.data["issues"], [{ path: [], message: "name the invite by its token, or by its inviteId" }])
+    const weather = await failure("call", { integration: "weather", input: { city: ["London"] } })
+    assert.deepEqual(weather.data["issues"], [
+      { path: ["input", "city"], message: "input.city must be a text or a number" }
+    ])
+  })
+
+  it("say what the sample integration says of an input that it can't use", async () => {
+    assert.strictEqual((await failure("call", { integration: "weather", input: {} })).message, "Nothing to geocode")
+  })
+
   it("say where a text can't be stored", async () => {
     const error = await failure("call", { integration: "weather", input: { city: ["x", "a\u0000b"] } })
     assert.deepEqual(error.data["issues"], [

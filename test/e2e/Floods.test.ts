@@ -1,6 +1,7 @@
 // What one connection may cost the others: everything it sends is charged, and beyond the rate it is not read.
 import { connect, type Socket } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { errorFields } from "../../src/protocol/ErrorCodes.ts"
 import type { Client, Reply } from "../support/Client.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
@@ -173,6 +174,18 @@ describe("large replies", () => {
     client.close()
   })
 
+  it("says of a page that does not fit into its batch that it is to be asked for by itself", async () => {
+    const client = await hotpath.client("pages")
+    const roomId = (await client.request("rooms.create", { title: "long" })).result?.["roomId"]
+    for (let n = 0; n < 5; n++) await client.request("messages.send", { roomId, body: "x".repeat(16_000) })
+    const entries = Array.from({ length: 10 }, (_, id) => ({ ...request(id, "messages.list"), params: { roomId } }))
+    const replies = (await client.raw(JSON.stringify(entries))) as unknown as ReadonlyArray<Reply>
+    const large = replies.find(({ error }) => error?.data.type === "ReplyTooLarge")
+    assert.match(large?.error?.message ?? "", /beside the others of its batch: ask for it by itself$/)
+    assert.isDefined((await client.request("messages.list", { roomId })).result)
+    client.close()
+  })
+
   it("answers with an error in place of a reply larger than may wait", async () => {
     const small = await startHotpath({ DATABASE_URL: await freshDatabase(), MAX_OUTBOUND_BYTES: "50000" })
     const client = await small.client("pages")
@@ -180,6 +193,7 @@ describe("large replies", () => {
     assert.strictEqual(error?.data.type, "ReplyTooLarge")
     assert.strictEqual(error?.data["most"], 50_000)
     assert.isAbove(error?.data["bytes"] as number, 50_000)
+    assert.hasAllKeys(error?.data, ["type", "retryable", "traceId", ...Object.keys(errorFields("ReplyTooLarge"))])
     assert.isDefined((await client.request("session.get")).result)
     client.close()
     await small.stop()
