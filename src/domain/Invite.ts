@@ -13,7 +13,7 @@ export const Invite = Schema.Struct({
   /** Null: any number. */
   maxUses: Schema.NullOr(Schema.Int),
   uses: Schema.Int
-})
+}).annotate({ identifier: "RoomInvite" })
 export type Invite = typeof Invite.Type
 
 /** The member keeps as many invites of the room as they may (MAX_INVITES). */

@@ -6,7 +6,7 @@ export class BatchReply {
   readonly #most: number
   bytes = 0
 
-  /** `most`: the bound of the whole, in bytes. */
+  /** `most`: what may wait for the connection, in bytes. */
   constructor(replies: ReadonlyArray<string>, most: number) {
     this.#replies = [...replies]
     this.#most = most
@@ -19,13 +19,9 @@ export class BatchReply {
     this.#replies.push(reply)
   }
 
-  /** Nothing more is begun: what is under way may still take the other half. */
+  /** Nothing more is begun; what is under way is answered as if it had been asked for by itself. */
   get isFull(): boolean {
     return this.bytes >= this.#most / 2
-  }
-
-  get room(): number {
-    return this.#most - this.bytes
   }
 
   get text(): string | undefined {

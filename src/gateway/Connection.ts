@@ -221,8 +221,8 @@ export class Connection implements Origin, InboundOwner, OutboundOwner {
     this.#outbound.reply(textFrame(text))
   }
 
-  replyRoom(): number {
-    return this.#outbound.replyRoom
+  replyRoom(gathered: number): number {
+    return this.#outbound.replyRoom(gathered)
   }
 
   /** What was read and waits for its turn, in UTF-16 units; and the bytes that wait to be read by the client. */

@@ -21,8 +21,8 @@ import { Handling } from "./Handlers.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 export interface Origin extends Caller {
-  /** How large a reply may be that is written now. */
-  readonly replyRoom: () => number
+  /** How large a reply may be that is written now, with so many bytes of others. */
+  readonly replyRoom: (gathered: number) => number
 }
 
 /** Characters that are repeated of a method's name. */
@@ -190,8 +190,8 @@ export class Dispatcher extends Context.Service<
       /** The reply, or one that says that it is too large. */
       const sized = (id: Id, reply: string, origin: Origin, gathered: BatchReply | undefined, info: RequestInfo) => {
         if (reply.length <= smallReply) return reply
-        const room = origin.replyRoom()
-        const most = Math.max(0, gathered === undefined ? room : Math.min(gathered.room, room - gathered.bytes))
+        const room = origin.replyRoom(0)
+        const most = Math.max(0, origin.replyRoom(gathered?.bytes ?? 0))
         const bytes = Buffer.byteLength(reply)
         return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most, isOfBatch: bytes <= room }), info)
       }

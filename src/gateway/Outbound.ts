@@ -97,9 +97,9 @@ export class Outbound {
     this.#large.push({ end: this.#written, bytes: frame.length })
   }
 
-  /** How many bytes the next reply may have. */
-  get replyRoom(): number {
-    return Math.min(this.#most, this.#most * replyShare - this.#wire.writableLength)
+  /** How many bytes the next reply may have, beside `gathered` of others that are not written yet. */
+  replyRoom(gathered = 0): number {
+    return Math.min(this.#most, this.#most * replyShare - this.#wire.writableLength - gathered)
   }
 
   get waiting(): number {

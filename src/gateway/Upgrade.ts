@@ -38,9 +38,9 @@ const bearerOf = (header: string | undefined) =>
     .find((part) => part.startsWith(bearer))
     ?.slice(bearer.length)
 
-/** Never the token: a selected subprotocol is sent back and logged. */
+/** What is spoken here, if the client offers it: never a protocol that is not, and never the token. */
 export const selectProtocol = (protocols: ReadonlySet<string>): string | false =>
-  protocols.has(subprotocol) ? subprotocol : ([...protocols].find((name) => !name.startsWith(bearer)) ?? false)
+  protocols.has(subprotocol) ? subprotocol : false
 
 const refusal = (status: UpgradeRefused["status"], reason: string) => new UpgradeRefused({ status, reason })
 
@@ -68,6 +68,12 @@ export const admit = (
     if (!origins.isOriginAllowed(origin, headers.host, typeof forwarded === "string" ? forwarded : undefined)) {
       const reason = "pages of this origin may not connect: ALLOWED_ORIGINS has to name it"
       return Effect.fail(new UpgradeRefused({ status: 403, reason, origin: (origin ?? "").slice(0, 200) }))
+    }
+    const asked = offered(headers["sec-websocket-protocol"])
+    if (asked.some((part) => part.startsWith(bearer)) && !asked.includes(subprotocol)) {
+      return Effect.fail(
+        refusal(400, `a token as a subprotocol is offered beside ${subprotocol}: ["${subprotocol}", "bearer.JWT"]`)
+      )
     }
     const full = isFull()
     if (full !== undefined) return Effect.fail(refusal(503, full))

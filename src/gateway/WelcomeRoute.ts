@@ -1,4 +1,5 @@
-// `GET /`: what this is, and where to look. A browser gets a page of links, other clients JSON.
+// `GET /`: what this is, and where to look. A browser gets a page of links, other clients JSON. `GET /ws` without an
+// upgrade says what it is for.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { protocolVersion } from "../protocol/Methods.ts"
@@ -69,5 +70,10 @@ export const layer = HttpRouter.use((router) =>
             })
       })
     )
+    const upgrade = HttpServerResponse.jsonUnsafe(
+      { status: 426, title: "Upgrade Required", detail: "this is a WebSocket: connect with a WebSocket client" },
+      { status: 426, contentType: "application/problem+json", headers: { upgrade: "websocket" } }
+    )
+    yield* router.add("GET", "/ws", Effect.succeed(upgrade))
   })
 )

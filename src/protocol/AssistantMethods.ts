@@ -22,7 +22,7 @@ export const AssistantMethods = {
     "has the `generate` integration answer a prompt in the room; asked again while it is unanswered, it is the same prompt",
     { roomId: Id, prompt: Body, key: Schema.optionalKey(IdempotencyKey) },
     Schema.Struct({ prompt: Message, response: Message }),
-    [...exchanges, ...roomWrites, "MessageNotFound", "GenerationBusy", "GenerationCancelled"]
+    [...exchanges, ...roomWrites, "BufferFull", "MessageNotFound", "GenerationBusy", "GenerationCancelled"]
   ),
   "assistant.cancel": method(
     "ends the generation of a prompt's response; by the prompt's author, or an owner",

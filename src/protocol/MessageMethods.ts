@@ -6,7 +6,7 @@ import type { ErrorType } from "./ErrorCodes.ts"
 import { listParams, listRest, method, Nothing, roomReads, roomWrites } from "./Method.ts"
 
 /** What comes of a change to something that is named alone: of a room that is not the caller's it is not found, of a deleted one its room is not. */
-const foundAlone: ReadonlyArray<ErrorType> = ["RoomNotFound", "Forbidden", "StorageUnavailable"]
+const foundAlone: ReadonlyArray<ErrorType> = ["RoomNotFound", "Forbidden", "StorageUnavailable", "StoresDiffer"]
 
 export const MessageMethods = {
   "messages.send": method(
@@ -18,7 +18,7 @@ export const MessageMethods = {
       key: Schema.optionalKey(IdempotencyKey)
     },
     Message,
-    [...roomWrites, "ThreadNotFound"]
+    [...roomWrites, "ThreadNotFound", "BufferFull"]
   ),
   "messages.edit": method("changes a message of the caller's", { messageId: Id, body: Body }, Message, [
     ...foundAlone,

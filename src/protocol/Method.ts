@@ -17,7 +17,7 @@ export const method = <P extends Schema.Struct.Fields, R extends Schema.Constrai
 ) => ({ summary, params: Schema.Struct(params), result, errors }) as const
 
 /** What may come of any read, and of any write, in a room. */
-export const roomReads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable"]
+export const roomReads: ReadonlyArray<ErrorType> = ["RoomNotFound", "NotAMember", "StorageUnavailable", "StoresDiffer"]
 export const roomWrites: ReadonlyArray<ErrorType> = [...roomReads, "Forbidden"]
 
 export const Nothing = Schema.Struct({}).annotate({ identifier: "Empty" })

@@ -50,6 +50,7 @@ export const commonErrors: ReadonlyArray<ErrorType> = [
   "InvalidParams",
   "RateLimited",
   "ReplyTooLarge",
+  "Overloaded",
   "Draining",
   "InternalError"
 ]

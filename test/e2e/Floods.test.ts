@@ -163,6 +163,18 @@ describe("large replies", () => {
   })
   afterAll(() => hotpath?.stop())
 
+  it("answers the entries of a batch that are under way together as if each had been asked for by itself", async () => {
+    const client = await hotpath.client("together")
+    const { result } = await client.request("rooms.create", { title: "ours" })
+    const roomId = result?.["roomId"]
+    for (let n = 0; n < 6; n++) await client.request("messages.send", { roomId, body: "x".repeat(14_000) })
+    const entries = Array.from({ length: 5 }, (_, id) => request(id, "messages.list", { roomId, limit: 50 + id }))
+    const replies = (await client.raw(JSON.stringify(entries))) as unknown as ReadonlyArray<Reply>
+    assert.deepEqual(errorsOf(replies), [undefined, undefined, undefined, undefined, undefined])
+    assert.isAbove(JSON.stringify(replies).length, 200_000)
+    client.close()
+  })
+
   it("bounds the answer to a batch: once half of what may wait is gathered, nothing more is begun", async () => {
     const client = await hotpath.client("pages")
     const entries = Array.from({ length: 40 }, (_, id) => request(id, "rpc.discover"))

@@ -34,6 +34,12 @@ describe("plain HTTP", () => {
     assert.notInclude(evil.text, "<script>")
   })
 
+  it("says at /ws that it is a WebSocket", async () => {
+    const response = await fetch(`${hotpath.http}/ws`)
+    assert.deepEqual([response.status, response.headers.get("upgrade")], [426, "websocket"])
+    assert.include(await response.text(), "WebSocket")
+  })
+
   it("shows /docs in development, else to who has the admin token", async () => {
     assert.strictEqual((await fetch(`${development.http}/docs`)).status, 200)
     const docs = (headers: Record<string, string> = {}) => fetch(`${hotpath.http}/docs`, { headers })

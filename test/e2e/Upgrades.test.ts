@@ -164,8 +164,14 @@ describe("who comes in", () => {
     assert.strictEqual(await selected(["hotpath.1", `bearer.${jwt}`]), "hotpath.1")
     assert.strictEqual(await selected([`bearer.${jwt}`, "hotpath.1"]), "hotpath.1")
     const alone = await ask(hotpath.http, upgradeRequest("/ws", { "sec-websocket-protocol": `bearer.${jwt}` }))
-    assert.strictEqual(alone.status, 101)
+    assert.strictEqual(alone.status, 400)
+    assert.include(alone.text, "hotpath.1")
     assert.notInclude(alone.text, jwt)
+    // A protocol that is not spoken here is not said to be.
+    const others = { "sec-websocket-protocol": "graphql-ws", authorization: `Bearer ${jwt}` }
+    const other = await ask(hotpath.http, upgradeRequest("/ws", others))
+    assert.strictEqual(other.status, 101)
+    assert.notInclude(other.text.toLowerCase(), "sec-websocket-protocol")
     const wrong = { "sec-websocket-protocol": "hotpath.1, bearer.x.y.z" }
     assert.strictEqual((await ask(hotpath.http, upgradeRequest("/ws", wrong))).status, 401)
   })

@@ -78,9 +78,9 @@ describe("Outbound", () => {
   it("has no room for a page beyond what may wait for one client", async () => {
     const { client, outbound } = await connected()
     client.pause()
-    assert.strictEqual(outbound.replyRoom, most)
+    assert.strictEqual(outbound.replyRoom(), most)
     let pages = 0
-    while (outbound.replyRoom >= page.length) {
+    while (outbound.replyRoom() >= page.length) {
       outbound.reply(page)
       pages++
     }

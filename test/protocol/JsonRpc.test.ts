@@ -70,9 +70,9 @@ describe("JsonRpc", () => {
     assert.deepEqual(inexactNumbers(JSON.stringify([number])), [])
   })
 
-  it.prop("finds every 64-bit integer that is changed", [Schema.BigInt], ([number]) => {
+  it.prop("finds every 64-bit integer that is written otherwise than it was read", [Schema.BigInt], ([number]) => {
     const source = String(BigInt.asIntN(64, number * 0x9e3779b97f4a7c15n))
-    const isChanged = BigInt(Number(source)) !== BigInt(source)
+    const isChanged = String(Number(source)) !== source && BigInt(Number(source)) !== BigInt(source)
     const found = inexactNumbers(`{"a":"12345678901234567","n":${source}}`)
     assert.deepEqual(
       found.map((one) => one.source),
