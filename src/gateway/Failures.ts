@@ -1,10 +1,12 @@
 // What is known here of requests that failed: a log line each, under the traceId that the client was given. Lines of one
 // kind (error, method, integration) are written at `info` or `warn` a few times a second; the rest at `debug`, so that a
-// client that only fails fills no disk, and an operator who looks for one traceId can still have all of them.
+// client that only fails fills no disk, and an operator who looks for one traceId can still have all of them. So nothing that a
+// client makes up is of a kind: methods that there are not are one, and an integration counts where it is known to be there.
 import { Clock, Context, Effect, Layer, LogLevel, References } from "effect"
 import { LRUCache } from "lru-cache"
 import { CurrentRequest, type RequestInfo } from "../observability/CurrentRequest.ts"
 import type { ErrorType } from "../protocol/ErrorCodes.ts"
+import { isMethodName } from "../protocol/Methods.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** Lines of one kind: at once, and per second after that. */
@@ -26,6 +28,19 @@ const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
   "BufferFull",
   "Overloaded"
 ])
+
+/** They come of an integration that there is. With any other error, the name is whatever the client sent. */
+const ofIntegration: ReadonlySet<ErrorType> = new Set<ErrorType>([
+  "IntegrationTimeout",
+  "IntegrationUnreachable",
+  "IntegrationRejected",
+  "IntegrationInvalidResponse",
+  "IntegrationOpen",
+  "RecordUnavailable"
+])
+
+/** Characters that a line repeats of a method's name. */
+const maxShownMethod = 64
 
 export interface Failure {
   readonly type: ErrorType
@@ -71,13 +86,14 @@ export class Failures extends Context.Service<
       return Failures.of({
         note: ({ fields, message, method, params, type }, request) => {
           const integration = integrationOf(params)
-          const kind = JSON.stringify([type, method, integration])
+          const known = method !== undefined && isMethodName(method) ? method : undefined
+          const kind = JSON.stringify([type, known, ofIntegration.has(type) ? integration : undefined])
           const written = level(type, kind, clock.currentTimeMillisUnsafe())
           if (LogLevel.isGreaterThan(least, written)) return
           const own = fields === undefined ? [] : logged.filter((name) => fields[name] !== undefined)
           const line = Effect.logWithLevel(written)("request failed", {
             error: type,
-            ...(method !== undefined && { method }),
+            ...(method !== undefined && { method: method.slice(0, maxShownMethod) }),
             ...(integration !== undefined && { integration }),
             user: request.user,
             detail: message.slice(0, 500),
