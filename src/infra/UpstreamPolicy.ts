@@ -2,8 +2,8 @@
 //
 // - those that are always denied: unspecified, link-local, multicast, broadcast, the clouds' metadata services;
 // - those of UPSTREAM_DENY, which adds to them;
-// - where loopback is denied (127.0.0.1 or ::1 by UPSTREAM_DENY): 127.0.0.1, ::1 and this machine's own interface addresses,
-//   since what listens on all interfaces answers there too.
+// - where loopback is denied (127.0.0.1 or ::1 by UPSTREAM_DENY): all of 127.0.0.0/8, ::1 and this machine's own interface
+//   addresses, since what listens on all interfaces answers there too.
 //
 // UPSTREAM_ALLOW makes exceptions: from UPSTREAM_DENY for all that it covers; from what is always denied, and for this machine's
 // own addresses, only with an entry that lies inside (so 0.0.0.0/0 or fd00::/8 does not open a metadata service).
@@ -77,7 +77,7 @@ export const makeAllows = (deny: Networks, allow: Networks, own: () => ReadonlyA
   const passes = (address: NetAddress.IpAddress) => {
     if (covers(alwaysDenied, address)) return covers(opened, address)
     if (isLoopbackDenied) {
-      if (covers(loopbacks, address)) return covers(allowed, address)
+      if (covers(loopbackRanges, address)) return covers(allowed, address)
       if (isOwn(address))
         return covers(within([IpNetwork.fromAddressUnsafe(address, NetAddress.width(address))]), address)
     }

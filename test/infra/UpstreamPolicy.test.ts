@@ -74,6 +74,15 @@ describe("UpstreamPolicy", () => {
     }).pipe(Effect.provide(policy({ UPSTREAM_DENY: deny })))
   )
 
+  it.each(["127.0.0.1/32", "::1/128"])("denies all of loopback where one address of it is denied (%s)", (deny) => {
+    const allows = allowsWith(deny)
+    const reached = ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.2", "64:ff9b::127.1.2.3"]
+    assert.deepEqual(reached.filter(allows), [])
+    assert.isTrue(allows("10.0.0.1"))
+    const but = allowsWith(deny, "127.0.0.2/32")
+    assert.deepEqual(["127.0.0.1", "127.0.0.2", "127.0.0.3"].filter(but), ["127.0.0.2"])
+  })
+
   it.effect("lets the rest through by default", () =>
     Effect.gen(function* () {
       const fine = [
