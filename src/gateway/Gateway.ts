@@ -185,7 +185,12 @@ export class Gateway extends Context.Service<
       const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
       const handshakes = new Handshakes(() => settings.MAX_CONNECTIONS - connections.size)
       const dropped = metrics.counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
-      const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, () => dropped.add())
+      const ahead = metrics.counter("http_sockets_ahead_total", "Sockets closed for requests sent ahead of the answers")
+      const httpSockets = new HttpSockets(
+        settings.MAX_HTTP_CONNECTIONS,
+        () => dropped.add(),
+        () => ahead.add()
+      )
       metrics.gauge(
         "http_sockets",
         "Open TCP sockets that are no WebSocket, upgrades under way aside",

@@ -3,6 +3,7 @@
 // router takes exact paths (case, slashes), and what it would decode or cut off is refused here.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
 import type { Origins } from "./Origins.ts"
+import { Slices } from "./Slices.ts"
 import { misdirected } from "./Upgrade.ts"
 
 /** Whether the part of a path that routes are made of is spelt literally; the rest may be percent-encoded. */
@@ -18,12 +19,24 @@ const answer = (response: ServerResponse, status: 403 | 404, title: string, deta
   response.end(JSON.stringify({ type: "about:blank", title, status, detail }))
 }
 
-export const plainRequests =
-  (origins: Origins, handler: RequestListener, begun: (request: IncomingMessage, response: ServerResponse) => void) =>
-  (request: IncomingMessage, response: ServerResponse): void => {
-    begun(request, response)
+/**
+ * `begun`: whether the request is to be answered at all. The answers have turns of the event loop of their own, bounded in time
+ * (Slices.ts): however many ask without a token, what comes in on the WebSockets is read in between.
+ */
+export const plainRequests = (
+  origins: Origins,
+  handler: RequestListener,
+  begun: (request: IncomingMessage, response: ServerResponse) => boolean
+) => {
+  const slices = new Slices()
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    if (!begun(request, response)) return
     response.setHeader("x-content-type-options", "nosniff")
     if (!origins.isHostAllowed(request.headers.host)) return answer(response, 403, "Forbidden", misdirected)
     if (!isLiteralPath(request.url ?? "")) return answer(response, 404, "Not Found", "there is nothing at this path")
-    handler(request, response)
+    const nextSlice = () => {
+      if (!request.socket.destroyed) handler(request, response)
+    }
+    slices.add({ nextSlice })
   }
+}

@@ -3,7 +3,8 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { admin, adminToken } from "../support/Admin.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
-import { ask } from "../support/RawSocket.ts"
+import { ask, rawSocket } from "../support/RawSocket.ts"
+import { until } from "../support/Until.ts"
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n`
 const basic = (password: string) => ({ authorization: `Basic ${Buffer.from(`me:${password}`).toString("base64")}` })
@@ -106,6 +107,30 @@ describe("plain HTTP", () => {
       assert.strictEqual((await ask(hotpath.http, `GET ${path} HTTP/1.1\r\n${headers}`)).status, 404)
     }
   )
+
+  it.each(["/livez", "/readyz?verbose", "/nothing", "/admin/users"])(
+    "closes a socket that asks for %s again and again without waiting for the answers",
+    async (path) => {
+      const { received, socket } = await rawSocket(hotpath.http)
+      const isClosed = () => socket.readableEnded || socket.destroyed
+      const one = `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`
+      socket.write(one.repeat(1000))
+      await until(() => isClosed() || received().split("HTTP/1.1 ").length > 500, "the end of it")
+      assert.isTrue(isClosed())
+      assert.isBelow(received().split("HTTP/1.1 ").length, 50)
+      socket.destroy()
+    }
+  )
+
+  it("answers the few that a client may send ahead, in order", async () => {
+    const { received, socket } = await rawSocket(hotpath.http)
+    const paths = ["/livez", "/nothing", "/readyz", "/livez"]
+    socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`).join(""))
+    const statuses = () => [...received().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)
+    await until(() => statuses().length === paths.length, "the answers")
+    assert.deepEqual(statuses(), ["200", "404", "200", "200"])
+    socket.destroy()
+  })
 
   it("refuses query parameters that an admin endpoint does not have, with the nearest one's name", async () => {
     const request = admin(hotpath.http)
