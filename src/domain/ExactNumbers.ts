@@ -44,8 +44,8 @@ const endOfString = (text: string, from: number): number => {
   return text.length
 }
 
-/** `text` is valid JSON. */
-export const inexactNumbers = (text: string): ReadonlyArray<InexactNumber> => {
+/** `text` is valid JSON. `firstOnly`: of each element, where one is enough to refuse it: each costs 2 µs. */
+export const inexactNumbers = (text: string, firstOnly = false): ReadonlyArray<InexactNumber> => {
   const first = text.charCodeAt(0)
   if (!(isDigit(first) || first === minus || suspicious.test(text))) return []
   const found: Array<InexactNumber> = []
@@ -65,7 +65,8 @@ export const inexactNumbers = (text: string): ReadonlyArray<InexactNumber> => {
         else if (next === 101 || next === 69) hasExponent = true
       }
       // Short integers and decimals without an exponent are not looked at: they are most.
-      if (hasExponent || end - at > (isInteger ? 15 : maxLength)) {
+      const isEnough = firstOnly && found.at(-1)?.element === element
+      if (!isEnough && (hasExponent || end - at > (isInteger ? 15 : maxLength))) {
         const source = text.slice(at, end)
         if (!isExact(source)) found.push({ source, at, element })
       }

@@ -105,7 +105,7 @@ export const decode = (text: string, maxDepth: number, maxBatch: number): Frame 
   const parsed = Result.try(() => JSON.parse(text) as unknown)
   if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
-  const numbers = inexactNumbers(text)
+  const numbers = inexactNumbers(text, true)
   if (!Array.isArray(value)) return withInexact(decodeMessage(value), numbers)
   if (value.length === 0) return invalid("an empty batch: send at least one request")
   if (value.length > maxBatch) {

@@ -66,6 +66,20 @@ describe("JsonRpc", () => {
     for (const number of fine) assert.deepEqual(inexact(of(`{"input":${number}}`)), [false], number)
   })
 
+  it("names the first of a request's numbers, and looks at no more of them", () => {
+    const [one, two] = ["12345678901234567890", "12345678901234567891"]
+    const of = (...numbers: ReadonlyArray<string>) =>
+      `{"jsonrpc":"2.0","id":1,"method":"a","params":{"n":[${numbers}]}}`
+    const inexact = (text: string) =>
+      [decode(text, 64, 100)].flat().map((message) => "inexact" in message && message.inexact)
+    assert.deepEqual(inexact(of(one, two)), [one])
+    assert.deepEqual(inexact(`[${of("1")},${of(two, one)},${of(one, two)}]`), [false, two, one])
+    assert.deepEqual(
+      inexactNumbers(`[[${one},${two}],${two}]`, true).map(({ source }) => source),
+      [one, two]
+    )
+  })
+
   it.prop("takes every number that JSON.stringify writes", [Schema.Finite], ([number]) => {
     assert.deepEqual(inexactNumbers(JSON.stringify([number])), [])
   })
