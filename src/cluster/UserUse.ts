@@ -50,14 +50,16 @@ export class UserUse {
     return Math.max(1, this.#bounds.rate * this.#share)
   }
 
-  /** Takes a request's token: 0, or the milliseconds until there is one. */
-  take(now: number): number {
-    if (this.#asked++ === 0) this.#listener.asked(this)
+  /** Takes a request's token, or `count` of them: 0, or the milliseconds until there are so many. */
+  take(now: number, count = 1): number {
+    if (this.#asked === 0) this.#listener.asked(this)
+    this.#asked += count
     const perMs = (this.#bounds.rate * this.#share) / 1000
     this.#tokens = Math.min(this.#most, this.#tokens + Math.max(0, now - this.#at) * perMs)
     this.#at = now
-    if (this.#tokens < 1) return Math.ceil((1 - this.#tokens) / perMs)
-    this.#tokens -= 1
+    const wanted = Math.min(count, this.#most)
+    if (this.#tokens < wanted) return Math.ceil((wanted - this.#tokens) / perMs)
+    this.#tokens -= wanted
     return 0
   }
 

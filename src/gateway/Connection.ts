@@ -205,6 +205,13 @@ export class Connection implements Origin, InboundOwner, OutboundOwner {
     })
   }
 
+  payFor(count: number): number {
+    const now = this.#shared.now()
+    const wait = this.use.take(now, count)
+    if (wait === 0) this.#inbound.bucket.charge(now, count)
+    return wait
+  }
+
   resumed(): void {
     // A paused socket hears no pong: its time begins anew.
     this.awaitsPong = false

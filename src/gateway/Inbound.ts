@@ -17,6 +17,8 @@ export interface InboundOwner {
   readonly isBusy: () => boolean
   /** Works on a frame. */
   readonly work: (text: string) => void
+  /** Takes so many tokens for the size of a frame: 0, or the milliseconds until there are so many. */
+  readonly payFor: (count: number) => number
   /** The client owes more than a minute of its rate. */
   readonly overRate: () => void
   /** The socket is read again: what it said meanwhile was not heard. */
@@ -31,6 +33,11 @@ export interface InboundShared {
   readonly now: () => number
 }
 
+/**
+ * A frame costs a token for each of these (UTF-16 units), taken before it is parsed: the parts of a large one cost as much as
+ * so many requests. One that finds no token waits unparsed.
+ */
+const largeFrame = 16_384
 /** A backlog beyond this is not added to by peeking. */
 const maxPeeked = 65_536
 /** A client that owes more than this for what it was refused is closed. */
@@ -50,6 +57,7 @@ export class Inbound implements Sliced {
   readonly #shared: InboundShared
   // Made when it is first needed: most connections are idle.
   #backlog: Backlog | undefined
+  #large: string | undefined
   #owes = false
   #served = 0
   #isWatched = false
@@ -64,16 +72,16 @@ export class Inbound implements Sliced {
 
   /** UTF-16 units that wait in the backlog. */
   get waiting(): number {
-    return this.#backlog?.size ?? 0
+    return (this.#backlog?.size ?? 0) + (this.#large?.length ?? 0)
   }
 
   get hasBacklog(): boolean {
-    return this.#backlog !== undefined
+    return this.#backlog !== undefined || this.#large !== undefined
   }
 
   receive(text: string): void {
     if (this.#state !== "open") return this.#pass()
-    if (this.#isBusy() || this.#backlog !== undefined) {
+    if (this.#isBusy() || this.hasBacklog) {
       this.#backlog ??= new Backlog()
       this.#backlog.push(text)
       this.pause()
@@ -105,6 +113,11 @@ export class Inbound implements Sliced {
   }
 
   #work(text: string): void {
+    const ms = text.length < largeFrame ? 0 : this.#owner.payFor(Math.floor(text.length / largeFrame))
+    if (ms > 0) {
+      this.#large = text
+      return this.#notReadFor(ms)
+    }
     this.serve(1 + (text.length >>> 12))
     this.#owner.work(text)
   }
@@ -128,6 +141,10 @@ export class Inbound implements Sliced {
     const ms = this.bucket.debtMs
     if (ms === 0 || this.#owes) return
     if (ms > maxDebtMs) return this.#owner.overRate()
+    this.#notReadFor(ms)
+  }
+
+  #notReadFor(ms: number): void {
     this.#owes = true
     this.#shared.metrics.overRate.add()
     this.pause()
@@ -139,7 +156,8 @@ export class Inbound implements Sliced {
 
   workOff(): void {
     while (!this.#isBusy()) {
-      const next = this.#backlog?.shift()
+      const next = this.#large ?? this.#backlog?.shift()
+      this.#large = undefined
       if (next === undefined) {
         this.#backlog = undefined
         return this.#resume()
@@ -172,6 +190,7 @@ export class Inbound implements Sliced {
   /** Nothing is worked on any more; the socket is read on, for the client's answer to the close. */
   end(): void {
     this.#backlog = undefined
+    this.#large = undefined
     if (this.#state !== "open") return
     this.#state = "closing"
     this.#resume()
@@ -180,6 +199,7 @@ export class Inbound implements Sliced {
   /** Nothing is worked on nor read any more: `ws` destroys the socket two seconds after the close. */
   cut(): void {
     this.#backlog = undefined
+    this.#large = undefined
     this.#state = "cut"
     this.pause()
   }

@@ -77,17 +77,24 @@ export const makeParamsDecoder = (params: Schema.Struct<Schema.Struct.Fields>): 
   const known = new Set([...names, reserved])
   const takes = names.length === 0 ? "the method takes no params" : `the method takes ${names.join(", ")}`
 
+  // No more are looked at than are listed: a frame holds thousands.
+  const unknownNames = (given: object): ReadonlyArray<string> => {
+    const found: Array<string> = []
+    for (const name in given) {
+      if (!known.has(name)) found.push(name)
+      if (found.length === maxIssues) break
+    }
+    return found
+  }
+
   const unknownIssues = (given: object): Array<ParamsIssue> =>
-    Object.keys(given)
-      .filter((name) => !known.has(name))
-      .slice(0, maxIssues)
-      .map((name) => {
-        const meant = nearest(name, names)
-        return {
-          path: [name.slice(0, maxShown)],
-          message: `is no param of this method${meant === undefined ? `: ${takes}` : `: did you mean ${shown(meant)}?`}`
-        }
-      })
+    unknownNames(given).map((name) => {
+      const meant = nearest(name, names)
+      return {
+        path: [name.slice(0, maxShown)],
+        message: `is no param of this method${meant === undefined ? `: ${takes}` : `: did you mean ${shown(meant)}?`}`
+      }
+    })
 
   const explain = (given: object) => {
     const all = decodeAll(given)

@@ -25,17 +25,47 @@ describe("Inbound", () => {
     server.close()
   })
 
-  const made = (slices: Slices, worked: Array<string>, isBusy = () => false) =>
+  const made = (
+    slices: Slices,
+    worked: Array<string>,
+    isBusy = () => false,
+    payFor: (count: number) => number = () => 0
+  ) =>
     Effect.map(
       Metrics,
       (metrics) =>
         new Inbound(
           socket,
           new TokenBucket(50, 100, 0),
-          { isBusy, work: (text) => worked.push(text), overRate: () => {}, resumed: () => {} },
+          { isBusy, work: (text) => worked.push(text), payFor, overRate: () => {}, resumed: () => {} },
           { metrics, slices, now: () => 0 }
         )
     )
+
+  it.effect("lets a large frame wait unparsed, and all that came after it, until its size is paid for", () =>
+    Effect.gen(function* () {
+      const worked: Array<string> = []
+      const asked: Array<number> = []
+      const inbound = yield* made(
+        new Slices(),
+        worked,
+        () => false,
+        (count) => (asked.push(count) === 1 ? 1 : 0)
+      )
+      const large = "x".repeat(3 * 16_384)
+      inbound.receive("first")
+      inbound.receive(large)
+      inbound.receive("last")
+      assert.deepEqual(worked, ["first"])
+      assert.isTrue(inbound.paused)
+      assert.strictEqual(inbound.waiting, large.length + "last".length)
+      while (worked.length < 3) yield* turn
+      assert.deepEqual(worked, ["first", large, "last"])
+      assert.deepEqual(asked, [3, 3])
+      assert.isFalse(inbound.paused)
+      assert.strictEqual(inbound.waiting, 0)
+    }).pipe(Effect.provide(Metrics.layer))
+  )
 
   it.effect("works on one slice a turn, in order, and reads on when nothing is left", () =>
     Effect.gen(function* () {
