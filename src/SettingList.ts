@@ -1,6 +1,6 @@
 // The settings: each one's name, default, meaning, and what a wrong value should have been. README's table is generated
 // from here; Settings.ts reads them.
-import { Config, ConfigProvider, Effect, Redacted, Schema } from "effect"
+import { Config, ConfigProvider, Duration, Effect, Redacted, Schema } from "effect"
 import { IpNetwork } from "effect/net"
 import { httpUrl, origins, postgresUrl, redisUrls } from "./SettingFormats.ts"
 
@@ -22,7 +22,15 @@ const setting = <A>(
 ): Setting<A> => ({ config, fallback, meaning, wanted, secret: more.secret ?? false, shown: more.shown })
 
 const text = (name: string) => Config.NonEmptyString(name)
-const duration = (name: string) => Config.Duration(name)
+/** `Infinity` and what is negative parse as well: a deadline that is none, an interval without a pause. */
+const duration = (name: string) =>
+  Config.mapEffect(Config.Duration(name), (read) =>
+    Duration.isFinite(read) && Duration.toMillis(read) > 0
+      ? Effect.succeed(read)
+      : Effect.fail(
+          new Config.ConfigError(new ConfigProvider.SourceError({ message: "not a duration above 0 that ends" }))
+        )
+  )
 const list = (name: string) =>
   Config.String(name).pipe(
     Config.withDefault(""),
@@ -49,7 +57,7 @@ const port = (name: string) =>
   Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65_535 })), name)
 
 const wholeNumber = "a whole number above 0"
-const aDuration = "a duration, such as 5 seconds"
+const aDuration = "a duration above 0, such as 5 seconds"
 
 export const settings = {
   HOST: setting(text, "127.0.0.1", "the address it listens on", "an address or a host name"),
@@ -76,7 +84,7 @@ export const settings = {
     "1 to 64 letters, digits, dots, underscores and hyphens"
   ),
   AUTH_SECRET: setting(
-    matching(/^.{32,}$/s),
+    matching(/^(?=.*\S).{32,}$/s),
     undefined,
     "HS256 secret of the clients' JWTs, 32 characters or more; unset: development, `?user=NAME`",
     "at least 32 random characters (a shorter one can be guessed from a token)",

@@ -37,6 +37,21 @@ describe("settings", () => {
     assert.deepInclude(faults, { setting: "MAX_ROOMS", value: '"-1"', wanted: "a whole number above 0" })
   })
 
+  it("takes durations that end, and are longer than nothing", async () => {
+    for (const wrong of ["-5 seconds", "0 seconds", "Infinity", "-Infinity"]) {
+      assert.deepEqual(await refused({ FLUSH_INTERVAL: wrong, SHUTDOWN_DEADLINE: wrong }), [
+        "FLUSH_INTERVAL",
+        "SHUTDOWN_DEADLINE"
+      ])
+    }
+    assert.deepEqual(await refused({ FLUSH_INTERVAL: "50 millis" }), [])
+  })
+
+  it("does not take a secret that is blank", async () => {
+    assert.deepEqual(await refused({ AUTH_SECRET: " ".repeat(40) }), ["AUTH_SECRET"])
+    assert.deepEqual(await refused({ AUTH_SECRET: `${" ".repeat(40)}x` }), [])
+  })
+
   it("does not take a URL without a scheme for one", async () => {
     assert.deepEqual(await refused({ OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" }), ["OTEL_EXPORTER_OTLP_ENDPOINT"])
     assert.deepEqual(await refused({ AUTH_JWKS_URL: "issuer.example:443/jwks" }), ["AUTH_JWKS_URL"])

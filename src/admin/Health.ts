@@ -15,8 +15,9 @@ const without = {
     "calls work with configuration from memory and Postgres; records go straight to Postgres; rooms go on by Postgres, and presence, locks and limits hold within each instance",
   postgres:
     "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, messages and edits go on in Redis, other writes are refused",
-  stores: "calls work, without Redis; everything in rooms is refused until the stores are those of the other instances",
-  both: "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused"
+  onlyMemory:
+    "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused",
+  stores: "calls work, without Redis; everything in rooms is refused until the stores are those of the other instances"
 } as const
 
 const nothingKept = "there is no Redis: what is acknowledged meanwhile waits in memory, and a restart loses it"
@@ -71,8 +72,16 @@ export const layer = HttpRouter.use((router) =>
       Effect.gen(function* () {
         const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
         const differ = stores.reason() !== undefined
+        // What is in this process keeps nothing that Postgres would not.
+        const keeps = redisUp && redis.kind === "server"
         const up =
-          postgresUp && redisUp ? "everything" : postgresUp ? without.redis : redisUp ? without.postgres : without.both
+          postgresUp && redisUp
+            ? "everything"
+            : postgresUp
+              ? without.redis
+              : keeps
+                ? without.postgres
+                : without.onlyMemory
         const works = differ ? without.stores : up
         return {
           redis: { kind: redis.kind, state: differ && !redisUp ? "not used" : stateOf(redis.health(), redisUp) },

@@ -31,7 +31,7 @@ export class Database extends Context.Service<
     ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused>
     /** How the server is, as of the last second. */
     readonly health: () => StoreHealth
-    /** Asks the server, within the deadline. */
+    /** Asks the server whether it is there and takes writes, within the deadline. */
     readonly check: Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
     /**
      * The payloads of a channel's notifications, from when this returns, over a connection of its own. The queue fails
@@ -118,6 +118,23 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
         : Effect.fail(new DatabaseUnavailable({ reason: "not migrated yet" }))
     )
 
+  // A standby, after a failover, and a server that ran out of space answer everything but writes.
+  const check = within(
+    sql<{ isReadOnly: boolean }>`
+    SELECT current_setting('transaction_read_only') = 'on' AS "isReadOnly"`,
+    timeout
+  ).pipe(
+    Effect.filterOrFail(
+      ([row]) => row?.isReadOnly !== true,
+      () =>
+        new DatabaseUnavailable({
+          reason: "it takes no writes: it is a standby, or its transactions are read-only",
+          isLasting: true
+        })
+    ),
+    Effect.asVoid
+  )
+
   const migration = within(
     Effect.provideService(migrate, SqlClient.SqlClient, sql).pipe(
       Effect.catchTag("MigrationError", (error) =>
@@ -125,7 +142,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
       )
     ),
     options.patience
-  ).pipe(Effect.andThen(Deferred.succeed(schema, undefined)), Effect.asVoid)
+  ).pipe(Effect.andThen(check), Effect.andThen(Deferred.succeed(schema, undefined)), Effect.asVoid)
 
   const misconfigured = (reason: string) =>
     new StoreMisconfigured({ setting: options.setting.name, url: options.setting.value, reason })
@@ -150,7 +167,6 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     })
   )
 
-  const check = Effect.asVoid(within(sql`SELECT 1`, timeout))
   const probe = check.pipe(
     Effect.matchEffect({
       onSuccess: () => health.set(up),

@@ -25,12 +25,12 @@ export const words = (error: SqlError.SqlError): string => {
 }
 
 /**
- * Undefined: it may pass. No such database (3D000), role or password (class 28), a certificate that is not trusted and the
- * like do not.
+ * Undefined: it may pass. No such database (3D000), role or password (class 28), a server that takes no writes (25006: a
+ * standby, or read-only), a certificate that is not trusted and the like do not.
  */
 export const lastingFault = (error: SqlError.SqlError): string | undefined => {
   const state = sqlStateOf(error)
-  if (state === "3D000" || /^28...$/.test(state)) return words(error)
+  if (state === "3D000" || state === "25006" || /^28...$/.test(state)) return words(error)
   if (error.reason._tag !== "ConnectionError" && error.reason._tag !== "AuthenticationError") return undefined
   const tls = tlsFault(error.reason.cause)
   if (tls !== undefined) return tls

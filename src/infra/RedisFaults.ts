@@ -6,7 +6,7 @@ import { tlsFault } from "./StoreFault.ts"
 const refusals: ReadonlyArray<readonly [RegExp, string]> = [
   [/^NOAUTH/, "it wants a password, and the URL has none (redis://:password@host)"],
   [/^WRONGPASS|invalid password/i, "the user or the password is wrong"],
-  [/^NOPERM/, "the user may not run the commands it needs"],
+  [/NOPERM/, "the user may not run the commands that are needed, or not on the keys and channels of REDIS_PREFIX"],
   [/AUTH.*(without any password|no password is set)/i, "the URL has a password, and the server has none"],
   [/DB index|SELECT is not allowed/i, "it has no database of the number in the URL"],
   [/cluster support disabled/i, "several URLs mean a Redis Cluster, and this server is none"],

@@ -9,6 +9,8 @@ import { makeHealth, type StoreHealth, up } from "./StoreFault.ts"
 
 /** A server that takes connections and says nothing is away: the start goes on without it after this. */
 const firstOutcomeMs = 3000
+/** How often it is asked again whether it keeps what it takes, and lets us: no connection tells when that changes. */
+const judgeEveryMs = 5000
 
 /**
  * Opens the shared client, and waits for its first connection or failure: a server that is away is waited for behind the
@@ -64,10 +66,21 @@ export const openShared = (options: RedisOptions) =>
       const onClose = () => onLost("the connection closed")
       client.on("close", onClose)
 
-      const judge = async () => {
-        const policies = await readPolicies(client)
-        const fault = evictionFault(policies)
-        if (fault === undefined && policies.some(({ isAppendOnly }) => isAppendOnly === false)) {
+      // By the script and the channel that everything here is made of. What passes (a full Redis, a lost connection) is no
+      // fault.
+      const denial = (): Promise<string | undefined> => {
+        const name = `${options.prefix ?? "hotpath"}:rights`
+        return Promise.all([client.eval("return 1", 1, name), client.publish(name, "")]).then(
+          () => undefined,
+          (error: Error) => lastingFault(error)
+        )
+      }
+      const judge = async (isFirst: boolean) => {
+        const [policies, denied] = await Promise.all([readPolicies(client), denial()])
+        // What was not answered says nothing.
+        if (client.status !== "ready") return
+        const fault = denied ?? evictionFault(policies)
+        if (isFirst && fault === undefined && policies.some(({ isAppendOnly }) => isAppendOnly === false)) {
           run(
             Effect.logWarning(
               "Redis has no AOF: what it acknowledged is lost when it stops, but for what instances remember",
@@ -77,7 +90,7 @@ export const openShared = (options: RedisOptions) =>
             )
           )
         }
-        set(fault === undefined ? up : { state: "misconfigured", reason: fault, loses: true })
+        set(fault === undefined ? up : { state: "misconfigured", reason: fault, loses: denied === undefined })
       }
       client.on("ready", () => {
         if (refused) {
@@ -89,14 +102,18 @@ export const openShared = (options: RedisOptions) =>
           for (const node of masters(client)) if (node.status === "wait") node.connect().catch(() => {})
         }
         tell()
-        judge().catch((error: Error) => onLost(error.message))
+        judge(true).catch((error: Error) => onLost(error.message))
       })
+      const again = setInterval(() => {
+        if (client.status === "ready" && !refused) judge(false).catch(() => {})
+      }, judgeEveryMs)
       client.connect().catch(() => {})
       const late = setTimeout(() => onLost("it does not answer"), firstOutcomeMs)
       return {
         client,
         listeners,
         tell,
+        again,
         onClose,
         health,
         outcome: Effect.ensuring(
@@ -105,9 +122,12 @@ export const openShared = (options: RedisOptions) =>
         )
       }
     }),
-    ({ client, onClose }) =>
+    ({ again, client, onClose }) =>
       Effect.andThen(
-        Effect.sync(() => client.off("close", onClose)),
+        Effect.sync(() => {
+          clearInterval(again)
+          client.off("close", onClose)
+        }),
         close(client)
       )
   )

@@ -89,12 +89,32 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     await until(() => isUp(one, "postgres"), "the gauge", 30_000)
   })
 
+  it("PostgreSQL: one that takes no writes, at the start and later", async () => {
+    const admin = (await server(startPostgres)).url
+    const database = await freshDatabase(admin)
+    const name = new URL(database).pathname.slice(1)
+    const setReadOnly = async (to: "on" | "off") => {
+      await query(admin, `ALTER DATABASE ${name} SET default_transaction_read_only = ${to}`)
+      await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [name])
+    }
+    const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
+    await setReadOnly("on")
+    await until(async () => (await ready(one)).status === 503, "the refusal to be seen", 30_000)
+    assert.match(String((await ready(one)).reasons), /PostgreSQL: it takes no writes/)
+    assert.isFalse(await isUp(one, "postgres"))
+    assert.match(await refusal({ DATABASE_URL: database }), /DATABASE_URL=.*takes no writes: it is a standby/)
+    await setReadOnly("off")
+    await until(async () => (await ready(one)).status === 200, "writes to be taken again", 30_000)
+  })
+
   it("PostgreSQL that is lost and back is logged", async () => {
     const postgres = await server(startPostgres)
     const one = await hotpath({ DATABASE_URL: postgres.url, DATABASE_TIMEOUT: "1 second" })
     await postgres.kill()
     await until(() => one.output().includes("PostgreSQL is away"), "the loss in the log", 30_000)
     assert.strictEqual((await ready(one)).status, 200)
+    const { works } = (await (await fetch(`${one.http}/readyz?verbose`)).json()) as { readonly works: string }
+    assert.match(works, /records wait in memory until the queue is full.*writes in rooms are refused/)
     await postgres.start()
     await until(() => one.output().includes("PostgreSQL is there"), "the return in the log", 30_000)
   })
@@ -108,6 +128,22 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     assert.match(await refusal({ REDIS_URL: `redis://:sesame@127.0.0.1:${port}/99` }), /no database of the number/)
     const node = `redis://:sesame@127.0.0.1:${port}`
     assert.match(await refusal({ REDIS_URL: `${node},${node}` }), /this server is none/)
+  })
+
+  it("Redis: a user who may not run the commands, or not use the prefix", async () => {
+    const { port } = await server(startRedis)
+    const { execFileSync } = await import("node:child_process")
+    const user = (name: string, ...rules: ReadonlyArray<string>) =>
+      execFileSync("redis-cli", ["-p", String(port), "ACL", "SETUSER", name, "on", ">sesame", ...rules])
+    user("reader", "~*", "&*", "+@read", "+@connection")
+    user("neighbour", "~other:*", "&other:*", "+@all")
+    user("mute", "~*", "resetchannels", "+@all")
+    for (const name of ["reader", "neighbour", "mute"]) {
+      const url = `redis://${name}:sesame@127.0.0.1:${port}`
+      assert.match(await refusal({ REDIS_URL: url }), /REDIS_URL=redis:.*may not run the commands.*NOPERM/, name)
+    }
+    const other = await hotpath({ REDIS_URL: `redis://neighbour:sesame@127.0.0.1:${port}`, REDIS_PREFIX: "other" })
+    assert.isTrue(await isUp(other, "redis"))
   })
 
   it("Redis: TLS where there is none, and none where there is", async () => {
@@ -128,11 +164,9 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     const { execFileSync } = await import("node:child_process")
     const cli = (...args: ReadonlyArray<string>) => execFileSync("redis-cli", ["-p", String(other.port), ...args])
     cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-    cli("CLIENT", "KILL", "TYPE", "normal")
     await until(async () => (await ready(one)).status === 503, "the policy to be seen", 30_000)
     assert.match(String((await ready(one)).reasons), /Redis: it evicts keys/)
     cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    cli("CLIENT", "KILL", "TYPE", "normal")
     await until(async () => (await ready(one)).status === 200, "the policy to be mended", 30_000)
   })
 })
