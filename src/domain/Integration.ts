@@ -51,38 +51,66 @@ export interface Integration {
 /** There is no integration of that name. */
 export class IntegrationNotFound extends Schema.TaggedError<IntegrationNotFound>()("IntegrationNotFound", {
   integration: Schema.String
-}) {}
+}) {
+  override get message() {
+    return `no integration named ${this.integration}`
+  }
+}
 
 // For the log, not for clients: which integration, and what exactly was wrong.
 const forTheLog = { integration: Schema.optionalKey(Schema.String), detail: Schema.optionalKey(Schema.String) }
 
+/** For traces and logs; clients read what gateway/ErrorReply.ts says. */
+const inWords = ({ detail, integration }: { readonly integration?: string; readonly detail?: string }, what: string) =>
+  `${integration ?? "an integration"}: ${detail ?? what}`
+
 /** No whole answer within `timeoutMs`, the wait for a slot included. */
-export class IntegrationTimeout extends Schema.TaggedError<IntegrationTimeout>()("IntegrationTimeout", forTheLog) {}
+export class IntegrationTimeout extends Schema.TaggedError<IntegrationTimeout>()("IntegrationTimeout", forTheLog) {
+  override get message() {
+    return inWords(this, "no whole answer in time")
+  }
+}
 
 /** No connection, or it broke. */
 export class IntegrationUnreachable extends Schema.TaggedError<IntegrationUnreachable>()("IntegrationUnreachable", {
   ...forTheLog,
   reason: Schema.String
-}) {}
+}) {
+  override get message() {
+    return inWords(this, this.reason)
+  }
+}
 
 /** It answered with a status that is not 2xx; `text` is what the definition's `errors` make of it. */
 export class IntegrationRejected extends Schema.TaggedError<IntegrationRejected>()("IntegrationRejected", {
   ...forTheLog,
   status: Schema.Finite,
   text: Schema.UndefinedOr(Schema.String)
-}) {}
+}) {
+  override get message() {
+    return inWords(this, `status ${this.status}`)
+  }
+}
 
 /** Its answer is too big, no JSON, or lacks what `result` points at. */
 export class IntegrationInvalidResponse extends Schema.TaggedError<IntegrationInvalidResponse>()(
   "IntegrationInvalidResponse",
   { ...forTheLog, status: Schema.optionalKey(Schema.Finite) }
-) {}
+) {
+  override get message() {
+    return inWords(this, "an answer that can't be used")
+  }
+}
 
 /** Its breaker is open: it failed so often that it is left alone for a while. */
 export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("IntegrationOpen", {
   ...forTheLog,
   retryAfterMs: Schema.Finite
-}) {}
+}) {
+  override get message() {
+    return inWords(this, "its circuit is open")
+  }
+}
 
 /** A placeholder's value can't stand where the definition puts it. */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
