@@ -42,8 +42,6 @@ export interface Shared extends InboundShared {
   readonly forget: (connection: Connection) => void
 }
 
-/** A big reply costs as much as so many requests: one for each of these. */
-const bytesPerToken = 16_384
 /** Requests worked on aside, beyond which they keep their places. */
 const maxAside = 256
 
@@ -179,15 +177,10 @@ export class Connection implements Origin, InboundOwner, OutboundOwner {
   #finish(reply: string | undefined, slots: number, answered: () => void): void {
     this.inFlight -= slots
     this.#reply(reply)
-    if (reply !== undefined && reply.length >= bytesPerToken) this.#chargeBytes(reply.length)
+    if (reply !== undefined) this.#inbound.chargeReply(reply.length)
     answered()
     if (this.#inbound.hasBacklog) this.#inbound.workOff()
     if (this.draining) this.#closeWhenIdle()
-  }
-
-  #chargeBytes(length: number): void {
-    this.#inbound.bucket.charge(this.#shared.now(), Math.floor(length / bytesPerToken))
-    this.#inbound.payDebt()
   }
 
   aside<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {

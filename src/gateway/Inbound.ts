@@ -88,6 +88,13 @@ export class Inbound implements Sliced {
     } else this.#work(text)
   }
 
+  /** A big reply costs as much as so many requests: one for each 16 KiB. */
+  chargeReply(length: number): void {
+    if (length < largeFrame) return
+    this.bucket.charge(this.#shared.now(), Math.floor(length / largeFrame))
+    this.payDebt()
+  }
+
   /** A ping, or a pong that was not asked for: costs as much as a request. */
   control(): void {
     if (this.#state === "open") {
