@@ -12,6 +12,7 @@ import bufferHolders from "./migrations/0007_buffer_holders.ts"
 import assistant from "./migrations/0008_assistant.ts"
 import invites from "./migrations/0009_invites.ts"
 import serviceInstances from "./migrations/0010_service_instances.ts"
+import bufferOrigin from "./migrations/0013_buffer_origin.ts"
 
 export const migrate = Migrator.make({})({
   table: "hotpath_migrations",
@@ -25,6 +26,7 @@ export const migrate = Migrator.make({})({
     [7, "buffer_holders", Effect.succeed(bufferHolders)] as const,
     [8, "assistant", Effect.succeed(assistant)] as const,
     [9, "invites", Effect.succeed(invites)] as const,
-    [10, "service_instances", Effect.succeed(serviceInstances)] as const
+    [10, "service_instances", Effect.succeed(serviceInstances)] as const,
+    [13, "buffer_origin", Effect.succeed(bufferOrigin)] as const
   ])
 })

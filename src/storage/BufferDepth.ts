@@ -5,7 +5,7 @@ import type { SettingsShape } from "../Settings.ts"
 import type { Depth } from "./RoomBuffer.ts"
 
 export class BufferDepth {
-  #read: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [] }
+  #read: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], origin: "" }
   #added = 0
   readonly #mostEntries: number
   readonly #mostAgeMs: number

@@ -24,6 +24,8 @@ export class BufferHolds extends Context.Service<
   {
     /** This instance uses the buffer from now on, for a while. */
     readonly hold: (instance: string, run: string, ttlMs: number) => Effect.Effect<Hold, StorageUnavailable>
+    /** The buffer is in the data of that name now; the name before, if there was one. */
+    readonly origin: (origin: string) => Effect.Effect<string | undefined, StorageUnavailable>
     /** It does not any more. */
     readonly release: (instance: string) => Effect.Effect<void, StorageUnavailable>
     /** Whether anybody else does. */
@@ -50,6 +52,16 @@ export class BufferHolds extends Context.Service<
               run(sql<Hold>`SELECT lease::float8 AS lease, age_ms AS "ageMs", is_agreed AS "isAgreed", is_whole AS "isWhole"
                 FROM hotpath_hold_buffer(${instance}, ${seen}, ${String(ttlMs)}::text::float8)`),
               ([hold]) => (hold === undefined ? Effect.die("hotpath_hold_buffer returns a row") : Effect.succeed(hold))
+            )
+          ),
+        // What a statement reads is as it was before its own change.
+        origin: (origin) =>
+          asUnavailable(
+            Effect.map(
+              run(sql<{ former: string | null }>`INSERT INTO buffer_origin (id, origin) VALUES (1, ${origin})
+                ON CONFLICT (id) DO UPDATE SET origin = excluded.origin
+                RETURNING (SELECT before.origin FROM buffer_origin AS before WHERE before.id = 1) AS former`),
+              ([row]) => row?.former ?? undefined
             )
           ),
         release: (instance) =>
@@ -83,6 +95,7 @@ export class BufferHolds extends Context.Service<
   static readonly layerMemory = Layer.sync(BufferHolds, () => {
     const holders = new Map<string, { readonly run: string; readonly until: number }>()
     let lease = { number: 0, run: "", began: 0 }
+    let known: string | undefined
     const alive = Effect.map(Clock.currentTimeMillis, (now) => ({
       now,
       held: [...holders].filter(([, { until }]) => until >= now)
@@ -96,6 +109,12 @@ export class BufferHolds extends Context.Service<
           holders.set(instance, { run, until: now + ttlMs })
           const isWhole = [...holders.values()].every(({ until }) => until >= now)
           return { lease: lease.number, ageMs: now - lease.began, isAgreed, isWhole }
+        }),
+      origin: (origin) =>
+        Effect.sync(() => {
+          const former = known
+          known = origin
+          return former
         }),
       release: (instance) => Effect.sync(() => void holders.delete(instance)),
       isHeld: (instance) => Effect.map(alive, ({ held }) => held.some(([other]) => other !== instance)),

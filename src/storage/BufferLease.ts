@@ -23,6 +23,7 @@ import { Acknowledged } from "./Acknowledged.ts"
 import { BufferDepth } from "./BufferDepth.ts"
 import { BufferHeld, BufferHolds, type Hold } from "./BufferHolds.ts"
 import { makeLosses } from "./BufferLosses.ts"
+import { compareOrigin } from "./BufferOrigin.ts"
 import { makeRelief } from "./BufferRelief.ts"
 import { Contact } from "./Contact.ts"
 import { Flusher } from "./Flusher.ts"
@@ -45,10 +46,8 @@ const grantedMs = 2500
 const patienceMs = 1000
 /** How long Postgres has been there before anybody writes past the buffer: by then whoever went on without it has asked it. */
 const backMs = renewEveryMs + patienceMs + 500
-/** Postgres is asked at least that often, while it is there. */
-const contactMs = 1500
-/** How long the shutdown may take to save from memory. */
-const endMost = Duration.seconds(5)
+/** Postgres is asked at least that often, while it is there; and how long the shutdown may take to save from memory. */
+const [contactMs, endMost] = [1500, Duration.seconds(5)]
 /** How often, with as many ms between, it is asked whether all have seen this run. */
 const agreement = { times: 10, everyMs: 100 }
 
@@ -175,10 +174,11 @@ export class BufferLease extends Context.Service<
         }
       })
 
-      const begin = Effect.fnUntraced(function* (first: Hold, run: string) {
+      const begin = Effect.fnUntraced(function* (first: Hold, { origin, run }: Depth) {
         let held = first
         if (held.lease !== number) {
           lease = undefined
+          yield* compareOrigin(holds, origin, held.isWhole)
           yield* flushOld
           // Whoever lost their way to Postgres saves what they acknowledged as soon as they are back: if they are alive, now.
           while (!held.isWhole && held.ageMs < backMs) {
@@ -211,7 +211,7 @@ export class BufferLease extends Context.Service<
         yield* meet(now)
         isLeft = false
         const held = yield* Effect.result(hold(now.run))
-        if (Result.isSuccess(held)) yield* begin(held.success, now.run)
+        if (Result.isSuccess(held)) yield* begin(held.success, now)
         else if (mustBeConfirmed || number === undefined) yield* giveUp
         else {
           // Postgres is away, for this instance at least.

@@ -107,6 +107,8 @@ export interface Depth {
   /** Changes when what was in it may be lost; and the runs of the servers it is made of. */
   readonly run: string
   readonly runs: ReadonlyArray<string>
+  /** The name of the data that it is in: another when all of it was deleted, or in another Redis or under another prefix. */
+  readonly origin: string
 }
 
 type Buffered<A> = Effect.Effect<A, BufferUnavailable>

@@ -261,7 +261,8 @@ export const make = (intervalMs: number) =>
         entries: [...rooms.values()].reduce((sum, { messages, waiting }) => sum + messages.size + waiting.size, 0),
         oldestAgeMs: since.size === 0 ? undefined : now - Math.min(...since.values()),
         run,
-        runs: [run]
+        runs: [run],
+        origin: "memory"
       }))
     })
 

@@ -182,11 +182,13 @@ export const layer = (intervalMs: number) =>
           Effect.map((all) => {
             const oldestAgeMs = Math.max(...all.map(([, age]) => age))
             const runs = all.map(([, , run]) => run)
+            const origins = all.map(([, , , born]) => born)
             return {
               entries: all.reduce((sum, [entries]) => sum + entries, 0),
               oldestAgeMs: oldestAgeMs < 0 ? undefined : oldestAgeMs,
-              run: hash("sha256", JSON.stringify([runs, all.map(([, , , born]) => born)]), "hex"),
-              runs
+              run: hash("sha256", JSON.stringify([runs, origins]), "hex"),
+              runs,
+              origin: hash("sha256", JSON.stringify(origins), "hex")
             }
           }),
           unavailable

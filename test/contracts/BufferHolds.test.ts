@@ -40,6 +40,17 @@ for (const [kind, holds] of Object.entries(kinds)) {
         return { ...all, a, b }
       })
 
+      it.effect("remembers which data the buffer was in", () =>
+        Effect.gen(function* () {
+          const { origin } = yield* BufferHolds
+          const [first, second] = [randomUUID(), randomUUID()]
+          yield* origin(first)
+          assert.strictEqual(yield* origin(first), first)
+          assert.strictEqual(yield* origin(second), first)
+          assert.strictEqual(yield* origin(second), second)
+        })
+      )
+
       it.effect("begins a lease when nobody holds, which the others share, and another when all have gone", () =>
         Effect.gen(function* () {
           const { a, b, hold, isHeld, release } = yield* two

@@ -157,6 +157,25 @@ describe("instances with different stores", () => {
     assert.strictEqual((await readiness(three)).code, 200)
   }, 60_000)
 
+  it("a start over other data than before says so, and that writes may wait elsewhere after a kill", async () => {
+    const { url } = await redis()
+    const env = { DATABASE_URL: await freshDatabase(), REDIS_URL: url }
+    const one = await start(env)
+    const { ann, roomId } = await inRoom(one)
+    await reaches(ann, roomId, ann, "acknowledged")
+    one.process.kill("SIGKILL")
+    await one.exitCode
+    const two = await start({ ...env, REDIS_PREFIX: "other" })
+    await until(
+      () => /"ERROR".*Redis holds other data than before.*REDIS_PREFIX/.test(two.output()),
+      "the error",
+      30_000
+    )
+    await two.stop()
+    const three = await start(env)
+    await until(() => three.output().includes("Redis holds other data than before"), "the line", 30_000)
+  }, 90_000)
+
   it("services with prefixes of their own share a Redis, and do not meet", async () => {
     const { url } = await redis()
     const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
