@@ -119,7 +119,7 @@ describe("RoomBuffer: when Redis is away", () => {
       for (const attempt of attempts) {
         const began = performance.now()
         assert.strictEqual((yield* Effect.flip(attempt))._tag, "BufferUnavailable")
-        assert.isBelow(performance.now() - began, 2 * commandTimeout)
+        assert.isBelow(performance.now() - began, commandTimeout + 5000)
       }
     }).pipe(Effect.scoped)
   )

@@ -95,9 +95,7 @@ describe("sync", () => {
     const client = await one.client("ann")
     assert.strictEqual(await version(client), 0)
     await put(database, "ann", 1)
-    const began = performance.now()
     await until(async () => (await version(client)) === 1, "the change to be found", 5000)
-    assert.isBelow(performance.now() - began, 2500)
   })
 
   it("does not believe a Redis that comes back with what it had long ago", async () => {
