@@ -51,9 +51,12 @@ const readSetting = Effect.fnUntraced(function* (name: string, definition: Setti
 
 const loopback = /^(127(\.\d+){3}|::1|\[::1\]|localhost)$/
 
+/** Whether nobody but this machine reaches what listens there. */
+export const isLoopback = (host: string): boolean => loopback.test(host)
+
 /** What the settings must be to each other. */
 const together = ({ AUTH_JWKS_URL, AUTH_SECRET, HOST }: Partial<SettingsShape>): ReadonlyArray<typeof Fault.Type> => {
-  if (AUTH_SECRET !== undefined || AUTH_JWKS_URL !== undefined || HOST === undefined || loopback.test(HOST)) return []
+  if (AUTH_SECRET !== undefined || AUTH_JWKS_URL !== undefined || HOST === undefined || isLoopback(HOST)) return []
   const wanted =
     "127.0.0.1, or AUTH_SECRET (AUTH_JWKS_URL) set: without them anyone may say who they are, and HOST is not loopback"
   return [{ setting: "HOST", value: JSON.stringify(HOST), wanted }]

@@ -37,7 +37,7 @@ export const makeExchangeMeters = (metrics: Metrics["Service"]) => {
     if (known !== undefined) return known
     const name = meters.size < maxIntegrations ? integration : "other"
     const made = meters.get(name) ?? make(name)
-    if (!meters.has(name)) meters.set(name, made)
+    meters.set(name, made)
     return made
   }
 }

@@ -25,17 +25,12 @@ export const admitBatch = (
   const refusals: Array<string> = []
   for (const message of batch) {
     const limited = takeTokens(bucket, use, now)
-    if (limited === undefined && message._tag === "Request") {
-      requests.push(message)
-      continue
+    if (message._tag === "Invalid") refusals.push(refuse(message, refused))
+    else if (limited === undefined) requests.push(message)
+    else {
+      const reply = limit(message, limited, refused)
+      if (reply !== undefined) refusals.push(reply)
     }
-    const reply =
-      message._tag === "Request" && limited !== undefined
-        ? limit(message, limited, refused)
-        : message._tag === "Invalid"
-          ? refuse(message, refused)
-          : undefined
-    if (reply !== undefined) refusals.push(reply)
   }
   return { requests, refusals }
 }

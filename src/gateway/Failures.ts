@@ -14,21 +14,6 @@ const [burst, perSecond] = [10, 1]
 /** Kinds that are told apart; the least recent one is forgotten, and may log at once again. */
 const maxKinds = 1000
 
-/** These are the service's or an upstream's fault; all others are what the caller did. */
-const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
-  "InternalError",
-  "ConfigUnavailable",
-  "IntegrationTimeout",
-  "IntegrationUnreachable",
-  "IntegrationRejected",
-  "IntegrationInvalidResponse",
-  "IntegrationOpen",
-  "RecordUnavailable",
-  "StorageUnavailable",
-  "BufferFull",
-  "Overloaded"
-])
-
 /** They come of an integration that there is. With any other error, the name is whatever the client sent. */
 const ofIntegration: ReadonlySet<ErrorType> = new Set<ErrorType>([
   "IntegrationTimeout",
@@ -37,6 +22,16 @@ const ofIntegration: ReadonlySet<ErrorType> = new Set<ErrorType>([
   "IntegrationInvalidResponse",
   "IntegrationOpen",
   "RecordUnavailable"
+])
+
+/** These are the service's or an upstream's fault; all others are what the caller did. */
+const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
+  ...ofIntegration,
+  "InternalError",
+  "ConfigUnavailable",
+  "StorageUnavailable",
+  "BufferFull",
+  "Overloaded"
 ])
 
 /** Characters that a line repeats of a method's name. */

@@ -12,7 +12,7 @@ import {
 } from "jose"
 import { type Identity, IdentityUnavailable, Unauthorized, UserId } from "../domain/Identity.ts"
 import { makeLimitedLog } from "../observability/LimitedLog.ts"
-import { Settings } from "../Settings.ts"
+import { isLoopback, Settings } from "../Settings.ts"
 
 /** Without keys anyone may say who they are: not on an address that others can reach. */
 export class DevelopmentOnPublicAddress extends Schema.TaggedError<DevelopmentOnPublicAddress>()(
@@ -40,7 +40,7 @@ export class Identify extends Context.Service<
     Effect.gen(function* () {
       const { AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS_URL, AUTH_SECRET, HOST } = yield* Settings
       if (AUTH_SECRET === undefined && AUTH_JWKS_URL === undefined) {
-        if (!loopback.test(HOST)) return yield* new DevelopmentOnPublicAddress({ host: HOST })
+        if (!isLoopback(HOST)) return yield* new DevelopmentOnPublicAddress({ host: HOST })
         yield* Effect.logWarning(
           "development: anybody who reaches this instance may say who they are with ?user=NAME (set AUTH_SECRET or AUTH_JWKS_URL)"
         )
@@ -82,8 +82,6 @@ export class Identify extends Context.Service<
     })
   )
 }
-
-const loopback = /^(127(\.\d+){3}|::1|\[::1\]|localhost)$/
 
 const decodeUser = Schema.decodeUnknownEffect(UserId)
 

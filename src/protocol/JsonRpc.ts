@@ -30,7 +30,6 @@ export type Frame = Message | ReadonlyArray<Message> | TooLongBatch
 /** A batch that is refused as a whole: none of its entries is looked at. */
 export interface TooLongBatch {
   readonly _tag: "TooLongBatch"
-  readonly length: number
   readonly refusal: Invalid
 }
 
@@ -110,7 +109,7 @@ export const decode = (text: string, maxDepth: number, maxBatch: number): Frame 
   if (value.length === 0) return invalid("an empty batch: send at least one request")
   if (value.length > maxBatch) {
     const refusal = invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`)
-    return { _tag: "TooLongBatch", length: value.length, refusal }
+    return { _tag: "TooLongBatch", refusal }
   }
   return withInexact(value.map(decodeMessage), numbers)
 }
