@@ -2,8 +2,8 @@
 //
 //     main → App → gateway, admin → assistant → calls, rooms → catalog, storage, cluster → infra → protocol → domain
 //
-// Settings.ts (with its SettingFormats.ts, SettingList.ts, SettingNames.ts) and observability/ are open to all; they import
-// only each other (and observability nothing else).
+// Inside a folder the same holds for its rooms, see `inner`. Settings.ts (with settings/) and observability/ are open to all;
+// they import only each other (and observability nothing else).
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative, resolve } from "node:path"
 
@@ -19,12 +19,28 @@ const ranks = [
   ["protocol"],
   ["domain"]
 ]
-const open = ["Settings.ts", "SettingFormats.ts", "SettingList.ts", "SettingNames.ts", "observability"]
+const open = ["Settings.ts", "settings", "observability"]
+// The rooms of a folder, in the order data flows: its folders, single files, and "." for its other files.
+const inner: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
+  protocol: [["OpenRpc.ts"], ["methods"], ["."]],
+  infra: [["http", "postgres", "redis"], ["."]],
+  cluster: [["rooms"], ["stores", "locks", "limits"], ["."]],
+  catalog: [["sample"], ["."]],
+  calls: [["."], ["fetch"], ["Lookup.ts"]],
+  rooms: [["."], ["delivery"]],
+  gateway: [["."], ["http"], ["connection"], ["requests"], ["handlers"]]
+}
 const maxLines = 320
 
 const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))
 const part = (file: string) => file.split("/")[0] ?? file
 const rank = (file: string) => ranks.findIndex((names) => names.includes(part(file)))
+const room = (file: string) => {
+  const [folder = "", name = "."] = file.split("/")
+  const isRoom = file.split("/").length > 2 || inner[folder]?.some((names) => names.includes(name)) === true
+  return isRoom ? name : "."
+}
+const innerRank = (file: string) => (inner[part(file)] ?? []).findIndex((names) => names.includes(room(file)))
 
 const problems: Array<string> = []
 const imports = new Map<string, ReadonlyArray<string>>()
@@ -36,10 +52,17 @@ for (const file of files) {
   )
   imports.set(file, targets)
   if (!open.includes(part(file)) && rank(file) === -1) problems.push(`${file}: its folder is not on the map`)
+  if (inner[part(file)] !== undefined && innerRank(file) === -1) problems.push(`${file}: its room is not on the map`)
   for (const target of targets) {
     // package.json
     if (target.startsWith("..")) continue
-    if (part(target) === part(file) || open.includes(part(target))) continue
+    if (part(target) === part(file)) {
+      if (inner[part(file)] === undefined) continue
+      const isLevel = innerRank(target) === innerRank(file) && room(target) !== room(file)
+      if (innerRank(target) < innerRank(file) || isLevel) problems.push(`${file} → ${target}: points left`)
+      continue
+    }
+    if (open.includes(part(target))) continue
     if (open.includes(part(file)) || rank(target) <= rank(file)) problems.push(`${file} → ${target}: points left`)
   }
 }

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ErrorCodes } from "../src/protocol/ErrorCodes.ts"
 import { openRpcDocument } from "../src/protocol/OpenRpc.ts"
-import { settings } from "../src/SettingList.ts"
+import { settings } from "../src/settings/SettingList.ts"
 
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map(() => "---"), ...rows]

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { sampleUpstream } from "../src/catalog/SampleUpstream.ts"
+import { sampleUpstream } from "../src/catalog/sample/SampleUpstream.ts"
 
 const rate = (name: string, meaning: string) =>
   Flag.Finite(name).pipe(Flag.withDefault(0), Flag.withDescription(`${meaning}, 0 to 1`))

@@ -1,6 +1,6 @@
 // Every setting (SettingList.ts), read once from the environment, before anything is opened.
 import { Config, ConfigProvider, Context, Effect, Layer, Option, Schema } from "effect"
-import { type Setting, settings } from "./SettingList.ts"
+import { type Setting, settings } from "./settings/SettingList.ts"
 
 /** A setting that does not parse. `value` is `<hidden>` for secrets. */
 const Fault = Schema.Struct({ setting: Schema.String, value: Schema.String, wanted: Schema.String })

@@ -1,9 +1,9 @@
 // Settings are read whole: every fault is named at once, secrets are not shown, and names that look like a setting are found.
 import { ConfigProvider, Effect, Layer } from "effect"
 import { assert, describe, it } from "vitest"
-import { settings } from "../src/SettingList.ts"
-import { distance, misspelt } from "../src/SettingNames.ts"
 import { Settings } from "../src/Settings.ts"
+import { settings } from "../src/settings/SettingList.ts"
+import { distance, misspelt } from "../src/settings/SettingNames.ts"
 
 const read = (env: Readonly<Record<string, string>>) =>
   Effect.runPromise(

@@ -1,15 +1,16 @@
 // npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--traced]: measures hotpath beside hand-written peers, in one run, and
 // prints ratios. The buffer's has options of its own: see buffer.ts. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
-import { ack } from "./ack.ts"
-import { buffer, bufferLimit } from "./buffer.ts"
-import { call } from "./call.ts"
-import { crowd } from "./crowd.ts"
-import { flush } from "./flush.ts"
-import { type Options, readOptions } from "./options.ts"
-import { pages } from "./pages.ts"
-import { Processes } from "./processes.ts"
-import { rooms } from "./rooms.ts"
-import { staleness } from "./staleness.ts"
+
+import { buffer, bufferLimit } from "./buffer/buffer.ts"
+import { flush } from "./buffer/flush.ts"
+import { ack } from "./call/ack.ts"
+import { call } from "./call/call.ts"
+import { crowd } from "./call/crowd.ts"
+import { staleness } from "./catalog/staleness.ts"
+import { type Options, readOptions } from "./lib/options.ts"
+import { Processes } from "./lib/processes.ts"
+import { pages } from "./rooms/pages.ts"
+import { rooms } from "./rooms/rooms.ts"
 
 const benches: Readonly<Record<string, (processes: Processes, options: Options) => Promise<string>>> = {
   ack,

@@ -3,7 +3,7 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
-import * as LocalLimits from "../cluster/LocalLimits.ts"
+import * as LocalLimits from "../cluster/limits/LocalLimits.ts"
 import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { AdminToken } from "./AdminToken.ts"

@@ -1,9 +1,9 @@
 // For whoever watches the process: is it alive, may it be sent traffic, and what works while something is away.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { SharedStores } from "../cluster/SharedStores.ts"
-import { Database } from "../infra/Database.ts"
-import { RedisState } from "../infra/RedisState.ts"
+import { SharedStores } from "../cluster/stores/SharedStores.ts"
+import { Database } from "../infra/postgres/Database.ts"
+import { RedisState } from "../infra/redis/RedisHealth.ts"
 import type { StoreHealth } from "../infra/StoreFault.ts"
 import { version } from "../observability/Build.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"

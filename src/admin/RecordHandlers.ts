@@ -2,8 +2,8 @@
 import { Effect, Option, Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { CallRecord } from "../domain/CallRecord.ts"
-import { DeadRecords } from "../storage/DeadRecords.ts"
-import { RecordStore } from "../storage/RecordStore.ts"
+import { DeadRecords } from "../storage/DeadLetters.ts"
+import { RecordStore } from "../storage/records/RecordStore.ts"
 import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem } from "./AdminApi.ts"
 import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
 

@@ -3,9 +3,9 @@
 import { Effect, Layer, Redacted } from "effect"
 import { withoutSecrets } from "../infra/StoreFault.ts"
 import { version } from "../observability/Build.ts"
-import { settings as known } from "../SettingList.ts"
-import { misspelt } from "../SettingNames.ts"
 import { isDevelopment, Settings } from "../Settings.ts"
+import { settings as known } from "../settings/SettingList.ts"
+import { misspelt } from "../settings/SettingNames.ts"
 
 // Without one of these it is another service than was meant.
 const consequences: Readonly<Record<string, string>> = {

@@ -2,11 +2,11 @@
 // that a model that says one word at a time does not push a room's other events out of what can be resumed. Telling it never
 // holds up the reading. What could not be told is told by the response itself.
 import { Context, Effect, Layer, Queue } from "effect"
-import { RoomBus } from "../cluster/RoomBus.ts"
+import { RoomBus } from "../cluster/rooms/RoomBus.ts"
 import { now } from "../domain/Now.ts"
 import type { RoomEvent } from "../domain/RoomEvent.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { Hub } from "../rooms/Hub.ts"
+import { Hub } from "../rooms/delivery/Hub.ts"
 
 const pause = "100 millis"
 

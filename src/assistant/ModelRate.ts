@@ -1,8 +1,8 @@
 // Models cost money: USER_MODEL_RATE requests to them a minute for one user, whichever of the assistant's methods asks, over
 // all instances.
 import { Context, Effect, Layer } from "effect"
-import { RateLimits } from "../cluster/RateLimits.ts"
-import type { RateLimited } from "../domain/Limits.ts"
+import { RateLimits } from "../cluster/limits/RateLimits.ts"
+import type { RateLimited } from "../domain/Overload.ts"
 import { Settings } from "../Settings.ts"
 
 export class ModelRate extends Context.Service<

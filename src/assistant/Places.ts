@@ -1,7 +1,7 @@
 // Places for work that takes long: so many at once, and an eighth of them for one user, who so leaves places to others. Whoever
 // finds none is Overloaded at once.
 import { Effect, Option, Semaphore } from "effect"
-import { Overloaded } from "../domain/Limits.ts"
+import { Overloaded } from "../domain/Overload.ts"
 
 export interface Places {
   readonly within: <A, E>(user: string, work: Effect.Effect<A, E>) => Effect.Effect<A, E | Overloaded>

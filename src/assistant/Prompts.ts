@@ -4,15 +4,15 @@
 import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { Locks } from "../cluster/Locks.ts"
+import { Locks } from "../cluster/locks/Locks.ts"
+import { by } from "../domain/Actor.ts"
 import { GenerationCancelled } from "../domain/Generation.ts"
 import { InvalidInput } from "../domain/Integration.ts"
 import { type Message, MessageNotFound, type ThreadNotFound } from "../domain/Message.ts"
 import { keyedId } from "../domain/MessageId.ts"
 import { now } from "../domain/Now.ts"
-import { Announcer } from "../rooms/Announcer.ts"
-import { by } from "../rooms/By.ts"
-import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Announcer } from "../rooms/delivery/OutboxRelay.ts"
+import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 
 export interface Asked {
   readonly roomId: string

@@ -2,11 +2,11 @@
 import { Clock, Context, Effect, Layer } from "effect"
 import { Catalog } from "../catalog/Catalog.ts"
 import type { Integration, IntegrationNotFound } from "../domain/Integration.ts"
-import type { Overloaded } from "../domain/Limits.ts"
+import type { Overloaded } from "../domain/Overload.ts"
 import { ConfigUnavailable, type UserConfig } from "../domain/UserConfig.ts"
 import { Settings } from "../Settings.ts"
-import { type Bulkhead, makeBulkhead } from "./Bulkhead.ts"
-import { type Endpoint, makeEndpoint } from "./Endpoint.ts"
+import { type Bulkhead, makeBulkhead } from "./fetch/Bulkhead.ts"
+import { type Endpoint, makeEndpoint } from "./fetch/Endpoint.ts"
 
 export interface Found {
   /** Who calls. */

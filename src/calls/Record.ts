@@ -11,12 +11,12 @@
 import { Context, Deferred, Duration, Effect, Layer, Queue, Semaphore, type Tracer } from "effect"
 import { type CallRecord, RecordUnavailable, recordBytes } from "../domain/CallRecord.ts"
 import type { Ack, IntegrationDefinition } from "../domain/Integration.ts"
-import { Overloaded } from "../domain/Limits.ts"
+import { Overloaded } from "../domain/Overload.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { RecordStream } from "../storage/RecordStream.ts"
-import { RecordWriter } from "../storage/RecordWriter.ts"
+import { RecordStream } from "../storage/records/RecordStream.ts"
+import { RecordWriter } from "../storage/records/RecordWriter.ts"
 
 /** Rows of one insert, at the most. */
 const maxBatch = 500

@@ -5,9 +5,9 @@ import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/Use
 import type { CatalogKind } from "../domain/Versioned.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
+import { HotCopy } from "./CatalogRedis.ts"
 import { CatalogStore, type CatalogStoreError, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
-import { HotCopy } from "./HotCopy.ts"
-import { makeTiers } from "./Tiers.ts"
+import { makeTiers } from "./TieredCache.ts"
 
 /** Users whose configuration, or lack of one, is kept in memory; the least used go first. */
 const maxUsers = 50_000

@@ -3,7 +3,7 @@
 import { Context, Effect, Layer, Semaphore } from "effect"
 import { type Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
 import type { CatalogKind } from "../domain/Versioned.ts"
-import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/Database.ts"
+import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { Catalog } from "./Catalog.ts"
 
 export interface CatalogRow {

@@ -4,7 +4,7 @@ import { Context, Effect, Exit, Layer, Option, Request, RequestResolver, Schema 
 import { type Integration, IntegrationDefinition } from "../domain/Integration.ts"
 import { ConfigObject, makeUserConfig, type UserConfig } from "../domain/UserConfig.ts"
 import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
-import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/Database.ts"
+import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
 /** A row that plain SQL left in a shape hotpath can't use. */
 export class CatalogRowInvalid extends Schema.TaggedError<CatalogRowInvalid>()("CatalogRowInvalid", {

@@ -6,7 +6,7 @@
 // beside it, every CATALOG_REFRESH of everything, every second of what came from Redis.
 import { Cause, Clock, Context, Duration, Effect, Layer, Queue } from "effect"
 import type { CatalogKind } from "../domain/Versioned.ts"
-import { Database, type DatabaseUnavailable } from "../infra/Database.ts"
+import { Database, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { Catalog, type Change, type Name } from "./Catalog.ts"

@@ -2,8 +2,8 @@
 // traceId and connectionId.
 import { Context, Effect, Layer, Logger, References } from "effect"
 import { Settings } from "../Settings.ts"
-import { CurrentRequest } from "./CurrentRequest.ts"
 import { logEntry } from "./LogEntry.ts"
+import { CurrentRequest } from "./RequestContext.ts"
 
 const levels = {
   trace: "Trace",

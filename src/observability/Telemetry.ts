@@ -9,9 +9,9 @@ import { FetchHttpClient, HttpClient } from "effect/http"
 import { OtlpExporter, OtlpLogger, OtlpMetrics, OtlpSerialization, OtlpTracer } from "effect/observability"
 import { Settings } from "../Settings.ts"
 import { version } from "./Build.ts"
-import { CurrentRequest } from "./CurrentRequest.ts"
 import { registerCounters } from "./Instruments.ts"
 import { type LogEntry, logEntry } from "./LogEntry.ts"
+import { CurrentRequest } from "./RequestContext.ts"
 
 /** The deadline of one export. */
 const exportTimeout = Duration.seconds(5)

@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { ErrorCodes, type ErrorType, errorFields } from "./ErrorCodes.ts"
 import { JsonSchemas, pascal } from "./JsonSchemas.ts"
-import { commonErrors, Methods, Notifications, protocolVersion } from "./Methods.ts"
+import { commonErrors, Methods, Notifications, protocolVersion } from "./methods/Methods.ts"
 
 /** An error's `data` carries what every one has, and the fields of its own. */
 const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>

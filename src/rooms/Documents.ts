@@ -1,13 +1,13 @@
 // The document that a room has open: read, replaced, and changed for another.
 import { Context, Effect, Layer } from "effect"
+import { by } from "../domain/Actor.ts"
 import type { Document, VersionConflict } from "../domain/Document.ts"
 import { everyone, type Forbidden, StorageUnavailable, writers } from "../domain/Room.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
-import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError, type Granted } from "./Access.ts"
-import { Announcer } from "./Announcer.ts"
-import { by } from "./By.ts"
-import { Hub } from "./Hub.ts"
+import { Hub } from "./delivery/Hub.ts"
+import { Announcer } from "./delivery/OutboxRelay.ts"
 
 interface Editor {
   readonly user: string

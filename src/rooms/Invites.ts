@@ -5,9 +5,10 @@
 import { createHash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { RateLimits } from "../cluster/RateLimits.ts"
+import { RateLimits } from "../cluster/limits/RateLimits.ts"
+import { by } from "../domain/Actor.ts"
 import type { Invite, TooManyInvites } from "../domain/Invite.ts"
-import type { RateLimited } from "../domain/Limits.ts"
+import type { RateLimited } from "../domain/Overload.ts"
 import {
   Forbidden,
   InviteInvalid,
@@ -19,10 +20,9 @@ import {
 } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { type InviteKey, Repository, type WriteRefused } from "../storage/Repository.ts"
+import { type InviteKey, Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
-import { Announcer } from "./Announcer.ts"
-import { by } from "./By.ts"
+import { Announcer } from "./delivery/OutboxRelay.ts"
 
 const wrongPerInvite = { name: "invites", limit: 10, window: "1 minute" } as const
 const wrongPerAddress = { name: "invites", limit: 30, window: "1 minute" } as const

@@ -1,19 +1,19 @@
 // Messages: sent, edited, deleted, reacted to, and read page by page.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { by } from "../domain/Actor.ts"
 import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactions } from "../domain/Message.ts"
 import { keyedId } from "../domain/MessageId.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, type Forbidden, writers } from "../domain/Room.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
-import { Announcer } from "./Announcer.ts"
-import { by } from "./By.ts"
-import { Hub } from "./Hub.ts"
+import { Hub } from "./delivery/Hub.ts"
+import { Announcer } from "./delivery/OutboxRelay.ts"
 import { lastOf, pageBytes } from "./JsonPage.ts"
-import { RoomReads } from "./RoomReads.ts"
-import { Whereabouts } from "./Whereabouts.ts"
+import { Whereabouts } from "./RoomIndex.ts"
+import { RoomReads } from "./RoomReadCache.ts"
 
 export interface Wanted {
   readonly roomId: string

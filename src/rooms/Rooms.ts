@@ -1,17 +1,17 @@
 // Rooms as such: made, looked at, left, ended; and whom their owners remove.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { RateLimits } from "../cluster/RateLimits.ts"
-import type { RateLimited } from "../domain/Limits.ts"
+import { RateLimits } from "../cluster/limits/RateLimits.ts"
+import { by } from "../domain/Actor.ts"
 import { now } from "../domain/Now.ts"
+import type { RateLimited } from "../domain/Overload.ts"
 import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Settings } from "../Settings.ts"
-import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
-import { Announcer } from "./Announcer.ts"
-import { by } from "./By.ts"
-import { Hub } from "./Hub.ts"
+import { Hub } from "./delivery/Hub.ts"
+import { Announcer } from "./delivery/OutboxRelay.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
 
 export class Rooms extends Context.Service<

@@ -1,18 +1,18 @@
 // Threads: what a room's messages are sorted into.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { by } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, type Forbidden, writers } from "../domain/Room.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import { Repository, type WriteRefused } from "../storage/Repository.ts"
+import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
-import { Announcer } from "./Announcer.ts"
-import { by } from "./By.ts"
-import { Hub } from "./Hub.ts"
+import { Hub } from "./delivery/Hub.ts"
+import { Announcer } from "./delivery/OutboxRelay.ts"
 import type { ListParams } from "./Listing.ts"
-import { RoomReads } from "./RoomReads.ts"
-import { Whereabouts } from "./Whereabouts.ts"
+import { Whereabouts } from "./RoomIndex.ts"
+import { RoomReads } from "./RoomReadCache.ts"
 
 export type ThreadChange = Partial<Pick<Thread, "title" | "category" | "archived">>
 

@@ -1,9 +1,9 @@
 // One suite over both layers of Http: undici against a real server, and the scripted twin.
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import { Http, type HttpRequest } from "../../src/infra/Http.ts"
-import { LocalHosts } from "../../src/infra/LocalHosts.ts"
-import { UpstreamPolicy } from "../../src/infra/UpstreamPolicy.ts"
+import { UpstreamPolicy } from "../../src/infra/http/EgressPolicy.ts"
+import { Http, type HttpRequest } from "../../src/infra/http/Http.ts"
+import { LocalHosts } from "../../src/infra/http/LocalHosts.ts"
 import { Settings } from "../../src/Settings.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream } from "../support/Upstream.ts"

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
-import { type Headcount, leaseMs } from "../../src/cluster/Presence.ts"
+import { type Headcount, leaseMs } from "../../src/cluster/rooms/Presence.ts"
 import {
   commandTimeout,
   type Instance,

@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Schema, type Scope } from "effect"
-import type { Numbered, RoomBus } from "../../src/cluster/RoomBus.ts"
-import { kept } from "../../src/infra/RoomScripts.ts"
+import type { Numbered, RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
+import { kept } from "../../src/infra/redis/RoomLog.ts"
 import { change, changesOf, heard, kinds, memoryInstance, passing, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 

@@ -2,9 +2,9 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import type { Numbered } from "../../src/cluster/RoomBus.ts"
-import { roomKey, streamKey } from "../../src/infra/RoomKeys.ts"
-import { kept } from "../../src/infra/RoomScripts.ts"
+import type { Numbered } from "../../src/cluster/rooms/RoomBus.ts"
+import { roomKey, streamKey } from "../../src/infra/redis/RoomKeys.ts"
+import { kept } from "../../src/infra/redis/RoomLog.ts"
 import {
   change,
   changesOf,

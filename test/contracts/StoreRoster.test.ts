@@ -8,13 +8,13 @@ import {
   makeMemoryRoster,
   makeRedisRoster,
   type StoreRoster
-} from "../../src/cluster/StoreRoster.ts"
-import * as Postgres from "../../src/infra/Postgres.ts"
-import * as Redis from "../../src/infra/Redis.ts"
-import { RedisState } from "../../src/infra/RedisState.ts"
+} from "../../src/cluster/stores/StoreRoster.ts"
+import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
+import * as Redis from "../../src/infra/redis/Redis.ts"
+import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { startRedisCluster } from "../support/RedisKinds.ts"
-import { id } from "../support/Repositories.ts"
+import { id } from "../support/RoomStores.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
 const entry = (beat: number, more: Partial<Announcement> = {}): Announcement => ({

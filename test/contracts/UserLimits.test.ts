@@ -2,9 +2,9 @@
 // of a Redis that is full, stalls or dies.
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
-import { UserLimits } from "../../src/cluster/UserLimits.ts"
-import * as UserLimitsRedis from "../../src/cluster/UserLimitsRedis.ts"
-import type { UserUse } from "../../src/cluster/UserUse.ts"
+import { UserLimits } from "../../src/cluster/limits/UserLimits.ts"
+import * as UserLimitsRedis from "../../src/cluster/limits/UserLimitsRedis.ts"
+import type { UserUse } from "../../src/cluster/limits/UserUse.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
 import { makeCountingMetrics } from "../support/CountingMetrics.ts"

@@ -1,7 +1,7 @@
 // Who may do what in a room: every method with its least role, asked by everybody on both instances; and the rules that
 // stand beside the roles.
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import type { MethodName } from "../../src/protocol/Methods.ts"
+import type { MethodName } from "../../src/protocol/methods/Methods.ts"
 import type { RoomClient } from "../support/RoomClient.ts"
 import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PGlite } from "@electric-sql/pglite"
 import { afterEach, assert, describe, it } from "vitest"
-import { makeMemoryFiles } from "../../src/infra/EmbeddedFiles.ts"
+import { makeMemoryFiles } from "../../src/infra/postgres/EmbeddedFiles.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
 import { until } from "../support/Until.ts"
 

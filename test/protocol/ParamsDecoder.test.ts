@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import { textBetween } from "../../src/domain/Text.ts"
-import { type MethodName, Methods } from "../../src/protocol/Methods.ts"
+import { type MethodName, Methods } from "../../src/protocol/methods/Methods.ts"
 import { makeParamsDecoder } from "../../src/protocol/ParamsDecoder.ts"
 
 const refusal = (method: MethodName, params: object) => {

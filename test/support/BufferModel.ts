@@ -5,7 +5,7 @@ import { TestClock } from "effect/testing"
 import type { Message } from "../../src/domain/Message.ts"
 import { react, unreact } from "../../src/domain/Message.ts"
 import type { Buffered } from "./BufferLayers.ts"
-import { at, by, draft, id } from "./Repositories.ts"
+import { at, by, draft, id } from "./RoomStores.ts"
 
 interface Acknowledged {
   version: number

@@ -1,6 +1,6 @@
 // A flusher whose steps a test takes one by one, and that it may abandon after any of them.
 import { Effect } from "effect"
-import type { Dirty } from "../../src/storage/RoomBuffer.ts"
+import type { Dirty } from "../../src/storage/buffer/WriteBuffer.ts"
 import type { Buffered } from "./BufferLayers.ts"
 
 type State =

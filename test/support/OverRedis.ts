@@ -1,8 +1,8 @@
 // A service as one instance has it: built anew, over a connection of its own to a Redis that answers.
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
-import * as Redis from "../../src/infra/Redis.ts"
-import { RedisState } from "../../src/infra/RedisState.ts"
+import * as Redis from "../../src/infra/redis/Redis.ts"
+import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
 import { untilEffect } from "./UntilEffect.ts"
 
 /** Until its scope is closed. */

@@ -1,7 +1,7 @@
 // A client of rooms: typed requests, and for each room the ledger of what it was told, watched for gaps and strays.
 import { isDeepStrictEqual } from "node:util"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
-import type { MethodName, Methods, Params } from "../../src/protocol/Methods.ts"
+import type { MethodName, Methods, Params } from "../../src/protocol/methods/Methods.ts"
 import type { Client } from "./Client.ts"
 import { until } from "./Until.ts"
 

@@ -1,0 +1,164 @@
+// The main job, hotpath beside the hand-written pipeline: CPU time per call, latency at a fixed rate, memory per idle
+// connection. Rounds alternate, so that the machine's moods fall on both; the records are counted at the end, so that
+// neither is fast by leaving them out.
+import { Redis } from "ioredis"
+import postgres from "postgres"
+import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
+import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
+import type { Options } from "../lib/options.ts"
+import type { Child, Processes, Server } from "../lib/processes.ts"
+import { type Idle, report, type Side } from "../lib/report.ts"
+import { cpuMillis, openFilesLimit, settledBytes } from "../lib/usage.ts"
+import { measureTiers } from "./tiers.ts"
+
+const connections = 200
+const users = 1000
+const rate = 2000
+
+interface Running extends Side {
+  readonly server: Server
+  readonly load: Child
+  readonly table: string
+}
+
+interface Seen {
+  readonly calls: number
+  readonly errors: Readonly<Record<string, number>>
+  readonly p50: number
+  readonly p99: number
+}
+
+const say = (text: string) => process.stderr.write(`${text}\n`)
+
+const withSql = async <A>(url: string, use: (sql: postgres.Sql) => Promise<A>): Promise<A> => {
+  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  const result = await use(sql)
+  await sql.end({ timeout: 1 })
+  return result
+}
+
+const round = async (side: Running, seconds: number, counts: boolean) => {
+  // It may have ended while the other side was measured.
+  await Promise.race([side.server.ended, Promise.resolve()])
+  const before = cpuMillis(side.server.pid)
+  side.load.write(`run ${seconds} ${rate}`)
+  const seen = JSON.parse(await Promise.race([side.load.line(), side.server.ended])) as Seen
+  if (seen.calls === 0) throw new Error(`${side.name} answered no call: ${JSON.stringify(seen.errors)}`)
+  const cpu = ((cpuMillis(side.server.pid) - before) / seen.calls) * 1000
+  const kinds = Object.entries(seen.errors).map(([kind, times]) => `${times} ${kind}`)
+  say(
+    `  ${side.name.padEnd(14)}${cpu.toFixed(1)} µs CPU per call, p50 ${seen.p50.toFixed(2)} ms, p99 ${seen.p99.toFixed(2)} ms${kinds.length === 0 ? "" : `, errors: ${kinds.join(", ")}`}${counts ? "" : " (warming up)"}`
+  )
+  side.answered += seen.calls
+  for (const [kind, times] of Object.entries(seen.errors)) {
+    const key = counts ? kind : `${kind} while warming up`
+    side.errors.set(key, (side.errors.get(key) ?? 0) + times)
+  }
+  if (!counts) return
+  side.cpu.push(cpu)
+  side.p50.push(seen.p50)
+  side.p99.push(seen.p99)
+}
+
+const idleMemory = async (processes: Processes, name: string, server: Server, count: number): Promise<Idle> => {
+  const before = await settledBytes(server.pid)
+  const load = processes.start("scripts/bench/call/load.ts", { URL: server.address, CONNECTIONS: String(count) })
+  await load.line()
+  const after = await settledBytes(server.pid)
+  load.write("open")
+  const { open } = JSON.parse(await load.line()) as { open: number }
+  if (open !== count) throw new Error(`${name}: ${count - open} of ${count} idle connections were lost`)
+  await load.end()
+  await server.end()
+  say(
+    `  ${name.padEnd(14)}${((after - before) / count).toFixed(0)} bytes a connection, ${(after / 1e6).toFixed(0)} MB in all`
+  )
+  return { each: (after - before) / count, before, total: after }
+}
+
+/** hotpath makes its tables, then is seeded; the peer's configurations are in Redis, where it reads them. */
+const seed = async (launch: () => Promise<Server>, databaseUrl: string, redisUrl: string, upstreamUrl: string) => {
+  const seeding = await launch()
+  const definition = JSON.stringify({ url: upstreamUrl, maxConcurrent: 1000 })
+  await withSql(databaseUrl, async (sql) => {
+    await sql`INSERT INTO integrations (name, definition) VALUES ('bench', ${definition}::text::json)`
+    await sql`INSERT INTO user_configs (user_id, version, config)
+      SELECT 'user' || n, 1, '{"units":"metric","language":"en"}' FROM generate_series(0, 9999) AS n`
+  })
+  await seeding.end()
+  const redis = new Redis(redisUrl)
+  const config = '{"version":1,"config":{"units":"metric","language":"en"}}'
+  await redis.mset(...Array.from({ length: users }, (_, n) => [`peer:config:user${n}`, config]).flat())
+  redis.disconnect()
+}
+
+export const call = async (processes: Processes, { quick, rounds, self, traced }: Options): Promise<string> => {
+  const seconds = quick ? 3 : 6
+  const idle = Math.min(quick ? 2000 : 10_000, openFilesLimit() - 500)
+  const [redis, database] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
+  const upstream = await processes.startServer("scripts/bench/call/upstream.ts", "http", {})
+  const collector = traced ? await processes.startServer("scripts/bench/call/collector.ts", "http", {}) : undefined
+  const env = {
+    PORT: "0",
+    REDIS_URL: redis.url,
+    DATABASE_URL: database.url,
+    UPSTREAM_URL: upstream.address,
+    LOG_FORMAT: "json",
+    ...liftedLimits,
+    REQUEST_RATE: "100000",
+    REQUEST_BURST: "100000",
+    ...(collector !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: collector.address })
+  }
+  const launchHotpath = () => processes.startServer("src/main.ts", "ws", env)
+  const launchPeer = () => processes.startServer("scripts/bench/call/peer.ts", "ws", env)
+  const contenders = self
+    ? ([
+        { name: "peer A", launch: launchPeer, table: "peer_records" },
+        { name: "peer B", launch: launchPeer, table: "peer_records" }
+      ] as const)
+    : ([
+        { name: "hotpath", launch: launchHotpath, table: "call_records" },
+        { name: "hand-written", launch: launchPeer, table: "peer_records" }
+      ] as const)
+
+  await seed(launchHotpath, database.url, redis.url, upstream.address)
+  if (!self) say("tiers: reading a configuration from memory, Redis, Postgres")
+  const tiers = self ? [] : await measureTiers(redis.url, database.url)
+
+  const running = async ({ launch, name, table }: (typeof contenders)[number]): Promise<Running> => {
+    const server = await launch()
+    const load = processes.start("scripts/bench/call/load.ts", {
+      URL: server.address,
+      CONNECTIONS: String(connections)
+    })
+    await load.line()
+    return { name, server, load, table, cpu: [], p50: [], p99: [], errors: new Map(), answered: 0 }
+  }
+  const [first, second] = contenders
+  const sides = [await running(first), await running(second)] as const
+  say(`warming up, then ${rounds} rounds of ${seconds} s at ${rate} calls/s each`)
+  for (let n = 0; n < 2; n++) for (const one of sides) await round(one, seconds, false)
+  for (let n = 0; n < rounds; n++) for (const one of sides) await round(one, seconds, true)
+  for (const one of sides) {
+    await one.load.end()
+    await one.server.end()
+  }
+
+  const stored = new Map<string, number>()
+  await withSql(database.url, async (sql) => {
+    for (const { table } of sides) {
+      const [row] = await sql<Array<{ count: number }>>`SELECT count(*)::int AS count FROM ${sql(table)}`
+      stored.set(table, row?.count ?? 0)
+    }
+  })
+  const answered = new Map<string, number>()
+  for (const one of sides) answered.set(one.table, (answered.get(one.table) ?? 0) + one.answered)
+  const records = [...answered].map(([table, count]) => ({ table, answered: count, stored: stored.get(table) ?? 0 }))
+
+  say(`${idle} idle connections`)
+  const memory = [
+    await idleMemory(processes, first.name, await first.launch(), idle),
+    await idleMemory(processes, second.name, await second.launch(), idle)
+  ] as const
+  return report({ sides, memory, idle, rate, tiers, records })
+}

@@ -1,0 +1,49 @@
+// The catalog a newcomer starts with: `weather`, answered by the built-in sample upstream; or by OpenWeatherMap itself
+// when its key is in the environment. And `generate`, `analyze` and `assign`, what the assistant asks, with the sample upstream
+// in a model's place.
+import { Config, Effect, Fiber, Layer, Option } from "effect"
+import { Database } from "../../infra/postgres/Database.ts"
+import { CatalogStore } from "../CatalogStore.ts"
+
+const weather = (origin: string) => ({
+  url: `${origin}/data/2.5/weather`,
+  method: "GET",
+  query: {
+    q: "{input.city}",
+    units: "metric",
+    appid: origin.startsWith("https") ? "{secret.OPENWEATHER_KEY}" : "sample"
+  },
+  result: {
+    city: "/name",
+    temperature: "/main/temp",
+    feels_like: "/main/feels_like",
+    description: "/weather/0/description",
+    humidity: "/main/humidity"
+  },
+  errors: { "400": "{/message}", "401": "Invalid API key", "404": "City not found" }
+})
+
+const assistant = {
+  generate: { url: "http://sample.localhost/generate", timeoutMs: 60_000 },
+  analyze: { url: "http://sample.localhost/analyze", timeoutMs: 10_000 },
+  assign: { url: "http://sample.localhost/assign", timeoutMs: 10_000 }
+}
+
+/** Written behind the start, as soon as the tables are there. */
+export const layer = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const database = yield* Database
+    const store = yield* CatalogStore
+    const key = yield* Config.option(Config.Redacted("INTEGRATION_SECRET_OPENWEATHER_KEY"))
+    const origin = Option.isSome(key) ? "https://api.openweathermap.org" : "http://sample.localhost"
+    const samples = Object.entries({ weather: weather(origin), ...assistant })
+    const putAll = Effect.forEach(samples, ([name, definition]) => store.putSample(name, definition), { discard: true })
+    const put = Effect.andThen(database.migrated, putAll).pipe(
+      Effect.retry({ times: 10 }),
+      Effect.catch((error) => Effect.logWarning("the sample catalog was not written", error))
+    )
+    // A server that is away must not hold up the start; one that is there is waited for, so that a first call works.
+    const fiber = yield* Effect.forkScoped(put)
+    yield* Effect.timeoutOption(Fiber.await(fiber), "1 second")
+  })
+)

@@ -1,0 +1,211 @@
+// Presence in Redis. A room has a hash of its users' connections in all (and of since when they are there), and one per
+// instance; a script changes them together with the room's events. Which instances live, and in which rooms they are, stands
+// apart from the rooms.
+//
+// An instance is alive (in `hotpath:instances`, with the time its lease ends) or dead (in `hotpath:instances:dead`, its
+// lease was over). Whoever finds a lease over moves it, so that the instance, should it only have slept, finds itself gone
+// and comes back under a new name; its rooms are then emptied of it one by one, by any number of others at once, and it is
+// forgotten at last. A reaper that dies half-way leaves it among the dead for the next.
+import { Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { Redis } from "effect/persistence"
+import { now } from "../../domain/Now.ts"
+import type { Present } from "../../domain/Room.ts"
+import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { presentKey, roomKey, streamKey, totalsKey } from "../../infra/redis/RoomKeys.ts"
+import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
+import { type Headcount, leaseMs, Presence } from "./Presence.ts"
+import { fromRedis } from "./RoomBus.ts"
+
+const instances = "{hotpath:instances}"
+const dead = "{hotpath:instances}:dead"
+const roomsOf = (instance: string) => `hotpath:instance:${instance}:rooms`
+const sinceKey = (roomId: string) => `${totalsKey(roomId)}:since`
+
+const keys = (roomId: string, instance: string) => [
+  roomKey(roomId),
+  streamKey(roomId),
+  totalsKey(roomId),
+  sinceKey(roomId),
+  presentKey(roomId, instance)
+]
+
+const setCount = `
+local function setCount(user, count)
+  local delta = count - tonumber(redis.call('HGET', KEYS[5], user) or 0)
+  if delta == 0 then return end
+  if count == 0 then redis.call('HDEL', KEYS[5], user) else redis.call('HSET', KEYS[5], user, count) end
+  local total = redis.call('HINCRBY', KEYS[3], user, delta)
+  local at, name = ARGV[${own + 1}], cjson.encode(user)
+  if total <= 0 then
+    redis.call('HDEL', KEYS[3], user)
+    redis.call('HDEL', KEYS[4], user)
+    append(0, at, 'presence.left', user, 'none', '{"type":"presence.left","user":' .. name .. '}')
+  elseif total == delta then
+    redis.call('HSET', KEYS[4], user, at)
+    append(0, at, 'presence.joined', user, 'none', '{"type":"presence.joined","user":' .. name .. '}')
+  end
+end
+`
+
+const set = (common: Common) =>
+  Redis.script(
+    (roomId: string, instance: string, at: string, counts: ReadonlyArray<Headcount>) => [
+      ...keys(roomId, instance),
+      ...common(roomId, 0),
+      at,
+      ...counts.flatMap(({ connections, user }) => [user, connections])
+    ],
+    {
+      numberOfKeys: 5,
+      lua: `${prologue}${setCount}
+    open(true)
+    for i = ${own + 2}, #ARGV, 2 do setCount(ARGV[i], tonumber(ARGV[i + 1])) end
+    close()`
+    }
+  )
+
+const empty = (common: Common) =>
+  Redis.script(
+    (roomId: string, instance: string, at: string) => [...keys(roomId, instance), ...common(roomId, 0), at],
+    {
+      numberOfKeys: 5,
+      lua: `${prologue}${setCount}
+    local users = redis.call('HKEYS', KEYS[5])
+    if #users == 0 then return end
+    open(true)
+    for _, user in ipairs(users) do setCount(user, 0) end
+    close()`
+    }
+  )
+
+/** Says we are alive, and moves those who are no more. Returns whether we were known, and the server's run. */
+const beat = Redis.script((instance: string) => [instances, dead, instance, leaseMs], {
+  numberOfKeys: 2,
+  lua: `
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
+    redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)) do
+      redis.call('ZREM', KEYS[1], gone)
+      redis.call('ZADD', KEYS[2], now, gone)
+    end
+    return {known and 1 or 0, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+}).withReturnType<readonly [isKnown: number, run: string]>()
+
+const pairs = (flat: ReadonlyArray<string>) =>
+  Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] ?? "", flat[2 * i + 1] ?? ""] as const)
+
+export const layer = Layer.effect(
+  Presence,
+  Effect.gen(function* () {
+    const redis = yield* Redis.Redis
+    const common = makeCommon(yield* RedisState)
+    const setScript = redis.eval(set(common))
+    const emptyScript = redis.eval(empty(common))
+    const beatScript = redis.eval(beat)
+
+    // Rooms that this instance is known to be in, under its present name.
+    let instance = SecureRandom.uuidV4Unsafe()
+    let rooms = new Set<string>()
+    let isKnown = false
+    let run: string | undefined
+    // Names that this instance gave up, and the rooms where something may still stand under them: what was said in a room
+    // after the others had emptied it is known to nobody else.
+    const former = new Map<string, ReadonlySet<string>>()
+
+    const reapRoom = (roomId: string, gone: string) =>
+      Effect.flatMap(now, (at) => emptyScript(roomId, gone, at)).pipe(
+        Effect.andThen(redis.send("SREM", roomsOf(gone), roomId))
+      )
+    const reapInstance = (gone: string) =>
+      redis.send<Array<string>>("SMEMBERS", roomsOf(gone)).pipe(
+        Effect.flatMap((left) => Effect.forEach(left, (roomId) => reapRoom(roomId, gone), { discard: true })),
+        Effect.andThen(redis.send("ZREM", dead, gone))
+      )
+
+    const emptyAll = (name: string, theirs: ReadonlySet<string>) =>
+      Effect.flatMap(now, (at) =>
+        Effect.forEach(theirs, (roomId) => emptyScript(roomId, name, at), { concurrency: 20, discard: true })
+      )
+    const clearFormer = Effect.suspend(() =>
+      Effect.forEach(
+        [...former],
+        ([name, theirs]) =>
+          Effect.andThen(
+            emptyAll(name, theirs),
+            Effect.sync(() => former.delete(name))
+          ),
+        { discard: true }
+      )
+    )
+
+    const leave = Effect.gen(function* () {
+      yield* emptyAll(instance, rooms)
+      yield* redis.send("DEL", roomsOf(instance))
+      yield* redis.send("ZREM", instances, instance)
+      yield* clearFormer
+    })
+    // Going in order, its users are told off at once; without Redis the lease does it.
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(leave, "3 seconds")))
+
+    return Presence.of({
+      set: (roomId, counts, isEmptied) =>
+        Effect.gen(function* () {
+          const own = instance
+          // Before the room says that we are in it, so that whoever takes us out knows where to look.
+          if (!rooms.has(roomId)) {
+            yield* redis.send("SADD", roomsOf(own), roomId)
+            if (own === instance) rooms.add(roomId)
+          }
+          yield* setScript(roomId, own, yield* now, counts)
+          // Taken out meanwhile: what was said under the old name is nobody's now. All is set again under the new one.
+          if (own !== instance) yield* emptyScript(roomId, own, yield* now)
+          if (!isEmptied) return
+          rooms.delete(roomId)
+          yield* redis.send("SREM", roomsOf(own), roomId)
+        }).pipe(fromRedis),
+      list: (roomId) =>
+        Effect.all([
+          redis.send<Array<string>>("HGETALL", totalsKey(roomId)),
+          redis.send<Array<string>>("HGETALL", sinceKey(roomId))
+        ]).pipe(
+          Effect.map(([totals, since]) => {
+            const times = new Map(pairs(since))
+            return pairs(totals)
+              .map(
+                ([user, connections]): Present => ({
+                  user,
+                  connections: Number(connections),
+                  since: times.get(user) ?? ""
+                })
+              )
+              .sort((a, b) => (a.since < b.since ? -1 : a.since > b.since ? 1 : a.user < b.user ? -1 : 1))
+          }),
+          fromRedis
+        ),
+      beat: Effect.gen(function* () {
+        const [known, running] = yield* beatScript(instance)
+        // A server that was restarted may have lost some of what was said, and know us all the same.
+        const isSame = run === running || run === undefined
+        run = running
+        if (known === 1 && isSame) return true
+        const isFirst = !isKnown
+        isKnown = true
+        if (isFirst && rooms.size === 0) return true
+        // Under the old name somebody may still be emptying our rooms.
+        former.set(instance, rooms)
+        instance = SecureRandom.uuidV4Unsafe()
+        rooms = new Set()
+        yield* clearFormer
+        yield* beatScript(instance)
+        return false
+      }).pipe(fromRedis),
+      reap: redis.send<Array<string>>("ZRANGE", dead, "0", "99").pipe(
+        Effect.flatMap((gone) => Effect.as(Effect.forEach(gone, reapInstance, { discard: true }), gone.length)),
+        fromRedis
+      )
+    })
+  })
+)

@@ -1,0 +1,23 @@
+// The bus of an instance without Redis. While other instances use the same Postgres, nothing is published on it: what it took
+// would count as published, and the others would not learn of it.
+import { Effect, Layer } from "effect"
+import { SharedStores } from "../stores/SharedStores.ts"
+import { BusUnavailable, RoomBus } from "./RoomBus.ts"
+import * as RoomBusMemory from "./RoomBusMemory.ts"
+
+export const layer = Layer.effect(
+  RoomBus,
+  Effect.gen(function* () {
+    const bus = yield* RoomBus
+    const stores = yield* SharedStores
+    const unlessRefused = <A>(effect: Effect.Effect<A, BusUnavailable>) =>
+      Effect.suspend(() =>
+        stores.isAgreed() ? effect : Effect.fail(new BusUnavailable({ cause: new Error("the stores differ") }))
+      )
+    return RoomBus.of({
+      ...bus,
+      publish: (roomId, generation, changes, force) => unlessRefused(bus.publish(roomId, generation, changes, force)),
+      emit: (roomId, events) => unlessRefused(bus.emit(roomId, events))
+    })
+  })
+).pipe(Layer.provide(RoomBusMemory.layer))

@@ -1,0 +1,186 @@
+// The bus over Redis: a script numbers an event, keeps it in the room's stream and publishes it, all or nothing. Every
+// instance has one subscription, for all rooms.
+import { Effect, Latch, Layer, Queue } from "effect"
+import { Redis } from "effect/persistence"
+import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
+import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { channel, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
+import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
+import { type BusEvent, fromRedis, type Numbered, type Passing, RoomBus, toHistory, type Versions } from "./RoomBus.ts"
+
+/** Events taken at once. */
+const maxTaken = 1000
+
+// Returns the revision after which changes are missing, or -1.
+const publish = (common: Common) =>
+  Redis.script(
+    (roomId: string, generation: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      ...common(roomId, generation),
+      force ? 1 : 0,
+      ...changes.flatMap(({ at, event, revision, subject, type }) => [revision, at, type, subject, partOf(type), event])
+    ],
+    {
+      numberOfKeys: 2,
+      lua: `${prologue}
+    open(true)
+    local missing = -1
+    for i = ${own + 2}, #ARGV, 6 do
+      local revision = tonumber(ARGV[i])
+      if revision > rev then
+        if revision ~= rev + 1 and ARGV[${own + 1}] == '0' then missing = rev break end
+        append(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+        rev = revision
+      end
+    end
+    close()
+    return missing`
+    }
+  ).withReturnType<number>()
+
+const emit = (common: Common) =>
+  Redis.script(
+    (roomId: string, events: ReadonlyArray<Passing>) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      ...common(roomId, 0),
+      ...events.flatMap(({ at, event, subject, type }) => [at, type, subject, event])
+    ],
+    {
+      numberOfKeys: 2,
+      lua: `${prologue}
+    open(true)
+    for i = ${own + 1}, #ARGV, 4 do append(0, ARGV[i], ARGV[i + 1], ARGV[i + 2], 'none', ARGV[i + 3]) end
+    close()`
+    }
+  )
+
+/** Of a room's hash, after `open`. */
+export const versionsLua = `
+local function versions()
+  local parts = redis.call('HMGET', KEYS[1], 'messages', 'threads', 'people')
+  return {epoch, tonumber(parts[1] or 0), tonumber(parts[2] or 0), tonumber(parts[3] or 0)}
+end
+`
+export type VersionsReply = readonly [epoch: string, messages: number, threads: number, people: number]
+export const toVersions = ([epoch, messages, threads, people]: VersionsReply): Versions => ({
+  epoch,
+  messages,
+  threads,
+  people
+})
+
+const versions = (common: Common) =>
+  Redis.script((roomId: string) => [roomKey(roomId), streamKey(roomId), ...common(roomId, 0)], {
+    numberOfKeys: 2,
+    lua: `${prologue}${versionsLua}
+    if not open(false) then return false end
+    return versions()`
+  }).withReturnType<VersionsReply | null>()
+
+type Entry = readonly [id: string, fields: ReadonlyArray<string>]
+
+const history = (common: Common) =>
+  Redis.script(
+    (roomId: string, generation: number, after: number, limit: number) => [
+      roomKey(roomId),
+      streamKey(roomId),
+      ...common(roomId, generation),
+      after,
+      limit
+    ],
+    {
+      numberOfKeys: 2,
+      lua: `${prologue}
+    open(true)
+    local limit, entries = tonumber(ARGV[${own + 2}]), {}
+    if limit == 0 then entries = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1) else
+      entries = redis.call('XRANGE', KEYS[2], (tonumber(ARGV[${own + 1}]) + 1) .. '-0', '+', 'COUNT', limit + 1)
+    end
+    return {epoch, seq, rev, entries}`
+    }
+  ).withReturnType<readonly [epoch: string, seq: number, revision: number, entries: ReadonlyArray<Entry>]>()
+
+const fromEntry = ([id, [, revision, , at = "", , type = "", , subject = "", , event = ""]]: Entry): Numbered => ({
+  seq: Number.parseInt(id, 10),
+  revision: Number(revision),
+  at,
+  type: type as RoomEvent["type"],
+  subject,
+  event
+})
+
+const parse = (message: string): BusEvent | undefined => {
+  const [roomId, epoch, seq, revision, at, type, subject, event] = message.split("\n", 8)
+  if (roomId === undefined || epoch === undefined || at === undefined) return undefined
+  if (subject === undefined || event === undefined) return undefined
+  return {
+    roomId,
+    epoch,
+    seq: Number(seq),
+    revision: Number(revision),
+    at,
+    type: type as RoomEvent["type"],
+    subject,
+    event
+  }
+}
+
+/** The channels of a Cluster's nodes, as one. */
+const hearShards = Effect.fnUntraced(function* (redis: Redis.Redis["Service"]) {
+  const all = yield* Queue.unbounded<Redis.RedisMessage, Redis.RedisError>()
+  const queues = yield* Effect.forEach(shards, (shard) => redis.subscribe(shard), { concurrency: "unbounded" })
+  for (const queue of queues) {
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.flatMap(Queue.takeBetween(queue, 1, maxTaken), (taken) => Queue.offerAll(all, taken)))
+    )
+  }
+  return all
+})
+
+export const layer = Layer.effect(
+  RoomBus,
+  Effect.gen(function* () {
+    const redis = yield* Redis.Redis
+    const state = yield* RedisState
+    const common = makeCommon(state)
+    const publishScript = redis.eval(publish(common))
+    const emitScript = redis.eval(emit(common))
+    const historyScript = redis.eval(history(common))
+    const versionsScript = redis.eval(versions(common))
+    const messages = state.isCluster ? yield* hearShards(redis) : yield* redis.subscribe(channel)
+    const gap = yield* Latch.make(false)
+    yield* state.onResubscribed(() => gap.openUnsafe())
+
+    return RoomBus.of({
+      kind: "shared",
+      publish: (roomId, generation, changes, force) =>
+        publishScript(roomId, generation, changes, force).pipe(
+          Effect.map((missing) => ({ missingAfter: missing === -1 ? undefined : missing })),
+          fromRedis
+        ),
+      emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
+      history: (roomId, generation, after, limit) =>
+        historyScript(roomId, generation, after, limit).pipe(
+          Effect.map(([epoch, seq, revision, entries]) =>
+            toHistory({ epoch, seq, revision }, entries.map(fromEntry), after, limit)
+          ),
+          fromRedis
+        ),
+      versions: (roomId) =>
+        versionsScript(roomId).pipe(
+          Effect.map((found) => (found === null ? undefined : toVersions(found))),
+          fromRedis
+        ),
+      // The queue ends with the layer's scope only.
+      take: Effect.map(Effect.orDie(Queue.takeBetween(messages, 1, maxTaken)), (taken) =>
+        taken.map(({ message }) => parse(message)).filter((event) => event !== undefined)
+      ),
+      gap: Effect.andThen(
+        gap.await,
+        Effect.sync(() => gap.closeUnsafe())
+      )
+    })
+  })
+)

@@ -1,0 +1,158 @@
+// Who is calling: a JWT (`Authorization: Bearer`; for browsers a subprotocol or `?token=`), or in development the user
+// that `?user=` names.
+import { Context, Effect, Layer, Redacted, Schema } from "effect"
+import {
+  createRemoteJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify
+} from "jose"
+import { type Identity, IdentityUnavailable, Unauthorized, UserId } from "../../domain/Identity.ts"
+import { makeLimitedLog } from "../../observability/LimitedLog.ts"
+import { isLoopback, Settings } from "../../Settings.ts"
+
+/** Without keys anyone may say who they are: not on an address that others can reach. */
+export class DevelopmentOnPublicAddress extends Schema.TaggedError<DevelopmentOnPublicAddress>()(
+  "DevelopmentOnPublicAddress",
+  { host: Schema.String }
+) {
+  override get message() {
+    return `HOST=${this.host} is not loopback, and without AUTH_SECRET or AUTH_JWKS_URL anyone may say who they are. Set one of them, or HOST=127.0.0.1.`
+  }
+}
+
+interface Credentials {
+  readonly authorization: string | undefined
+  /** What came as the subprotocol `bearer.…`. */
+  readonly protocol?: string | undefined
+  readonly query: URLSearchParams
+}
+
+export class Identify extends Context.Service<
+  Identify,
+  { readonly identify: (credentials: Credentials) => Effect.Effect<Identity, Unauthorized | IdentityUnavailable> }
+>()("hotpath/gateway/http/Identify") {
+  static readonly layer = Layer.effect(
+    Identify,
+    Effect.gen(function* () {
+      const { AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS_URL, AUTH_SECRET, HOST } = yield* Settings
+      if (AUTH_SECRET === undefined && AUTH_JWKS_URL === undefined) {
+        if (!isLoopback(HOST)) return yield* new DevelopmentOnPublicAddress({ host: HOST })
+        yield* Effect.logWarning(
+          "development: anybody who reaches this instance may say who they are with ?user=NAME (set AUTH_SECRET or AUTH_JWKS_URL)"
+        )
+        return Identify.of({ identify: ({ query }) => development(query.get("user")) })
+      }
+      if (AUTH_JWKS_URL !== undefined && AUTH_AUDIENCE.length === 0) {
+        yield* Effect.logWarning(
+          "AUTH_AUDIENCE is not set: every token of this issuer is accepted, those made for other applications too",
+          { issuerKeys: AUTH_JWKS_URL.origin }
+        )
+      }
+      const secret = AUTH_SECRET === undefined ? undefined : new TextEncoder().encode(Redacted.value(AUTH_SECRET))
+      const checks: Checks = {
+        secret,
+        keys: AUTH_JWKS_URL === undefined ? undefined : remoteKeys(AUTH_JWKS_URL),
+        claims: {
+          ...(AUTH_ISSUER.length > 0 && { issuer: [...AUTH_ISSUER] }),
+          ...(AUTH_AUDIENCE.length > 0 && { audience: [...AUTH_AUDIENCE] })
+        }
+      }
+      const warn = yield* makeLimitedLog
+      const inTime = <A, E>(verified: Effect.Effect<A, E>) =>
+        checks.keys === undefined
+          ? verified
+          : Effect.timeoutOrElse(verified, { duration: deadline, orElse: () => tooSlow })
+      return Identify.of({
+        identify: ({ authorization, protocol, query }) => {
+          const token = authorization?.match(/^Bearer (.+)$/i)?.[1] ?? protocol ?? query.get("token")
+          return token === null || token === undefined
+            ? Effect.fail(new Unauthorized({ reason: "a token is needed" }))
+            : Effect.flatMap(
+                Effect.tapErrorTag(inTime(verify(token, checks)), "IdentityUnavailable", ({ reason }) =>
+                  warn((leftOut) => Effect.logWarning("tokens can't be checked", { reason, leftOut }))
+                ),
+                fromClaims
+              )
+        }
+      })
+    })
+  )
+}
+
+const decodeUser = Schema.decodeUnknownEffect(UserId)
+
+const development = (user: string | null) =>
+  decodeUser(user).pipe(
+    Effect.map((decoded): Identity => ({ user: decoded, name: undefined, expiresAt: undefined })),
+    Effect.mapError(() => new Unauthorized({ reason: "development: say who you are with ?user=NAME" }))
+  )
+
+// The algorithm is bound to the kind of key: a public key is never taken for an HMAC secret.
+const asymmetric = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+interface Checks {
+  readonly secret: Uint8Array | undefined
+  readonly keys: JWTVerifyGetKey | undefined
+  readonly claims: Pick<JWTVerifyOptions, "issuer" | "audience">
+}
+
+/** The issuer did not say which keys it signs with: nothing can be said of the token. */
+class KeysUnavailable extends Error {}
+
+// What the key set has no key for is the token's fault, everything else the issuer's (or the network's).
+const isTokensFault = (error: unknown) =>
+  error instanceof errors.JWKSNoMatchingKey ||
+  error instanceof errors.JWKSMultipleMatchingKeys ||
+  error instanceof errors.JOSENotSupported
+
+const remoteKeys = (url: URL): JWTVerifyGetKey => {
+  const keys = createRemoteJWKSet(url, { timeoutDuration: 3000 })
+  return (header, token) =>
+    keys(header, token).catch((error: unknown) => {
+      if (isTokensFault(error)) throw error
+      throw new KeysUnavailable(error instanceof Error ? error.message : String(error))
+    })
+}
+
+const refusedFor = (error: unknown) =>
+  error instanceof errors.JWTExpired
+    ? "the token has expired"
+    : error instanceof errors.JWTClaimValidationFailed && (error.claim === "aud" || error.claim === "iss")
+      ? `the token's ${error.claim} is not one that is accepted here`
+      : "the token is not valid"
+
+const verify = (token: string, { claims, keys, secret }: Checks) =>
+  Effect.tryPromise({
+    try: async () => {
+      const hmac = decodeProtectedHeader(token).alg === "HS256"
+      const options = { ...claims, requiredClaims: ["sub", "exp"], clockTolerance: 5 }
+      if (hmac && secret !== undefined)
+        return (await jwtVerify(token, secret, { ...options, algorithms: ["HS256"] })).payload
+      if (!hmac && keys !== undefined)
+        return (await jwtVerify(token, keys, { ...options, algorithms: asymmetric })).payload
+      throw new errors.JOSEAlgNotAllowed("the token's algorithm is not accepted")
+    },
+    catch: (error) =>
+      error instanceof KeysUnavailable
+        ? new IdentityUnavailable({ reason: `the issuer's keys can't be had now: ${error.message}` })
+        : new Unauthorized({ reason: refusedFor(error) })
+  })
+
+/** With the issuer's keys, which may have to be fetched, more than once. */
+const deadline = "5 seconds"
+const tooSlow = Effect.fail(
+  new IdentityUnavailable({ reason: "the issuer's keys can't be had now: it takes too long" })
+)
+
+const Claims = Schema.Struct({ sub: UserId, name: Schema.optionalKey(Schema.String), exp: Schema.Finite })
+const decodeClaims = Schema.decodeUnknownEffect(Claims)
+
+const fromClaims = (payload: JWTPayload) =>
+  decodeClaims(payload).pipe(
+    Effect.map(({ exp, name, sub }): Identity => ({ user: sub, name, expiresAt: exp * 1000 })),
+    Effect.mapError(() => new Unauthorized({ reason: "the token's claims are not sub, exp and name" }))
+  )

@@ -1,0 +1,79 @@
+// `GET /`: what this is, and where to look. A browser gets a page of links, other clients JSON. `GET /ws` without an
+// upgrade says what it is for.
+import { Effect } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { protocolVersion } from "../../protocol/methods/Methods.ts"
+import { isDevelopment, Settings } from "../../Settings.ts"
+
+const about = "a realtime WebSocket backend: JSON-RPC 2.0 in text frames"
+
+const links = {
+  openrpc: "/openrpc.json",
+  openapi: "/openapi.json",
+  docs: "/docs",
+  livez: "/livez",
+  readyz: "/readyz?verbose",
+  metrics: "/metrics"
+}
+
+const meanings: Readonly<Record<keyof typeof links, string>> = {
+  openrpc: "the methods of the socket, as OpenRPC",
+  openapi: "the admin API, as OpenAPI",
+  docs: "the admin API, to read and try",
+  livez: "is the process alive",
+  readyz: "is it ready, and what works",
+  metrics: "Prometheus, or JSON with Accept: application/json"
+}
+
+// The name comes back in the page: nothing but the characters of a host name and a port.
+const isPlainHost = /^[\w.:[\]-]+$/
+
+const socketUrl = (headers: Readonly<Record<string, string | undefined>>) => {
+  const host = headers["host"]
+  if (host === undefined || !isPlainHost.test(host)) return "/ws"
+  const outside = headers["x-forwarded-proto"]?.split(",")[0]?.trim().toLowerCase()
+  return `${outside === "https" || outside === "wss" ? "wss" : "ws"}://${host}/ws`
+}
+
+const page = (ws: string, identity: string) => `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>hotpath</title>
+<h1>hotpath</h1>
+<p>${about} on <code>${ws}</code> (${identity}).</p>
+<ul>
+${Object.entries(links)
+  .map(([name, path]) => `<li><a href="${path}">${path}</a>: ${meanings[name as keyof typeof links]}</li>`)
+  .join("\n")}
+</ul></html>
+`
+
+const policy = { "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'" }
+
+export const layer = HttpRouter.use((router) =>
+  Effect.gen(function* () {
+    const identity = isDevelopment(yield* Settings)
+      ? "?user=NAME says who you are: development"
+      : "with a JWT: Authorization: Bearer, the subprotocols hotpath.1 and bearer.JWT, or ?token="
+    yield* router.add(
+      "GET",
+      "/",
+      Effect.map(HttpServerRequest.HttpServerRequest, ({ headers }) => {
+        const ws = socketUrl(headers)
+        return headers["accept"]?.includes("text/html") === true
+          ? HttpServerResponse.text(page(ws, identity), { contentType: "text/html; charset=utf-8", headers: policy })
+          : HttpServerResponse.jsonUnsafe({
+              service: "hotpath",
+              about,
+              protocol: protocolVersion,
+              ws,
+              identity,
+              ...links
+            })
+      })
+    )
+    const upgrade = HttpServerResponse.jsonUnsafe(
+      { status: 426, title: "Upgrade Required", detail: "this is a WebSocket: connect with a WebSocket client" },
+      { status: 426, contentType: "application/problem+json", headers: { upgrade: "websocket" } }
+    )
+    yield* router.add("GET", "/ws", Effect.succeed(upgrade))
+  })
+)

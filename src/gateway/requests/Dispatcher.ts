@@ -1,0 +1,274 @@
+// From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
+// happens becomes a reply (or, for a notification, nothing).
+import { Cause, Clock, Context, Effect, Layer, Option, Result, Tracer } from "effect"
+import { nearest } from "../../domain/Nearest.ts"
+import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
+import { unstorableAt } from "../../domain/StorableJson.ts"
+import { Lifecycle } from "../../observability/Lifecycle.ts"
+import { Metrics } from "../../observability/Metrics.ts"
+import { CurrentRequest, type RequestInfo } from "../../observability/RequestContext.ts"
+import { parseTraceParent, type TraceParent } from "../../observability/Tracing.ts"
+import type { ProtocolError } from "../../protocol/ErrorCodes.ts"
+import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../../protocol/JsonRpc.ts"
+import { isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
+import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../../protocol/ParamsDecoder.ts"
+import { Settings } from "../../Settings.ts"
+import type { Caller } from "../handlers/Caller.ts"
+import { type ClientError, errorReply } from "../handlers/ErrorReply.ts"
+import { Handling } from "../handlers/Handlers.ts"
+import { BatchReply } from "./BatchReply.ts"
+import { Failures } from "./FailureLog.ts"
+import { TokenBucket } from "./TokenBucket.ts"
+
+export interface Origin extends Caller {
+  /** How large a reply may be that is written now, with so many bytes of others. */
+  readonly replyRoom: (gathered: number) => number
+}
+
+/** Characters that are repeated of a method's name. */
+const maxShownName = 64
+
+const methodNotFound = (method: string): ProtocolError => {
+  const meant = nearest(method, Object.keys(Methods))
+  const name = method.length > maxShownName ? `${method.slice(0, maxShownName)}…` : method
+  return {
+    _tag: "MethodNotFound",
+    message: `No method named ${JSON.stringify(name)}${
+      meant === undefined ? ": rpc.discover lists them" : `: did you mean ${meant}?`
+    }`,
+    fields: { method: name, ...(meant !== undefined && { nearest: meant }) }
+  }
+}
+
+const isByName = (params: unknown): params is object =>
+  typeof params === "object" && params !== null && !Array.isArray(params)
+
+/** Requests by method: the names are the code's, so there are as many series as methods. */
+const methodOutcomes = (metrics: Metrics["Service"]) =>
+  new Map(
+    Object.keys(Methods).map((method) => {
+      const outcome = (name: string) =>
+        metrics.counter("method_requests_total", "Requests by method, and how they ended", { method, outcome: name })
+      return [method, { successful: outcome("successful"), failed: outcome("failed") }]
+    })
+  )
+
+type Handler = (params: unknown, caller: Caller) => Effect.Effect<unknown, ClientError>
+
+export class Dispatcher extends Context.Service<
+  Dispatcher,
+  {
+    /** The reply's text; undefined when there is none to send. `text` is the frame the request came in. */
+    readonly handle: (
+      request: Request,
+      text: string,
+      origin: Origin,
+      info: RequestInfo
+    ) => Effect.Effect<string | undefined>
+    readonly refuse: (invalid: Invalid, info: RequestInfo) => string
+    /** Answers a request beyond the rate, which costs no fiber. */
+    readonly limit: (request: Request, limited: RateLimited, info: RequestInfo) => string | undefined
+    /**
+     * The replies to a batch's requests beside those in `replies`, in one array and any order; undefined when there is
+     * none. Once half of MAX_OUTBOUND_BYTES is gathered, the requests that were not begun are `Overloaded`.
+     */
+    readonly batch: (
+      requests: ReadonlyArray<Request>,
+      replies: ReadonlyArray<string>,
+      text: string,
+      origin: Origin,
+      concurrency: number,
+      info: () => RequestInfo
+    ) => Effect.Effect<string | undefined>
+  }
+>()("hotpath/gateway/requests/Dispatcher") {
+  static readonly layer = Layer.effect(
+    Dispatcher,
+    Effect.gen(function* () {
+      const handlers = yield* Handling
+      const metrics = yield* Metrics
+      const lifecycle = yield* Lifecycle
+      const settings = yield* Settings
+      const failures = yield* Failures
+      const clock = yield* Clock.Clock
+      const outcomes = methodOutcomes(metrics)
+      const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
+      const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
+      const { TRACE_CLIENT_RATE } = settings
+      const clientTraces = new TokenBucket(TRACE_CLIENT_RATE, TRACE_CLIENT_RATE, clock.currentTimeMillisUnsafe())
+
+      // Hoisted: a decoder is compiled once a method, not once a request.
+      const decoders = new Map<string, ParamsDecoder>(
+        Object.entries(Methods).map(([name, { params }]) => [name, makeParamsDecoder(params)])
+      )
+
+      const refuseParams = (...issues: ReadonlyArray<ParamsIssue>) => Effect.fail(invalidParams(issues))
+
+      const invoke = (method: MethodName, params: object, caller: Caller): Effect.Effect<unknown, ClientError> => {
+        const decoded = decoders.get(method)?.(params)
+        if (decoded === undefined) return Effect.fail(methodNotFound(method))
+        if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
+        return (handlers[method] as Handler)(decoded.success, caller)
+      }
+
+      const errorText = (id: Id, error: ClientError, info: RequestInfo, request?: Request) => {
+        const { fields, message, type } = errorReply(error, request?.params)
+        metrics.failed.add()
+        metrics.errors(type).add()
+        if (request !== undefined) outcomes.get(request.method)?.failed.add()
+        failures.note({ type, method: request?.method, message, params: request?.params, fields }, info)
+        if (error._tag === "RateLimited") metrics.rateLimited(error.limit).add()
+        return encodeError(id, type, message, info.traceId, fields)
+      }
+
+      // A client may ask for its requests to be traced, and what all clients ask for is bounded: exporting costs more than
+      // a request.
+      const isSampled = (parent: TraceParent | undefined): boolean =>
+        parent?.sampled === true && clientTraces.take(clock.currentTimeMillisUnsafe()) === 0
+          ? true
+          : parent === undefined && Math.random() < ratio
+
+      // A failure is named on its span, by what the client was told of it.
+      const withError = (effect: Effect.Effect<unknown, ClientError>) =>
+        Effect.tapError(effect, (error) => {
+          const { message, type } = errorReply(error)
+          return Effect.annotateCurrentSpan({ "error.type": type, "error.message": message })
+        })
+
+      const withTrace = (
+        effect: Effect.Effect<unknown, ClientError>,
+        method: string,
+        traceparent: string | undefined,
+        info: RequestInfo
+      ) => {
+        const parent = traceparent === undefined ? undefined : parseTraceParent(traceparent)
+        if (parent !== undefined) info.joinTrace(parent.traceId)
+        // Decided here, before any span: what is not sampled makes none.
+        if (!traced || !isSampled(parent)) return effect
+        return Effect.withFiber((fiber) => {
+          const span = fiber.cache.span
+          if (span !== undefined) info.joinTrace(span.traceId)
+          return withError(effect)
+        }).pipe(
+          Effect.withSpan(
+            `rpc ${method}`,
+            {
+              kind: "server",
+              attributes: { "rpc.system": "jsonrpc", "rpc.method": method, "hotpath.connection_id": info.connectionId },
+              ...(parent === undefined ? { root: true } : { parent: Tracer.externalSpan(parent) })
+            },
+            { captureStackTrace: false }
+          ),
+          Effect.withTracerEnabled(true)
+        )
+      }
+
+      const run = (
+        request: Request,
+        text: string,
+        origin: Origin,
+        info: RequestInfo
+      ): Effect.Effect<unknown, ClientError> => {
+        if (lifecycle.state() === "draining") return Effect.fail(new Draining())
+        const { method, params = {} } = request
+        if (!isMethodName(method)) return Effect.fail(methodNotFound(method))
+        if (!isByName(params)) return refuseParams({ path: [], message: "params are by name: an object, not an array" })
+        const path = unstorableAt(params, text)
+        if (path !== undefined) return refuseParams({ path, message: "holds NUL (\\u0000) or half a surrogate pair" })
+        if (request.inexact !== undefined) {
+          const number = request.inexact.slice(0, 40)
+          return refuseParams({
+            path: [],
+            message: `the number ${number} is not kept exactly (IEEE 754 double): send it as a string`
+          })
+        }
+        const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
+        const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
+        return withTrace(invoke(method, params, origin), method, traceparent, info)
+      }
+
+      /** The reply, or one that says that it is too large. */
+      const sized = (id: Id, reply: string, origin: Origin, gathered: BatchReply | undefined, info: RequestInfo) => {
+        if (reply.length <= smallReply) return reply
+        const room = origin.replyRoom(0)
+        const most = Math.max(0, origin.replyRoom(gathered?.bytes ?? 0))
+        const bytes = Buffer.byteLength(reply)
+        return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most, isOfBatch: bytes <= room }), info)
+      }
+
+      const answer = (
+        request: Request,
+        text: string,
+        origin: Origin,
+        info: RequestInfo,
+        gathered?: BatchReply
+      ): Effect.Effect<string | undefined> =>
+        Effect.suspend(() => {
+          const began = performance.now()
+          const { id } = request
+          metrics.requests.add()
+          const answered = Effect.matchCauseEffect(run(request, text, origin, info), {
+            onSuccess: (result) => {
+              metrics.successful.add()
+              outcomes.get(request.method)?.successful.add()
+              metrics.requestDuration.observe((performance.now() - began) / 1000)
+              if (id === undefined) return Effect.succeed(undefined)
+              return Effect.succeed(sized(id, encodeResult(id, result), origin, gathered, info))
+            },
+            onFailure: (cause) => {
+              metrics.requestDuration.observe((performance.now() - began) / 1000)
+              const failure = Cause.findErrorOption(cause)
+              if (Option.isSome(failure)) {
+                const reply = errorText(id ?? null, failure.value, info, request)
+                return Effect.succeed(id === undefined ? undefined : reply)
+              }
+              const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info, request)
+              return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
+            }
+          })
+          // The caller left: nobody is there to be answered.
+          return Effect.onInterrupt(answered, () =>
+            Effect.sync(() => {
+              metrics.failed.add()
+              metrics.errors("ClientGone").add()
+            })
+          )
+        })
+
+      const refused = (request: Request, error: ClientError, info: RequestInfo): string | undefined => {
+        metrics.requests.add()
+        const reply = errorText(request.id ?? null, error, info, request)
+        return request.id === undefined ? undefined : reply
+      }
+
+      return Dispatcher.of({
+        handle: (request, text, origin, info) => answer(request, text, origin, info),
+        refuse: (invalid, info) => {
+          metrics.requests.add()
+          return errorText(invalid.id, invalid.error, info)
+        },
+        limit: refused,
+        batch: (requests, replies, text, origin, concurrency, info) =>
+          Effect.suspend(() => {
+            const gathered = new BatchReply(replies, settings.MAX_OUTBOUND_BYTES)
+            const one = (request: Request) =>
+              Effect.suspend(() => {
+                const own = info()
+                const reply = gathered.isFull
+                  ? Effect.succeed(refused(request, new Overloaded({ what: "replies" }), own))
+                  : answer(request, text, origin, own, gathered)
+                return Effect.provideService(
+                  Effect.map(reply, (text) => gathered.add(text)),
+                  CurrentRequest,
+                  own
+                )
+              })
+            return Effect.map(Effect.forEach(requests, one, { concurrency, discard: true }), () => gathered.text)
+          })
+      })
+    })
+  )
+}
+
+/** Replies up to so many characters are not measured. */
+const smallReply = 1024

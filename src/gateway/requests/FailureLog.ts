@@ -1,0 +1,102 @@
+// What is known here of requests that failed: a log line each, under the traceId that the client was given. Lines of one
+// kind (error, method, integration) are written at `info` or `warn` a few times a second; the rest at `debug`, so that a
+// client that only fails fills no disk, and an operator who looks for one traceId can still have all of them. So nothing that a
+// client makes up is of a kind: methods that there are not are one, and an integration counts where it is known to be there.
+import { Clock, Context, Effect, Layer, LogLevel, References } from "effect"
+import { LRUCache } from "lru-cache"
+import { CurrentRequest, type RequestInfo } from "../../observability/RequestContext.ts"
+import type { ErrorType } from "../../protocol/ErrorCodes.ts"
+import { isMethodName } from "../../protocol/methods/Methods.ts"
+import { TokenBucket } from "./TokenBucket.ts"
+
+/** Lines of one kind: at once, and per second after that. */
+const [burst, perSecond] = [10, 1]
+/** Kinds that are told apart; the least recent one is forgotten, and may log at once again. */
+const maxKinds = 1000
+
+/** They come of an integration that there is. With any other error, the name is whatever the client sent. */
+const ofIntegration: ReadonlySet<ErrorType> = new Set<ErrorType>([
+  "IntegrationTimeout",
+  "IntegrationUnreachable",
+  "IntegrationRejected",
+  "IntegrationInvalidResponse",
+  "IntegrationOpen",
+  "RecordUnavailable"
+])
+
+/** These are the service's or an upstream's fault; all others are what the caller did. */
+const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
+  ...ofIntegration,
+  "InternalError",
+  "ConfigUnavailable",
+  "StorageUnavailable",
+  "BufferFull",
+  "Overloaded"
+])
+
+/** Characters that a line repeats of a method's name. */
+const maxShownMethod = 64
+
+export interface Failure {
+  readonly type: ErrorType
+  readonly method: string | undefined
+  readonly message: string
+  readonly params: unknown
+  /** The error's own fields: a status, a room, a limit. */
+  readonly fields: Readonly<Record<string, unknown>> | undefined
+}
+
+const integrationOf = (params: unknown): string | undefined => {
+  if (typeof params !== "object" || params === null || !("integration" in params)) return undefined
+  return typeof params.integration === "string" ? params.integration.slice(0, 128) : undefined
+}
+
+/** Fields of an error that a line names; others may be as long as a document. */
+const logged = ["status", "roomId", "threadId", "messageId", "needs", "limit", "most"] as const
+
+export class Failures extends Context.Service<
+  Failures,
+  {
+    readonly note: (failure: Failure, request: RequestInfo) => void
+  }
+>()("hotpath/gateway/requests/Failures") {
+  static readonly layer = Layer.effect(
+    Failures,
+    Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      const clock = yield* Clock.Clock
+      const least = Context.get(context, References.MinimumLogLevel)
+      const kinds = new LRUCache<string, TokenBucket>({ max: maxKinds })
+
+      const level = (type: ErrorType, kind: string, now: number) => {
+        let bucket = kinds.get(kind)
+        if (bucket === undefined) {
+          bucket = new TokenBucket(perSecond, burst, now)
+          kinds.set(kind, bucket)
+        }
+        if (bucket.take(now) > 0) return "Debug"
+        return faults.has(type) ? "Warn" : "Info"
+      }
+
+      return Failures.of({
+        note: ({ fields, message, method, params, type }, request) => {
+          const integration = integrationOf(params)
+          const known = method !== undefined && isMethodName(method) ? method : undefined
+          const kind = JSON.stringify([type, known, ofIntegration.has(type) ? integration : undefined])
+          const written = level(type, kind, clock.currentTimeMillisUnsafe())
+          if (LogLevel.isGreaterThan(least, written)) return
+          const own = fields === undefined ? [] : logged.filter((name) => fields[name] !== undefined)
+          const line = Effect.logWithLevel(written)("request failed", {
+            error: type,
+            ...(method !== undefined && { method: method.slice(0, maxShownMethod) }),
+            ...(integration !== undefined && { integration }),
+            user: request.user,
+            detail: message.slice(0, 500),
+            ...Object.fromEntries(own.map((name) => [name, fields?.[name]]))
+          })
+          Effect.runForkWith(Context.add(context, CurrentRequest, request))(line)
+        }
+      })
+    })
+  )
+}

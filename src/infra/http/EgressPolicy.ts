@@ -1,0 +1,109 @@
+// Which addresses an integration may reach: all but
+//
+// - those that are always denied: unspecified, link-local, multicast, broadcast, the clouds' metadata services;
+// - those of UPSTREAM_DENY, which adds to them;
+// - where loopback is denied (127.0.0.1 or ::1 by UPSTREAM_DENY): all of 127.0.0.0/8, ::1 and this machine's own interface
+//   addresses, since what listens on all interfaces answers there too.
+//
+// UPSTREAM_ALLOW makes exceptions: from UPSTREAM_DENY for all that it covers; from what is always denied, and for this machine's
+// own addresses, only with an entry that lies inside (so 0.0.0.0/0 or fd00::/8 does not open a metadata service).
+//
+// An address is judged with all that it carries (AddressLayers.ts): it is denied if one of these is, and an exception for
+// the one is no exception for the other.
+import { networkInterfaces } from "node:os"
+import { Context, Effect, Layer, Result } from "effect"
+import { IpNetwork, NetAddress } from "effect/net"
+import { Settings } from "../../Settings.ts"
+import { layersOf } from "./AddressLayers.ts"
+
+type Networks = ReadonlyArray<IpNetwork.IpNetwork>
+
+const alwaysDenied: Networks = [
+  // Unspecified: they reach this machine.
+  "0.0.0.0/8",
+  "::/128",
+  // Link-local, with most clouds' metadata services.
+  "169.254.0.0/16",
+  "fe80::/10",
+  // Multicast and broadcast.
+  "224.0.0.0/4",
+  "ff00::/8",
+  "255.255.255.255/32",
+  // Metadata services elsewhere: AWS (its local services, EKS among them), Google, Azure, Oracle, Alibaba, Scaleway.
+  "fd00:ec2::/32",
+  "fd20:ce::254/128",
+  "168.63.129.16/32",
+  "192.0.0.192/32",
+  "fd00:c1::a9fe:a9fe/128",
+  "100.100.100.200/32",
+  "fd00:42::42/128"
+].map(IpNetwork.fromStringUnsafe)
+
+const loopbacks: Networks = ["127.0.0.1/32", "::1/128"].map(IpNetwork.fromStringUnsafe)
+const loopbackRanges: Networks = ["127.0.0.0/8", "::1/128"].map(IpNetwork.fromStringUnsafe)
+
+const covers = (networks: Networks, address: NetAddress.IpAddress) =>
+  networks.some((network) => IpNetwork.contains(network, address))
+
+/** A range written IPv4-mapped is the IPv4 range. */
+const canonical = (network: IpNetwork.IpNetwork): IpNetwork.IpNetwork => {
+  const { address, prefixLength } = network
+  return NetAddress.isIpv6Address(address) && NetAddress.isIpv4Mapped(address) && prefixLength >= 96
+    ? IpNetwork.makeUnsafe(NetAddress.toCanonical(address), prefixLength - 96)
+    : network
+}
+
+const parse = (text: string) => NetAddress.ipFromString(text.split("%", 1).join(""))
+
+/** `own`: the addresses of this machine's interfaces, which may change. */
+export const makeAllows = (deny: Networks, allow: Networks, own: () => ReadonlyArray<string>) => {
+  const denied = deny.map(canonical)
+  const allowed = allow.map(canonical)
+  const within = (outer: Networks) =>
+    allowed.filter((entry) => outer.some((network) => IpNetwork.containsNetwork(network, entry)))
+  const opened = within(alwaysDenied)
+  const isLoopbackDenied = loopbacks.some(({ address }) => covers(denied, address))
+
+  const isOwn = (address: NetAddress.IpAddress) =>
+    own().some((text) => {
+      const parsed = parse(text)
+      return (
+        Result.isSuccess(parsed) &&
+        !covers(loopbackRanges, parsed.success) &&
+        NetAddress.formatIp(parsed.success) === NetAddress.formatIp(address)
+      )
+    })
+
+  const passes = (address: NetAddress.IpAddress) => {
+    if (covers(alwaysDenied, address)) return covers(opened, address)
+    if (isLoopbackDenied) {
+      if (covers(loopbackRanges, address)) return covers(allowed, address)
+      if (isOwn(address))
+        return covers(within([IpNetwork.fromAddressUnsafe(address, NetAddress.width(address))]), address)
+    }
+    return !covers(denied, address) || covers(allowed, address)
+  }
+
+  return (text: string): boolean => {
+    const parsed = parse(text)
+    return Result.isSuccess(parsed) && layersOf(parsed.success).every(passes)
+  }
+}
+
+const interfaceAddresses = () =>
+  Object.values(networkInterfaces()).flatMap((found) => found?.map(({ address }) => address) ?? [])
+
+export class UpstreamPolicy extends Context.Service<
+  UpstreamPolicy,
+  {
+    /** `address` is an IP address as the resolver gives it; what is none is not allowed. */
+    readonly allows: (address: string) => boolean
+  }
+>()("hotpath/infra/http/UpstreamPolicy") {
+  static readonly layer = Layer.effect(
+    UpstreamPolicy,
+    Effect.map(Settings, ({ UPSTREAM_ALLOW, UPSTREAM_DENY }) =>
+      UpstreamPolicy.of({ allows: makeAllows(UPSTREAM_DENY, UPSTREAM_ALLOW, interfaceAddresses) })
+    )
+  )
+}

@@ -1,0 +1,272 @@
+// One HTTP exchange with an integration, over undici's `dispatch`: the answer whole (or, for a reader, in parts as they
+// come), within its deadline and its bound, or a typed error. Redirects are not followed. An interruption closes the exchange's socket.
+import { lookup as resolve } from "node:dns"
+import { isIP, type LookupFunction } from "node:net"
+import { Context, Effect, Layer, Schema } from "effect"
+import { Agent, buildConnector, type Dispatcher } from "undici"
+import { spanIfSampled } from "../../observability/Tracing.ts"
+import { UpstreamPolicy } from "./EgressPolicy.ts"
+import { LocalHosts } from "./LocalHosts.ts"
+
+export interface HttpRequest {
+  /** `https://host:port` */
+  readonly origin: string
+  /** With the query. */
+  readonly path: string
+  readonly method: "GET" | "POST"
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | undefined
+  /** Of the whole exchange, from connecting to the answer's last byte. */
+  readonly timeoutMs: number
+  readonly maxBytes: number
+}
+
+export interface HttpAnswer {
+  readonly status: number
+  readonly body: string
+}
+
+/** Reads an answer while it arrives. Its bound and its deadline are the exchange's. */
+export interface AnswerReader {
+  /** The answer begins: whether it is read in parts. Else it comes whole, as without a reader. */
+  readonly begins: (status: number, contentType: string) => boolean
+  /** A part of it; false: that was enough, the rest is left unread and the connection closed. */
+  readonly takes: (part: Buffer) => boolean
+  /** The answer's bound is reached, the rest stays unread: whether what was taken is good without it (else it is not). */
+  readonly isFull?: () => boolean
+}
+
+export class HttpTimeout extends Schema.TaggedError<HttpTimeout>()("HttpTimeout", {}) {}
+
+/** `reason` is for people who must not learn addresses: "connection refused", "host not found", … */
+export class HttpUnreachable extends Schema.TaggedError<HttpUnreachable>()("HttpUnreachable", {
+  reason: Schema.String
+}) {}
+
+/** The rest of the answer was left unread. */
+export class HttpAnswerTooLarge extends Schema.TaggedError<HttpAnswerTooLarge>()("HttpAnswerTooLarge", {
+  limit: Schema.Finite,
+  status: Schema.Finite
+}) {}
+
+export type HttpError = HttpTimeout | HttpUnreachable | HttpAnswerTooLarge
+
+const reasons: Readonly<Record<string, string>> = {
+  HOTPATH_DENIED: "address not allowed",
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "connection closed",
+  EPIPE: "connection closed",
+  ENOTFOUND: "host not found",
+  EAI_AGAIN: "host not found",
+  EHOSTUNREACH: "host unreachable",
+  ENETUNREACH: "network unreachable",
+  ETIMEDOUT: "connect timeout",
+  UND_ERR_CONNECT_TIMEOUT: "connect timeout",
+  UND_ERR_SOCKET: "connection closed",
+  UND_ERR_HEADERS_OVERFLOW: "not an HTTP answer"
+}
+
+const unreachable = (error: Error): HttpUnreachable => {
+  const code = "code" in error ? String(error.code) : ""
+  const reason =
+    reasons[code] ??
+    (code.startsWith("HPE_") ? "not an HTTP answer" : /CERT|TLS|SSL|SELF_SIGNED/.test(code) ? "TLS failure" : "failed")
+  return new HttpUnreachable({ reason })
+}
+
+/**
+ * What undici tells of an exchange, until it is settled: by the answer's end, an error, the bound, the deadline, or the
+ * caller's leaving. Whatever comes after that is ignored. An abort before the request began is remembered until it does.
+ */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void
+  readonly #maxBytes: number
+  readonly #reader: AnswerReader | undefined
+  #isRead = false
+  readonly #timer: NodeJS.Timeout
+  #controller: Dispatcher.DispatchController | undefined
+  #settled = false
+  #status = 0
+  #size = 0
+  #first: Buffer | undefined
+  #more: Array<Buffer> | undefined
+
+  constructor(
+    request: HttpRequest,
+    reader: AnswerReader | undefined,
+    settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void
+  ) {
+    this.#settle = settle
+    this.#reader = reader
+    this.#maxBytes = request.maxBytes
+    this.#timer = setTimeout(() => this.stop(Effect.fail(new HttpTimeout())), request.timeoutMs)
+  }
+
+  #end(exit: Effect.Effect<HttpAnswer, HttpError> | undefined) {
+    if (this.#settled) return
+    this.#settled = true
+    clearTimeout(this.#timer)
+    if (exit !== undefined) this.#settle(exit)
+  }
+
+  /** Ends the exchange and its socket; `exit` undefined: nobody waits for it any more. */
+  stop(exit?: Effect.Effect<HttpAnswer, HttpError>) {
+    this.#end(exit)
+    this.#controller?.abort(stopped)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController) {
+    this.#controller = controller
+    if (this.#settled) controller.abort(stopped)
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  ) {
+    this.#status = status
+    this.#isRead = !this.#settled && this.#reader?.begins(status, String(headers["content-type"] ?? "")) === true
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer) {
+    if (this.#settled) return
+    this.#size += chunk.length
+    if (this.#size > this.#maxBytes) {
+      if (this.#isRead && this.#reader?.isFull?.() === true) {
+        return this.stop(Effect.succeed({ status: this.#status, body: "" }))
+      }
+      return this.stop(Effect.fail(new HttpAnswerTooLarge({ limit: this.#maxBytes, status: this.#status })))
+    }
+    if (this.#isRead) {
+      if (this.#reader?.takes(chunk) === false) this.stop(Effect.succeed({ status: this.#status, body: "" }))
+      return
+    }
+    if (this.#first === undefined) this.#first = chunk
+    else {
+      this.#more ??= [this.#first]
+      this.#more.push(chunk)
+    }
+  }
+
+  onResponseEnd() {
+    const body = this.#more === undefined ? this.#first : Buffer.concat(this.#more)
+    this.#end(Effect.succeed({ status: this.#status, body: body?.toString() ?? "" }))
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error) {
+    this.#end(Effect.fail(unreachable(error)))
+  }
+}
+
+const stopped = new Error("the exchange was ended")
+
+const denied = () => Object.assign(new Error("the address is not allowed"), { code: "HOTPATH_DENIED" })
+
+/** Resolves a name to those of its addresses that are allowed. The socket connects to what this says, and to nothing else. */
+const allowedLookup =
+  (allows: (address: string) => boolean): LookupFunction =>
+  (hostname, options, callback) =>
+    resolve(hostname, { ...options, all: true }, (error, found) => {
+      if (error !== null) return callback(error, "")
+      const allowed = found.filter(({ address }) => allows(address))
+      const [first] = allowed
+      if (first === undefined) return callback(denied(), "")
+      if (options.all === true) callback(null, allowed)
+      else callback(null, first.address, first.family)
+    })
+
+export class Http extends Context.Service<
+  Http,
+  {
+    /** With a reader that takes the answer in parts, the body is empty. */
+    readonly send: (request: HttpRequest, reader?: AnswerReader) => Effect.Effect<HttpAnswer, HttpError>
+  }
+>()("hotpath/infra/http/Http") {
+  /** Connections are as many as the callers use at once, kept while they are used. */
+  static readonly layer = Layer.effect(
+    Http,
+    Effect.gen(function* () {
+      const hosts = yield* LocalHosts
+      const { allows } = yield* UpstreamPolicy
+      const connect = buildConnector({ timeout: 5000, lookup: allowedLookup(allows) })
+      const agent = yield* Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new Agent({
+              // The exchange's own timer is the deadline; undici's would be two more.
+              headersTimeout: 0,
+              bodyTimeout: 0,
+              pipelining: 1,
+              connect: (options, callback) => {
+                const port = hosts.resolve(options.hostname)
+                // An address in the URL is not resolved, so it is looked at here.
+                const literal = options.hostname.replace(/^\[(.*)\]$/, "$1")
+                if (port === undefined && isIP(literal) !== 0 && !allows(literal)) return callback(denied(), null)
+                connect(
+                  port === undefined
+                    ? options
+                    : { ...options, hostname: "127.0.0.1", host: `127.0.0.1:${port}`, port: String(port) },
+                  callback
+                )
+              }
+            })
+        ),
+        (opened) => Effect.promise(() => opened.destroy())
+      )
+
+      const exchange = (request: HttpRequest, reader: AnswerReader | undefined, traceparent: string | undefined) =>
+        Effect.callback<HttpAnswer, HttpError>((resume) => {
+          const handler = new Exchange(request, reader, resume)
+          agent.dispatch(
+            {
+              origin: request.origin,
+              path: request.path,
+              method: request.method,
+              headers: traceparent === undefined ? request.headers : { ...request.headers, traceparent },
+              body: request.body ?? null
+            },
+            handler
+          )
+          return Effect.sync(() => handler.stop())
+        })
+
+      const send = (request: HttpRequest, reader?: AnswerReader): Effect.Effect<HttpAnswer, HttpError> =>
+        Effect.withFiber((fiber) => {
+          const span = fiber.cache.tracerEnabled ? fiber.cache.span : undefined
+          return exchange(request, reader, span?.sampled === true ? `00-${span.traceId}-${span.spanId}-01` : undefined)
+        })
+
+      return Http.of({
+        send: (request, reader) =>
+          spanIfSampled(`http ${request.method}`, {
+            kind: "client",
+            attributes: { "server.address": request.origin, "http.request.method": request.method }
+          })(send(request, reader))
+      })
+    })
+  )
+
+  /**
+   * The twin for tests: answers come from `handler`; deadline and bound hold, on Effect's clock. A reader gets an answer that
+   * has a content type, in one part.
+   */
+  static readonly layerScripted = (
+    handler: (request: HttpRequest) => Effect.Effect<HttpAnswer & { readonly contentType?: string }, HttpError>
+  ) =>
+    Layer.succeed(Http, {
+      send: (request, reader) =>
+        handler(request).pipe(
+          Effect.timeoutOrElse({ duration: request.timeoutMs, orElse: () => Effect.fail(new HttpTimeout()) }),
+          Effect.filterOrFail(
+            ({ body }) => Buffer.byteLength(body) <= request.maxBytes,
+            ({ status }) => new HttpAnswerTooLarge({ limit: request.maxBytes, status })
+          ),
+          Effect.map(({ body, contentType = "", status }) => {
+            if (reader?.begins(status, contentType) !== true) return { status, body }
+            reader.takes(Buffer.from(body))
+            return { status, body: "" }
+          })
+        )
+    })
+}

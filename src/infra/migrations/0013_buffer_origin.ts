@@ -1,8 +1,0 @@
-// Which Redis data the buffer was last in: its name, given when the data began. See storage/BufferHolds.ts.
-import { Effect } from "effect"
-import { SqlClient } from "effect/sql"
-
-export default Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
-  yield* sql`CREATE TABLE buffer_origin (id int PRIMARY KEY CHECK (id = 1), origin text NOT NULL)`
-})

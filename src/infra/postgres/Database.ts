@@ -1,0 +1,197 @@
+// PostgreSQL as hotpath uses it: one SQL client, whose every use has a deadline and fails with one of two errors; and
+// the state of the schema. PostgresServer.ts (a server) and PostgresEmbedded.ts (PGlite) stand behind it.
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import { Context, Deferred, type Duration, Effect, Fiber, type Queue, Schedule, Schema, type Scope } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { makeHealth, type StoreHealth, StoreMisconfigured, up } from "../StoreFault.ts"
+import { lastingFault, sqlStateOf, words } from "./DatabaseFaults.ts"
+import { migrate } from "./Migrations.ts"
+
+/** Postgres is away, too slow, or not migrated yet: the same statement may work later. It may also have been applied. */
+export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
+  reason: Schema.String,
+  /** It refuses us (a wrong password, no such database): waiting alone does not help. */
+  isLasting: Schema.optionalKey(Schema.Boolean)
+}) {}
+
+/** Postgres refuses the statement's data (SQLSTATE classes 21, 22, 23, 42; HP is our own): it would refuse it again. */
+export class DatabaseRefused extends Schema.TaggedError<DatabaseRefused>()("DatabaseRefused", {
+  sqlState: Schema.String,
+  cause: Schema.Defect()
+}) {}
+
+export class Database extends Context.Service<
+  Database,
+  {
+    readonly kind: "server" | "embedded"
+    readonly sql: PgClient.PgClient
+    /** Runs SQL within the deadline. A statement that is stuck is left behind: the caller gets its answer in time. */
+    readonly run: <A, E>(
+      effect: Effect.Effect<A, E | SqlError.SqlError>
+    ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused>
+    /** How the server is, as of the last second. */
+    readonly health: () => StoreHealth
+    /** Asks the server whether it is there and takes writes, within the deadline. */
+    readonly check: Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    /**
+     * The payloads of a channel's notifications, from when this returns, over a connection of its own. The queue fails
+     * when the connection is lost, or answers no more: what is notified after that is told to nobody.
+     */
+    readonly listen: (
+      channel: string
+    ) => Effect.Effect<Queue.Dequeue<string, DatabaseUnavailable>, DatabaseUnavailable, Scope.Scope>
+    /** Waits until the schema is there. */
+    readonly migrated: Effect.Effect<void>
+  }
+>()("hotpath/infra/postgres/Database") {}
+
+const refusals = new Set(["21", "22", "23", "42", "HP"])
+
+export const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
+  const state = sqlStateOf(error)
+  const { cause } = error.reason
+  // The client itself could not write a parameter: no server will ever see it.
+  if (state === "" && cause instanceof Error && /parameter/i.test(cause.message)) {
+    return new DatabaseRefused({ sqlState: "22000", cause: error })
+  }
+  if (refusals.has(state.slice(0, 2)) && state.length === 5) {
+    return new DatabaseRefused({ sqlState: state, cause: error })
+  }
+  const fault = lastingFault(error)
+  return new DatabaseUnavailable({ reason: fault ?? words(error), ...(fault !== undefined && { isLasting: true }) })
+}
+
+const isSqlError = (error: unknown): error is SqlError.SqlError =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
+
+/** How often a server is asked how it is. */
+const probeEvery = "1 second"
+
+const healthOf = ({ isLasting, reason }: DatabaseUnavailable): StoreHealth =>
+  isLasting === true ? { state: "misconfigured", reason, loses: false } : { state: "away", reason }
+
+const whyRefused = ({ cause, sqlState }: DatabaseRefused): string =>
+  isSqlError(cause)
+    ? `the schema can't be made. ${words(cause)}`
+    : `the schema can't be made ${sqlState}: ${String(cause)}`
+
+/**
+ * Makes the service over a client and migrates: within `patience` before it returns, else behind it, until it works.
+ * A server that refuses us, or the migration, stops the start; one that comes later and refuses us is asked again, since
+ * calls go on without it.
+ */
+export const makeDatabase = Effect.fnUntraced(function* (options: {
+  readonly kind: "server" | "embedded"
+  /** What it was opened with, to be shown. */
+  readonly setting: { readonly name: string; readonly value: string }
+  readonly sql: PgClient.PgClient
+  readonly timeout: Duration.Duration
+  readonly patience: Duration.Duration
+  readonly listen: Database["Service"]["listen"]
+}): Effect.fn.Return<Database["Service"], StoreMisconfigured, Scope.Scope> {
+  const { kind, sql, timeout } = options
+  const schema = yield* Deferred.make<void>()
+  const health = makeHealth("PostgreSQL", options.setting.name, up)
+
+  // Interrupting a statement waits for the server to confirm, which a stuck one never does: so the statement runs in a
+  // fiber of its own, which is told to stop and left behind.
+  const within = <A, E>(effect: Effect.Effect<A, E | SqlError.SqlError>, limit: Duration.Duration) =>
+    Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
+      Fiber.join(fiber).pipe(
+        Effect.timeoutOrElse({
+          duration: limit,
+          orElse: () => Effect.fail(new DatabaseUnavailable({ reason: "deadline" }))
+        }),
+        Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe())),
+        Effect.tapError(() => Effect.sync(() => fiber.interruptUnsafe()))
+      )
+    ).pipe(
+      Effect.mapError((error) =>
+        isSqlError(error) ? classify(error) : (error as Exclude<E, SqlError.SqlError> | DatabaseUnavailable)
+      )
+    )
+
+  const run: Database["Service"]["run"] = (effect) =>
+    Effect.suspend(() =>
+      Deferred.isDoneUnsafe(schema)
+        ? within(effect, timeout)
+        : Effect.fail(new DatabaseUnavailable({ reason: "not migrated yet" }))
+    )
+
+  // A standby, after a failover, and a server that ran out of space answer everything but writes.
+  const check = within(
+    sql<{ isReadOnly: boolean }>`
+    SELECT current_setting('transaction_read_only') = 'on' AS "isReadOnly"`,
+    timeout
+  ).pipe(
+    Effect.filterOrFail(
+      ([row]) => row?.isReadOnly !== true,
+      () =>
+        new DatabaseUnavailable({
+          reason: "it takes no writes: it is a standby, or its transactions are read-only",
+          isLasting: true
+        })
+    ),
+    Effect.asVoid
+  )
+
+  const migration = within(
+    Effect.provideService(migrate, SqlClient.SqlClient, sql).pipe(
+      Effect.catchTag("MigrationError", (error) =>
+        Effect.fail(isSqlError(error.cause) ? error.cause : new DatabaseRefused({ sqlState: "", cause: error }))
+      )
+    ),
+    options.patience
+  ).pipe(Effect.andThen(check), Effect.andThen(Deferred.succeed(schema, undefined)), Effect.asVoid)
+
+  const misconfigured = (reason: string) =>
+    new StoreMisconfigured({ setting: options.setting.name, url: options.setting.value, reason })
+
+  const later = migration.pipe(
+    Effect.tapErrorTag("DatabaseUnavailable", (error) => health.set(healthOf(error))),
+    Effect.retry({ while: (failure) => failure._tag === "DatabaseUnavailable", schedule: Schedule.spaced(probeEvery) }),
+    Effect.tap(() => health.set(up)),
+    Effect.catchTags({
+      DatabaseUnavailable: () => Effect.void,
+      DatabaseRefused: (refused) => health.set({ state: "misconfigured", reason: whyRefused(refused), loses: false })
+    })
+  )
+
+  yield* migration.pipe(
+    Effect.catchTags({
+      DatabaseRefused: (refused) => Effect.fail(misconfigured(whyRefused(refused))),
+      DatabaseUnavailable: (error) =>
+        error.isLasting === true
+          ? Effect.fail(misconfigured(error.reason))
+          : Effect.andThen(health.set(healthOf(error)), Effect.forkScoped(later))
+    })
+  )
+
+  const probe = check.pipe(
+    Effect.matchEffect({
+      onSuccess: () => health.set(up),
+      onFailure: (error) =>
+        health.set(
+          error._tag === "DatabaseUnavailable"
+            ? healthOf(error)
+            : { state: "away", reason: `SQLSTATE ${error.sqlState}` }
+        )
+    })
+  )
+  if (kind === "server") {
+    yield* Deferred.await(schema).pipe(
+      Effect.andThen(Effect.forever(Effect.delay(probe, probeEvery))),
+      Effect.forkScoped
+    )
+  }
+
+  return Database.of({
+    kind,
+    sql,
+    run,
+    health: health.now,
+    check,
+    listen: options.listen,
+    migrated: Deferred.await(schema)
+  })
+})

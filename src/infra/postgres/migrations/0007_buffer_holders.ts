@@ -1,0 +1,50 @@
+// Who uses the buffer before the rooms: as long as anybody does, nobody writes a document past it. See
+// storage/WriterLeases.ts.
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+export default Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  // One row, which everybody locks who comes or writes past the buffer: the lease, and the run of the buffer that it is of.
+  yield* sql`CREATE TABLE buffer_lease (number bigint NOT NULL, run text NOT NULL, began timestamptz NOT NULL)`
+  yield* sql`INSERT INTO buffer_lease VALUES (0, '', now())`
+  yield* sql`CREATE TABLE buffer_holders (
+    instance text PRIMARY KEY,
+    run text NOT NULL,
+    until timestamptz NOT NULL
+  )`
+
+  // Whoever comes when nobody is there begins a new lease: documents may have been written past the buffer before it. So does
+  // the first one who sees another run, unless somebody still has to see it. Holds that ran out are remembered for an hour.
+  yield* sql`CREATE FUNCTION hotpath_hold_buffer(holder text, seen text, ttl_ms float8,
+      OUT lease bigint, OUT age_ms float8, OUT is_agreed boolean, OUT is_whole boolean) LANGUAGE plpgsql AS $$
+    DECLARE
+      at_now timestamptz;
+      known text;
+      since timestamptz;
+    BEGIN
+      SELECT number, run, began INTO lease, known, since FROM buffer_lease FOR UPDATE;
+      at_now := clock_timestamp();
+      DELETE FROM buffer_holders WHERE until < at_now - interval '1 hour';
+      is_agreed := NOT EXISTS (SELECT FROM buffer_holders
+        WHERE instance <> holder AND until >= at_now AND run <> seen);
+      IF NOT EXISTS (SELECT FROM buffer_holders WHERE until >= at_now) OR (is_agreed AND known <> seen) THEN
+        UPDATE buffer_lease SET number = number + 1, run = seen, began = at_now
+          RETURNING number, began INTO lease, since;
+      END IF;
+      INSERT INTO buffer_holders (instance, run, until)
+        VALUES (holder, seen, at_now + ttl_ms * interval '1 millisecond')
+        ON CONFLICT (instance) DO UPDATE SET run = excluded.run, until = excluded.until;
+      is_whole := NOT EXISTS (SELECT FROM buffer_holders WHERE until < at_now);
+      age_ms := extract(epoch FROM at_now - since) * 1000;
+    END $$`
+
+  // Begins a transaction that writes past the buffer: until it ends nobody begins to use that. HP004: somebody does.
+  yield* sql`CREATE FUNCTION hotpath_past_buffer() RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+      PERFORM number FROM buffer_lease FOR SHARE;
+      IF EXISTS (SELECT FROM buffer_holders WHERE until >= clock_timestamp()) THEN
+        RAISE EXCEPTION 'the buffer is held' USING ERRCODE = 'HP004';
+      END IF;
+    END $$`
+})

@@ -1,0 +1,210 @@
+// Effect's Redis service over ioredis. An absent Redis neither stops the start nor holds anybody up: it connects behind
+// the start and for ever (one that refuses us stops the start); while there is no connection a command fails at once, while there is one it fails within its
+// deadline. A failed command may have been applied all the same: writes must be safe to repeat.
+//
+// A wedged server accepts and never answers, so every command would wait out its deadline: after some in a row the
+// connection is given up, and commands fail at once until a new one answers. Only silence counts: a deadline that passed
+// while others were answered, or while this process was too busy to listen, says nothing about the server.
+import { Context, Duration, Effect, Layer, Redacted } from "effect"
+import { Redis as EffectRedis } from "effect/persistence"
+import { Cluster, Command } from "ioredis"
+import { spanIfSampled } from "../../observability/Tracing.ts"
+import { StoreMisconfigured, withoutSecrets } from "../StoreFault.ts"
+import { type AnyClient, abandon, endpoints, makeDedicated, type RedisOptions } from "./RedisConnections.ts"
+import { RedisState } from "./RedisHealth.ts"
+import { makeRedisNamespace, type RedisNamespace } from "./RedisNamespace.ts"
+import { openShared } from "./RedisShared.ts"
+import * as RedisSubscriber from "./RedisSubscriber.ts"
+
+export type { RedisOptions } from "./RedisConnections.ts"
+
+const { RedisError } = EffectRedis
+type Send = EffectRedis.Redis["Service"]["send"]
+
+const unansweredInARow = 5
+
+/** Redis got the command and answered with an error. */
+export const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
+
+/** The command never left this process. */
+class NotSent extends Error {}
+
+const failure = (message: string) => new RedisError({ cause: new Error(message) })
+const away = Effect.fail(new RedisError({ cause: new NotSent("Redis is away") }))
+const fenced = Effect.fail(new RedisError({ cause: new NotSent("this Redis is not the other instances'") }))
+const tooMany = Effect.fail(new RedisError({ cause: new NotSent("too many Redis commands in flight") }))
+const unanswered = Effect.fail(failure("Redis did not answer in time"))
+
+// They change the connection that everybody shares.
+const ofAConnection = new Set(
+  "AUTH,EXEC,DISCARD,HELLO,MONITOR,MULTI,PSUBSCRIBE,PUNSUBSCRIBE,QUIT,RESET,SELECT,SSUBSCRIBE,SUBSCRIBE,SUNSUBSCRIBE,UNSUBSCRIBE,UNWATCH,WATCH".split(
+    ","
+  )
+)
+
+/** Whether a command that failed can't have been applied: it was not sent, or Redis refused it. */
+export const isNotSent = (error: unknown): boolean =>
+  error instanceof RedisError && (error.cause instanceof NotSent || isRefusal(error.cause))
+
+/** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
+const caller = (client: AnyClient, names: RedisNamespace) => {
+  if (!(client instanceof Cluster)) {
+    return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...names.args(name, args))
+  }
+  return async (name: string, args: ReadonlyArray<string>): Promise<unknown> => {
+    if (name !== "SCRIPT") return client.call(name, ...names.args(name, args))
+    const [answer] = await Promise.all(client.nodes("master").map((node) => node.call(name, ...args)))
+    return answer
+  }
+}
+
+const makeSend = (client: AnyClient, options: RedisOptions, names: RedisNamespace): Send => {
+  const call = caller(client, names)
+  const deadline = Duration.toMillis(options.commandTimeout)
+  let inFlight = 0
+  let unansweredNow = 0
+  let answeredAt = Number.NEGATIVE_INFINITY
+  let abandonedAt = Number.NEGATIVE_INFINITY
+  const answered = () => {
+    unansweredNow = 0
+    answeredAt = performance.now()
+  }
+  // A process that is on time hears its timers within this.
+  const onTimeMs = deadline / 4
+
+  // The slot in flight is the command's, not the caller's: it is free again when ioredis has settled the command, even
+  // when the caller left long before.
+  const command = <A>(name: string, args: ReadonlyArray<string>) =>
+    Effect.callback<A, EffectRedis.RedisError>((resume) => {
+      if (client.status !== "ready") return resume(away)
+      if (inFlight >= options.maxInFlight) return resume(tooMany)
+      inFlight++
+      let settled = false
+      const sentAt = performance.now()
+      const late = (firedAt: number) => {
+        if (settled) return
+        resume(unanswered)
+        if (firedAt - answeredAt < deadline || firedAt - sentAt > deadline + onTimeMs) return
+        // What went with a connection that was given up says nothing about the next.
+        if (sentAt <= abandonedAt || ++unansweredNow < unansweredInARow) return
+        abandonedAt = performance.now()
+        unansweredNow = 0
+        abandon(client)
+      }
+      // An answer that waits in the socket because this process was busy still counts: it is read before setImmediate.
+      const timer = setTimeout(() => setImmediate(late, performance.now()), deadline)
+      const settle = () => {
+        settled = true
+        inFlight--
+        clearTimeout(timer)
+      }
+      call(name, args).then(
+        (value) => {
+          settle()
+          answered()
+          resume(Effect.succeed(value as A))
+        },
+        (cause: unknown) => {
+          settle()
+          // An error reply is an answer too.
+          if (isRefusal(cause)) answered()
+          resume(Effect.fail(new RedisError({ cause })))
+        }
+      )
+    })
+
+  // One entry a command's name: names are the program's own words, not its clients'.
+  const known = new Map<string, { readonly name: string; readonly spanned: ReturnType<typeof spanIfSampled> }>()
+  const look = (given: string) => {
+    const name = given.toUpperCase()
+    const made = {
+      name,
+      spanned: spanIfSampled(`redis ${name}`, { kind: "client", attributes: { "db.system.name": "redis" } })
+    }
+    known.set(given, made)
+    return made
+  }
+
+  return <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
+    const { name, spanned } = known.get(given) ?? look(given)
+    return ofAConnection.has(name)
+      ? Effect.fail(failure(`${name} needs a connection of its own: reserve one`))
+      : spanned(command<A>(name, args))
+  }
+}
+
+/** For commands that block: as long as the caller wants. The others have the usual deadline. */
+const openDedicated = (options: RedisOptions, names: RedisNamespace) =>
+  Effect.suspend(() => {
+    const client = makeDedicated(options)
+    client.on("error", () => {})
+    const call = caller(client, names)
+    const closed = Effect.sync(() => client.disconnect())
+    const withDeadline = Effect.timeoutOrElse({ duration: options.commandTimeout, orElse: () => unanswered })
+    const send: Send = <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
+      const name = given.toUpperCase()
+      const effect = Effect.tryPromise({
+        try: () => call(name, args) as Promise<A>,
+        catch: (cause) => new RedisError({ cause })
+      })
+      return Command.checkFlag("BLOCKING_COMMANDS", name) ? effect : withDeadline(effect)
+    }
+    return Effect.tryPromise({ try: () => client.connect(), catch: (cause) => new RedisError({ cause }) }).pipe(
+      withDeadline,
+      Effect.onError(() => closed),
+      Effect.as({ send, close: closed })
+    )
+  })
+
+export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisState, StoreMisconfigured> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      // The URL's own error would show its password.
+      if (!endpoints(options).every((url) => URL.canParse(url)))
+        return yield* Effect.die("the Redis URL does not parse")
+      const { client, health, listeners, outcome, tell } = yield* openShared(options)
+      const found = yield* outcome
+      if (found.state === "misconfigured") {
+        const url = withoutSecrets(Redacted.value(options.url))
+        return yield* new StoreMisconfigured({ setting: "REDIS_URL", url, reason: found.reason })
+      }
+      const names = makeRedisNamespace(options.prefix)
+      const unfenced = makeSend(client, options, names)
+      let isFenced = false
+      // Looked at when the command runs: effects that are made once outlive a fence.
+      const send: Send = (name, ...args) => Effect.suspend(() => (isFenced ? fenced : unfenced(name, ...args)))
+      const { onResubscribed, resubscribed, subscribe } = yield* RedisSubscriber.make(options)
+      const redis = yield* EffectRedis.make({
+        send,
+        subscribe: (channel, listener) => subscribe(names.named(channel), listener),
+        connect: Effect.suspend(() => (isFenced ? fenced : openDedicated(options, names)))
+      })
+      return Context.make(EffectRedis.Redis, redis).pipe(
+        Context.add(RedisState, {
+          kind: "server",
+          isCluster: client instanceof Cluster,
+          health: health.now,
+          named: names.named,
+          // The layer is made when the first connection is there, or could not be.
+          settled: Effect.void,
+          unfenced,
+          setFenced: (next) => {
+            const isOpened = isFenced && !next
+            isFenced = next
+            if (!isOpened) return
+            tell()
+            resubscribed()
+          },
+          check: Effect.asVoid(
+            Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
+          ),
+          onReconnected: (listener) =>
+            Effect.acquireRelease(
+              Effect.sync(() => void listeners.add(listener)),
+              () => Effect.sync(() => void listeners.delete(listener))
+            ),
+          onResubscribed
+        })
+      )
+    })
+  )

@@ -1,0 +1,32 @@
+// The keys of a room in Redis. Rooms are spread over a fixed number of hash tags, so that in a Cluster all keys of a room
+// (and the channel it is told on) lie in one slot.
+//
+// A room's id is a UUID, which is looked at before anything is asked here (rooms/Access.ts). What else a client may name (a
+// user, a document, its key) stands last in a key, so that it can't be taken for anything but itself.
+import type { RoomEvent } from "../../domain/RoomEvent.ts"
+
+const count = 64
+export const tags: ReadonlyArray<string> = Array.from({ length: count }, (_, n) => `{hotpath:rooms:${n}}`)
+
+/** A room's id ends in random hex digits. */
+export const tagOf = (roomId: string): string => `{hotpath:rooms:${Number.parseInt(roomId.slice(-4), 16) % count}}`
+
+export const roomKey = (roomId: string): string => `${tagOf(roomId)}:room:${roomId}`
+export const streamKey = (roomId: string): string => `${roomKey(roomId)}:events`
+export const totalsKey = (roomId: string): string => `${roomKey(roomId)}:present`
+export const presentKey = (roomId: string, instance: string): string => `${roomKey(roomId)}:present:${instance}`
+export const sessionKey = (roomId: string, user: string): string => `${roomKey(roomId)}:session:${user}`
+
+/** All rooms' events, on every instance's one subscription. */
+export const channel = "hotpath:rooms:events"
+/** In a Cluster: a room's events, on the node that has the room; and all of these channels. */
+export const shardOf = (roomId: string): string => `${tagOf(roomId)}:events`
+export const shards: ReadonlyArray<string> = tags.map((tag) => `${tag}:events`)
+
+/** Which part of a room an event changes. */
+export const partOf = (type: RoomEvent["type"]): "messages" | "threads" | "people" | "all" | "none" => {
+  if (type.startsWith("message.")) return "messages"
+  if (type.startsWith("thread.")) return "threads"
+  if (type.startsWith("member.")) return "people"
+  return type === "room.deleted" ? "all" : "none"
+}

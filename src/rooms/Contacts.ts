@@ -1,0 +1,53 @@
+// What a user keeps beside rooms: contacts, and feedback on anything.
+import { Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { Contact, TooManyContacts } from "../domain/Contact.ts"
+import { now } from "../domain/Now.ts"
+import type { StorageUnavailable } from "../domain/Room.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
+import { Repository } from "../storage/rooms/Repository.ts"
+import { type ListParams, listed, toQuery } from "./Listing.ts"
+
+export interface Opinion {
+  readonly about: string
+  readonly rating: number
+  readonly comment?: string | undefined
+}
+
+export class People extends Context.Service<
+  People,
+  {
+    /** Adding somebody again renews their name and note. */
+    readonly addContact: (
+      owner: string,
+      contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
+    ) => Effect.Effect<Contact, StorageUnavailable | TooManyContacts>
+    /** `{contacts, more, next}`, oldest first. */
+    readonly contacts: (owner: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
+    readonly removeContact: (owner: string, user: string) => Effect.Effect<void, StorageUnavailable>
+    readonly submit: (user: string, opinion: Opinion) => Effect.Effect<string, StorageUnavailable>
+  }
+>()("hotpath/rooms/People") {
+  static readonly layer = Layer.effect(
+    People,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      return People.of({
+        addContact: Effect.fn("People.addContact")(function* (owner, { name = null, note = null, user }) {
+          return yield* repository.addContact(owner, { user, name, note, addedAt: yield* now })
+        }),
+        contacts: (owner, params) =>
+          Effect.map(
+            repository.contacts(owner, toQuery(params)),
+            (found) => new EncodedJson(`{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`)
+          ),
+        removeContact: (owner, user) => repository.removeContact(owner, user),
+        submit: Effect.fn("People.submit")(function* (user, { about, comment, rating }) {
+          const feedbackId = SecureRandom.uuidV7Unsafe()
+          yield* repository.addFeedback({ feedbackId, user, about, rating, comment, at: yield* now })
+          return feedbackId
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,154 @@
+// Lists and pages that many ask for: kept as the JSON they are answered with, by room and version. Redis says up to when a
+// part of the room changed, and that is part of the key, so nobody is given a page that is older than a write they were
+// told of, on whichever instance. Those who ask for the same at the same time share one read. Without Redis nobody can say
+// whether a page still holds, and every read goes to the repository.
+//
+// A page has at most `pageBytes`, all that are kept together `maxBytes`: beyond it those that were not asked for longest go.
+// Every page of newest messages is cut out of one of two (50, 100 messages).
+import { Cache, Context, Duration, Effect, Layer, Schema } from "effect"
+import { LRUCache } from "lru-cache"
+import type { Versions } from "../cluster/rooms/RoomBus.ts"
+import type { Thread } from "../domain/Message.ts"
+import type { StorageUnavailable } from "../domain/Room.ts"
+import { Metrics } from "../observability/Metrics.ts"
+import { most, Repository } from "../storage/rooms/Repository.ts"
+import { bytesOf, firstOf, type JsonPage, lastItems, lastOf, pageBytes } from "./JsonPage.ts"
+import { type ListParams, listed, toQuery } from "./Listing.ts"
+
+/** Of all pages that are kept, in memory. */
+const maxBytes = 33_554_432
+/** Reads that are under way for several who ask at once. */
+const maxFlights = 10_000
+/** Messages of the pages that are kept. */
+const kept = [50, 100] as const
+
+// As JSON: what is asked for is in it as the client wrote it, and joined with any character two keys could be the same text.
+const Key = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.String, Schema.Finite, Schema.String]))
+const decodeKey = Schema.decodeSync(Key)
+
+const keyOfThread = ({ createdAt, threadId }: Thread) => [createdAt, threadId] as const
+
+type Read<A = string> = Effect.Effect<A, StorageUnavailable>
+
+export class RoomReads extends Context.Service<
+  RoomReads,
+  {
+    /** `"threads":[Thread, …],"more":boolean,"next":cursor or null` as JSON. */
+    readonly threads: (
+      roomId: string,
+      archived: boolean | undefined,
+      versions: Versions | undefined,
+      params: ListParams
+    ) => Read
+    /** The newest messages, as `"messages":[Message, …],"more":boolean`. */
+    readonly newest: (
+      roomId: string,
+      threadId: string | undefined,
+      limit: number,
+      versions: Versions | undefined
+    ) => Read
+    /** The first participants. */
+    readonly participants: (roomId: string, versions: Versions | undefined) => Read<JsonPage>
+  }
+>()("hotpath/rooms/RoomReads") {
+  static readonly layer = Layer.effect(
+    RoomReads,
+    Effect.gen(function* () {
+      const repository = yield* Repository
+      const { cache, gauge } = yield* Metrics
+      const pages = new LRUCache<string, JsonPage>({
+        maxSize: maxBytes,
+        sizeCalculation: (page, key) => bytesOf(page) + 2 * key.length
+      })
+      gauge("page_cache_bytes", "Pages and lists of rooms kept in memory", () => pages.calculatedSize)
+
+      const make = Effect.fnUntraced(function* (
+        name: "messages" | "threads" | "participants",
+        ttl: Duration.Input,
+        read: (roomId: string, rest: string) => Read<JsonPage>
+      ) {
+        const metrics = cache[name]
+        const ttlMs = Duration.toMillis(ttl)
+        const parse = (key: string) => {
+          const [roomId, , , rest] = decodeKey(key)
+          return Effect.map(read(roomId, rest), (page) => {
+            pages.set(`${name} ${key}`, page, { ttl: ttlMs })
+            return page
+          })
+        }
+        // One flight a key; what it brings is kept in `pages`.
+        const flights = yield* Cache.makeWith(parse, { capacity: maxFlights, timeToLive: () => Duration.zero })
+        return (roomId: string, epoch: string | undefined, version: number, rest: string): Read<JsonPage> => {
+          if (epoch === undefined) {
+            metrics.bypass.add()
+            return read(roomId, rest)
+          }
+          const key = JSON.stringify([roomId, epoch, version, rest])
+          const found = pages.get(`${name} ${key}`)
+          if (found !== undefined) {
+            metrics.hit.add()
+            return Effect.succeed(found)
+          }
+          metrics.miss.add()
+          return Cache.get(flights, key)
+        }
+      })
+
+      const firstThreads = yield* make("threads", "5 minutes", (roomId, rest) =>
+        Effect.map(
+          repository.threads(roomId, rest === "" ? undefined : rest === "true", toQuery({})),
+          (found): JsonPage => ({ text: listed("threads", found, {}, keyOfThread), starts: [], more: false })
+        )
+      )
+      const newest = yield* make("messages", "2 minutes", (roomId, rest) => {
+        // A limit is a number: the first blank ends it, whatever stands in what is asked for as a thread.
+        const end = rest.indexOf(" ")
+        const threadId = rest.slice(end + 1)
+        const page = {
+          limit: Number(rest.slice(0, end)),
+          threadId: threadId === "" ? undefined : threadId,
+          maxBytes: pageBytes
+        }
+        return repository.messages(roomId, page).pipe(
+          Effect.map(({ messages, more }) => lastOf(messages, page.limit, more)),
+          // Only a page that ends before a message can miss it.
+          Effect.catchTag("MessageNotFound", () => Effect.succeed(lastOf([], 0, false)))
+        )
+      })
+      const participants = yield* make("participants", "5 minutes", (roomId) =>
+        Effect.map(repository.participants(roomId, { limit: most.participants + 1, maxBytes: pageBytes }), (found) =>
+          firstOf(found, most.participants)
+        )
+      )
+
+      return RoomReads.of({
+        threads: (roomId, archived, versions, params) =>
+          params.cursor === undefined && params.limit === undefined
+            ? Effect.map(
+                firstThreads(
+                  roomId,
+                  versions?.epoch,
+                  versions?.threads ?? 0,
+                  archived === undefined ? "" : String(archived)
+                ),
+                ({ text }) => text
+              )
+            : Effect.map(repository.threads(roomId, archived, toQuery(params)), (found) =>
+                listed("threads", found, params, keyOfThread)
+              ),
+        newest: (roomId, threadId, limit, versions) => {
+          // Without versions nothing is kept: then no more is read than is wanted.
+          const read = versions === undefined ? limit : (kept.find((count) => count >= limit) ?? limit)
+          return Effect.map(
+            newest(roomId, versions?.epoch, versions?.messages ?? 0, `${read} ${threadId ?? ""}`),
+            (page) => {
+              const { more, text } = lastItems(page, limit)
+              return `"messages":[${text}],"more":${more}`
+            }
+          )
+        },
+        participants: (roomId, versions) => participants(roomId, versions?.epoch, versions?.people ?? 0, "")
+      })
+    })
+  )
+}

@@ -1,0 +1,69 @@
+// The dead-letter table: records that Postgres refuses, as text, with the reason, until an operator tries them again.
+import { Context, Effect, Layer } from "effect"
+import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
+
+export interface DeadRecord {
+  readonly recordId: string
+  /** What was to be stored: a CallRecord as JSON; or whatever it was. */
+  readonly text: string
+  readonly reason: string
+  /** ISO */
+  readonly diedAt: string
+}
+
+type Failure = DatabaseUnavailable | DatabaseRefused
+
+export class DeadRecords extends Context.Service<
+  DeadRecords,
+  {
+    /** Once: burying it again changes nothing. */
+    readonly bury: (recordId: string, text: string, reason: string) => Effect.Effect<void, Failure>
+    readonly list: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<DeadRecord>, Failure>
+    readonly get: (recordId: string) => Effect.Effect<DeadRecord | undefined, Failure>
+    readonly remove: (recordId: string) => Effect.Effect<void, Failure>
+  }
+>()("hotpath/storage/DeadRecords") {
+  static readonly layer = Layer.effect(
+    DeadRecords,
+    Effect.gen(function* () {
+      const { run, sql } = yield* Database
+      const columns = sql`record_id AS "recordId", record AS text, reason,
+        to_char(died_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "diedAt"`
+      return DeadRecords.of({
+        bury: (recordId, text, reason) =>
+          Effect.asVoid(
+            run(sql`INSERT INTO dead_records (record_id, record, reason)
+              VALUES (${recordId.replaceAll("\0", "")}, ${text.replaceAll("\0", "")}, ${reason}) ON CONFLICT DO NOTHING`)
+          ),
+        list: (after, limit) =>
+          run(sql<DeadRecord>`SELECT ${columns} FROM dead_records
+            ${after === undefined ? sql`` : sql`WHERE record_id < ${after}`} ORDER BY record_id DESC LIMIT ${limit}`),
+        get: (recordId) =>
+          Effect.map(
+            run(sql<DeadRecord>`SELECT ${columns} FROM dead_records WHERE record_id = ${recordId}`),
+            ([found]) => found
+          ),
+        remove: (recordId) => Effect.asVoid(run(sql`DELETE FROM dead_records WHERE record_id = ${recordId}`))
+      })
+    })
+  )
+
+  static readonly layerMemory = Layer.sync(DeadRecords, () => {
+    const dead = new Map<string, DeadRecord>()
+    return DeadRecords.of({
+      bury: (recordId, text, reason) =>
+        Effect.sync(() => {
+          if (!dead.has(recordId)) dead.set(recordId, { recordId, text, reason, diedAt: new Date(0).toISOString() })
+        }),
+      list: (after, limit) =>
+        Effect.sync(() =>
+          [...dead.values()]
+            .filter(({ recordId }) => after === undefined || recordId < after)
+            .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
+            .slice(0, limit)
+        ),
+      get: (recordId) => Effect.sync(() => dead.get(recordId)),
+      remove: (recordId) => Effect.sync(() => void dead.delete(recordId))
+    })
+  })
+}

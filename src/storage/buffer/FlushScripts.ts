@@ -1,0 +1,163 @@
+// The buffer's scripts of the flusher: what is due, what waits, what is saved; and of what is known of it all. The keys are those
+// of WriteScripts.ts.
+import { Redis } from "effect/persistence"
+import { type Common, own } from "../../infra/redis/RoomLog.ts"
+import { dirtyAtOnce, dirtyBytes } from "./WriteBuffer.ts"
+import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey } from "./WriteScripts.ts"
+
+/** What saves must go on when Redis is full: it makes room. The first line of a script, from Redis 7 on. */
+const allowedWhenFull = "#!lua flags=allow-oom"
+
+export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
+  numberOfKeys: 1,
+  lua: `${allowedWhenFull}
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local rooms = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] == '1' and '+inf' or now, 'LIMIT', 0, 500)
+    for _, room in ipairs(rooms) do redis.call('ZADD', KEYS[1], now + ARGV[2], room) end
+    return rooms`
+}).withReturnType<ReadonlyArray<string>>()
+
+type DocumentReply = readonly [name: string, event: string, version: number, author: string, at: string]
+
+export const dirty = (common: Common) =>
+  Redis.script((roomId: string) => [...keys(roomId), ...common(roomId, 0)], {
+    numberOfKeys: count,
+    lua: `${orderLua}
+    local documents = {}
+    for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'author', 'at')
+      if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
+    end
+    local time, count, messages = redis.call('TIME'), redis.call('HLEN', KEYS[7]), {}
+    local readAt = time[1] * 1000 + math.floor(time[2] / 1000)
+    local meta = redis.call('HMGET', KEYS[1], 'position', 'indexed')
+    if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= count then
+      -- The oldest first.
+      local bytes = 0
+      for _, id in ipairs(redis.call('ZRANGE', order, 0, ${dirtyAtOnce - 1})) do
+        local text = redis.call('HGET', KEYS[7], id)
+        if text then
+          if #messages > 0 and bytes + #text > ${dirtyBytes} then break end
+          table.insert(messages, text)
+          bytes = bytes + #text
+        end
+      end
+    end
+    if #messages == 0 and count > 0 then
+      if count <= ${dirtyAtOnce} then messages = redis.call('HVALS', KEYS[7]) else
+        for i, value in ipairs(redis.call('HSCAN', KEYS[7], '0', 'COUNT', '${dirtyAtOnce}')[2]) do
+          if i % 2 == 0 then table.insert(messages, value) end
+        end
+      end
+    end
+    -- What is left waits since as long as before.
+    if #messages < count then readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt) end
+    return {readAt, documents, messages, count}`
+  }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number]>()
+
+/** Versions by name, then editions by id. */
+export const settle = (common: Common) =>
+  Redis.script(
+    (
+      roomId: string,
+      documents: ReadonlyArray<readonly [name: string, version: number]>,
+      messages: ReadonlyArray<readonly [id: string, edition: number]>,
+      interval: number,
+      readAt: number
+    ) => [
+      ...keys(roomId),
+      ...common(roomId, 0),
+      interval,
+      rememberedMs,
+      readAt,
+      documents.length,
+      ...documents.flat(),
+      ...messages.flat()
+    ],
+    {
+      numberOfKeys: count,
+      lua: `${allowedWhenFull}
+      ${orderLua}
+      local time = redis.call('TIME')
+      local now = time[1] * 1000 + math.floor(time[2] / 1000)
+      local done, first, bytes = 0, ${own + 5}, 0
+      local between = first + 2 * tonumber(ARGV[${own + 4}])
+      for i = first, between - 1, 2 do
+        local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
+        local found = redis.call('HMGET', key, 'version', 'saved')
+        if found[1] then
+          redis.call('HSET', key, 'saved', string.format('%.0f', math.max(tonumber(found[2] or 0), version)))
+          if tonumber(found[1]) == version then
+            done = done + redis.call('SREM', KEYS[6], ARGV[i])
+            redis.call('PEXPIRE', key, ARGV[${own + 2}])
+          end
+        else done = done + redis.call('SREM', KEYS[6], ARGV[i]) end
+      end
+      for i = between, #ARGV, 2 do
+        local there = redis.call('HGET', KEYS[7], ARGV[i])
+        if there and string.match(there, '^{"edition":(%d+)') == ARGV[i + 1] then
+          done = done + redis.call('HDEL', KEYS[7], ARGV[i])
+          redis.call('ZREM', order, ARGV[i])
+          bytes = bytes + #there
+        end
+      end
+      local left, meta = redis.call('HLEN', KEYS[7]), redis.call('HMGET', KEYS[1], 'position', 'indexed', 'waiting')
+      if left == 0 then redis.call('DEL', order)
+      elseif meta[1] and meta[1] ~= meta[2] then
+        -- An instance of an earlier version appended: the index is made anew.
+        redis.call('DEL', order)
+        bytes = tonumber(meta[3] or 0)
+        local all = redis.call('HGETALL', KEYS[7])
+        for i = 1, #all, 2 do
+          redis.call('ZADD', order, positionOf(all[i + 1]), all[i])
+          bytes = bytes - #all[i + 1]
+        end
+        redis.call('HSET', KEYS[1], 'indexed', meta[1])
+      end
+      -- Not into a room's hash that is gone: it would have no time to live.
+      if meta[1] then redis.call('HSET', KEYS[1], 'waiting', math.max(0, tonumber(meta[3] or 0) - bytes)) end
+      if done > 0 then redis.call('HINCRBY', KEYS[5], 'entries', -done) end
+      if redis.call('SCARD', KEYS[6]) == 0 and left == 0 then
+        redis.call('ZREM', KEYS[3], ARGV[4])
+        redis.call('ZREM', KEYS[4], ARGV[4])
+      else
+        redis.call('ZADD', KEYS[3], now + tonumber(ARGV[${own + 1}]), ARGV[4])
+        redis.call('ZADD', KEYS[4], ARGV[${own + 3}], ARGV[4])
+      end`
+    }
+  )
+
+/** `born`: a name for what is there, if it has none: it goes when all is deleted. */
+export const depth = Redis.script((tag: string, born: string) => [sinceKey(tag), depthKey(tag), born], {
+  numberOfKeys: 2,
+  lua: `
+    redis.call('HSETNX', KEYS[2], 'born', ARGV[1])
+    local time = redis.call('TIME')
+    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+    local age = oldest and math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - oldest) or -1
+    return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), age,
+      string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), redis.call('HGET', KEYS[2], 'born')}`
+}).withReturnType<readonly [entries: number, oldestAgeMs: number, run: string, born: string]>()
+
+const rescuedKey = (run: string) => `{hotpath:rescued:${run}}`
+const countedKey = (run: string) => `${rescuedKey(run)}:counted`
+const hourMs = 3_600_000
+
+export const rescued = Redis.script((run: string, entries: number) => [rescuedKey(run), entries, hourMs], {
+  numberOfKeys: 1,
+  lua: `
+    redis.call('INCRBY', KEYS[1], ARGV[1])
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])`
+})
+
+/** Counted once, by the first one who asks. */
+export const loss = Redis.script(
+  (run: string, missing: number) => [rescuedKey(run), countedKey(run), missing, hourMs],
+  {
+    numberOfKeys: 2,
+    lua: `
+    if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 0 end
+    return math.max(0, tonumber(ARGV[1]) - tonumber(redis.call('GET', KEYS[1]) or 0))`
+  }
+).withReturnType<number>()

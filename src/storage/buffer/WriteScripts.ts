@@ -1,0 +1,242 @@
+// The buffer's scripts. Beside the room's hash and stream (infra/RoomLog.ts) there are, in the room's slot: `:messages`,
+// a hash of the messages that wait; `:messages:order`, the index of their positions (PageScript.ts); `:docs`, the names of the documents that do; `:doc:NAME`, a document (`event`, which has its text, `version`,
+// `saved`, `author`, `at`, and `mark`: the server's run and the lease in which it was compared with Postgres; the room's hash has
+// the open one's name as `doc`, and as `docmark` in which it was). For all rooms of a hash tag: `:due`, when each room is to be
+// saved; `:since`, since when it waits; `:depth`, how much does.
+import { Redis } from "effect/persistence"
+import { updatedEvent } from "../../domain/Document.ts"
+import { roomKey, streamKey, tagOf } from "../../infra/redis/RoomKeys.ts"
+import { type Common, own, prologue } from "../../infra/redis/RoomLog.ts"
+import { type BufferedDocument, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+
+/** How long a document, or an idempotency key, is remembered after it was saved. */
+export const rememberedMs = 24 * 3_600_000
+
+export const dueKey = (tag: string) => `${tag}:due`
+export const sinceKey = (tag: string) => `${tag}:since`
+export const depthKey = (tag: string) => `${tag}:depth`
+export const messagesKey = (roomId: string) => `${roomKey(roomId)}:messages`
+const docsKey = (roomId: string) => `${roomKey(roomId)}:docs`
+export const documentKey = (roomId: string, name: string) => `${roomKey(roomId)}:doc:${name}`
+const onceKey = (roomId: string, author: string, key: string) => `${roomKey(roomId)}:key:${author}\n${key}`
+
+export const keys = (roomId: string) => {
+  const tag = tagOf(roomId)
+  return [
+    roomKey(roomId),
+    streamKey(roomId),
+    dueKey(tag),
+    sinceKey(tag),
+    depthKey(tag),
+    docsKey(roomId),
+    messagesKey(roomId)
+  ]
+}
+export const count = 7
+
+/**
+ * The index of what waits. An instance of an earlier version appends without it, and settles without it. So the room's hash has,
+ * beside the last `position` given, the one up to which the index is whole (`indexed`): an append elsewhere makes them differ,
+ * and the index is not used until a settling makes it anew. What an index has too much is not in the hash, and passed over.
+ */
+export const orderLua = `
+local order = KEYS[7] .. ':order'
+local function positionOf(text) return string.match(text, '^{"edition":%d+,"position":(%d+)') end
+`
+
+const lua = `${prologue}${orderLua}
+local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
+local function waits(time, interval)
+  local now = millis(time)
+  redis.call('ZADD', KEYS[3], 'NX', now + interval, ARGV[4])
+  redis.call('ZADD', KEYS[4], 'NX', now, ARGV[4])
+  redis.call('HINCRBY', KEYS[5], 'entries', 1)
+end
+`
+
+export type UpdateReply =
+  | readonly ["ok", saved: number, added: number]
+  | readonly ["conflict", version: number, event: string]
+  | readonly ["unsure"]
+  | readonly ["closed", name: string]
+  | readonly ["unknown", run: string]
+
+export const update = (common: Common) =>
+  Redis.script(
+    (roomId: string, { at, baseVersion, connectionId, event, lease, name, seen, user }: Update, interval: number) => [
+      ...keys(roomId),
+      documentKey(roomId, name),
+      ...common(roomId, 0),
+      name,
+      baseVersion,
+      user,
+      connectionId,
+      at,
+      event,
+      lease,
+      interval,
+      seen?.epoch ?? "",
+      seen?.people ?? 0
+    ],
+    {
+      numberOfKeys: count + 1,
+      lua: `${lua}
+      open(true, 'doc', 'docmark', 'people')
+      local name, base, opened = ARGV[${own + 1}], tonumber(ARGV[${own + 2}]), more
+      local seen = ARGV[${own + 9}]
+      if seen ~= '' and (seen ~= epoch or ARGV[${own + 10}] ~= (opened[3] or '0')) then return {'unsure'} end
+      local mark = run .. ARGV[${own + 7}]
+      if not opened[1] or opened[2] ~= mark then return {'unknown', run} end
+      if opened[1] ~= name then return {'closed', opened[1]} end
+      local document = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
+      if not document[1] or document[3] ~= mark then return {'unknown', run} end
+      local version = tonumber(document[1])
+      if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'event')} end
+      redis.call('HSET', KEYS[8], 'event', ARGV[${own + 6}], 'version', string.format('%.0f', base + 1),
+        'author', ARGV[${own + 3}], 'at', ARGV[${own + 5}])
+      -- Only a document that does not wait yet has a time to live, and a room in which one waits is waiting.
+      local added = redis.call('SADD', KEYS[6], name)
+      if added == 1 then
+        redis.call('PERSIST', KEYS[8])
+        waits(redis.call('TIME'), tonumber(ARGV[${own + 8}]))
+      end
+      append(0, ARGV[${own + 5}], 'document.updated', ARGV[${own + 4}], 'none', ARGV[${own + 6}])
+      close()
+      return {'ok', tonumber(document[2]), added}`
+    }
+  ).withReturnType<UpdateReply>()
+
+export const load = (common: Common) =>
+  Redis.script(
+    (roomId: string, { name, text, version }: BufferedDocument, isOpen: boolean, lease: number) => [
+      ...keys(roomId),
+      documentKey(roomId, name),
+      ...common(roomId, 0),
+      name,
+      updatedEvent(name, version, "", text),
+      version,
+      isOpen ? 1 : 0,
+      lease,
+      rememberedMs
+    ],
+    {
+      numberOfKeys: count + 1,
+      lua: `${lua}
+      open(true)
+      local name, version, mark = ARGV[${own + 1}], tonumber(ARGV[${own + 3}]), run .. ARGV[${own + 5}]
+      if ARGV[${own + 4}] == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docmark', mark) end
+      local there = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
+      local known = tonumber(there[1] or -1)
+      if version > known or version == known and there[3] ~= mark then
+        redis.call('HSET', KEYS[8], 'event', ARGV[${own + 2}], 'version', ARGV[${own + 3}])
+        if redis.call('SREM', KEYS[6], name) == 1 then redis.call('HINCRBY', KEYS[5], 'entries', -1) end
+      end
+      local saved = string.format('%.0f', math.max(tonumber(there[2] or 0), version))
+      redis.call('HSET', KEYS[8], 'mark', mark, 'saved', saved)
+      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ARGV[${own + 6}]) end`
+    }
+  )
+
+/** The open document, when no name is given. Only what was compared with Postgres in this run and lease counts. */
+export const document = (common: Common) =>
+  Redis.script((roomId: string, name: string, lease: number) => [...keys(roomId), ...common(roomId, 0), name, lease], {
+    numberOfKeys: count,
+    lua: `${lua}
+      if not open(false, 'doc', 'docmark') then return false end
+      local name, mark = ARGV[${own + 1}], run .. ARGV[${own + 2}]
+      if name == '' then
+        if not more[1] or more[2] ~= mark then return false end
+        name = more[1]
+      end
+      local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'saved', 'mark')
+      if not found[1] or found[4] ~= mark then return false end
+      return {name, found[1], tonumber(found[2]), tonumber(found[3])}`
+  }).withReturnType<readonly [name: string, event: string, version: number, saved: number] | null>()
+
+/** `before` and `after`: the entry's JSON text around its position. */
+export const append = (common: Common) =>
+  Redis.script(
+    (
+      roomId: string,
+      messageId: string,
+      author: string,
+      key: string | undefined,
+      entry: string,
+      at: string,
+      event: string,
+      interval: number
+    ) => [
+      ...keys(roomId),
+      onceKey(roomId, author, key ?? ""),
+      ...common(roomId, 0),
+      messageId,
+      key === undefined ? 0 : 1,
+      entry,
+      at,
+      event,
+      interval,
+      rememberedMs,
+      dueAt,
+      dueBytes
+    ],
+    {
+      numberOfKeys: count + 1,
+      lua: `${lua}
+      open(true, 'position', 'indexed', 'waiting')
+      local id = ARGV[${own + 1}]
+      if ARGV[${own + 2}] == '1' then
+        local known = redis.call('GET', KEYS[8])
+        if known then return {known, '0'} end
+        redis.call('SET', KEYS[8], id, 'PX', ARGV[${own + 7}])
+      end
+      if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
+      local time, last = redis.call('TIME'), tonumber(more[1] or 0)
+      local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+      local entry = '{"edition":0,"position":' .. position .. ARGV[${own + 3}]
+      local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
+      if before == 0 then
+        redis.call('DEL', order)
+        indexed, bytes = true, 0
+      end
+      bytes = bytes + #entry
+      redis.call('HSET', KEYS[1], 'position', position, 'indexed', indexed and position or '', 'waiting', bytes)
+      redis.call('HSET', KEYS[7], id, entry)
+      if indexed then redis.call('ZADD', order, position, id) end
+      waits(time, tonumber(ARGV[${own + 6}]))
+      if before + 1 >= tonumber(ARGV[${own + 8}]) or bytes >= tonumber(ARGV[${own + 9}]) then
+        redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4])
+      end
+      append(0, ARGV[${own + 4}], 'message.sent', '', 'messages', ARGV[${own + 5}])
+      close()
+      return {id, position}`
+    }
+  ).withReturnType<readonly [messageId: string, position: string]>()
+
+export const replace = (common: Common) =>
+  Redis.script(
+    (roomId: string, messageId: string, edition: number, entry: string, { at, event, type }: Change) => [
+      ...keys(roomId),
+      ...common(roomId, 0),
+      messageId,
+      edition,
+      entry,
+      at,
+      type,
+      event
+    ],
+    {
+      numberOfKeys: count,
+      lua: `${lua}
+      open(true)
+      local there = redis.call('HGET', KEYS[7], ARGV[${own + 1}])
+      if not there then return 0 end
+      if string.match(there, '^{"edition":(%d+)') ~= ARGV[${own + 2}] then return 0 end
+      redis.call('HSET', KEYS[7], ARGV[${own + 1}], ARGV[${own + 3}])
+      if redis.call('HINCRBY', KEYS[1], 'waiting', #ARGV[${own + 3}] - #there) >= ${dueBytes} then
+        redis.call('ZADD', KEYS[3], 'LT', millis(redis.call('TIME')), ARGV[4])
+      end
+      append(0, ARGV[${own + 4}], ARGV[${own + 5}], '', 'messages', ARGV[${own + 6}])
+      close()
+      return 1`
+    }
+  ).withReturnType<number>()

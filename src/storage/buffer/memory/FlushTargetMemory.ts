@@ -1,0 +1,41 @@
+// What comes out of the buffer, in memory.
+import { Effect } from "effect"
+import type { Held } from "../../rooms/memory/RoomTransactionMemory.ts"
+import type { Repository } from "../../rooms/Repository.ts"
+
+export const makeSave = ({ messages, rooms }: Held): Pick<Repository["Service"], "save"> => ({
+  save: (unsaved) =>
+    Effect.sync(() => {
+      let conflicts = 0
+      let dead = 0
+      for (const { name, roomId, text, version } of unsaved.documents) {
+        const room = rooms.get(roomId)
+        const there = room?.documents.get(name)
+        if ((there?.version ?? 0) < version) room?.documents.set(name, { name, text, version, savedVersion: version })
+        else if (there !== undefined && (there.version > version || there.text !== text)) conflicts++
+      }
+      for (const { edition, key, message, position } of unsaved.messages) {
+        const room = rooms.get(message.roomId)
+        const there = messages.get(message.messageId)
+        if (room === undefined || (there !== undefined && there.edition >= edition)) continue
+        if (there !== undefined) {
+          there.message = message
+          there.edition = edition
+          continue
+        }
+        const once = key === null ? undefined : JSON.stringify([message.author, key])
+        // What Postgres would refuse.
+        const isOrphan = message.threadId !== null && !room.threads.has(message.threadId)
+        if (isOrphan || (once !== undefined && room.byKey.has(once))) {
+          dead++
+          continue
+        }
+        const one = { room, position, message, edition }
+        messages.set(message.messageId, one)
+        room.messages.push(one)
+        room.messages.sort((a, b) => a.position - b.position)
+        if (once !== undefined) room.byKey.set(once, one)
+      }
+      return { conflicts, dead }
+    })
+})

@@ -1,0 +1,103 @@
+// Where call records last. Inserting a record that is there already changes nothing, so a batch whose answer was lost may
+// be inserted again.
+import { Context, Effect, Layer } from "effect"
+import type { CallRecord } from "../../domain/CallRecord.ts"
+import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+
+export class RecordStore extends Context.Service<
+  RecordStore,
+  {
+    /** All or none of them; at least once: `recordId` makes it once. */
+    readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    /** Which of these are there. */
+    readonly present: (
+      recordIds: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<string>, DatabaseUnavailable | DatabaseRefused>
+    /** Makes the coming days' partitions; drops those older than `kept` days, if given. How many it dropped. */
+    readonly turnDays: (kept: number | undefined) => Effect.Effect<number, DatabaseUnavailable | DatabaseRefused>
+    /** What is there, of a user or of all, newest first; the page that comes after the record `after`. */
+    readonly list: (page: {
+      readonly user?: string | undefined
+      readonly after?: string | undefined
+      readonly limit: number
+    }) => Effect.Effect<ReadonlyArray<CallRecord>, DatabaseUnavailable | DatabaseRefused>
+  }
+>()("hotpath/storage/records/RecordStore") {
+  static readonly layer = Layer.effect(
+    RecordStore,
+    Effect.gen(function* () {
+      const { run, sql } = yield* Database
+
+      // The client takes an array of numbers only if all are whole or none is: numbers of both kinds travel as texts.
+      // One array a column: the statement's text stays the same whatever the batch's size, so it is prepared once.
+      const insert = (records: ReadonlyArray<CallRecord>) =>
+        run(sql`INSERT INTO call_records (record_id, user_id, integration, input, config_version, status, body,
+            requested_at, replied_at, connection_id, trace_id, lookup_ms, fetch_ms)
+          SELECT id, user_id, integration, input::jsonb, config_version::bigint, status, body::jsonb,
+            to_timestamp(requested_at / 1000), to_timestamp(replied_at / 1000), connection_id, nullif(trace_id, ''),
+            lookup_ms::real, fetch_ms::real
+          FROM unnest(${records.map((r) => r.recordId)}::uuid[], ${records.map((r) => r.user)}::text[],
+            ${records.map((r) => r.integration)}::text[], ${records.map((r) => r.input)}::text[],
+            ${records.map((r) => String(r.configVersion))}::text[], ${records.map((r) => r.status)}::int[],
+            ${records.map((r) => r.body)}::text[], ${records.map((r) => r.requestedAt)}::float8[],
+            ${records.map((r) => r.repliedAt)}::float8[], ${records.map((r) => r.connectionId)}::text[],
+            ${records.map((r) => r.traceId ?? "")}::text[],
+            ${records.map((r) => String(r.lookupMs))}::text[], ${records.map((r) => String(r.fetchMs))}::text[])
+            AS batch (id, user_id, integration, input, config_version, status, body, requested_at, replied_at,
+              connection_id, trace_id, lookup_ms, fetch_ms)
+          ON CONFLICT DO NOTHING`).pipe(Effect.asVoid)
+
+      const list: RecordStore["Service"]["list"] = ({ after, limit, user }) => {
+        const conditions = [
+          ...(user === undefined ? [] : [sql`user_id = ${user}`]),
+          ...(after === undefined ? [] : [sql`record_id < ${after}::text::uuid`])
+        ]
+        const where = conditions.length === 0 ? sql`` : sql`WHERE ${sql.and(conditions)}`
+        return run(sql<CallRecord>`SELECT record_id AS "recordId", user_id AS "user", integration, input::text AS input,
+            config_version::float8 AS "configVersion", status, body::text AS body,
+            (extract(epoch FROM requested_at) * 1000)::float8 AS "requestedAt",
+            (extract(epoch FROM replied_at) * 1000)::float8 AS "repliedAt",
+            connection_id AS "connectionId", trace_id AS "traceId",
+            coalesce(lookup_ms, 0)::float8 AS "lookupMs", coalesce(fetch_ms, 0)::float8 AS "fetchMs"
+          FROM call_records ${where} ORDER BY record_id DESC LIMIT ${limit}`)
+      }
+
+      return RecordStore.of({
+        insert,
+        list,
+        present: (recordIds) =>
+          Effect.map(
+            run(
+              sql<{ id: string }>`SELECT record_id AS id FROM call_records WHERE record_id = ANY(${recordIds}::uuid[])`
+            ),
+            (rows) => rows.map(({ id }) => id)
+          ),
+        turnDays: (kept) =>
+          Effect.map(
+            run(sql<{ dropped: number }>`SELECT hotpath_record_days(3, ${kept ?? null}::int) AS dropped`),
+            ([row]) => row?.dropped ?? 0
+          )
+      })
+    })
+  )
+
+  static readonly layerMemory = Layer.sync(RecordStore, () => {
+    const stored = new Map<string, CallRecord>()
+    return RecordStore.of({
+      insert: (records) =>
+        Effect.sync(() => {
+          for (const record of records) if (!stored.has(record.recordId)) stored.set(record.recordId, record)
+        }),
+      present: (recordIds) => Effect.sync(() => recordIds.filter((id) => stored.has(id))),
+      turnDays: () => Effect.succeed(0),
+      list: ({ after, limit, user }) =>
+        Effect.sync(() =>
+          [...stored.values()]
+            .filter((record) => user === undefined || record.user === user)
+            .filter((record) => after === undefined || record.recordId < after)
+            .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
+            .slice(0, limit)
+        )
+    })
+  })
+}

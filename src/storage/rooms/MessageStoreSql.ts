@@ -1,0 +1,243 @@
+// Messages, in SQL. A message's position is the time in µs, or one more than the last one's, under the room's lock: the order
+// of a page is the order of the events, those of a buffer among them.
+
+import { Effect } from "effect"
+import type { By } from "../../domain/Actor.ts"
+import { isUuid } from "../../domain/Ids.ts"
+import {
+  asSent,
+  type Message,
+  type MessageKind,
+  MessageNotFound,
+  type Reactions,
+  ThreadNotFound
+} from "../../domain/Message.ts"
+import { type Role, RoomNotFound, writers } from "../../domain/Room.ts"
+import { type Database, DatabaseRefused } from "../../infra/postgres/Database.ts"
+import { upTo } from "./ListPart.ts"
+import { answered, assigned, deleted, edited, messageEvent, reacted } from "./MessageRules.ts"
+import type { MessagesPart } from "./Parts.ts"
+import type { NewMessage } from "./Repository.ts"
+import { type Counted, iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomTransaction.ts"
+
+interface MessageRow {
+  readonly messageId: string
+  readonly roomId: string
+  readonly threadId: string | null
+  readonly author: string
+  readonly kind: MessageKind
+  readonly body: string
+  readonly at: number
+  readonly editedAt: number | null
+  readonly deletedAt: number | null
+  readonly reactions: Reactions
+  readonly answer: string | null
+}
+
+const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms))
+const toMessage = (row: MessageRow): Message => ({
+  messageId: row.messageId,
+  roomId: row.roomId,
+  threadId: row.threadId,
+  author: row.author,
+  kind: row.kind,
+  body: row.body,
+  at: iso(row.at),
+  editedAt: isoOrNull(row.editedAt),
+  deletedAt: isoOrNull(row.deletedAt),
+  reactions: row.reactions,
+  ...(row.kind === "prompt" && { answer: row.answer })
+})
+
+type Edited = "message.edited" | "message.deleted" | "message.reacted"
+
+const violates = (error: unknown, constraint: string) =>
+  error instanceof DatabaseRefused && JSON.stringify(causes(error.cause)).includes(constraint)
+/** The texts of an error and of what caused it. */
+const causes = (error: unknown): ReadonlyArray<string> => {
+  const texts: Array<string> = []
+  for (let at = error, depth = 0; typeof at === "object" && at !== null && depth < 8; depth++) {
+    const one = at as { message?: unknown; constraint?: unknown; reason?: unknown; cause?: unknown }
+    texts.push(String(one.message ?? ""), String(one.constraint ?? ""))
+    at = one.reason ?? one.cause
+  }
+  return texts
+}
+
+export const makeMessages = (database: Database["Service"]): MessagesPart => {
+  const { run, sql } = database
+  const read = reader(run)
+  const { refused, write } = makeRoomWrite(database)
+  const columns =
+    sql.literal(`message_id AS "messageId", room_id AS "roomId", thread_id AS "threadId", author, kind, body,
+    (extract(epoch FROM at) * 1000)::float8 AS at, (extract(epoch FROM edited_at) * 1000)::float8 AS "editedAt",
+    (extract(epoch FROM deleted_at) * 1000)::float8 AS "deletedAt", reactions, answer`)
+
+  // The hot one: one statement, and so one round trip, for the lock, the check, the message and its event.
+  const insert = (message: Message, { at, author, body, key, kind, messageId, roomId, threadId }: NewMessage) => {
+    const told = messageEvent("message.sent", message)
+    return run(sql<Counted>`WITH room AS (
+        SELECT * FROM hotpath_room_write(${roomId}::text::uuid, ${author}, ${writers}::text[])),
+      message AS (INSERT INTO messages (message_id, room_id, thread_id, author, kind, body, at, position, key)
+        SELECT ${messageId}::text::uuid, ${roomId}::text::uuid, ${threadId}::text::uuid, ${author}, ${kind}, ${body},
+          ${at}::text::timestamptz, greatest((SELECT max(position) + 1 FROM messages WHERE room_id = ${roomId}::text::uuid),
+            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), ${key ?? null}::text FROM room),
+      told AS (INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
+        SELECT ${roomId}::text::uuid, revision, ${at}::text::timestamptz, 'message.sent', '', ${told} FROM room)
+      SELECT revision::float8 AS revision, generation::float8 AS generation FROM room`).pipe(
+      Effect.flatMap(([counted]) =>
+        counted === undefined
+          ? Effect.die("hotpath_room_write returns a row")
+          : Effect.succeed({
+              value: message,
+              changes: [{ roomId, ...counted, at, type: "message.sent" as const, subject: "", event: told }]
+            })
+      )
+    )
+  }
+
+  const sentBefore = ({ author, key, roomId }: NewMessage) =>
+    run(sql<MessageRow>`SELECT ${columns} FROM messages
+      WHERE room_id = ${roomId}::text::uuid AND author = ${author} AND key = ${key ?? null}::text`)
+
+  const sendMessage: MessagesPart["sendMessage"] = (wanted) => {
+    if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
+    if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
+    const { key: _, ...rest } = wanted
+    const message = asSent(rest)
+    return insert(message, wanted).pipe(
+      Effect.catchIf(
+        (error) => violates(error, "messages_once") || violates(error, "messages_pkey"),
+        // Refused as a whole, so that no revision was counted.
+        (error) =>
+          Effect.flatMap(sentBefore(wanted), ([row]) =>
+            row === undefined ? Effect.fail(error) : Effect.succeed({ value: toMessage(row), changes: [] })
+          )
+      ),
+      Effect.catchIf(
+        (error) => violates(error, "messages_room_id_thread_id_fkey"),
+        () => Effect.fail(new ThreadNotFound())
+      ),
+      refused("member")
+    )
+  }
+
+  /** `change` gets the message as it stands under the room's lock; undefined: it stays as it is. */
+  const change = <E>(
+    roomId: string,
+    messageId: string,
+    by: By,
+    type: Edited,
+    apply: (message: Message) => Effect.Effect<Message | undefined, E | MessageNotFound>
+  ) =>
+    orUnchanged(
+      write(roomId, by, writers, () =>
+        Effect.gen(function* () {
+          if (!isUuid(messageId)) return yield* new MessageNotFound()
+          const [row] = yield* sql<MessageRow>`SELECT ${columns} FROM messages
+            WHERE message_id = ${messageId}::text::uuid AND room_id = ${roomId}::text::uuid`
+          if (row === undefined) return yield* new MessageNotFound()
+          const before = toMessage(row)
+          const after = yield* apply(before)
+          if (after === undefined) return yield* unchanged(before)
+          yield* sql`UPDATE messages SET body = ${after.body}, edited_at = ${after.editedAt}::text::timestamptz,
+            deleted_at = ${after.deletedAt}::text::timestamptz, edition = edition + 1, reactions = ${JSON.stringify(after.reactions)}::text::jsonb,
+            thread_id = ${after.threadId}::text::uuid, answer = ${after.answer ?? null}::text::uuid
+            WHERE message_id = ${messageId}::text::uuid`
+          return { value: after, type, event: messageEvent(type, after) }
+        })
+      )
+    )
+
+  const roleOf = (roomId: string, user: string) =>
+    Effect.map(
+      sql<{ role: Role }>`SELECT role FROM room_members WHERE room_id = ${roomId}::text::uuid AND user_id = ${user}`,
+      ([row]) => row?.role
+    )
+
+  const isThread = (roomId: string, threadId: string) =>
+    !isUuid(threadId)
+      ? Effect.succeed(false)
+      : Effect.map(
+          sql`SELECT FROM threads WHERE thread_id = ${threadId}::text::uuid AND room_id = ${roomId}::text::uuid`,
+          (rows) => rows.length > 0
+        )
+
+  return {
+    sendMessage,
+    editMessage: (roomId, messageId, body, by) =>
+      change(roomId, messageId, by, "message.edited", (message) => Effect.fromResult(edited(body, by)(message))),
+    deleteMessage: (roomId, messageId, by) =>
+      Effect.map(
+        change(roomId, messageId, by, "message.deleted", (message) =>
+          Effect.flatMap(message.author === by.user ? Effect.undefined : roleOf(roomId, by.user), (role) =>
+            Effect.fromResult(deleted(role, by)(message))
+          )
+        ),
+        ({ changes }) => ({ value: undefined, changes })
+      ),
+    react: (roomId, messageId, emoji, adds, by) =>
+      change(roomId, messageId, by, "message.reacted", (message) =>
+        Effect.fromResult(reacted(emoji, adds, by)(message))
+      ),
+    messages: (roomId, { before, beforePosition, limit, maxBytes, threadId }) =>
+      Effect.gen(function* () {
+        const none = { messages: [], positions: [], end: undefined, more: false }
+        if (!isUuid(roomId)) return none
+        if (before !== undefined && !isUuid(before)) return yield* new MessageNotFound()
+        let end = beforePosition
+        if (before !== undefined) {
+          const [last] = yield* read(sql<{ position: number }>`SELECT position::float8 AS position FROM messages
+            WHERE message_id = ${before}::text::uuid AND room_id = ${roomId}::text::uuid`)
+          if (last === undefined) return yield* new MessageNotFound()
+          end = last.position
+        }
+        if (threadId !== undefined && !isUuid(threadId)) return none
+        const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
+        const older = end === undefined ? sql`` : sql`AND position < ${String(end)}::text::bigint`
+        const newest = sql<MessageRow & { position: number }>`SELECT ${columns}, position::float8 AS position
+          FROM messages WHERE room_id = ${roomId}::text::uuid ${inThread} ${older}
+          ORDER BY position DESC, message_id DESC LIMIT ${limit + 1}`
+        // How long a text is, PostgreSQL knows without reading it.
+        const bytes = "octet_length(body) + octet_length(reactions::text) * 3 / 4"
+        const rows = yield* read(upTo(sql, newest, bytes, 'position DESC, "messageId" DESC', maxBytes))
+        const page = rows.slice(0, limit).reverse()
+        return {
+          messages: page.map(toMessage),
+          positions: page.map(({ position }) => position),
+          end,
+          more: (rows[0]?.found ?? rows.length) > page.length
+        }
+      }),
+    message: (roomId, messageId) =>
+      !isUuid(roomId) || !isUuid(messageId)
+        ? Effect.succeed(undefined)
+        : read(sql<MessageRow>`SELECT ${columns} FROM messages
+            WHERE message_id = ${messageId}::text::uuid AND room_id = ${roomId}::text::uuid`).pipe(
+            Effect.map(([row]) => (row === undefined ? undefined : toMessage(row)))
+          ),
+    assignThread: (roomId, messageId, threadId, by) =>
+      change(roomId, messageId, by, "message.edited", (message) =>
+        Effect.flatMap(isThread(roomId, threadId), (isThere) =>
+          isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
+        )
+      ),
+    markAnswered: (roomId, messageId, answer, by) =>
+      change(roomId, messageId, by, "message.edited", (message) => Effect.fromResult(answered(answer, by)(message))),
+    unanswered: (roomId, author, body) =>
+      !isUuid(roomId)
+        ? Effect.succeed(undefined)
+        : read(sql<MessageRow>`SELECT ${columns} FROM messages
+            WHERE room_id = ${roomId}::text::uuid AND author = ${author} AND kind = 'prompt' AND answer IS NULL
+              AND deleted_at IS NULL AND body = ${body} ORDER BY position DESC, message_id DESC LIMIT 1`).pipe(
+            Effect.map(([row]) => (row === undefined ? undefined : toMessage(row)))
+          ),
+    roomOfMessage: (messageId) =>
+      !isUuid(messageId)
+        ? Effect.fail(new MessageNotFound())
+        : read(sql<{ roomId: string }>`SELECT room_id AS "roomId" FROM messages
+            WHERE message_id = ${messageId}::text::uuid`).pipe(
+            Effect.flatMap(([row]) => (row === undefined ? new MessageNotFound() : Effect.succeed(row.roomId)))
+          )
+  }
+}

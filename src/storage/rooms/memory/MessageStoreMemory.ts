@@ -1,0 +1,127 @@
+// Messages, in memory.
+
+import { Effect, Result } from "effect"
+import type { By } from "../../../domain/Actor.ts"
+import { isUuid } from "../../../domain/Ids.ts"
+import { asSent, type Message, MessageNotFound, ThreadNotFound } from "../../../domain/Message.ts"
+import { RoomNotFound, type StorageUnavailable, writers } from "../../../domain/Room.ts"
+import type { RoomChange } from "../../../domain/RoomEvent.ts"
+import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "../MessageRules.ts"
+import type { MessagesPart } from "../Parts.ts"
+import type { NewMessage } from "../Repository.ts"
+import { type Told, Unchanged } from "../RoomTransaction.ts"
+import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomTransactionMemory.ts"
+
+type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">
+
+export const makeMessages = (held: Held): MessagesPart => {
+  const write = makeRoomWrite(held)
+  const find = (room: HeldRoom | undefined, messageId: string) => {
+    const found = held.messages.get(messageId)
+    return found?.room === room ? found : undefined
+  }
+
+  const send =
+    ({ key, ...rest }: NewMessage) =>
+    (
+      room: HeldRoom,
+      now: number
+    ): Result.Result<Told<Message> | Unchanged<Message>, ThreadNotFound | StorageUnavailable> => {
+      const { author, messageId, threadId } = rest
+      const once = key === undefined ? undefined : JSON.stringify([author, key])
+      const before = once === undefined ? undefined : room.byKey.get(once)
+      if (before !== undefined) return Result.succeed(new Unchanged(before.message))
+      if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
+      if (!isUuid(messageId) || held.messages.has(messageId)) return refused(`message ${messageId}`)
+      const message = asSent(rest)
+      const last = room.messages.at(-1)?.position ?? 0
+      const one = { room, position: Math.max(now * 1000, last + 1), message, edition: 0 }
+      held.messages.set(messageId, one)
+      room.messages.push(one)
+      if (once !== undefined) room.byKey.set(once, one)
+      return Result.succeed({ value: message, type: "message.sent", event: messageEvent("message.sent", message) })
+    }
+
+  const change = <E>(
+    roomId: string,
+    messageId: string,
+    by: By,
+    type: Edited,
+    apply: (message: Message, room: HeldRoom) => Result.Result<Message | undefined, E>
+  ) =>
+    write(roomId, by, writers, (room): Result.Result<Told<Message> | Unchanged<Message>, E | MessageNotFound> => {
+      const one = find(room, messageId)
+      if (one === undefined) return Result.fail(new MessageNotFound())
+      return Result.map(apply(one.message, room), (after) => {
+        if (after === undefined) return new Unchanged(one.message)
+        one.message = after
+        one.edition++
+        return { value: after, type, event: messageEvent(type, after) }
+      })
+    })
+
+  return {
+    sendMessage: (wanted) => {
+      if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
+      if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
+      return write(wanted.roomId, { user: wanted.author, at: wanted.at }, writers, send(wanted))
+    },
+    editMessage: (roomId, messageId, body, by) => change(roomId, messageId, by, "message.edited", edited(body, by)),
+    deleteMessage: (roomId, messageId, by) =>
+      Effect.map(
+        change(roomId, messageId, by, "message.deleted", (message, { members }) =>
+          deleted(members.get(by.user)?.role, by)(message)
+        ),
+        ({ changes }) => ({ value: undefined, changes })
+      ),
+    react: (roomId, messageId, emoji, adds, by) =>
+      change(roomId, messageId, by, "message.reacted", reacted(emoji, adds, by)),
+    messages: (roomId, { before, beforePosition, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
+      Effect.suspend(() => {
+        const room = held.rooms.get(roomId)
+        if (!isUuid(roomId)) {
+          return Effect.succeed({ messages: [], positions: [], end: undefined, more: false })
+        }
+        const last = before === undefined ? undefined : find(room, before)
+        if (before !== undefined && last === undefined) return Effect.fail(new MessageNotFound())
+        const end = last?.position ?? beforePosition
+        const wanted = (room?.messages ?? []).filter(
+          ({ message, position }) =>
+            (threadId === undefined || message.threadId === threadId) && (end === undefined || position < end)
+        )
+        let bytes = 0
+        const page = wanted
+          .slice(Math.max(0, wanted.length - limit))
+          .reverse()
+          .filter(({ message }) => {
+            const before = bytes
+            bytes += Buffer.byteLength(message.body) + Buffer.byteLength(JSON.stringify(message.reactions))
+            return before < maxBytes
+          })
+          .reverse()
+        return Effect.succeed({
+          messages: page.map(({ message }) => message),
+          positions: page.map(({ position }) => position),
+          end,
+          more: wanted.length > page.length
+        })
+      }),
+    message: (roomId, messageId) => Effect.sync(() => find(held.rooms.get(roomId), messageId)?.message),
+    assignThread: (roomId, messageId, threadId, by) =>
+      change(roomId, messageId, by, "message.edited", (message, { threads }) =>
+        threads.has(threadId) ? assigned(threadId)(message) : Result.fail(new ThreadNotFound())
+      ),
+    markAnswered: (roomId, messageId, answer, by) =>
+      change(roomId, messageId, by, "message.edited", answered(answer, by)),
+    unanswered: (roomId, author, body) =>
+      Effect.sync(() => {
+        const isIt = isUnanswered(author, body)
+        return held.rooms.get(roomId)?.messages.findLast(({ message }) => isIt(message))?.message
+      }),
+    roomOfMessage: (messageId) =>
+      Effect.suspend(() => {
+        const found = held.messages.get(messageId)
+        return found === undefined ? Effect.fail(new MessageNotFound()) : Effect.succeed(found.room.room.roomId)
+      })
+  }
+}

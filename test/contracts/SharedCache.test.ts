@@ -1,0 +1,60 @@
+// One suite over every layer of SharedValues: the in-process Redis, a real one, a Redis Cluster. Then a Redis that is away.
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { SharedValues } from "../../src/cluster/SharedCache.ts"
+import * as RedisMemory from "../../src/infra/redis/RedisMemory.ts"
+import { overRedis } from "../support/OverRedis.ts"
+import { kinds } from "../support/RoomInstances.ts"
+import type { RunningServer } from "../support/Servers.ts"
+import { untilEffect } from "../support/UntilEffect.ts"
+
+type Service = SharedValues["Service"]
+
+const over = (url: string) =>
+  Effect.map(overRedis(SharedValues.layer, url, 200), ({ context }) => Context.get(context, SharedValues))
+const memory = Effect.map(
+  Layer.build(Layer.fresh(SharedValues.layer).pipe(Layer.provide(Layer.fresh(RedisMemory.layer)))),
+  Context.get(SharedValues)
+)
+
+for (const [kind, start] of Object.entries(kinds)) {
+  describe(`SharedValues: ${kind}`, () => {
+    let server: RunningServer | undefined
+    beforeAll(async () => {
+      server = await start?.()
+    })
+    afterAll(() => server?.stop())
+    const open = Effect.suspend(
+      (): Effect.Effect<Service, unknown, Scope.Scope> => (server === undefined ? memory : over(server.url))
+    )
+
+    it.live("keeps a text for its time, and no longer", () =>
+      Effect.gen(function* () {
+        const { read, write } = yield* open
+        assert.isUndefined(yield* read("a"))
+        yield* write("a", "größe {✓}", 60_000)
+        yield* write("b", "", 60_000)
+        assert.strictEqual(yield* read("a"), "größe {✓}")
+        assert.strictEqual(yield* read("b"), "")
+        yield* write("a", "another", 60_000)
+        assert.strictEqual(yield* read("a"), "another")
+        yield* write("a", "short", 50)
+        yield* untilEffect(Effect.flatMap(read("a"), (text) => (text === undefined ? Effect.void : Effect.fail(text))))
+      }).pipe(Effect.scoped)
+    )
+
+    if (start !== undefined) {
+      it.live("is shared, and fails within the deadline while Redis is away", () =>
+        Effect.gen(function* () {
+          const [one, other] = [yield* open, yield* open]
+          yield* one.write("shared", "text", 60_000)
+          assert.strictEqual(yield* other.read("shared"), "text")
+          yield* Effect.promise(async () => server?.kill())
+          for (const asked of [one.read("shared"), one.write("shared", "x", 1000)]) {
+            assert.strictEqual((yield* Effect.flip(asked))._tag, "ValuesUnavailable")
+          }
+        }).pipe(Effect.scoped)
+      )
+    }
+  })
+}

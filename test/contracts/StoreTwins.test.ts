@@ -1,0 +1,196 @@
+// Whatever is done to it in whatever order, the repository in memory answers as the one in PostgreSQL does.
+import { assert, describe, layer } from "@effect/vitest"
+import { Context, Effect, Layer, Result, Schema } from "effect"
+import type { RoomChange } from "../../src/domain/RoomEvent.ts"
+import { type MessagePage, Repository } from "../../src/storage/rooms/Repository.ts"
+import { at, by, id, ms, repositories } from "../support/RoomStores.ts"
+
+/** A page without its places, which are times. */
+const shown = <E>(read: Effect.Effect<MessagePage, E>) => Effect.map(read, ({ messages, more }) => ({ messages, more }))
+
+class Twins extends Context.Service<
+  Twins,
+  { readonly memory: Repository["Service"]; readonly postgres: Repository["Service"] }
+>()("test/Twins") {
+  static readonly layer = Layer.effect(
+    Twins,
+    Effect.gen(function* () {
+      const memory = Context.get(yield* Layer.build(repositories.memory), Repository)
+      const postgres = Context.get(yield* Layer.build(repositories.PostgreSQL), Repository)
+      return { memory, postgres }
+    })
+  )
+}
+
+// A small world, so that operations meet.
+const user = Schema.Literals(["ann", "bob", "cat"])
+const role = Schema.Literals(["owner", "member", "viewer"])
+const two = Schema.Literals([0, 1])
+const of = <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
+  Schema.Struct({ _tag: Schema.Literal(tag), user, ...fields })
+
+const Operation = Schema.Union([
+  of("invite", { role, maxUses: Schema.Literals([1, 2]) }),
+  of("join", { which: two }),
+  of("enlist", { role }),
+  of("revoke", { which: two }),
+  of("remove", { other: user }),
+  of("thread", {}),
+  of("change", { which: two, title: Schema.Literals(["a", "b"]), archived: Schema.Boolean }),
+  of("send", { key: Schema.Literals(["", "k", "l"]), which: Schema.Literals([-1, 0, 1]) }),
+  of("edit", { which: two, body: Schema.Literals(["a", "b"]) }),
+  of("delete", { which: two }),
+  of("react", { which: two, emoji: Schema.Literals(["👍", "x"]), adds: Schema.Boolean }),
+  of("page", { which: two, limit: Schema.Literals([1, 3]), inThread: Schema.Boolean }),
+  of("generation", {}),
+  of("sent", { revision: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })) }),
+  of("end", { really: Schema.Literals([1, 2, 3, 4, 5, 6, 7, 8]) })
+])
+type Operation = typeof Operation.Type
+
+interface World {
+  readonly roomId: string
+  readonly invites: Array<string>
+  readonly threads: Array<string>
+  readonly messages: Array<string>
+}
+
+const nth = (names: ReadonlyArray<string>, which: number) => names.at(-1 - which) ?? "none"
+
+/** The operation with its new names, ready to be done by either. */
+const prepare = (world: World, operation: Operation, n: number) => {
+  const { roomId } = world
+  const one = by(operation.user, n)
+  const made = (names: Array<string>) => {
+    const name = id()
+    names.push(name)
+    return name
+  }
+  const key = (inviteId: string) => ({ inviteId, secretHash: "hash" })
+  type Run = (_: Repository["Service"]) => Effect.Effect<unknown, { readonly _tag: string }>
+  const prepared = (run: Run) => run
+  switch (operation._tag) {
+    case "invite":
+    case "enlist": {
+      const invite = {
+        ...key(made(world.invites)),
+        roomId,
+        role: operation.role,
+        createdBy: operation._tag === "invite" ? operation.user : "ann",
+        createdAt: ms(n),
+        expiresAt: undefined,
+        maxUses: operation._tag === "invite" ? operation.maxUses : undefined
+      }
+      return prepared((_) =>
+        Effect.andThen(
+          _.createInvite(invite, operation.role === "owner" ? ["owner"] : ["owner", "member"], 5),
+          operation._tag === "invite" ? Effect.void : _.join(roomId, invite, one, ms())
+        )
+      )
+    }
+    case "join": {
+      const invite = key(nth(world.invites, operation.which))
+      return prepared((_) =>
+        Effect.all([
+          Effect.option(_.invitedAs(roomId, invite, operation.user, ms())),
+          _.join(roomId, invite, one, ms())
+        ])
+      )
+    }
+    case "revoke":
+      return prepared((_) => _.revokeInvite(roomId, key(nth(world.invites, operation.which)), one))
+    case "remove":
+      return prepared((_) => _.removeMember(roomId, operation.other, one))
+    case "thread": {
+      const thread = { threadId: made(world.threads), roomId, title: "a", category: null, archived: false }
+      return prepared((_) => _.createThread({ ...thread, createdAt: at(n) }, one))
+    }
+    case "change": {
+      const { archived, title, which } = operation
+      return prepared((_) => _.changeThread(roomId, nth(world.threads, which), { title, archived }, one))
+    }
+    case "send": {
+      const threadId = operation.which === -1 ? null : nth(world.threads, operation.which)
+      const text = {
+        kind: "chat",
+        body: "a",
+        at: at(n),
+        key: operation.key === "" ? undefined : operation.key
+      } as const
+      const message = { messageId: made(world.messages), roomId, threadId, author: operation.user, ...text }
+      return prepared((_) => _.sendMessage(message))
+    }
+    case "edit":
+      return prepared((_) => _.editMessage(roomId, nth(world.messages, operation.which), operation.body, one))
+    case "delete":
+      return prepared((_) => _.deleteMessage(roomId, nth(world.messages, operation.which), one))
+    case "react": {
+      const { adds, emoji, which } = operation
+      return prepared((_) => _.react(roomId, nth(world.messages, which), emoji, adds, one))
+    }
+    case "page": {
+      const threadId = operation.inThread ? nth(world.threads, 0) : undefined
+      const before = nth(world.messages, operation.which)
+      return prepared((_) => shown(_.messages(roomId, { limit: operation.limit, before, threadId })))
+    }
+    case "generation":
+      return prepared((_) => _.newGeneration(roomId))
+    case "sent":
+      return prepared((_) => _.sent([{ roomId, revision: operation.revision }]))
+    case "end":
+      return prepared((_) => (operation.really === 1 ? _.deleteRoom(roomId, one) : Effect.void))
+  }
+}
+
+const state = (_: Repository["Service"], { roomId, invites }: World) =>
+  Effect.all({
+    room: Effect.result(_.room(roomId)),
+    participants: _.participants(roomId),
+    threads: _.threads(roomId, undefined),
+    messages: shown(_.messages(roomId, { limit: 100 })),
+    unsent: _.unsent(roomId, 0),
+    invites: Effect.map(_.invites(roomId, { limit: 100 }), ({ items }) => items),
+    invited: Effect.forEach(invites, (inviteId) =>
+      Effect.forEach(user.literals, (one) =>
+        Effect.result(_.invitedAs(roomId, { inviteId, secretHash: "hash" }, one, ms()))
+      )
+    )
+  })
+
+const isChange = (value: unknown): value is RoomChange =>
+  typeof value === "object" && value !== null && "event" in value
+/** An event's text says the same in whatever order of its keys. */
+const plain = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value, (_, inner: unknown) =>
+      isChange(inner) ? { ...inner, event: JSON.parse(inner.event) } : inner
+    )
+  )
+const answer = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.map(Effect.result(effect), (result) =>
+    plain(Result.isSuccess(result) ? { value: result.success } : { error: result.failure })
+  )
+
+describe("RepositoryMemory", () => {
+  layer(Twins.layer, { timeout: "60 seconds", excludeTestServices: true })((it) => {
+    it.effect.prop(
+      "answers as PostgreSQL does, step by step",
+      [Schema.Array(Operation).check(Schema.isMinLength(10), Schema.isMaxLength(40))],
+      ([operations]) =>
+        Effect.gen(function* () {
+          const { memory, postgres } = yield* Twins
+          const world: World = { roomId: id(), invites: [], threads: [], messages: [] }
+          const room = { roomId: world.roomId, title: "t", owner: "ann", autoAssign: false, createdAt: at() }
+          yield* memory.createRoom(room)
+          yield* postgres.createRoom(room)
+          for (const [n, operation] of operations.entries()) {
+            const run = prepare(world, operation, n + 1)
+            const what = `${n}: ${JSON.stringify(operation)}`
+            assert.deepEqual(yield* answer(run(memory)), yield* answer(run(postgres)), what)
+          }
+          assert.deepEqual(yield* answer(state(memory, world)), yield* answer(state(postgres, world)))
+        }),
+      { arbitrary: { runs: 150 } }
+    )
+  })
+})

@@ -1,0 +1,50 @@
+// The gate before the methods of rooms: closed while the stores differ; and nothing behind it is waited for without an end.
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Latch } from "effect"
+import { TestClock } from "effect/testing"
+import { StoresDiffer } from "../../../src/domain/StoresDiffer.ts"
+import { gated } from "../../../src/gateway/handlers/StoreGate.ts"
+
+const open = { isAgreed: () => true, agreed: Effect.void }
+
+describe("the gate before rooms", () => {
+  it.effect("refuses what is of rooms, and only that, while the stores differ", () =>
+    Effect.gen(function* () {
+      const shut = { isAgreed: () => false, agreed: Effect.fail(new StoresDiffer({ reason: "a test" })) }
+      const done = (): Effect.Effect<string, StoresDiffer> => Effect.succeed("done")
+      const handlers = gated({ "messages.send": done, "assistant.coach": done, "contacts.list": done }, shut)
+      assert.strictEqual((yield* Effect.flip(handlers["messages.send"]()))._tag, "StoresDiffer")
+      assert.strictEqual((yield* Effect.flip(handlers["assistant.coach"]()))._tag, "StoresDiffer")
+      assert.strictEqual(yield* handlers["contacts.list"](), "done")
+    })
+  )
+
+  it.effect("lets through what waited, when they agree", () =>
+    Effect.gen(function* () {
+      const latch = yield* Latch.make(false)
+      let isAgreed = false
+      const handlers = gated(
+        { "rooms.get": () => Effect.succeed("done") },
+        { isAgreed: () => isAgreed, agreed: latch.await }
+      )
+      const asked = yield* Effect.forkChild(handlers["rooms.get"](), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(asked.pollUnsafe())
+      isAgreed = true
+      yield* latch.open
+      assert.strictEqual(yield* Fiber.join(asked), "done")
+    })
+  )
+
+  it.effect("fails what never ends", () =>
+    Effect.gen(function* () {
+      const handlers = gated(
+        { "rooms.join": () => Effect.never as Effect.Effect<never, { readonly _tag: string }> },
+        open
+      )
+      const asked = yield* Effect.forkChild(Effect.flip(handlers["rooms.join"]()), { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(asked))._tag, "StorageUnavailable")
+    })
+  )
+})

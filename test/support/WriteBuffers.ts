@@ -1,0 +1,84 @@
+// The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
+import { randomUUID } from "node:crypto"
+import { Context, Effect } from "effect"
+import { updatedEvent } from "../../src/domain/Document.ts"
+import type { Message } from "../../src/domain/Message.ts"
+import * as RoomBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
+import { type BufferedDocument, type Change, RoomBuffer, type Update } from "../../src/storage/buffer/WriteBuffer.ts"
+import * as RoomBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
+import { overRedis } from "./OverRedis.ts"
+import { commandTimeout, time } from "./RoomInstances.ts"
+
+export type Buffer = RoomBuffer["Service"]
+
+export const memoryBuffer = (intervalMs: number) =>
+  Effect.map(RoomBufferMemory.make(intervalMs), ({ buffer }) => buffer)
+
+/** Until its scope is closed. */
+export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {
+  const { check, context, redis } = yield* overRedis(RoomBufferRedis.layer(intervalMs), url, commandTimeout)
+  return { buffer: Context.get(context, RoomBuffer), redis, check }
+})
+
+export const saved = (version: number, text = `saved ${version}`, name = "main"): BufferedDocument => ({
+  name,
+  text,
+  version,
+  savedVersion: version
+})
+
+export const updating = (baseVersion: number, text: string, more: Partial<Update> = {}): Update => ({
+  name: "main",
+  baseVersion,
+  text,
+  user: "ann",
+  connectionId: "c",
+  at: time,
+  event: updatedEvent("main", baseVersion + 1, "ann", text),
+  lease: 1,
+  ...more
+})
+
+export const saying = (roomId: string, more: Partial<Message> = {}): Message => ({
+  messageId: randomUUID(),
+  roomId,
+  threadId: null,
+  author: "ann",
+  kind: "chat",
+  body: 'größe 😀 "\\\n',
+  at: time,
+  editedAt: null,
+  deletedAt: null,
+  reactions: {},
+  ...more
+})
+
+export const changing = (type: Change["type"] = "message.edited"): Change => ({
+  type,
+  at: time,
+  event: `{"type":"${type}"}`
+})
+
+/** Appends it; its position. */
+export const append = (buffer: Buffer, message: Message, key?: string) =>
+  Effect.map(buffer.append(message, key, '{"type":"message.sent"}'), (appended) =>
+    "position" in appended ? appended.position : Number.NaN
+  )
+
+/** All messages of the room that wait, in their order. */
+export const allOf = (buffer: Buffer, roomId: string) =>
+  Effect.map(
+    buffer.messages(roomId, { before: undefined, limit: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER }),
+    ({ entries }) => entries
+  )
+
+/** The room's part of a claim. */
+export const claims = (buffer: Buffer, roomId: string, all: boolean, leaseMs: number) =>
+  Effect.map(buffer.claim({ all, leaseMs }), (rooms) => rooms.includes(roomId))
+
+/** Documents by name and version, messages by body and edition. */
+export const waiting = (buffer: Buffer, roomId: string) =>
+  Effect.map(buffer.dirty(roomId), ({ documents, messages }) => [
+    ...documents.map(({ name, version }) => `${name} ${version}`).sort(),
+    ...messages.map(({ edition, message }) => `${message.body} ${edition}`)
+  ])
