@@ -26,7 +26,6 @@ const inner: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   infra: [["http", "postgres", "redis"], ["."]],
   cluster: [["rooms"], ["stores", "locks", "limits"], ["."]],
   catalog: [["sample"], ["."]],
-  calls: [["."], ["fetch"], ["Lookup.ts"]],
   rooms: [["."], ["delivery"]],
   gateway: [["."], ["http"], ["connection"], ["requests"], ["handlers"]]
 }

@@ -14,8 +14,8 @@ import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
 import * as StartLine from "./admin/StartLine.ts"
 import { AutoAssign } from "./assistant/AutoAssign.ts"
-import { Cancels } from "./assistant/Cancellation.ts"
-import { Coach } from "./assistant/Coaching.ts"
+import { Cancellation } from "./assistant/Cancellation.ts"
+import { Coaching } from "./assistant/Coaching.ts"
 import { Deltas } from "./assistant/Deltas.ts"
 import { Generation } from "./assistant/Generation.ts"
 import { ModelRate } from "./assistant/ModelRate.ts"
@@ -23,12 +23,12 @@ import { Prompts } from "./assistant/Prompts.ts"
 import { Call } from "./calls/Call.ts"
 import { Breaker } from "./calls/fetch/Breaker.ts"
 import { Fetch } from "./calls/fetch/Fetch.ts"
-import { Responses } from "./calls/fetch/ResponseCache.ts"
+import { ResponseCache } from "./calls/fetch/ResponseCache.ts"
 import { Lookup } from "./calls/Lookup.ts"
 import { Record } from "./calls/Record.ts"
 import { Catalog } from "./catalog/Catalog.ts"
 import { CatalogEditor } from "./catalog/CatalogEditor.ts"
-import { HotCopy } from "./catalog/CatalogRedis.ts"
+import { CatalogRedis } from "./catalog/CatalogRedis.ts"
 import { CatalogStore } from "./catalog/CatalogStore.ts"
 import { CatalogSync } from "./catalog/CatalogSync.ts"
 import * as SampleCatalog from "./catalog/sample/SampleCatalog.ts"
@@ -37,21 +37,21 @@ import { RateLimits } from "./cluster/limits/RateLimits.ts"
 import { UserLimits } from "./cluster/limits/UserLimits.ts"
 import * as UserLimitsRedis from "./cluster/limits/UserLimitsRedis.ts"
 import { Locks } from "./cluster/locks/Locks.ts"
-import { RoomSessions } from "./cluster/rooms/MembershipCache.ts"
+import { MembershipCache } from "./cluster/rooms/MembershipCache.ts"
 import * as PresenceMemory from "./cluster/rooms/PresenceMemory.ts"
 import * as PresenceRedis from "./cluster/rooms/PresenceRedis.ts"
 import * as RoomBusAlone from "./cluster/rooms/RoomBusAlone.ts"
 import * as RoomBusRedis from "./cluster/rooms/RoomBusRedis.ts"
-import { SharedValues } from "./cluster/SharedCache.ts"
+import { SharedCache } from "./cluster/SharedCache.ts"
 import { SharedStores } from "./cluster/stores/SharedStores.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/handlers/Handlers.ts"
-import { Identify } from "./gateway/http/Authentication.ts"
+import { Authentication } from "./gateway/http/Authentication.ts"
 import * as OpenRpcRoute from "./gateway/http/OpenRpcRoute.ts"
 import * as WelcomeRoute from "./gateway/http/WelcomeRoute.ts"
 import { Dispatcher } from "./gateway/requests/Dispatcher.ts"
-import { Failures } from "./gateway/requests/FailureLog.ts"
-import { UpstreamPolicy } from "./infra/http/EgressPolicy.ts"
+import { FailureLog } from "./gateway/requests/FailureLog.ts"
+import { EgressPolicy } from "./infra/http/EgressPolicy.ts"
 import { Http } from "./infra/http/Http.ts"
 import { LocalHosts } from "./infra/http/LocalHosts.ts"
 import * as PostgresEmbedded from "./infra/postgres/PostgresEmbedded.ts"
@@ -63,32 +63,32 @@ import * as Logging from "./observability/Logging.ts"
 import { Metrics } from "./observability/Metrics.ts"
 import * as Telemetry from "./observability/Telemetry.ts"
 import { Access } from "./rooms/Access.ts"
-import { People } from "./rooms/Contacts.ts"
+import { Contacts } from "./rooms/Contacts.ts"
 import { Documents } from "./rooms/Documents.ts"
 import { Hub } from "./rooms/delivery/Hub.ts"
-import { Announcer } from "./rooms/delivery/OutboxRelay.ts"
-import { Untold } from "./rooms/delivery/UnpublishedRooms.ts"
-import * as Leaving from "./rooms/FlushOnLeave.ts"
+import { OutboxRelay } from "./rooms/delivery/OutboxRelay.ts"
+import { UnpublishedRooms } from "./rooms/delivery/UnpublishedRooms.ts"
+import * as FlushOnLeave from "./rooms/FlushOnLeave.ts"
 import { Invites } from "./rooms/Invites.ts"
 import { Messages } from "./rooms/Messages.ts"
-import { Attendance } from "./rooms/PresenceTracker.ts"
-import * as Housekeeper from "./rooms/PurgeJob.ts"
-import { Whereabouts } from "./rooms/RoomIndex.ts"
-import { RoomReads } from "./rooms/RoomReadCache.ts"
+import { PresenceTracker } from "./rooms/PresenceTracker.ts"
+import * as PurgeJob from "./rooms/PurgeJob.ts"
+import { RoomIndex } from "./rooms/RoomIndex.ts"
+import { RoomReadCache } from "./rooms/RoomReadCache.ts"
 import { Rooms } from "./rooms/Rooms.ts"
-import { Joining } from "./rooms/Subscriptions.ts"
+import { Subscriptions } from "./rooms/Subscriptions.ts"
 import { Threads } from "./rooms/Threads.ts"
 import { Settings } from "./Settings.ts"
 import * as BufferedRepository from "./storage/buffer/BufferedRepository.ts"
 import { Durable } from "./storage/buffer/Durable.ts"
 import { Flusher } from "./storage/buffer/Flusher.ts"
-import { Acknowledged } from "./storage/buffer/UnflushedWrites.ts"
-import * as RoomBufferRedis from "./storage/buffer/WriteBufferRedis.ts"
-import { BufferLease } from "./storage/buffer/WriteMode.ts"
-import { BufferHolds } from "./storage/buffer/WriterLeases.ts"
-import { DeadRecords } from "./storage/DeadLetters.ts"
+import { UnflushedWrites } from "./storage/buffer/UnflushedWrites.ts"
+import * as WriteBufferRedis from "./storage/buffer/WriteBufferRedis.ts"
+import { WriteMode } from "./storage/buffer/WriteMode.ts"
+import { WriterLeases } from "./storage/buffer/WriterLeases.ts"
+import { DeadLetters } from "./storage/DeadLetters.ts"
 import * as RecordDrain from "./storage/records/RecordDrain.ts"
-import * as RecordDays from "./storage/records/RecordPartitions.ts"
+import * as RecordPartitions from "./storage/records/RecordPartitions.ts"
 import { RecordStore } from "./storage/records/RecordStore.ts"
 import { RecordStream } from "./storage/records/RecordStream.ts"
 import { RecordWriter } from "./storage/records/RecordWriter.ts"
@@ -110,22 +110,22 @@ const RedisLayer = Layer.unwrap(
   )
 )
 
-const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, UpstreamPolicy.layer)))
+const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, EgressPolicy.layer)))
 
 // Before anything is asked of Redis: whether it is the one that the other instances use.
 const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
 
 const HotCopyLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? HotCopy.layerMemory : HotCopy.layer))
+  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerMemory : CatalogRedis.layer))
 )
 
 const RecordStreamLayer = Layer.unwrap(
   Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? RecordStream.layerNone : RecordStream.layer))
 )
 
-const Records = Layer.mergeAll(RecordDrain.layer, RecordDays.layer).pipe(
+const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(RecordWriter.layer),
-  Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadRecords.layer, RecordStreamLayer))
+  Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadLetters.layer, RecordStreamLayer))
 )
 
 /** Where rooms last: Postgres, with a buffer in Redis before it where that is wanted, and there is a Redis. */
@@ -134,9 +134,9 @@ const RepositoryLayer = Layer.unwrap(
     REDIS_URL === undefined || ROOM_WRITES === "postgres"
       ? RepositoryPostgres.layer
       : BufferedRepository.layer.pipe(
-          Layer.provide(BufferLease.layer),
-          Layer.provide([Flusher.layer, Acknowledged.layer, BufferHolds.layer]),
-          Layer.provide(RoomBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),
+          Layer.provide(WriteMode.layer),
+          Layer.provide([Flusher.layer, UnflushedWrites.layer, WriterLeases.layer]),
+          Layer.provide(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),
           Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer)))
         )
   )
@@ -146,7 +146,7 @@ const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, Reposit
 
 const ClusterAlone = Layer.mergeAll(
   PresenceMemory.layer,
-  RoomSessions.layerMemory,
+  MembershipCache.layerMemory,
   Locks.layerMemory,
   RateLimits.layerMemory,
   UserLimits.layerMemory
@@ -155,7 +155,7 @@ const ClusterAlone = Layer.mergeAll(
 const ClusterRedis = Layer.mergeAll(
   RoomBusRedis.layer,
   PresenceRedis.layer,
-  RoomSessions.layer,
+  MembershipCache.layer,
   Locks.layer,
   RateLimits.layer,
   UserLimitsRedis.layer
@@ -173,35 +173,35 @@ const Cluster = Layer.unwrap(
       Layer.Services<typeof ClusterRedis | typeof ClusterAlone>
     > => (REDIS_URL === undefined ? ClusterAlone : ClusterRedis)
   )
-).pipe(Layer.merge(SharedValues.layer))
+).pipe(Layer.merge(SharedCache.layer))
 
 const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
 
-const Exchanges = Layer.mergeAll(Lookup.layer, Fetch.layer).pipe(Layer.provide([Breaker.layer, Responses.layer]))
+const Exchanges = Layer.mergeAll(Lookup.layer, Fetch.layer).pipe(Layer.provide([Breaker.layer, ResponseCache.layer]))
 
 const Calls = Call.layer.pipe(Layer.provide([Exchanges, Record.layer]))
 
 const RoomServices = Layer.mergeAll(
   Documents.layer,
-  Housekeeper.layer,
-  Joining.layer,
-  Leaving.layer,
+  PurgeJob.layer,
+  Subscriptions.layer,
+  FlushOnLeave.layer,
   Messages.layer,
-  People.layer,
+  Contacts.layer,
   Rooms.layer,
   Threads.layer
 ).pipe(
   Layer.provideMerge(Invites.layer),
-  Layer.provideMerge(Announcer.layer),
-  Layer.provide(Attendance.layer),
+  Layer.provideMerge(OutboxRelay.layer),
+  Layer.provide(PresenceTracker.layer),
   Layer.provideMerge(Hub.layer),
   Layer.provideMerge(Access.layer),
-  Layer.provide([RoomReads.layer, Whereabouts.layer]),
-  Layer.provide(Untold.layer)
+  Layer.provide([RoomReadCache.layer, RoomIndex.layer]),
+  Layer.provide(UnpublishedRooms.layer)
 )
 
-const Assistant = Layer.mergeAll(AutoAssign.layer, Coach.layer, Generation.layer).pipe(
-  Layer.provide([Cancels.layer, Deltas.layer, ModelRate.layer, Prompts.layer]),
+const Assistant = Layer.mergeAll(AutoAssign.layer, Coaching.layer, Generation.layer).pipe(
+  Layer.provide([Cancellation.layer, Deltas.layer, ModelRate.layer, Prompts.layer]),
   Layer.provide([Exchanges, RoomServices])
 )
 
@@ -214,8 +214,8 @@ const Admin = Layer.mergeAll(AdminRoutes.layer, DocsRoute.layer).pipe(
 const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer, WelcomeRoute.layer, Admin)
 
 const Edge = Gateway.layer.pipe(
-  Layer.provide([Dispatcher.layer, Identify.layer, Routes]),
-  Layer.provide(Failures.layer),
+  Layer.provide([Dispatcher.layer, Authentication.layer, Routes]),
+  Layer.provide(FailureLog.layer),
   Layer.provide(Handling.layer),
   Layer.provide(HttpRouter.layer),
   // A user's id has up to 256 characters, and three times as many when they are escaped. Paths are taken exactly, so that

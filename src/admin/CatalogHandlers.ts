@@ -11,7 +11,7 @@ import { inexactNumbers } from "../domain/ExactNumbers.ts"
 import { IntegrationDefinition } from "../domain/Integration.ts"
 import { isStorable } from "../domain/StorableJson.ts"
 import { ConfigObject } from "../domain/UserConfig.ts"
-import { UpstreamPolicy } from "../infra/http/EgressPolicy.ts"
+import { EgressPolicy } from "../infra/http/EgressPolicy.ts"
 import type { DatabaseRefused, DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem, VersionMismatchProblem } from "./AdminApi.ts"
 import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
@@ -112,7 +112,7 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const editor = yield* CatalogEditor
     const sync = yield* CatalogSync
-    const policy = yield* UpstreamPolicy
+    const policy = yield* EgressPolicy
 
     const list = <A, E>(
       kind: "integration" | "config",

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SharedStores } from "../cluster/stores/SharedStores.ts"
 import { Database } from "../infra/postgres/Database.ts"
-import { RedisState } from "../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../infra/redis/RedisHealth.ts"
 import type { StoreHealth } from "../infra/StoreFault.ts"
 import { version } from "../observability/Build.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
@@ -45,7 +45,7 @@ export const layer = HttpRouter.use((router) =>
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     const database = yield* Database
-    const redis = yield* RedisState
+    const redis = yield* RedisHealth
     const { gauge } = yield* Metrics
 
     const dependency = (name: string, health: () => StoreHealth) =>

@@ -2,7 +2,7 @@
 import { Effect, Option, Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { CallRecord } from "../domain/CallRecord.ts"
-import { DeadRecords } from "../storage/DeadLetters.ts"
+import { DeadLetters } from "../storage/DeadLetters.ts"
 import { RecordStore } from "../storage/records/RecordStore.ts"
 import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem } from "./AdminApi.ts"
 import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
@@ -29,7 +29,7 @@ export const layer = HttpApiBuilder.group(
   "records",
   Effect.fnUntraced(function* (handlers) {
     const store = yield* RecordStore
-    const dead = yield* DeadRecords
+    const dead = yield* DeadLetters
     return handlers.handleAll({
       listRecords: ({ query }) =>
         Effect.gen(function* () {

@@ -12,13 +12,13 @@ import { textOf } from "../calls/fetch/TextStream.ts"
 import { Lookup } from "../calls/Lookup.ts"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { Locks } from "../cluster/locks/Locks.ts"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import { IntegrationInvalidResponse } from "../domain/Integration.ts"
 import { Category, type Message, type Thread, ThreadNotFound } from "../domain/Message.ts"
 import { now } from "../domain/Now.ts"
 import { Title } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { Announcer } from "../rooms/delivery/OutboxRelay.ts"
+import { OutboxRelay } from "../rooms/delivery/OutboxRelay.ts"
 import { Messages } from "../rooms/Messages.ts"
 import { Settings } from "../Settings.ts"
 import { Repository } from "../storage/rooms/Repository.ts"
@@ -69,7 +69,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       const messages = yield* Messages
       const repository = yield* Repository
       const modelRate = yield* ModelRate
-      const { announced } = yield* Announcer
+      const { announced } = yield* OutboxRelay
       const { ASSIGN_QUEUE, ASSIGN_RATE } = yield* Settings
       const { counters, gauge } = yield* Metrics
       const outcomes = counters(
@@ -124,7 +124,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         if (title === null) return "none"
         const createdAt = yield* now
         const made = { threadId: SecureRandom.uuidV7Unsafe(), roomId, title, category, archived: false, createdAt }
-        return yield* announced(repository.createThread(made, yield* by(author)))
+        return yield* announced(repository.createThread(made, yield* actorNow(author)))
       })
 
       const assign = Effect.fn("AutoAssign.assign")(function* (message: Sent) {
@@ -137,7 +137,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         if (present === undefined) return "settled"
         const thread = yield* choose(present)
         if (typeof thread === "string") return thread
-        yield* announced(repository.assignThread(roomId, messageId, thread.threadId, yield* by(author)))
+        yield* announced(repository.assignThread(roomId, messageId, thread.threadId, yield* actorNow(author)))
         return "assigned"
       })
 

@@ -3,15 +3,15 @@
 // own instance only.
 import { randomUUID } from "node:crypto"
 import { Context, Deferred, Effect, Layer } from "effect"
-import { SharedValues } from "../cluster/SharedCache.ts"
+import { SharedCache } from "../cluster/SharedCache.ts"
 
 const lookEvery = "250 millis"
 /** How long a mark waits for whoever runs under the name. */
 const markMs = 60_000
 const nameOf = (name: string) => `cancel:${name}`
 
-export class Cancels extends Context.Service<
-  Cancels,
+export class Cancellation extends Context.Service<
+  Cancellation,
   {
     readonly cancel: (name: string) => Effect.Effect<void>
     /** The latest cancel of the name, if there was one: it is not meant for what is begun after it. */
@@ -27,11 +27,11 @@ export class Cancels extends Context.Service<
       before?: string
     ) => Effect.Effect<A, E | E2>
   }
->()("hotpath/assistant/Cancels") {
+>()("hotpath/assistant/Cancellation") {
   static readonly layer = Layer.effect(
-    Cancels,
+    Cancellation,
     Effect.gen(function* () {
-      const values = yield* SharedValues
+      const values = yield* SharedCache
       const running = new Map<string, Set<Deferred.Deferred<void>>>()
 
       const latest = (name: string) => Effect.catch(values.read(nameOf(name)), () => Effect.succeed(undefined))
@@ -43,7 +43,7 @@ export class Cancels extends Context.Service<
           isIt ? Effect.void : marked(name, before)
         )
 
-      return Cancels.of({
+      return Cancellation.of({
         cancel: (name) =>
           Effect.suspend(() => {
             const here = running.get(name)

@@ -17,7 +17,7 @@ import type { FetchError } from "../calls/fetch/Answer.ts"
 import { Fetch } from "../calls/fetch/Fetch.ts"
 import { type Found, Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/locks/Locks.ts"
-import { SharedValues } from "../cluster/SharedCache.ts"
+import { SharedCache } from "../cluster/SharedCache.ts"
 import { heapBytes } from "../domain/HeapBytes.ts"
 import { type IntegrationNotFound, IntegrationTimeout, InvalidInput } from "../domain/Integration.ts"
 import type { RateLimited } from "../domain/Overload.ts"
@@ -61,20 +61,20 @@ interface Analysis {
   readonly isShared: boolean
 }
 
-export class Coach extends Context.Service<
-  Coach,
+export class Coaching extends Context.Service<
+  Coaching,
   {
     /** `{analysis, cached}`; `cached`: the integration was not asked for this request. */
     readonly coach: (user: string, text: string) => Effect.Effect<EncodedJson, CoachError>
   }
->()("hotpath/assistant/Coach") {
+>()("hotpath/assistant/Coaching") {
   static readonly layer = Layer.effect(
-    Coach,
+    Coaching,
     Effect.gen(function* () {
       const lookup = yield* Lookup
       const fetch = yield* Fetch
       const locks = yield* Locks
-      const values = yield* SharedValues
+      const values = yield* SharedCache
       const { MAX_ANALYSES } = yield* Settings
       const { cache, counter, gauge } = yield* Metrics
       const metrics = cache.analysis
@@ -137,8 +137,8 @@ export class Coach extends Context.Service<
       })
       gauge("analysis_cache_bytes", "Analyses kept in memory", kept.bytes)
 
-      return Coach.of({
-        coach: Effect.fn("Coach.coach")(function* (user, draft) {
+      return Coaching.of({
+        coach: Effect.fn("Coaching.coach")(function* (user, draft) {
           const text = draft.trim()
           if (text === "") return yield* new InvalidInput({ reason: "the text is blank", path: ["text"] })
           const found = lookup.known("analyze", user) ?? (yield* lookup.find("analyze", user))

@@ -23,7 +23,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { Access, type AccessError } from "../rooms/Access.ts"
 import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
-import { Cancels } from "./Cancellation.ts"
+import { Cancellation } from "./Cancellation.ts"
 import { Deltas } from "./Deltas.ts"
 import { ModelRate } from "./ModelRate.ts"
 import { makePlaces } from "./Places.ts"
@@ -72,7 +72,7 @@ export class Generation extends Context.Service<
     Generation,
     Effect.gen(function* () {
       const access = yield* Access
-      const cancels = yield* Cancels
+      const cancels = yield* Cancellation
       const deltas = yield* Deltas
       const fetch = yield* Fetch
       const locks = yield* Locks

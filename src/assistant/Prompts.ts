@@ -5,13 +5,13 @@ import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Locks } from "../cluster/locks/Locks.ts"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import { GenerationCancelled } from "../domain/Generation.ts"
 import { InvalidInput } from "../domain/Integration.ts"
 import { type Message, MessageNotFound, type ThreadNotFound } from "../domain/Message.ts"
 import { keyedId } from "../domain/MessageId.ts"
 import { now } from "../domain/Now.ts"
-import { Announcer } from "../rooms/delivery/OutboxRelay.ts"
+import { OutboxRelay } from "../rooms/delivery/OutboxRelay.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 
 export interface Asked {
@@ -58,7 +58,7 @@ export class Prompts extends Context.Service<
     Effect.gen(function* () {
       const repository = yield* Repository
       const locks = yield* Locks
-      const { announced } = yield* Announcer
+      const { announced } = yield* OutboxRelay
 
       const send = Effect.fnUntraced(function* (
         user: string,
@@ -112,7 +112,9 @@ export class Prompts extends Context.Service<
         // Its author sent something under the key that is the response's.
         if (response.kind !== "response") return yield* new MessageNotFound()
         const { author, messageId, roomId } = prompt
-        const marking = announced(repository.markAnswered(roomId, messageId, response.messageId, yield* by(author)))
+        const marking = announced(
+          repository.markAnswered(roomId, messageId, response.messageId, yield* actorNow(author))
+        )
         return { prompt: prompt.answer === response.messageId ? prompt : yield* marking, response }
       })
 

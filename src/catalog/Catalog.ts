@@ -5,9 +5,9 @@ import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/Use
 import type { CatalogKind } from "../domain/Versioned.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { HotCopy } from "./CatalogRedis.ts"
+import { CatalogRedis } from "./CatalogRedis.ts"
 import { CatalogStore, type CatalogStoreError, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
-import { makeTiers } from "./TieredCache.ts"
+import { makeTieredCache } from "./TieredCache.ts"
 
 /** Users whose configuration, or lack of one, is kept in memory; the least used go first. */
 const maxUsers = 50_000
@@ -49,12 +49,12 @@ export class Catalog extends Context.Service<
   static readonly layer = Layer.effect(
     Catalog,
     Effect.gen(function* () {
-      const hot = yield* HotCopy
+      const hot = yield* CatalogRedis
       const store = yield* CatalogStore
       const { cache, gauge } = yield* Metrics
       const refresh = (yield* Settings).CATALOG_REFRESH
 
-      const integrations = yield* makeTiers({
+      const integrations = yield* makeTieredCache({
         hot,
         refresh,
         kind: "integration",
@@ -66,7 +66,7 @@ export class Catalog extends Context.Service<
         encode: ({ definition }) => definition,
         decode: decodeIntegration
       })
-      const users = yield* makeTiers({
+      const users = yield* makeTieredCache({
         hot,
         refresh,
         kind: "config",

@@ -6,7 +6,7 @@ import { Redis } from "effect/persistence"
 import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
 
 /** The store can't be asked, or holds what hotpath did not write. */
-export class HotCopyUnavailable extends Schema.TaggedError<HotCopyUnavailable>()("HotCopyUnavailable", {
+export class CatalogRedisUnavailable extends Schema.TaggedError<CatalogRedisUnavailable>()("CatalogRedisUnavailable", {
   cause: Schema.Defect()
 }) {}
 
@@ -31,16 +31,16 @@ const putIfNewer = Redis.script(
 
 const keyOf = (kind: CatalogKind, key: string) => `hotpath:${kind}:${key}`
 
-const unavailable = Effect.mapError((cause: unknown) => new HotCopyUnavailable({ cause }))
+const unavailable = Effect.mapError((cause: unknown) => new CatalogRedisUnavailable({ cause }))
 
-export class HotCopy extends Context.Service<
-  HotCopy,
+export class CatalogRedis extends Context.Service<
+  CatalogRedis,
   {
     /** Outer none: it knows nothing of the key; inner none: it knows that there is nothing. */
     readonly read: (
       kind: CatalogKind,
       key: string
-    ) => Effect.Effect<Option.Option<Versioned<unknown>>, HotCopyUnavailable>
+    ) => Effect.Effect<Option.Option<Versioned<unknown>>, CatalogRedisUnavailable>
     /** Whether it stands there now; false: a newer version does. */
     readonly write: (
       kind: CatalogKind,
@@ -48,15 +48,15 @@ export class HotCopy extends Context.Service<
       entry: Versioned<unknown>,
       /** Whatever stands there: Postgres went back in time. */
       force?: boolean
-    ) => Effect.Effect<boolean, HotCopyUnavailable>
+    ) => Effect.Effect<boolean, CatalogRedisUnavailable>
   }
->()("hotpath/catalog/HotCopy") {
+>()("hotpath/catalog/CatalogRedis") {
   static readonly layer = Layer.effect(
-    HotCopy,
+    CatalogRedis,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
       const put = redis.eval(putIfNewer)
-      return HotCopy.of({
+      return CatalogRedis.of({
         read: Effect.fnUntraced(function* (kind, key) {
           const text = yield* redis.send<string | null>("GET", keyOf(kind, key))
           if (text === null) return Option.none()
@@ -78,10 +78,10 @@ export class HotCopy extends Context.Service<
   )
 
   /** Within the process, for a machine without Redis and for tests: holds the keys written last. */
-  static readonly layerMemory = Layer.sync(HotCopy, () => {
+  static readonly layerMemory = Layer.sync(CatalogRedis, () => {
     const capacity = 10_000
     const entries = new Map<string, { readonly entry: Versioned<unknown>; readonly until: number }>()
-    return HotCopy.of({
+    return CatalogRedis.of({
       read: (kind, key) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           const found = entries.get(keyOf(kind, key))

@@ -13,7 +13,7 @@ import { ConfigUnavailable } from "../domain/UserConfig.ts"
 import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
-import type { HotCopy } from "./CatalogRedis.ts"
+import type { CatalogRedis } from "./CatalogRedis.ts"
 import type { CatalogStoreError } from "./CatalogStore.ts"
 
 interface Entry<A> extends Versioned<A> {
@@ -34,9 +34,9 @@ const brokenMs = 1000
 /** Keys of one comparison of versions. */
 const comparedAtOnce = 5000
 
-export interface TiersOptions<A> {
+export interface TieredCacheOptions<A> {
   readonly kind: CatalogKind
-  readonly hot: HotCopy["Service"]
+  readonly hot: CatalogRedis["Service"]
   readonly metrics: Metrics["Service"]["cache"]["config"]
   readonly capacity: number
   /** Of all values in memory, about. */
@@ -49,7 +49,7 @@ export interface TiersOptions<A> {
   readonly decode: (key: string, version: number, content: unknown) => Effect.Effect<A, unknown>
 }
 
-export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A>) {
+export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCacheOptions<A>) {
   const { capacity, hot, kind, maxBytes, metrics } = options
   const clock = yield* Clock.Clock
   const staleAfter = 2 * Duration.toMillis(options.refresh)
@@ -308,4 +308,4 @@ export const makeTiers = Effect.fnUntraced(function* <A>(options: TiersOptions<A
   }
 })
 
-export type Tiers<A> = Effect.Success<ReturnType<typeof makeTiers<A>>>
+export type Tiers<A> = Effect.Success<ReturnType<typeof makeTieredCache<A>>>

@@ -4,25 +4,25 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { Redis } from "effect/persistence"
 
 /** Redis is away, or did not answer in time: a write may have been kept. */
-export class ValuesUnavailable extends Schema.TaggedError<ValuesUnavailable>()("ValuesUnavailable", {
+export class CacheUnavailable extends Schema.TaggedError<CacheUnavailable>()("CacheUnavailable", {
   cause: Schema.Defect()
 }) {}
 
 const keyOf = (name: string) => `hotpath:value:${name}`
-const unavailable = Effect.mapError((cause: unknown) => new ValuesUnavailable({ cause }))
+const unavailable = Effect.mapError((cause: unknown) => new CacheUnavailable({ cause }))
 
-export class SharedValues extends Context.Service<
-  SharedValues,
+export class SharedCache extends Context.Service<
+  SharedCache,
   {
-    readonly read: (name: string) => Effect.Effect<string | undefined, ValuesUnavailable>
-    readonly write: (name: string, text: string, ttlMs: number) => Effect.Effect<void, ValuesUnavailable>
+    readonly read: (name: string) => Effect.Effect<string | undefined, CacheUnavailable>
+    readonly write: (name: string, text: string, ttlMs: number) => Effect.Effect<void, CacheUnavailable>
   }
->()("hotpath/cluster/SharedValues") {
+>()("hotpath/cluster/SharedCache") {
   /** Over the real Redis, or over its in-process twin: then within the process. */
   static readonly layer = Layer.effect(
-    SharedValues,
+    SharedCache,
     Effect.map(Redis.Redis, (redis) =>
-      SharedValues.of({
+      SharedCache.of({
         read: (name) =>
           unavailable(Effect.map(redis.send<string | null>("GET", keyOf(name)), (text) => text ?? undefined)),
         write: (name, text, ttlMs) =>

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { now } from "./Now.ts"
 
-export interface By {
+export interface Actor {
   readonly user: string
   readonly at: string
   /** Whose own event of it comes without what they have already. */
@@ -11,4 +11,4 @@ export interface By {
   readonly seen?: { readonly epoch: string; readonly people: number } | undefined
 }
 
-export const by = (user: string): Effect.Effect<By> => Effect.map(now, (at) => ({ user, at }))
+export const actorNow = (user: string): Effect.Effect<Actor> => Effect.map(now, (at) => ({ user, at }))

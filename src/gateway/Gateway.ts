@@ -14,13 +14,13 @@ import type { Identity } from "../domain/Identity.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { CurrentRequest } from "../observability/RequestContext.ts"
+import { RequestContext } from "../observability/RequestContext.ts"
 import { protocolVersion } from "../protocol/methods/Methods.ts"
 import { isDevelopment, Settings } from "../Settings.ts"
 import { Connection, type Shared } from "./connection/Connection.ts"
 import { Lingering } from "./connection/SendQueue.ts"
 import { Slices } from "./connection/Slices.ts"
-import { Identify } from "./http/Authentication.ts"
+import { Authentication } from "./http/Authentication.ts"
 import { Handshakes } from "./http/Handshakes.ts"
 import { HttpSockets, serverOptions } from "./http/HttpSockets.ts"
 import { makeOrigins } from "./http/Origins.ts"
@@ -90,7 +90,7 @@ export class Gateway extends Context.Service<
       const metrics = yield* Metrics
       const lifecycle = yield* Lifecycle
       const dispatcher = yield* Dispatcher
-      const identify = yield* Identify
+      const identify = yield* Authentication
       const users = yield* UserLimits
       const router = yield* HttpRouter.HttpRouter
       const scope = yield* Scope.Scope
@@ -129,7 +129,7 @@ export class Gateway extends Context.Service<
         slices: new Slices(),
         now: () => clock.currentTimeMillisUnsafe(),
         fork: (effect, info) =>
-          info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, CurrentRequest, info))(effect),
+          info === undefined ? run(effect) : Effect.runForkWith(Context.add(context, RequestContext, info))(effect),
         forget: (connection) => {
           connections.delete(connection)
           users.disconnect(connection.use)

@@ -2,7 +2,7 @@
 // gives up while they wait leaves the queue, and nobody overtakes by it.
 import { Effect, Semaphore } from "effect"
 
-export const makeTurns = () => {
+export const makeKeyedMutex = () => {
   // By key, as long as somebody holds it or waits for it.
   const locks = new Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>()
   return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

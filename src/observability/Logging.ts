@@ -3,7 +3,7 @@
 import { Context, Effect, Layer, Logger, References } from "effect"
 import { Settings } from "../Settings.ts"
 import { logEntry } from "./LogEntry.ts"
-import { CurrentRequest } from "./RequestContext.ts"
+import { RequestContext } from "./RequestContext.ts"
 
 const levels = {
   trace: "Trace",
@@ -19,7 +19,7 @@ const levels = {
 export const structured = Logger.make<unknown, Record<string, unknown>>((options) => {
   const { level, timestamp, annotations, cause } = Logger.formatStructured.log(options)
   const { fields, text } = logEntry(options.message)
-  const request = Context.get(options.fiber.context, CurrentRequest)
+  const request = Context.get(options.fiber.context, RequestContext)
   return {
     timestamp,
     level,

@@ -37,6 +37,6 @@ export class RequestInfo {
 }
 
 /** Undefined outside a request (start-up, background work). */
-export const CurrentRequest = Context.Reference<RequestInfo | undefined>("hotpath/observability/CurrentRequest", {
+export const RequestContext = Context.Reference<RequestInfo | undefined>("hotpath/observability/RequestContext", {
   defaultValue: () => undefined
 })

@@ -11,7 +11,7 @@ import { Settings } from "../Settings.ts"
 import { version } from "./Build.ts"
 import { registerCounters } from "./Instruments.ts"
 import { type LogEntry, logEntry } from "./LogEntry.ts"
-import { CurrentRequest } from "./RequestContext.ts"
+import { RequestContext } from "./RequestContext.ts"
 
 /** The deadline of one export. */
 const exportTimeout = Duration.seconds(5)
@@ -72,7 +72,7 @@ const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: LogEntry["f
 const structured = <A>(logger: Logger.Logger<unknown, A>) =>
   Logger.make<unknown, A>((options) => {
     const { fields, text } = logEntry(options.message)
-    const request = Context.get(options.fiber.context, CurrentRequest)
+    const request = Context.get(options.fiber.context, RequestContext)
     const own =
       request === undefined
         ? fields

@@ -11,13 +11,13 @@
 // Somebody who is no member is told apart from a room that is not there: a client has to know whether to ask for an invite. It
 // gives nothing away that could be found by trying, for a room's id is 122 random bits: who has one was given it.
 import { Cache, Clock, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { RoomSessions, type Session, sessionMs } from "../cluster/rooms/MembershipCache.ts"
+import { MembershipCache, type Session, sessionMs } from "../cluster/rooms/MembershipCache.ts"
 import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import { isUuid } from "../domain/Ids.ts"
 import { Forbidden, type NotAMember, type Role, RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Repository } from "../storage/rooms/Repository.ts"
-import { Untold } from "./delivery/UnpublishedRooms.ts"
+import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 
 export interface Granted {
   readonly session: Session
@@ -66,8 +66,8 @@ export class Access extends Context.Service<
   static readonly layer = Layer.effect(
     Access,
     Effect.gen(function* () {
-      const sessions = yield* RoomSessions
-      const untold = yield* Untold
+      const sessions = yield* MembershipCache
+      const untold = yield* UnpublishedRooms
       const repository = yield* Repository
       const metrics = (yield* Metrics).cache.session
       const remembered = new Map<string, Remembered>()

@@ -1,13 +1,13 @@
 // The document that a room has open: read, replaced, and changed for another.
 import { Context, Effect, Layer } from "effect"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import type { Document, VersionConflict } from "../domain/Document.ts"
 import { everyone, type Forbidden, StorageUnavailable, writers } from "../domain/Room.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError, type Granted } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
-import { Announcer } from "./delivery/OutboxRelay.ts"
+import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 
 interface Editor {
   readonly user: string
@@ -39,13 +39,13 @@ export class Documents extends Context.Service<
     Effect.gen(function* () {
       const repository = yield* Repository
       const access = yield* Access
-      const { announced } = yield* Announcer
+      const { announced } = yield* OutboxRelay
       const hub = yield* Hub
       return Documents.of({
         get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), repository.document(roomId)),
         // Untraced: the stack that is kept for a span cost an edit 6 µs.
         update: Effect.fnUntraced(function* ({ id, user }, roomId, edit) {
-          const author = { ...(yield* by(user)), connectionId: id }
+          const author = { ...(yield* actorNow(user)), connectionId: id }
           const attempt = (granted: Granted) =>
             announced(repository.updateDocument(roomId, edit, { ...author, seen: granted.versions }))
           // An edit asks Redis once, not twice: what was seen of the membership goes along, and is compared there.
@@ -61,7 +61,10 @@ export class Documents extends Context.Service<
         }, spanIfSampled("Documents.update")),
         switch: Effect.fn("Documents.switch")(function* ({ user }, roomId, name) {
           yield* access.require(roomId, user, writers)
-          return yield* hub.replyFirst(roomId, announced(repository.switchDocument(roomId, name, yield* by(user))))
+          return yield* hub.replyFirst(
+            roomId,
+            announced(repository.switchDocument(roomId, name, yield* actorNow(user)))
+          )
         })
       })
     })

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import type { Invite, TooManyInvites } from "../domain/Invite.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import {
@@ -22,7 +22,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { type InviteKey, Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
-import { Announcer } from "./delivery/OutboxRelay.ts"
+import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 
 const wrongPerInvite = { name: "invites", limit: 10, window: "1 minute" } as const
 const wrongPerAddress = { name: "invites", limit: 30, window: "1 minute" } as const
@@ -84,7 +84,7 @@ export class Invites extends Context.Service<
       const repository = yield* Repository
       const access = yield* Access
       const limits = yield* RateLimits
-      const { announced } = yield* Announcer
+      const { announced } = yield* OutboxRelay
       const { MAX_INVITES } = yield* Settings
       const { counter } = yield* Metrics
       const wrong = counter("invites_wrong_total", "Invite tokens that were not good")
@@ -134,13 +134,15 @@ export class Invites extends Context.Service<
         revoke: Effect.fn("Invites.revoke")(function* (user, roomId, which) {
           yield* access.require(roomId, user, writers)
           const invite = "token" in which ? parseToken(which.token) : which
-          if (invite !== undefined) yield* repository.revokeInvite(roomId, invite, yield* by(user))
+          if (invite !== undefined) yield* repository.revokeInvite(roomId, invite, yield* actorNow(user))
         }),
         accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address, held) {
           const invite = parseToken(token)
           if (invite === undefined) return yield* guessed(undefined, address)
           const at = yield* Clock.currentTimeMillis
-          const join = Effect.flatMap(by(user), (author) => announced(repository.join(roomId, invite, author, at)))
+          const join = Effect.flatMap(actorNow(user), (author) =>
+            announced(repository.join(roomId, invite, author, at))
+          )
           // Members come with their link again and again: that is no reason to lock the room.
           const used =
             held === undefined

@@ -1,7 +1,7 @@
 // Messages: sent, edited, deleted, reacted to, and read page by page.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactions } from "../domain/Message.ts"
 import { keyedId } from "../domain/MessageId.ts"
 import { now } from "../domain/Now.ts"
@@ -10,10 +10,10 @@ import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
-import { Announcer } from "./delivery/OutboxRelay.ts"
+import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import { lastOf, pageBytes } from "./JsonPage.ts"
-import { Whereabouts } from "./RoomIndex.ts"
-import { RoomReads } from "./RoomReadCache.ts"
+import { RoomIndex } from "./RoomIndex.ts"
+import { RoomReadCache } from "./RoomReadCache.ts"
 
 export interface Wanted {
   readonly roomId: string
@@ -62,9 +62,9 @@ export class Messages extends Context.Service<
     Effect.gen(function* () {
       const repository = yield* Repository
       const access = yield* Access
-      const reads = yield* RoomReads
-      const { roomOfMessage } = yield* Whereabouts
-      const { announced } = yield* Announcer
+      const reads = yield* RoomReadCache
+      const { roomOfMessage } = yield* RoomIndex
+      const { announced } = yield* OutboxRelay
       const hub = yield* Hub
 
       const listeners: Array<(message: Message) => void> = []
@@ -94,18 +94,18 @@ export class Messages extends Context.Service<
           const roomId = yield* changing(user, messageId)
           return yield* hub.replyFirst(
             roomId,
-            announced(repository.editMessage(roomId, messageId, body, yield* by(user)))
+            announced(repository.editMessage(roomId, messageId, body, yield* actorNow(user)))
           )
         }, Effect.catchTags(notTheirs)),
         delete: Effect.fn("Messages.delete")(function* (user, messageId) {
           const roomId = yield* changing(user, messageId)
-          yield* hub.replyFirst(roomId, announced(repository.deleteMessage(roomId, messageId, yield* by(user))))
+          yield* hub.replyFirst(roomId, announced(repository.deleteMessage(roomId, messageId, yield* actorNow(user))))
         }, Effect.catchTags(notTheirs)),
         react: Effect.fn("Messages.react")(function* (user, messageId, emoji, adds) {
           const roomId = yield* changing(user, messageId)
           return yield* hub.replyFirst(
             roomId,
-            announced(repository.react(roomId, messageId, emoji, adds, yield* by(user)))
+            announced(repository.react(roomId, messageId, emoji, adds, yield* actorNow(user)))
           )
         }, Effect.catchTags(notTheirs)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {

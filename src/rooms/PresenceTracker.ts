@@ -18,17 +18,17 @@ interface Room {
   isWorking: boolean
 }
 
-export class Attendance extends Context.Service<
-  Attendance,
+export class PresenceTracker extends Context.Service<
+  PresenceTracker,
   {
     /** Everybody in the room, on all instances; without Redis, those on this one. */
     readonly list: (roomId: string) => Effect.Effect<ReadonlyArray<Present>>
     /** Waits until what changed in the room so far was told. */
     readonly settled: (roomId: string) => Effect.Effect<void>
   }
->()("hotpath/rooms/Attendance") {
+>()("hotpath/rooms/PresenceTracker") {
   static readonly layer = Layer.effect(
-    Attendance,
+    PresenceTracker,
     Effect.gen(function* () {
       const presence = yield* Presence
       const hub = yield* Hub
@@ -126,7 +126,7 @@ export class Attendance extends Context.Service<
       yield* beat
       yield* Effect.forkScoped(Effect.forever(Effect.delay(beat, beatMs)))
 
-      return Attendance.of({
+      return PresenceTracker.of({
         settled: (roomId) =>
           Effect.suspend(() => {
             const room = rooms.get(roomId)

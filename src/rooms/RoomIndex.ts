@@ -7,15 +7,15 @@ import { Repository } from "../storage/rooms/Repository.ts"
 
 const capacity = 20_000
 
-export class Whereabouts extends Context.Service<
-  Whereabouts,
+export class RoomIndex extends Context.Service<
+  RoomIndex,
   {
     readonly roomOfMessage: (messageId: string) => Effect.Effect<string, MessageNotFound | StorageUnavailable>
     readonly roomOfThread: (threadId: string) => Effect.Effect<string, ThreadNotFound | StorageUnavailable>
   }
->()("hotpath/rooms/Whereabouts") {
+>()("hotpath/rooms/RoomIndex") {
   static readonly layer = Layer.effect(
-    Whereabouts,
+    RoomIndex,
     Effect.gen(function* () {
       const repository = yield* Repository
       const remember = <E, N>(read: (id: string) => Effect.Effect<string, E>, unknown: () => N) =>
@@ -26,7 +26,7 @@ export class Whereabouts extends Context.Service<
           }),
           (cache) => (id: string) => (isUuid(id) ? Cache.get(cache, id) : Effect.fail(unknown()))
         )
-      return Whereabouts.of({
+      return RoomIndex.of({
         roomOfMessage: yield* remember(repository.roomOfMessage, () => new MessageNotFound()),
         roomOfThread: yield* remember(repository.roomOfThread, () => new ThreadNotFound())
       })

@@ -30,8 +30,8 @@ const keyOfThread = ({ createdAt, threadId }: Thread) => [createdAt, threadId] a
 
 type Read<A = string> = Effect.Effect<A, StorageUnavailable>
 
-export class RoomReads extends Context.Service<
-  RoomReads,
+export class RoomReadCache extends Context.Service<
+  RoomReadCache,
   {
     /** `"threads":[Thread, …],"more":boolean,"next":cursor or null` as JSON. */
     readonly threads: (
@@ -50,9 +50,9 @@ export class RoomReads extends Context.Service<
     /** The first participants. */
     readonly participants: (roomId: string, versions: Versions | undefined) => Read<JsonPage>
   }
->()("hotpath/rooms/RoomReads") {
+>()("hotpath/rooms/RoomReadCache") {
   static readonly layer = Layer.effect(
-    RoomReads,
+    RoomReadCache,
     Effect.gen(function* () {
       const repository = yield* Repository
       const { cache, gauge } = yield* Metrics
@@ -121,7 +121,7 @@ export class RoomReads extends Context.Service<
         )
       )
 
-      return RoomReads.of({
+      return RoomReadCache.of({
         threads: (roomId, archived, versions, params) =>
           params.cursor === undefined && params.limit === undefined
             ? Effect.map(

@@ -2,7 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import { now } from "../domain/Now.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
@@ -11,7 +11,7 @@ import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
-import { Announcer } from "./delivery/OutboxRelay.ts"
+import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
 
 export class Rooms extends Context.Service<
@@ -41,7 +41,7 @@ export class Rooms extends Context.Service<
       const limits = yield* RateLimits
       const { USER_ROOMS_PER_DAY } = yield* Settings
       const perDay = { name: "rooms", limit: USER_ROOMS_PER_DAY, window: "1 day" } as const
-      const { announced } = yield* Announcer
+      const { announced } = yield* OutboxRelay
 
       const room = (roomId: string): Effect.Effect<Room, RoomNotFound | StorageUnavailable> =>
         Effect.map(repository.room(roomId), (snapshot) => snapshot.room)
@@ -68,19 +68,19 @@ export class Rooms extends Context.Service<
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, owners)
-          yield* hub.replyFirst(roomId, announced(repository.deleteRoom(roomId, yield* by(user))))
+          yield* hub.replyFirst(roomId, announced(repository.deleteRoom(roomId, yield* actorNow(user))))
         }),
         leave: Effect.fn("Rooms.leave")(function* (user, roomId, connectionId) {
           yield* access.require(roomId, user, everyone)
           const { owner } = yield* room(roomId)
           if (owner !== user)
-            yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, user, yield* by(user))))
+            yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, user, yield* actorNow(user))))
           hub.leave(roomId, connectionId)
         }),
         remove: Effect.fn("Rooms.remove")(function* (user, roomId, other) {
           yield* access.require(roomId, user, owners)
           if (other === user) return yield* new Forbidden({ needs: "rooms.leave, to remove oneself" })
-          yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, other, yield* by(user))))
+          yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, other, yield* actorNow(user))))
         })
       })
     })

@@ -14,7 +14,7 @@ import {
   type StorageUnavailable,
   type TooManyRooms
 } from "../domain/Room.ts"
-import { CurrentRequest } from "../observability/RequestContext.ts"
+import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
@@ -22,12 +22,12 @@ import { eventParams } from "./delivery/EventFrame.ts"
 import { Hub } from "./delivery/Hub.ts"
 import type { Entrance } from "./delivery/RoomEntry.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
-import { Untold } from "./delivery/UnpublishedRooms.ts"
+import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
 import { firstOf } from "./JsonPage.ts"
 import { type ListParams, laterThan, listed, toQuery } from "./Listing.ts"
-import { Attendance } from "./PresenceTracker.ts"
-import { RoomReads } from "./RoomReadCache.ts"
+import { PresenceTracker } from "./PresenceTracker.ts"
+import { RoomReadCache } from "./RoomReadCache.ts"
 
 export interface Guest extends Subscriber {
   /** Where the connection comes from, for limits. */
@@ -48,8 +48,8 @@ const bytesOf = (events: ReadonlyArray<Numbered>) =>
 
 type JoinError = AccessError | WriteRefused | Forbidden | InviteInvalid | RateLimited | TooManyRooms
 
-export class Joining extends Context.Service<
-  Joining,
+export class Subscriptions extends Context.Service<
+  Subscriptions,
   {
     /** `{room, participants, present, document, messages, cursor}` */
     readonly join: (guest: Guest, roomId: string, invite: string | undefined) => Effect.Effect<EncodedJson, JoinError>
@@ -68,18 +68,18 @@ export class Joining extends Context.Service<
       params: ListParams
     ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
   }
->()("hotpath/rooms/Joining") {
+>()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
-    Joining,
+    Subscriptions,
     Effect.gen(function* () {
       const access = yield* Access
-      const attendance = yield* Attendance
+      const attendance = yield* PresenceTracker
       const bus = yield* RoomBus
       const hub = yield* Hub
       const invites = yield* Invites
-      const reads = yield* RoomReads
+      const reads = yield* RoomReadCache
       const repository = yield* Repository
-      const untold = yield* Untold
+      const untold = yield* UnpublishedRooms
 
       // A room that was deleted just now says so by its next answer.
       const document = (roomId: string): Effect.Effect<Document, StorageUnavailable> =>
@@ -118,7 +118,7 @@ export class Joining extends Context.Service<
         Effect.gen(function* () {
           const snapshot = yield* repository.room(roomId)
           const entrance = yield* hub.enter(roomId, guest, snapshot)
-          const request = yield* CurrentRequest
+          const request = yield* RequestContext
           request?.whenAnswered(entrance.release)
           const answered = Effect.gen(function* () {
             const text = yield* answer(snapshot, entrance)
@@ -131,8 +131,8 @@ export class Joining extends Context.Service<
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
         })
 
-      return Joining.of({
-        join: Effect.fn("Joining.join")(function* (guest, roomId, invite) {
+      return Subscriptions.of({
+        join: Effect.fn("Subscriptions.join")(function* (guest, roomId, invite) {
           const { user } = guest
           if (invite === undefined) yield* access.require(roomId, user, everyone)
           else {
@@ -154,7 +154,7 @@ export class Joining extends Context.Service<
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
-        resume: Effect.fn("Joining.resume")(function* (guest, roomId, cursor) {
+        resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
           const { session } = yield* access.require(roomId, guest.user, everyone)
           const membership = { user: guest.user, joinedAt: session.joinedAt }
           return yield* seated(guest, roomId, (snapshot, entrance) =>
@@ -169,12 +169,12 @@ export class Joining extends Context.Service<
             })
           )
         }),
-        present: Effect.fn("Joining.present")(function* (user, roomId, params) {
+        present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
           yield* access.require(roomId, user, everyone)
           const found = laterThan(yield* attendance.list(roomId), keyOfPresent, params)
           return new EncodedJson(`{${listed("present", found, params, keyOfPresent)}}`)
         }),
-        participants: Effect.fn("Joining.participants")(function* (user, roomId, params) {
+        participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
           yield* access.require(roomId, user, everyone)
           const found = yield* repository.participants(roomId, toQuery(params))
           return new EncodedJson(`{${listed("participants", found, params, keyOfParticipant)}}`)

@@ -1,7 +1,7 @@
 // Threads: what a room's messages are sorted into.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { by } from "../domain/Actor.ts"
+import { actorNow } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
 import { now } from "../domain/Now.ts"
 import { everyone, type Forbidden, writers } from "../domain/Room.ts"
@@ -9,10 +9,10 @@ import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
-import { Announcer } from "./delivery/OutboxRelay.ts"
+import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import type { ListParams } from "./Listing.ts"
-import { Whereabouts } from "./RoomIndex.ts"
-import { RoomReads } from "./RoomReadCache.ts"
+import { RoomIndex } from "./RoomIndex.ts"
+import { RoomReadCache } from "./RoomReadCache.ts"
 
 export type ThreadChange = Partial<Pick<Thread, "title" | "category" | "archived">>
 
@@ -44,9 +44,9 @@ export class Threads extends Context.Service<
     Effect.gen(function* () {
       const repository = yield* Repository
       const access = yield* Access
-      const reads = yield* RoomReads
-      const { roomOfThread } = yield* Whereabouts
-      const { announced } = yield* Announcer
+      const reads = yield* RoomReadCache
+      const { roomOfThread } = yield* RoomIndex
+      const { announced } = yield* OutboxRelay
       const hub = yield* Hub
 
       return Threads.of({
@@ -54,7 +54,7 @@ export class Threads extends Context.Service<
           yield* access.require(roomId, user, writers)
           const threadId = SecureRandom.uuidV7Unsafe()
           const thread = { threadId, roomId, title, category, archived: false, createdAt: yield* now }
-          return yield* hub.replyFirst(roomId, announced(repository.createThread(thread, yield* by(user))))
+          return yield* hub.replyFirst(roomId, announced(repository.createThread(thread, yield* actorNow(user))))
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.require(roomId, user, everyone)
@@ -66,7 +66,7 @@ export class Threads extends Context.Service<
             yield* access.require(roomId, user, writers)
             return yield* hub.replyFirst(
               roomId,
-              announced(repository.changeThread(roomId, threadId, change, yield* by(user)))
+              announced(repository.changeThread(roomId, threadId, change, yield* actorNow(user)))
             )
           },
           // One of a room that is not the caller's answers as if it were not there.

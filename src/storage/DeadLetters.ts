@@ -2,7 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
-export interface DeadRecord {
+export interface DeadLetter {
   readonly recordId: string
   /** What was to be stored: a CallRecord as JSON; or whatever it was. */
   readonly text: string
@@ -13,34 +13,34 @@ export interface DeadRecord {
 
 type Failure = DatabaseUnavailable | DatabaseRefused
 
-export class DeadRecords extends Context.Service<
-  DeadRecords,
+export class DeadLetters extends Context.Service<
+  DeadLetters,
   {
     /** Once: burying it again changes nothing. */
     readonly bury: (recordId: string, text: string, reason: string) => Effect.Effect<void, Failure>
-    readonly list: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<DeadRecord>, Failure>
-    readonly get: (recordId: string) => Effect.Effect<DeadRecord | undefined, Failure>
+    readonly list: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<DeadLetter>, Failure>
+    readonly get: (recordId: string) => Effect.Effect<DeadLetter | undefined, Failure>
     readonly remove: (recordId: string) => Effect.Effect<void, Failure>
   }
->()("hotpath/storage/DeadRecords") {
+>()("hotpath/storage/DeadLetters") {
   static readonly layer = Layer.effect(
-    DeadRecords,
+    DeadLetters,
     Effect.gen(function* () {
       const { run, sql } = yield* Database
       const columns = sql`record_id AS "recordId", record AS text, reason,
         to_char(died_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "diedAt"`
-      return DeadRecords.of({
+      return DeadLetters.of({
         bury: (recordId, text, reason) =>
           Effect.asVoid(
             run(sql`INSERT INTO dead_records (record_id, record, reason)
               VALUES (${recordId.replaceAll("\0", "")}, ${text.replaceAll("\0", "")}, ${reason}) ON CONFLICT DO NOTHING`)
           ),
         list: (after, limit) =>
-          run(sql<DeadRecord>`SELECT ${columns} FROM dead_records
+          run(sql<DeadLetter>`SELECT ${columns} FROM dead_records
             ${after === undefined ? sql`` : sql`WHERE record_id < ${after}`} ORDER BY record_id DESC LIMIT ${limit}`),
         get: (recordId) =>
           Effect.map(
-            run(sql<DeadRecord>`SELECT ${columns} FROM dead_records WHERE record_id = ${recordId}`),
+            run(sql<DeadLetter>`SELECT ${columns} FROM dead_records WHERE record_id = ${recordId}`),
             ([found]) => found
           ),
         remove: (recordId) => Effect.asVoid(run(sql`DELETE FROM dead_records WHERE record_id = ${recordId}`))
@@ -48,9 +48,9 @@ export class DeadRecords extends Context.Service<
     })
   )
 
-  static readonly layerMemory = Layer.sync(DeadRecords, () => {
-    const dead = new Map<string, DeadRecord>()
-    return DeadRecords.of({
+  static readonly layerMemory = Layer.sync(DeadLetters, () => {
+    const dead = new Map<string, DeadLetter>()
+    return DeadLetters.of({
       bury: (recordId, text, reason) =>
         Effect.sync(() => {
           if (!dead.has(recordId)) dead.set(recordId, { recordId, text, reason, diedAt: new Date(0).toISOString() })

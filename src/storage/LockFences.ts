@@ -8,8 +8,8 @@ import { Database } from "../infra/postgres/Database.ts"
 /** A newer holder of the lock has written already: nothing of this transaction may stay. */
 export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", { name: Schema.String, fence: Schema.Finite }) {}
 
-export class Fences extends Context.Service<
-  Fences,
+export class LockFences extends Context.Service<
+  LockFences,
   {
     /**
      * Within `database.sql.withTransaction(…)`, which rolls back when this fails; outside of one it is a defect, for it would
@@ -17,12 +17,12 @@ export class Fences extends Context.Service<
      */
     readonly check: (name: string, fence: number) => Effect.Effect<void, Fenced | SqlError.SqlError>
   }
->()("hotpath/storage/Fences") {
+>()("hotpath/storage/LockFences") {
   static readonly layer = Layer.effect(
-    Fences,
+    LockFences,
     Effect.gen(function* () {
       const { sql } = yield* Database
-      return Fences.of({
+      return LockFences.of({
         check: Effect.fnUntraced(function* (name, fence) {
           if (Option.isNone(yield* Effect.serviceOption(sql.transactionService))) {
             return yield* Effect.die("a fence is checked within the transaction that it protects")
@@ -39,9 +39,9 @@ export class Fences extends Context.Service<
   )
 
   /** In memory, without transactions: the check has to come before the write. For tests. */
-  static readonly layerMemory = Layer.sync(Fences, () => {
+  static readonly layerMemory = Layer.sync(LockFences, () => {
     const known = new Map<string, number>()
-    return Fences.of({
+    return LockFences.of({
       check: (name, fence) =>
         Effect.suspend(() => {
           if ((known.get(name) ?? 0) > fence) return Effect.fail(new Fenced({ name, fence }))

@@ -5,11 +5,11 @@ import { TestClock } from "effect/testing"
 import { Call } from "../../src/calls/Call.ts"
 import { Breaker } from "../../src/calls/fetch/Breaker.ts"
 import { Fetch } from "../../src/calls/fetch/Fetch.ts"
-import { Responses } from "../../src/calls/fetch/ResponseCache.ts"
+import { ResponseCache } from "../../src/calls/fetch/ResponseCache.ts"
 import { Lookup } from "../../src/calls/Lookup.ts"
 import { Record } from "../../src/calls/Record.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
-import { HotCopy } from "../../src/catalog/CatalogRedis.ts"
+import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
 import type { CallRecord } from "../../src/domain/CallRecord.ts"
 import { Http } from "../../src/infra/http/Http.ts"
@@ -18,7 +18,7 @@ import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { encodeResult } from "../../src/protocol/JsonRpc.ts"
 import { Settings } from "../../src/Settings.ts"
-import { DeadRecords } from "../../src/storage/DeadLetters.ts"
+import { DeadLetters } from "../../src/storage/DeadLetters.ts"
 import { RecordStore } from "../../src/storage/records/RecordStore.ts"
 import { RecordStream } from "../../src/storage/records/RecordStream.ts"
 import { RecordWriter } from "../../src/storage/records/RecordWriter.ts"
@@ -39,12 +39,12 @@ const app = (options: {
 }) =>
   Layer.mergeAll(Call.layer).pipe(
     Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
-    Layer.provide([Breaker.layer, Responses.layer]),
+    Layer.provide([Breaker.layer, ResponseCache.layer]),
     Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
-    Layer.provide(HotCopy.layerMemory),
+    Layer.provide(CatalogRedis.layerMemory),
     Layer.provide(options.catalog ?? weather),
     Layer.provide([RecordWriter.layer, RecordStream.layerNone]),
-    Layer.provideMerge(DeadRecords.layerMemory),
+    Layer.provideMerge(DeadLetters.layerMemory),
     Layer.provideMerge(options.store ?? RecordStore.layerMemory),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(settings(options.env ?? {}))
@@ -198,7 +198,7 @@ describe("Call", () => {
       yield* Effect.all(Array.from({ length: 7 }, () => call()))
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(stored.length, 6)
-      const [dead] = yield* (yield* DeadRecords).list(undefined, 10)
+      const [dead] = yield* (yield* DeadLetters).list(undefined, 10)
       assert.deepEqual([dead?.recordId, dead?.reason], [poison, "22P05"])
       assert.strictEqual((yield* Metrics).recordsDead.value, 1)
     }).pipe(Effect.provide(app({ http: sunny, store })))

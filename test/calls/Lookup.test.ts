@@ -4,7 +4,7 @@ import { ConfigProvider, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { Lookup } from "../../src/calls/Lookup.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
-import { HotCopy } from "../../src/catalog/CatalogRedis.ts"
+import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
@@ -18,7 +18,7 @@ describe("Lookup", () => {
     const environment: { [name: string]: string } = {}
     const tests = Lookup.layer.pipe(
       Layer.provide(Catalog.layer),
-      Layer.provide([HotCopy.layerMemory, CatalogStore.layerMemory({ integrations: { needs: definition } })]),
+      Layer.provide([CatalogRedis.layerMemory, CatalogStore.layerMemory({ integrations: { needs: definition } })]),
       Layer.provide(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
       Layer.provide(Settings.layer),
       Layer.provideMerge(Logger.layer([Logger.make(({ message }) => logged.push(message))])),

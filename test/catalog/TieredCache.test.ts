@@ -3,8 +3,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Option, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { HotCopy, HotCopyUnavailable } from "../../src/catalog/CatalogRedis.ts"
-import { makeTiers } from "../../src/catalog/TieredCache.ts"
+import { CatalogRedis, CatalogRedisUnavailable } from "../../src/catalog/CatalogRedis.ts"
+import { makeTieredCache } from "../../src/catalog/TieredCache.ts"
 import { DatabaseUnavailable } from "../../src/infra/postgres/Database.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 
@@ -15,7 +15,7 @@ interface Truth {
 
 const setup = (capacity = 3, maxBytes = 1_000_000) =>
   Effect.gen(function* () {
-    const copy = yield* HotCopy
+    const copy = yield* CatalogRedis
     const metrics = (yield* Metrics).cache.config
     const asked = { redis: 0, postgres: 0, versions: 0 }
     const state = { redisAway: false, postgresAway: false, truth: new Map<string, Truth>() }
@@ -27,8 +27,8 @@ const setup = (capacity = 3, maxBytes = 1_000_000) =>
           state.postgresAway ? Effect.fail(new DatabaseUnavailable({ reason: "away" })) : Effect.succeed(answer())
         )
       )
-    const away = Effect.fail(new HotCopyUnavailable({ cause: "away" }))
-    const tiers = yield* makeTiers<number>({
+    const away = Effect.fail(new CatalogRedisUnavailable({ cause: "away" }))
+    const tiers = yield* makeTieredCache<number>({
       kind: "config",
       hot: {
         read: (kind, key) =>
@@ -63,7 +63,7 @@ const setup = (capacity = 3, maxBytes = 1_000_000) =>
     return { tiers, asked, state, metrics, copy, set, wait, get: (key: string) => wait(tiers.get(key)) }
   })
 
-const provided = Effect.provide(Layer.mergeAll(HotCopy.layerMemory, Metrics.layer))
+const provided = Effect.provide(Layer.mergeAll(CatalogRedis.layerMemory, Metrics.layer))
 
 describe("Tiers", () => {
   it.effect("asks each store once for a key that 10,000 want at once", () =>

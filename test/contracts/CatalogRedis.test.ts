@@ -2,9 +2,9 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
-import { HotCopy } from "../../src/catalog/CatalogRedis.ts"
+import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
@@ -16,16 +16,16 @@ const server = Layer.unwrap(
     ),
     ({ url }) => Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.seconds(2), maxInFlight: 1000 })
   )
-).pipe(Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisState, (_) => _.check)), context)))
+).pipe(Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisHealth, (_) => _.check)), context)))
 
-const layers = { memory: HotCopy.layerMemory, Redis: HotCopy.layer.pipe(Layer.provide(server)) }
+const layers = { memory: CatalogRedis.layerMemory, Redis: CatalogRedis.layer.pipe(Layer.provide(server)) }
 
 for (const [name, copyLayer] of Object.entries(layers)) {
-  describe(`HotCopy: ${name}`, () => {
+  describe(`CatalogRedis: ${name}`, () => {
     layer(copyLayer, { excludeTestServices: true })((test) => {
       test.effect("keeps contents and absences under their versions", () =>
         Effect.gen(function* () {
-          const { read, write } = yield* HotCopy
+          const { read, write } = yield* CatalogRedis
           assert.deepEqual(yield* read("config", "a"), Option.none())
           const entry = { version: 3, value: Option.some({ units: "metric", "größe ✓": [1, null] }) }
           assert.isTrue(yield* write("config", "a", entry))
@@ -41,7 +41,7 @@ for (const [name, copyLayer] of Object.entries(layers)) {
         [Schema.NonEmptyArray(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 50 }))), Schema.String],
         ([versions, key]) =>
           Effect.gen(function* () {
-            const { read, write } = yield* HotCopy
+            const { read, write } = yield* CatalogRedis
             const before = yield* read("config", `p${key}`)
             yield* Effect.forEach(versions, (version) =>
               write("config", `p${key}`, { version, value: Option.some(version) })
@@ -59,14 +59,14 @@ for (const [name, copyLayer] of Object.entries(layers)) {
 }
 
 describe("HotCopy: Redis", () => {
-  layer(HotCopy.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true })((test) => {
+  layer(CatalogRedis.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true })((test) => {
     test.effect("does not believe what it did not write, and writes over it", () =>
       Effect.gen(function* () {
-        const { read, write } = yield* HotCopy
+        const { read, write } = yield* CatalogRedis
         const { send } = yield* EffectRedis.Redis
         for (const strange of ["", "{", "null", '{"version":"9"}']) {
           yield* send("SET", "hotpath:config:strange", strange)
-          assert.strictEqual((yield* Effect.flip(read("config", "strange")))._tag, "HotCopyUnavailable")
+          assert.strictEqual((yield* Effect.flip(read("config", "strange")))._tag, "CatalogRedisUnavailable")
           assert.isTrue(yield* write("config", "strange", { version: 1, value: Option.none() }))
           assert.isTrue(Option.isSome(yield* read("config", "strange")))
         }

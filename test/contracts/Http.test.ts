@@ -1,7 +1,7 @@
 // One suite over both layers of Http: undici against a real server, and the scripted twin.
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import { UpstreamPolicy } from "../../src/infra/http/EgressPolicy.ts"
+import { EgressPolicy } from "../../src/infra/http/EgressPolicy.ts"
 import { Http, type HttpRequest } from "../../src/infra/http/Http.ts"
 import { LocalHosts } from "../../src/infra/http/LocalHosts.ts"
 import { Settings } from "../../src/Settings.ts"
@@ -22,7 +22,7 @@ const request = (origin: string, path: string, more: Partial<HttpRequest> = {}):
 const upstream = Effect.acquireRelease(Effect.promise(startUpstream), (started) => Effect.promise(started.stop))
 const real = Http.layer.pipe(
   Layer.provideMerge(LocalHosts.layer),
-  Layer.provide(UpstreamPolicy.layer.pipe(Layer.provide(Settings.layer)))
+  Layer.provide(EgressPolicy.layer.pipe(Layer.provide(Settings.layer)))
 )
 
 const scripted = Http.layerScripted(({ body, path }) =>

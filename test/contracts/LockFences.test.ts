@@ -8,8 +8,8 @@ import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../
 import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
-import { type Fenced, Fences } from "../../src/storage/LockFences.ts"
+import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
+import { type Fenced, LockFences } from "../../src/storage/LockFences.ts"
 import { makeCountingMetrics } from "../support/CountingMetrics.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { startProxy } from "../support/Proxy.ts"
@@ -32,7 +32,7 @@ class Protected extends Context.Service<
     Protected,
     Effect.gen(function* () {
       const { run, sql } = yield* Database
-      const { check } = yield* Fences
+      const { check } = yield* LockFences
       yield* run(sql`CREATE TABLE protected (n serial, name text, content text)`)
       return Protected.of({
         // Written before the check: what is refused has to be rolled back.
@@ -54,7 +54,7 @@ class Protected extends Context.Service<
   static readonly layerMemory = Layer.effect(
     Protected,
     Effect.gen(function* () {
-      const { check } = yield* Fences
+      const { check } = yield* LockFences
       const written: Array<readonly [string, string]> = []
       return Protected.of({
         write: (name, fence, text) =>
@@ -76,9 +76,9 @@ const server = Layer.unwrap(
   )
 )
 
-const stored = Protected.layer.pipe(Layer.provideMerge(Fences.layer))
+const stored = Protected.layer.pipe(Layer.provideMerge(LockFences.layer))
 const layers = {
-  memory: Protected.layerMemory.pipe(Layer.provideMerge(Fences.layerMemory)),
+  memory: Protected.layerMemory.pipe(Layer.provideMerge(LockFences.layerMemory)),
   embedded: stored.pipe(
     Layer.provide(PostgresEmbedded.layer({ dataDir: "memory://", timeout })),
     Layer.provide(NodeServices.layer)
@@ -103,12 +103,12 @@ const locksOver = Effect.fnUntraced(function* (port: number) {
       Layer.provide(metrics.layer)
     )
   )
-  yield* untilEffect(Context.get(context, RedisState).check)
+  yield* untilEffect(Context.get(context, RedisHealth).check)
   return Context.get(context, Locks)
 })
 
 for (const [name, storeLayer] of Object.entries(layers)) {
-  describe(`Fences: ${name}`, () => {
+  describe(`LockFences: ${name}`, () => {
     layer(storeLayer, { excludeTestServices: true, timeout: "30 seconds" })((test) => {
       test.effect(
         "lets a holder write often, and newer ones after it; refuses older ones, and forgets what they wrote",
@@ -183,50 +183,52 @@ for (const [name, storeLayer] of Object.entries(layers)) {
 }
 
 describe("Fences: PostgreSQL", () => {
-  layer(Fences.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true, timeout: "30 seconds" })((test) => {
-    test.effect("a newer holder's check waits for the older one's transaction", () =>
-      Effect.gen(function* () {
-        const { run, sql } = yield* Database
-        const { check } = yield* Fences
-        const checked = yield* Deferred.make<void>()
-        const ends = yield* Deferred.make<void>()
-        const order: Array<string> = []
-        const older = yield* Effect.forkChild(
-          run(
-            sql.withTransaction(
-              check("w", 1).pipe(
-                Effect.andThen(Deferred.succeed(checked, undefined)),
-                Effect.andThen(Deferred.await(ends)),
-                Effect.andThen(Effect.sync(() => order.push("older")))
+  layer(LockFences.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true, timeout: "30 seconds" })(
+    (test) => {
+      test.effect("a newer holder's check waits for the older one's transaction", () =>
+        Effect.gen(function* () {
+          const { run, sql } = yield* Database
+          const { check } = yield* LockFences
+          const checked = yield* Deferred.make<void>()
+          const ends = yield* Deferred.make<void>()
+          const order: Array<string> = []
+          const older = yield* Effect.forkChild(
+            run(
+              sql.withTransaction(
+                check("w", 1).pipe(
+                  Effect.andThen(Deferred.succeed(checked, undefined)),
+                  Effect.andThen(Deferred.await(ends)),
+                  Effect.andThen(Effect.sync(() => order.push("older")))
+                )
               )
             )
           )
-        )
-        yield* Deferred.await(checked)
-        const newer = yield* Effect.forkChild(
-          run(
-            sql.withTransaction(
-              Effect.andThen(
-                check("w", 2),
-                Effect.sync(() => order.push("newer"))
+          yield* Deferred.await(checked)
+          const newer = yield* Effect.forkChild(
+            run(
+              sql.withTransaction(
+                Effect.andThen(
+                  check("w", 2),
+                  Effect.sync(() => order.push("newer"))
+                )
               )
             )
           )
-        )
-        yield* Effect.sleep("200 millis")
-        assert.deepEqual(order, [])
-        yield* Deferred.succeed(ends, undefined)
-        yield* Fiber.join(older)
-        yield* Fiber.join(newer)
-        assert.deepEqual(order, ["older", "newer"])
-      })
-    )
+          yield* Effect.sleep("200 millis")
+          assert.deepEqual(order, [])
+          yield* Deferred.succeed(ends, undefined)
+          yield* Fiber.join(older)
+          yield* Fiber.join(newer)
+          assert.deepEqual(order, ["older", "newer"])
+        })
+      )
 
-    test.effect("says so when it is used outside of a transaction", () =>
-      Effect.gen(function* () {
-        const { check } = yield* Fences
-        assert.isTrue(Exit.hasDies(yield* Effect.exit(check("x", 1))))
-      })
-    )
-  })
+      test.effect("says so when it is used outside of a transaction", () =>
+        Effect.gen(function* () {
+          const { check } = yield* LockFences
+          assert.isTrue(Exit.hasDies(yield* Effect.exit(check("x", 1))))
+        })
+      )
+    }
+  )
 })

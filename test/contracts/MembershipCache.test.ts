@@ -37,7 +37,7 @@ const remembered = Effect.fnUntraced(function* (instance: Instance) {
 })
 
 for (const [kind, start] of Object.entries(kinds)) {
-  describe(`RoomSessions: ${kind}`, () => {
+  describe(`MembershipCache: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()

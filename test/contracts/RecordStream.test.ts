@@ -6,7 +6,7 @@ import { Redis as EffectRedis } from "effect/persistence"
 import type { CallRecord } from "../../src/domain/CallRecord.ts"
 import { makeRecordId } from "../../src/domain/RecordId.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
 import { RecordStream } from "../../src/storage/records/RecordStream.ts"
@@ -21,7 +21,7 @@ const server = Layer.unwrap(
     ),
     ({ url }) => Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.seconds(2), maxInFlight: 1000 })
   )
-).pipe(Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisState, (_) => _.check)), context)))
+).pipe(Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisHealth, (_) => _.check)), context)))
 
 const stream = RecordStream.layer.pipe(
   Layer.provideMerge(server),

@@ -4,7 +4,7 @@ import { assert, describe, it, layer, type Vitest } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Queue, Redacted, Scope } from "effect"
 import { Redis } from "effect/persistence"
 import * as RealRedis from "../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import * as RedisMemory from "../../src/infra/redis/RedisMemory.ts"
 import type { StoreMisconfigured } from "../../src/infra/StoreFault.ts"
 import { ca, startRedisCluster, startRedisTls } from "../support/RedisKinds.ts"
@@ -25,7 +25,7 @@ const onServer = (start: () => Promise<RunningServer>, tls?: { readonly ca: stri
     )
   ).pipe(
     // The layer does not wait for its server; the suite does.
-    Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisState, (_) => _.check)), context))
+    Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisHealth, (_) => _.check)), context))
   )
 
 const failing = (effect: Effect.Effect<unknown, Redis.RedisError>) =>
@@ -33,14 +33,14 @@ const failing = (effect: Effect.Effect<unknown, Redis.RedisError>) =>
 
 const suite = (
   name: string,
-  of: Layer.Layer<Redis.Redis | RedisState, Redis.RedisError | StoreMisconfigured>,
+  of: Layer.Layer<Redis.Redis | RedisHealth, Redis.RedisError | StoreMisconfigured>,
   isServer: boolean
 ) =>
   describe(name, () => {
     layer(of, { excludeTestServices: true })((it) => {
       it.effect("says what it is, and that it answers", () =>
         Effect.gen(function* () {
-          const { check, kind } = yield* RedisState
+          const { check, kind } = yield* RedisHealth
           assert.strictEqual(kind, isServer ? "server" : "in-process")
           yield* check
         })
@@ -163,7 +163,7 @@ const suite = (
   })
 
 /** What only a server does. */
-const servers = (it: Vitest.MethodsNonLive<Redis.Redis | RedisState>) => {
+const servers = (it: Vitest.MethodsNonLive<Redis.Redis | RedisHealth>) => {
   it.effect("runs a script, also after the server forgot it", () =>
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
@@ -197,7 +197,7 @@ const servers = (it: Vitest.MethodsNonLive<Redis.Redis | RedisState>) => {
     () =>
       Effect.gen(function* () {
         const { send } = yield* Redis.Redis
-        const state = yield* RedisState
+        const state = yield* RedisHealth
         let opened = 0
         yield* state.onReconnected(() => void opened++)
         const made = send("SET", "fenced", "1")

@@ -1,24 +1,24 @@
 // One suite over every layer of SharedValues: the in-process Redis, a real one, a Redis Cluster. Then a Redis that is away.
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
-import { SharedValues } from "../../src/cluster/SharedCache.ts"
+import { SharedCache } from "../../src/cluster/SharedCache.ts"
 import * as RedisMemory from "../../src/infra/redis/RedisMemory.ts"
 import { overRedis } from "../support/OverRedis.ts"
 import { kinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
-type Service = SharedValues["Service"]
+type Service = SharedCache["Service"]
 
 const over = (url: string) =>
-  Effect.map(overRedis(SharedValues.layer, url, 200), ({ context }) => Context.get(context, SharedValues))
+  Effect.map(overRedis(SharedCache.layer, url, 200), ({ context }) => Context.get(context, SharedCache))
 const memory = Effect.map(
-  Layer.build(Layer.fresh(SharedValues.layer).pipe(Layer.provide(Layer.fresh(RedisMemory.layer)))),
-  Context.get(SharedValues)
+  Layer.build(Layer.fresh(SharedCache.layer).pipe(Layer.provide(Layer.fresh(RedisMemory.layer)))),
+  Context.get(SharedCache)
 )
 
 for (const [kind, start] of Object.entries(kinds)) {
-  describe(`SharedValues: ${kind}`, () => {
+  describe(`SharedCache: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()
@@ -51,7 +51,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           assert.strictEqual(yield* other.read("shared"), "text")
           yield* Effect.promise(async () => server?.kill())
           for (const asked of [one.read("shared"), one.write("shared", "x", 1000)]) {
-            assert.strictEqual((yield* Effect.flip(asked))._tag, "ValuesUnavailable")
+            assert.strictEqual((yield* Effect.flip(asked))._tag, "CacheUnavailable")
           }
         }).pipe(Effect.scoped)
       )

@@ -11,7 +11,7 @@ import {
 } from "../../src/cluster/stores/StoreRoster.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { startRedisCluster } from "../support/RedisKinds.ts"
 import { id } from "../support/RoomStores.ts"
@@ -35,7 +35,7 @@ const inRedis = (url: string, prefix: string) =>
         Redis.layer({ url: Redacted.make(url), commandTimeout: Duration.seconds(2), maxInFlight: 100, prefix })
       )
     )
-    const state = Context.get(context, RedisState)
+    const state = Context.get(context, RedisHealth)
     yield* untilEffect(state.check)
     // It is what finds out whether the fence may be opened.
     state.setFenced(true)

@@ -21,7 +21,7 @@ import {
 const hour = 3_600_000
 
 for (const [kind, start] of Object.entries(kinds)) {
-  describe(`RoomBuffer: ${kind}`, () => {
+  describe(`WriteBuffer: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()

@@ -20,7 +20,7 @@ import {
 const hour = 3_600_000
 
 for (const [kind, start] of Object.entries(kinds)) {
-  describe(`RoomBuffer, what is due: ${kind}`, () => {
+  describe(`WriteBuffer, what is due: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()

@@ -25,7 +25,7 @@ const many: WaitingQuery = { before: undefined, limit: 1000, maxBytes: 1e9 }
 const bodies = (entries: ReadonlyArray<BufferedMessage>) => entries.map(({ message }) => message.body)
 
 for (const [kind, start] of Object.entries(kinds)) {
-  describe(`RoomBuffer, pages: ${kind}`, () => {
+  describe(`WriteBuffer, pages: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()

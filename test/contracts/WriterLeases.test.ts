@@ -6,7 +6,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
-import { BufferHolds } from "../../src/storage/buffer/WriterLeases.ts"
+import { WriterLeases } from "../../src/storage/buffer/WriterLeases.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
@@ -21,20 +21,20 @@ const server = Layer.unwrap(
 )
 
 const kinds = {
-  memory: BufferHolds.layerMemory,
-  embedded: BufferHolds.layer.pipe(
+  memory: WriterLeases.layerMemory,
+  embedded: WriterLeases.layer.pipe(
     Layer.provide(PostgresEmbedded.layer({ dataDir: "memory://", timeout })),
     Layer.provide(NodeServices.layer)
   ),
-  PostgreSQL: BufferHolds.layer.pipe(Layer.provide(server))
+  PostgreSQL: WriterLeases.layer.pipe(Layer.provide(server))
 }
 
 for (const [kind, holds] of Object.entries(kinds)) {
-  describe(`BufferHolds: ${kind}`, () => {
-    layer<BufferHolds, unknown>(holds, { timeout: "60 seconds", excludeTestServices: true })((it) => {
+  describe(`WriterLeases: ${kind}`, () => {
+    layer<WriterLeases, unknown>(holds, { timeout: "60 seconds", excludeTestServices: true })((it) => {
       /** Nobody holds, and nobody is missing. */
       const two = Effect.gen(function* () {
-        const all = yield* BufferHolds
+        const all = yield* WriterLeases
         const [a, b] = [randomUUID(), randomUUID()]
         yield* Effect.addFinalizer(() => Effect.ignore(Effect.andThen(all.release(a), all.release(b))))
         return { ...all, a, b }
@@ -42,7 +42,7 @@ for (const [kind, holds] of Object.entries(kinds)) {
 
       it.effect("remembers which data the buffer was in", () =>
         Effect.gen(function* () {
-          const { origin } = yield* BufferHolds
+          const { origin } = yield* WriterLeases
           const [first, second] = [randomUUID(), randomUUID()]
           yield* origin(first)
           assert.strictEqual(yield* origin(first), first)
@@ -75,10 +75,10 @@ for (const [kind, holds] of Object.entries(kinds)) {
           const write = Effect.sync(() => ++written)
           assert.strictEqual(yield* past(write), 1)
           yield* hold(a, "run", long)
-          assert.strictEqual((yield* Effect.flip(past(write)))._tag, "BufferHeld")
+          assert.strictEqual((yield* Effect.flip(past(write)))._tag, "BufferLeased")
           yield* hold(b, "run", long)
           yield* release(a)
-          assert.strictEqual((yield* Effect.flip(past(write)))._tag, "BufferHeld")
+          assert.strictEqual((yield* Effect.flip(past(write)))._tag, "BufferLeased")
           yield* release(b)
           assert.strictEqual(yield* past(write), 2)
           assert.strictEqual(yield* Effect.flip(past(Effect.fail("its own" as const))), "its own")

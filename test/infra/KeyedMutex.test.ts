@@ -1,10 +1,10 @@
 // One effect at a time by key, in the order they came, whoever gives up meanwhile.
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
-import { makeTurns } from "../../src/infra/KeyedMutex.ts"
+import { makeKeyedMutex } from "../../src/infra/KeyedMutex.ts"
 
 const open = Effect.sync(() => {
-  const turns = makeTurns()
+  const turns = makeKeyedMutex()
   const begun: Array<string> = []
   /** Runs until it is opened. */
   const held = (name: string, gate: Deferred.Deferred<void>, key = "key") =>
@@ -68,7 +68,7 @@ describe("turns", () => {
   it.effect("pass on when the one that has it fails, dies, or is interrupted", () =>
     Effect.gen(function* () {
       const { begun, fork, gate, held } = yield* open
-      const turns = makeTurns()
+      const turns = makeKeyedMutex()
       yield* Effect.ignore(turns("key", Effect.fail("no")))
       yield* Effect.ignoreCause(turns("key", Effect.die("no")))
       assert.strictEqual(yield* turns("key", Effect.succeed(1)), 1)

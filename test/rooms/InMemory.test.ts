@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { RateLimits } from "../../src/cluster/limits/RateLimits.ts"
 import { Locks } from "../../src/cluster/locks/Locks.ts"
-import { RoomSessions } from "../../src/cluster/rooms/MembershipCache.ts"
+import { MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
 import * as PresenceMemory from "../../src/cluster/rooms/PresenceMemory.ts"
 import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
 import { SharedStores } from "../../src/cluster/stores/SharedStores.ts"
@@ -12,32 +12,32 @@ import { Metrics } from "../../src/observability/Metrics.ts"
 import { Access } from "../../src/rooms/Access.ts"
 import { Documents } from "../../src/rooms/Documents.ts"
 import { Hub } from "../../src/rooms/delivery/Hub.ts"
-import { Announcer } from "../../src/rooms/delivery/OutboxRelay.ts"
-import { Untold } from "../../src/rooms/delivery/UnpublishedRooms.ts"
+import { OutboxRelay } from "../../src/rooms/delivery/OutboxRelay.ts"
+import { UnpublishedRooms } from "../../src/rooms/delivery/UnpublishedRooms.ts"
 import { Invites } from "../../src/rooms/Invites.ts"
 import { Messages } from "../../src/rooms/Messages.ts"
-import { Attendance } from "../../src/rooms/PresenceTracker.ts"
-import { Whereabouts } from "../../src/rooms/RoomIndex.ts"
-import { RoomReads } from "../../src/rooms/RoomReadCache.ts"
+import { PresenceTracker } from "../../src/rooms/PresenceTracker.ts"
+import { RoomIndex } from "../../src/rooms/RoomIndex.ts"
+import { RoomReadCache } from "../../src/rooms/RoomReadCache.ts"
 import { Rooms } from "../../src/rooms/Rooms.ts"
-import { type Guest, Joining } from "../../src/rooms/Subscriptions.ts"
+import { type Guest, Subscriptions } from "../../src/rooms/Subscriptions.ts"
 import { Threads } from "../../src/rooms/Threads.ts"
 import { Settings } from "../../src/Settings.ts"
-import { DeadRecords } from "../../src/storage/DeadLetters.ts"
-import { Fences } from "../../src/storage/LockFences.ts"
+import { DeadLetters } from "../../src/storage/DeadLetters.ts"
+import { LockFences } from "../../src/storage/LockFences.ts"
 import * as RepositoryMemory from "../../src/storage/rooms/memory/RepositoryMemory.ts"
 
-const Test = Layer.mergeAll(Documents.layer, Joining.layer, Messages.layer, Rooms.layer, Threads.layer).pipe(
+const Test = Layer.mergeAll(Documents.layer, Subscriptions.layer, Messages.layer, Rooms.layer, Threads.layer).pipe(
   Layer.provideMerge(Invites.layer),
-  Layer.provide(Announcer.layer),
-  Layer.provide(Attendance.layer),
+  Layer.provide(OutboxRelay.layer),
+  Layer.provide(PresenceTracker.layer),
   Layer.provide(Hub.layer),
   Layer.provide(Access.layer),
-  Layer.provide([RoomReads.layer, Whereabouts.layer, Untold.layerMemory]),
-  Layer.provide([PresenceMemory.layer, RoomSessions.layerMemory, Locks.layerMemory, RateLimits.layerMemory]),
+  Layer.provide([RoomReadCache.layer, RoomIndex.layer, UnpublishedRooms.layerMemory]),
+  Layer.provide([PresenceMemory.layer, MembershipCache.layerMemory, Locks.layerMemory, RateLimits.layerMemory]),
   Layer.provide([RoomBusMemory.layer, SharedStores.layerAlone]),
   Layer.provide(RepositoryMemory.layer),
-  Layer.provide([Fences.layerMemory, DeadRecords.layerMemory]),
+  Layer.provide([LockFences.layerMemory, DeadLetters.layerMemory]),
   Layer.provide([Metrics.layer, Lifecycle.layer]),
   Layer.provide(Settings.layer)
 )
@@ -63,7 +63,7 @@ describe("rooms in memory", () => {
       const { roomId } = yield* create("ann", "Tea", false)
       const token = yield* (yield* Invites).create("ann", roomId, { role: "member" })
       const bob = guest("bob")
-      yield* (yield* Joining).join(bob, roomId, token)
+      yield* (yield* Subscriptions).join(bob, roomId, token)
       const messages = yield* Messages
       const { messageId } = yield* messages.send("ann", { roomId, body: "Hello" })
       const page = JSON.parse(JSON.stringify({ page: yield* messages.list("bob", { roomId }) }))

@@ -8,11 +8,11 @@ import { Settings } from "../../src/Settings.ts"
 import * as BufferedRepository from "../../src/storage/buffer/BufferedRepository.ts"
 import { Durable } from "../../src/storage/buffer/Durable.ts"
 import { Flusher } from "../../src/storage/buffer/Flusher.ts"
-import * as RoomBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
-import { Acknowledged } from "../../src/storage/buffer/UnflushedWrites.ts"
-import { BufferUnavailable, RoomBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
-import { BufferLease } from "../../src/storage/buffer/WriteMode.ts"
-import { BufferHolds } from "../../src/storage/buffer/WriterLeases.ts"
+import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
+import { UnflushedWrites } from "../../src/storage/buffer/UnflushedWrites.ts"
+import { BufferUnavailable, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
+import { WriteMode } from "../../src/storage/buffer/WriteMode.ts"
+import { WriterLeases } from "../../src/storage/buffer/WriterLeases.ts"
 import * as RepositoryMemory from "../../src/storage/rooms/memory/RepositoryMemory.ts"
 import { Repository } from "../../src/storage/rooms/Repository.ts"
 
@@ -41,8 +41,8 @@ const failing = <S extends object, E>(service: S, isAway: () => boolean, error: 
 /** What instances have in common. */
 export const makeShared = Effect.fnUntraced(function* (intervalMs: number) {
   const durable = Context.get(yield* Layer.build(Layer.fresh(RepositoryMemory.layer)), Repository)
-  const holds = Context.get(yield* Layer.build(Layer.fresh(BufferHolds.layerMemory)), BufferHolds)
-  return { durable, holds, ...(yield* RoomBufferMemory.make(intervalMs)) }
+  const holds = Context.get(yield* Layer.build(Layer.fresh(WriterLeases.layerMemory)), WriterLeases)
+  return { durable, holds, ...(yield* WriteBufferMemory.make(intervalMs)) }
 })
 export type Shared = Effect.Success<ReturnType<typeof makeShared>>
 
@@ -57,15 +57,15 @@ export const makeInstance = Effect.fnUntraced(function* (shared: Shared, pauses:
     holds: failing(shared.holds, () => away.durable, down, pauses)
   }
   const Ports = Layer.mergeAll(
-    Layer.succeed(RoomBuffer, ports.buffer),
+    Layer.succeed(WriteBuffer, ports.buffer),
     Layer.succeed(Durable, ports.durable),
-    Layer.succeed(BufferHolds, ports.holds)
+    Layer.succeed(WriterLeases, ports.holds)
   )
   const context = yield* Layer.build(
     Layer.fresh(
       BufferedRepository.layer.pipe(
-        Layer.provideMerge(BufferLease.layer),
-        Layer.provideMerge(Layer.mergeAll(Flusher.layer, Acknowledged.layer)),
+        Layer.provideMerge(WriteMode.layer),
+        Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
         Layer.provide(Ports),
         Layer.provide(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
         Layer.provide(Settings.layer)

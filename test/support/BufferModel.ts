@@ -7,7 +7,7 @@ import { react, unreact } from "../../src/domain/Message.ts"
 import type { Buffered } from "./BufferLayers.ts"
 import { at, by, draft, id } from "./RoomStores.ts"
 
-interface Acknowledged {
+interface UnflushedWrites {
   version: number
   /** By version. */
   readonly texts: Map<number, string>
@@ -16,7 +16,7 @@ interface Acknowledged {
 export interface ModelRoom {
   readonly roomId: string
   open: string
-  readonly documents: Map<string, Acknowledged>
+  readonly documents: Map<string, UnflushedWrites>
   /** In the order they were acknowledged in. */
   messages: Array<Message>
   /** By author and key: the same again. */
@@ -31,7 +31,7 @@ export const newRoom = (roomId: string): ModelRoom => ({
   ids: new Map()
 })
 
-const known = (room: ModelRoom, name: string): Acknowledged => {
+const known = (room: ModelRoom, name: string): UnflushedWrites => {
   const found = room.documents.get(name) ?? { version: 0, texts: new Map([[0, ""]]) }
   room.documents.set(name, found)
   return found

@@ -2,7 +2,7 @@
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import * as Redis from "../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { untilEffect } from "./UntilEffect.ts"
 
 /** Until its scope is closed. */
@@ -18,7 +18,7 @@ export const overRedis = Effect.fnUntraced(function* <A, E, R>(
       )
     )
   )
-  const { check } = Context.get(context, RedisState)
+  const { check } = Context.get(context, RedisHealth)
   yield* untilEffect(check)
   return { context, check, redis: Context.get(context, EffectRedis.Redis) }
 })

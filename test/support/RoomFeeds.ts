@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import type { History, Numbered, Passing } from "../../src/cluster/rooms/RoomBus.ts"
 import type { CloseCode } from "../../src/protocol/CloseCodes.ts"
-import type { RoomLine } from "../../src/rooms/delivery/RoomFeed.ts"
+import type { RoomFeed } from "../../src/rooms/delivery/RoomFeed.ts"
 import type { Subscriber } from "../../src/rooms/delivery/Subscription.ts"
 
 interface Told {
@@ -87,7 +87,7 @@ export const history = (
 })
 
 /** Takes a seat, and says at once that its answer has left. */
-export const seated = (line: RoomLine, subscriber: Subscriber) => {
+export const seated = (line: RoomFeed, subscriber: Subscriber) => {
   const held = line.sit(subscriber)
   held.isGood = true
   line.release(held)

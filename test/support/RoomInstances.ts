@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { RoomSessions } from "../../src/cluster/rooms/MembershipCache.ts"
+import { MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
 import { Presence } from "../../src/cluster/rooms/Presence.ts"
 import * as PresenceMemory from "../../src/cluster/rooms/PresenceMemory.ts"
 import * as PresenceRedis from "../../src/cluster/rooms/PresenceRedis.ts"
@@ -22,20 +22,20 @@ export const commandTimeout = 300
 export interface Instance {
   readonly bus: RoomBus["Service"]
   readonly presence: Presence["Service"]
-  readonly sessions: RoomSessions["Service"]
+  readonly sessions: MembershipCache["Service"]
 }
 
-const of = (context: Context.Context<RoomBus | Presence | RoomSessions>): Instance => ({
+const of = (context: Context.Context<RoomBus | Presence | MembershipCache>): Instance => ({
   bus: Context.get(context, RoomBus),
   presence: Context.get(context, Presence),
-  sessions: Context.get(context, RoomSessions)
+  sessions: Context.get(context, MembershipCache)
 })
 
 const memoryWith = (bus: typeof RoomBusMemory.layer) =>
   Effect.map(
     Layer.build(
       Layer.fresh(
-        Layer.mergeAll(PresenceMemory.layer, RoomSessions.layerMemory).pipe(
+        Layer.mergeAll(PresenceMemory.layer, MembershipCache.layerMemory).pipe(
           Layer.provideMerge(bus),
           Layer.provide(Metrics.layer)
         )
@@ -48,7 +48,7 @@ export const boundedInstance = (maxBytes: number) => memoryWith(RoomBusMemory.la
 
 /** Until its scope is closed. */
 export const redisInstance = Effect.fnUntraced(function* (url: string) {
-  const layer = Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, RoomSessions.layer)
+  const layer = Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, MembershipCache.layer)
   const { check, context, redis } = yield* overRedis(layer, url, commandTimeout)
   const instance = { ...of(context), redis, check }
   yield* untilEffect(subscribed(instance))

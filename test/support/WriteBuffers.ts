@@ -3,21 +3,21 @@ import { randomUUID } from "node:crypto"
 import { Context, Effect } from "effect"
 import { updatedEvent } from "../../src/domain/Document.ts"
 import type { Message } from "../../src/domain/Message.ts"
-import * as RoomBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
-import { type BufferedDocument, type Change, RoomBuffer, type Update } from "../../src/storage/buffer/WriteBuffer.ts"
-import * as RoomBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
+import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
+import { type BufferedDocument, type Change, type Update, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
+import * as WriteBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
 import { overRedis } from "./OverRedis.ts"
 import { commandTimeout, time } from "./RoomInstances.ts"
 
-export type Buffer = RoomBuffer["Service"]
+export type Buffer = WriteBuffer["Service"]
 
 export const memoryBuffer = (intervalMs: number) =>
-  Effect.map(RoomBufferMemory.make(intervalMs), ({ buffer }) => buffer)
+  Effect.map(WriteBufferMemory.make(intervalMs), ({ buffer }) => buffer)
 
 /** Until its scope is closed. */
 export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {
-  const { check, context, redis } = yield* overRedis(RoomBufferRedis.layer(intervalMs), url, commandTimeout)
-  return { buffer: Context.get(context, RoomBuffer), redis, check }
+  const { check, context, redis } = yield* overRedis(WriteBufferRedis.layer(intervalMs), url, commandTimeout)
+  return { buffer: Context.get(context, WriteBuffer), redis, check }
 })
 
 export const saved = (version: number, text = `saved ${version}`, name = "main"): BufferedDocument => ({

@@ -7,14 +7,14 @@ import postgres from "postgres"
 import { updatedEvent } from "../../../src/domain/Document.ts"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
 import * as Redis from "../../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../../src/infra/redis/RedisHealth.ts"
 import { Lifecycle } from "../../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../../src/observability/Metrics.ts"
 import { Settings } from "../../../src/Settings.ts"
 import { Durable } from "../../../src/storage/buffer/Durable.ts"
 import { Flusher } from "../../../src/storage/buffer/Flusher.ts"
-import { RoomBuffer } from "../../../src/storage/buffer/WriteBuffer.ts"
-import * as RoomBufferRedis from "../../../src/storage/buffer/WriteBufferRedis.ts"
+import { WriteBuffer } from "../../../src/storage/buffer/WriteBuffer.ts"
+import * as WriteBufferRedis from "../../../src/storage/buffer/WriteBufferRedis.ts"
 import * as RepositoryPostgres from "../../../src/storage/rooms/RepositoryPostgres.ts"
 import { freshDatabase } from "../../../test/support/Databases.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
@@ -36,14 +36,14 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
   )
   const context = yield* Layer.build(
     Flusher.layer.pipe(
-      Layer.provideMerge(RoomBufferRedis.layer(intervalMs)),
+      Layer.provideMerge(WriteBufferRedis.layer(intervalMs)),
       Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer))),
       Layer.provide(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
       Layer.provideMerge(Layer.mergeAll(Infra, Settings.layer))
     )
   )
-  yield* untilEffect(Context.get(context, RedisState).check)
-  const buffer = Context.get(context, RoomBuffer)
+  yield* untilEffect(Context.get(context, RedisHealth).check)
+  const buffer = Context.get(context, WriteBuffer)
   const flusher = Context.get(context, Flusher)
   const sql = yield* Effect.acquireRelease(
     Effect.sync(() => postgres(databaseUrl, { max: 1, onnotice: () => {} })),

@@ -15,7 +15,7 @@ const connections = 200
 const users = 1000
 const rate = 2000
 
-interface Running extends Side {
+interface ConnectionFibers extends Side {
   readonly server: Server
   readonly load: Child
   readonly table: string
@@ -37,7 +37,7 @@ const withSql = async <A>(url: string, use: (sql: postgres.Sql) => Promise<A>): 
   return result
 }
 
-const round = async (side: Running, seconds: number, counts: boolean) => {
+const round = async (side: ConnectionFibers, seconds: number, counts: boolean) => {
   // It may have ended while the other side was measured.
   await Promise.race([side.server.ended, Promise.resolve()])
   const before = cpuMillis(side.server.pid)
@@ -125,7 +125,7 @@ export const call = async (processes: Processes, { quick, rounds, self, traced }
   if (!self) say("tiers: reading a configuration from memory, Redis, Postgres")
   const tiers = self ? [] : await measureTiers(redis.url, database.url)
 
-  const running = async ({ launch, name, table }: (typeof contenders)[number]): Promise<Running> => {
+  const running = async ({ launch, name, table }: (typeof contenders)[number]): Promise<ConnectionFibers> => {
     const server = await launch()
     const load = processes.start("scripts/bench/call/load.ts", {
       URL: server.address,

@@ -2,7 +2,7 @@
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { Catalog } from "../../../src/catalog/Catalog.ts"
-import { HotCopy } from "../../../src/catalog/CatalogRedis.ts"
+import { CatalogRedis } from "../../../src/catalog/CatalogRedis.ts"
 import { CatalogStore } from "../../../src/catalog/CatalogStore.ts"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
 import * as Redis from "../../../src/infra/redis/Redis.ts"
@@ -28,7 +28,7 @@ export const measureTiers = (redisUrl: string, databaseUrl: string): Promise<Rea
     Settings.layer
   )
   // A catalog of its own has an empty memory.
-  const catalog = Layer.fresh(Catalog.layer).pipe(Layer.provide([CatalogStore.layer, HotCopy.layer]))
+  const catalog = Layer.fresh(Catalog.layer).pipe(Layer.provide([CatalogStore.layer, CatalogRedis.layer]))
 
   const measure = (
     name: string,

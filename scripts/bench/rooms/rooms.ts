@@ -22,7 +22,7 @@ interface Contender {
   readonly dialect: string
 }
 
-interface Running extends RoomSide {
+interface ConnectionFibers extends RoomSide {
   readonly servers: ReadonlyArray<Server>
   /** One for each server, with half of the members. */
   readonly loads: ReadonlyArray<Child>
@@ -47,7 +47,7 @@ const sum = (values: ReadonlyArray<number>) => values.reduce((total, value) => t
 const percentile = (sorted: ReadonlyArray<number>, p: number) => sorted[Math.floor(sorted.length * p)] ?? Number.NaN
 
 /** Fails when one of the servers ends meanwhile. */
-const hear = async <A>(side: Pick<Running, "loads" | "servers">): Promise<ReadonlyArray<A>> => {
+const hear = async <A>(side: Pick<ConnectionFibers, "loads" | "servers">): Promise<ReadonlyArray<A>> => {
   const lines = Promise.all(side.loads.map((load) => load.line()))
   const heard = await Promise.race([lines, ...side.servers.map(({ ended }) => ended)])
   return heard.map((line) => JSON.parse(line) as A)
@@ -64,7 +64,7 @@ const latencies = (halves: ReadonlyArray<Seen>, members: number): ReadonlyArray<
   return times.sort((a, b) => a - b)
 }
 
-const round = async (side: Running, seconds: number, members: number, counts: boolean) => {
+const round = async (side: ConnectionFibers, seconds: number, members: number, counts: boolean) => {
   const cpu = () => sum(side.servers.map(({ pid }) => cpuMillis(pid)))
   const redisBefore = await redisCpuMillis(side.redis)
   const before = cpu()
@@ -102,7 +102,7 @@ const running = async (
   { dialect, name, script }: Contender,
   databaseUrl: string,
   members: number
-): Promise<Running> => {
+): Promise<ConnectionFibers> => {
   const { url } = await processes.own(startRedis())
   const env = {
     PORT: "0",

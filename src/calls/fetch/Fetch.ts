@@ -19,7 +19,7 @@ import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { makeExchangeMeters } from "./ExchangeMeters.ts"
-import { Responses } from "./ResponseCache.ts"
+import { ResponseCache } from "./ResponseCache.ts"
 import { cut, TextStream, textOf } from "./TextStream.ts"
 
 const acceptsParts = "text/event-stream, application/x-ndjson, application/json"
@@ -75,7 +75,7 @@ export class Fetch extends Context.Service<
     Effect.gen(function* () {
       const http = yield* Http
       const breaker = yield* Breaker
-      const responses = yield* Responses
+      const responses = yield* ResponseCache
       const metrics = yield* Metrics
       const { retries } = metrics
       const meterOf = makeExchangeMeters(metrics)

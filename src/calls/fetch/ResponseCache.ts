@@ -16,8 +16,8 @@ const parsedFactor = 8
 
 type Sent = Pick<HttpRequest, "origin" | "path" | "method" | "headers" | "body">
 
-export class Responses extends Context.Service<
-  Responses,
+export class ResponseCache extends Context.Service<
+  ResponseCache,
   {
     /** The kept answer to that request, or what `fetch` brings. */
     readonly get: (
@@ -26,9 +26,9 @@ export class Responses extends Context.Service<
       fetch: Effect.Effect<Answer, FetchError>
     ) => Effect.Effect<Answer, FetchError>
   }
->()("hotpath/calls/fetch/Responses") {
+>()("hotpath/calls/fetch/ResponseCache") {
   static readonly layer = Layer.effect(
-    Responses,
+    ResponseCache,
     Effect.gen(function* () {
       const { cache, gauge } = yield* Metrics
       const { response } = cache
@@ -38,7 +38,7 @@ export class Responses extends Context.Service<
         bytesOf: ({ bytes, text }) => parsedFactor * bytes + 2 * text.length
       })
       gauge("response_cache_bytes", "Answers of integrations kept in memory, about", kept.bytes)
-      return Responses.of({
+      return ResponseCache.of({
         get: ({ definition, name, version }, { body, headers, method, origin, path }, fetch) =>
           Effect.suspend(() => {
             const digest = hash(

@@ -13,7 +13,7 @@
 import { Clock, Effect, Layer, Option, Queue, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { boundsOf, gauge, tooMany, UserLimits } from "./UserLimits.ts"
@@ -39,7 +39,7 @@ export const layer = Layer.effect(
   UserLimits,
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
-    const { onReconnected } = yield* RedisState
+    const { onReconnected } = yield* RedisHealth
     const bounds = boundsOf(yield* Settings)
     const { counter } = yield* Metrics
     const local = counter("user_limits_local_total", "Upgrades admitted by this instance's own count: Redis was away")

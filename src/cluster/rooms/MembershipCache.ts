@@ -4,7 +4,7 @@
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Role } from "../../domain/Room.ts"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { roomKey, sessionKey, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
 import { type BusUnavailable, fromRedis, RoomBus, type Versions } from "./RoomBus.ts"
@@ -69,8 +69,8 @@ const write = (common: Common) =>
     }
   )
 
-export class RoomSessions extends Context.Service<
-  RoomSessions,
+export class MembershipCache extends Context.Service<
+  MembershipCache,
   {
     readonly read: (roomId: string, user: string) => Effect.Effect<Found, BusUnavailable>
     /** `versions`: as they were before the session was read from the repository. */
@@ -81,15 +81,15 @@ export class RoomSessions extends Context.Service<
       versions: Versions | undefined
     ) => Effect.Effect<void, BusUnavailable>
   }
->()("hotpath/cluster/rooms/RoomSessions") {
+>()("hotpath/cluster/rooms/MembershipCache") {
   static readonly layer = Layer.effect(
-    RoomSessions,
+    MembershipCache,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const common = makeCommon(yield* RedisState)
+      const common = makeCommon(yield* RedisHealth)
       const readScript = redis.eval(read(common))
       const writeScript = redis.eval(write(common))
-      return RoomSessions.of({
+      return MembershipCache.of({
         read: Effect.fnUntraced(function* (roomId, user) {
           const found = yield* readScript(roomId, user)
           if (found === null) return { versions: undefined, session: undefined }
@@ -109,14 +109,14 @@ export class RoomSessions extends Context.Service<
   )
 
   static readonly layerMemory = Layer.effect(
-    RoomSessions,
+    MembershipCache,
     Effect.gen(function* () {
       const bus = yield* RoomBus
       const capacity = 50_000
       const kept = new Map<string, { session: Session; versions: Versions | undefined; until: number }>()
       const isSame = (a: Versions | undefined, b: Versions | undefined) =>
         a?.epoch === b?.epoch && a?.people === b?.people
-      return RoomSessions.of({
+      return MembershipCache.of({
         read: Effect.fnUntraced(function* (roomId, user) {
           const versions = yield* bus.versions(roomId)
           const key = sessionKey(roomId, user)

@@ -11,7 +11,7 @@ import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import { now } from "../../domain/Now.ts"
 import type { Present } from "../../domain/Room.ts"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { presentKey, roomKey, streamKey, totalsKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
 import { type Headcount, leaseMs, Presence } from "./Presence.ts"
@@ -101,7 +101,7 @@ export const layer = Layer.effect(
   Presence,
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
-    const common = makeCommon(yield* RedisState)
+    const common = makeCommon(yield* RedisHealth)
     const setScript = redis.eval(set(common))
     const emptyScript = redis.eval(empty(common))
     const beatScript = redis.eval(beat)

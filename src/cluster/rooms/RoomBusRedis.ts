@@ -3,7 +3,7 @@
 import { Effect, Latch, Layer, Queue } from "effect"
 import { Redis } from "effect/persistence"
 import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { channel, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
 import { type BusEvent, fromRedis, type Numbered, type Passing, RoomBus, toHistory, type Versions } from "./RoomBus.ts"
@@ -143,7 +143,7 @@ export const layer = Layer.effect(
   RoomBus,
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
-    const state = yield* RedisState
+    const state = yield* RedisHealth
     const common = makeCommon(state)
     const publishScript = redis.eval(publish(common))
     const emitScript = redis.eval(emit(common))

@@ -18,7 +18,7 @@ import { SecureRandom } from "effect/crypto"
 import { monotonicMs } from "../../domain/Monotonic.ts"
 import { StoresDiffer } from "../../domain/StoresDiffer.ts"
 import { Database } from "../../infra/postgres/Database.ts"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { type Disagreement, StoreAgreement } from "./StoreAgreement.ts"
@@ -45,7 +45,7 @@ export interface SharedStoresOptions {
   readonly labels: { readonly redis: string; readonly database: string }
   readonly settled: Effect.Effect<void>
   readonly setFenced: (isFenced: boolean) => void
-  readonly onReconnected: RedisState["Service"]["onReconnected"]
+  readonly onReconnected: RedisHealth["Service"]["onReconnected"]
 }
 
 export class SharedStores extends Context.Service<
@@ -281,7 +281,7 @@ export class SharedStores extends Context.Service<
     SharedStores,
     Effect.gen(function* () {
       const { DATABASE_URL, DATA_DIR, REDIS_PREFIX, REDIS_URL } = yield* Settings
-      const { onReconnected, setFenced, settled } = yield* RedisState
+      const { onReconnected, setFenced, settled } = yield* RedisHealth
       const { kind } = yield* Database
       // One process, which shares with nobody.
       if (kind === "embedded" && REDIS_URL === undefined) {

@@ -4,7 +4,7 @@
 import { Clock, Effect, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Database } from "../../infra/postgres/Database.ts"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 
 /** The store did not answer in time. */
 export class RosterUnavailable extends Schema.TaggedError<RosterUnavailable>()("RosterUnavailable", {
@@ -83,7 +83,7 @@ const announce = Redis.script((instance: string, text: string) => [key, instance
 
 /** In Redis. It passes the fence, which is about what is found here. */
 export const makeRedisRoster = Effect.gen(function* () {
-  const state = yield* RedisState
+  const state = yield* RedisHealth
   const redis = yield* Redis.make({
     send: state.unfenced,
     subscribe: () => Effect.never,

@@ -29,9 +29,9 @@ import { admitBatch } from "../requests/BatchAdmission.ts"
 import type { Dispatcher, Origin } from "../requests/Dispatcher.ts"
 import { takeTokens } from "../requests/RequestRate.ts"
 import { TokenBucket } from "../requests/TokenBucket.ts"
-import { type Fork, Running } from "./ConnectionFibers.ts"
+import { ConnectionFibers, type Fork } from "./ConnectionFibers.ts"
 import { Inbound, type InboundOwner, type InboundShared } from "./Inbound.ts"
-import { type Lingering, Outbound, type OutboundOwner } from "./SendQueue.ts"
+import { type Lingering, SendQueue, type SendQueueOwner } from "./SendQueue.ts"
 
 /** What all connections of an instance share. */
 export interface Shared extends InboundShared {
@@ -45,7 +45,7 @@ export interface Shared extends InboundShared {
 /** Requests worked on aside, beyond which they keep their places. */
 const maxAside = 256
 
-export class Connection implements Origin, InboundOwner, OutboundOwner {
+export class Connection implements Origin, InboundOwner, SendQueueOwner {
   readonly id: string
   readonly user: string
   /** Where it comes from, as far as TCP says. */
@@ -62,9 +62,9 @@ export class Connection implements Origin, InboundOwner, OutboundOwner {
   awaitsPong = false
   readonly #socket: WebSocket
   readonly #inbound: Inbound
-  readonly #outbound: Outbound
+  readonly #outbound: SendQueue
   readonly #shared: Shared
-  readonly #running: Running
+  readonly #running: ConnectionFibers
   // Made when it is first needed: most connections are idle.
   #whenClosed: Array<() => void> | undefined
   #isClosed = false
@@ -83,10 +83,10 @@ export class Connection implements Origin, InboundOwner, OutboundOwner {
     this.#socket = socket
     const bucket = new TokenBucket(shared.settings.REQUEST_RATE, shared.settings.REQUEST_BURST, now)
     this.#inbound = new Inbound(socket, bucket, this, shared)
-    this.#outbound = new Outbound(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared.lingering)
+    this.#outbound = new SendQueue(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared.lingering)
     this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
     this.#shared = shared
-    this.#running = new Running(shared.fork)
+    this.#running = new ConnectionFibers(shared.fork)
     this.id = id
     this.user = identity.user
     this.expiresAt = identity.expiresAt

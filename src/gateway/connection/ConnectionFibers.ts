@@ -4,7 +4,7 @@ import type { RequestInfo } from "../../observability/RequestContext.ts"
 
 export type Fork = <A>(effect: Effect.Effect<A>, info: RequestInfo | undefined) => Fiber.Fiber<A>
 
-export class Running {
+export class ConnectionFibers {
   readonly #fork: Fork
   // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
   #fibers: Set<Fiber.Fiber<unknown>> | undefined

@@ -7,7 +7,7 @@
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 
-export interface OutboundOwner {
+export interface SendQueueOwner {
   readonly stalled: () => void
   readonly drained: () => void
   readonly overloaded: () => void
@@ -25,7 +25,7 @@ interface LargeReply {
   readonly bytes: number
 }
 
-const uncork = (outbound: Outbound) => outbound.uncork()
+const uncork = (outbound: SendQueue) => outbound.uncork()
 
 /**
  * Lets replies wait for one more turn of the event loop, for all connections of an instance: who changes a room is answered
@@ -33,11 +33,11 @@ const uncork = (outbound: Outbound) => outbound.uncork()
  * an instance at rest some microseconds of waiting, and spares a document's edit a write: 8 to 15 µs of CPU.
  */
 export class Lingering {
-  #fresh: Array<Outbound> = []
-  #due: Array<Outbound> = []
+  #fresh: Array<SendQueue> = []
+  #due: Array<SendQueue> = []
   #isScheduled = false
 
-  add(outbound: Outbound): void {
+  add(outbound: SendQueue): void {
     this.#fresh.push(outbound)
     this.#schedule()
   }
@@ -56,13 +56,13 @@ export class Lingering {
   }
 }
 
-export class Outbound {
+export class SendQueue {
   readonly #socket: WebSocket
   // The TCP socket under it. Without compression `ws` queues nothing, so that frames of ours and of its own (ping, close)
   // never mix.
   readonly #wire: Duplex
   readonly #most: number
-  readonly #owner: OutboundOwner
+  readonly #owner: SendQueueOwner
   readonly #lingering: Lingering
   #corked = false
   /** Whether it is told of what happens in rooms. */
@@ -74,7 +74,7 @@ export class Outbound {
   /** Those that still wait. */
   #large: Array<LargeReply> | undefined
 
-  constructor(socket: WebSocket, wire: Duplex, most: number, owner: OutboundOwner, lingering: Lingering) {
+  constructor(socket: WebSocket, wire: Duplex, most: number, owner: SendQueueOwner, lingering: Lingering) {
     this.#socket = socket
     this.#wire = wire
     this.#most = most

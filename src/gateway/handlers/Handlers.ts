@@ -3,7 +3,7 @@
 import { Context, Duration, Effect, Layer } from "effect"
 import { Call } from "../../calls/Call.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
-import { makeTurns } from "../../infra/KeyedMutex.ts"
+import { makeKeyedMutex } from "../../infra/KeyedMutex.ts"
 import { counters, Metrics } from "../../observability/Metrics.ts"
 import { EncodedJson } from "../../protocol/JsonRpc.ts"
 import { openRpcDocument } from "../../protocol/OpenRpc.ts"
@@ -19,7 +19,7 @@ export class Handling extends Context.Service<Handling, Handlers>()("hotpath/gat
       const call = yield* Call
       const metrics = yield* Metrics
       const stores = yield* SharedStores
-      const turns = makeTurns()
+      const turns = makeKeyedMutex()
       // Encoded once: 67 kB, which take longer than all else that is done for a small request.
       const discovered = Effect.succeed(new EncodedJson(JSON.stringify(openRpcDocument)))
       const stats = () => ({

@@ -1,7 +1,7 @@
 // What the methods of rooms, threads, messages and people do.
 import { Effect } from "effect"
 import { InvalidInput } from "../../domain/Integration.ts"
-import type { makeTurns } from "../../infra/KeyedMutex.ts"
+import type { makeKeyedMutex } from "../../infra/KeyedMutex.ts"
 import type { DocumentMethods } from "../../protocol/methods/DocumentMethods.ts"
 import type { MessageMethods } from "../../protocol/methods/MessageMethods.ts"
 import type { RoomMethods } from "../../protocol/methods/RoomMethods.ts"
@@ -10,7 +10,7 @@ import { Documents } from "../../rooms/Documents.ts"
 import { Invites } from "../../rooms/Invites.ts"
 import { Messages } from "../../rooms/Messages.ts"
 import { Rooms } from "../../rooms/Rooms.ts"
-import { Joining } from "../../rooms/Subscriptions.ts"
+import { Subscriptions } from "../../rooms/Subscriptions.ts"
 import { Threads } from "../../rooms/Threads.ts"
 import type { Caller, Handlers } from "./Caller.ts"
 import type { ClientError } from "./ErrorReply.ts"
@@ -21,10 +21,10 @@ type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethod
 const nothing = Effect.map(() => ({}))
 
 /** `turns`: what one connection asks to write is done in the order it was asked, though its requests work side by side. */
-export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<typeof makeTurns>) {
+export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<typeof makeKeyedMutex>) {
   const documents = yield* Documents
   const invites = yield* Invites
-  const joining = yield* Joining
+  const joining = yield* Subscriptions
   const messages = yield* Messages
   const people = yield* People
   const rooms = yield* Rooms

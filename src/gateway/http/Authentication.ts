@@ -31,12 +31,12 @@ interface Credentials {
   readonly query: URLSearchParams
 }
 
-export class Identify extends Context.Service<
-  Identify,
+export class Authentication extends Context.Service<
+  Authentication,
   { readonly identify: (credentials: Credentials) => Effect.Effect<Identity, Unauthorized | IdentityUnavailable> }
->()("hotpath/gateway/http/Identify") {
+>()("hotpath/gateway/http/Authentication") {
   static readonly layer = Layer.effect(
-    Identify,
+    Authentication,
     Effect.gen(function* () {
       const { AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS_URL, AUTH_SECRET, HOST } = yield* Settings
       if (AUTH_SECRET === undefined && AUTH_JWKS_URL === undefined) {
@@ -44,7 +44,7 @@ export class Identify extends Context.Service<
         yield* Effect.logWarning(
           "development: anybody who reaches this instance may say who they are with ?user=NAME (set AUTH_SECRET or AUTH_JWKS_URL)"
         )
-        return Identify.of({ identify: ({ query }) => development(query.get("user")) })
+        return Authentication.of({ identify: ({ query }) => development(query.get("user")) })
       }
       if (AUTH_JWKS_URL !== undefined && AUTH_AUDIENCE.length === 0) {
         yield* Effect.logWarning(
@@ -66,7 +66,7 @@ export class Identify extends Context.Service<
         checks.keys === undefined
           ? verified
           : Effect.timeoutOrElse(verified, { duration: deadline, orElse: () => tooSlow })
-      return Identify.of({
+      return Authentication.of({
         identify: ({ authorization, protocol, query }) => {
           const token = authorization?.match(/^Bearer (.+)$/i)?.[1] ?? protocol ?? query.get("token")
           return token === null || token === undefined

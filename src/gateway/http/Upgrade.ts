@@ -4,7 +4,7 @@ import type { IncomingMessage } from "node:http"
 import { Effect, Schema } from "effect"
 import type { Identity } from "../../domain/Identity.ts"
 import { describeLimit, type RateLimited } from "../../domain/Overload.ts"
-import type { Identify } from "./Authentication.ts"
+import type { Authentication } from "./Authentication.ts"
 import type { Origins } from "./Origins.ts"
 
 /** The upgrade is refused with this status. */
@@ -45,7 +45,7 @@ export const selectProtocol = (protocols: ReadonlySet<string>): string | false =
 const refusal = (status: UpgradeRefused["status"], reason: string) => new UpgradeRefused({ status, reason })
 
 export interface Admission {
-  readonly identify: Identify["Service"]
+  readonly identify: Authentication["Service"]
   readonly origins: Origins
   /** Why no connection can be taken now, if none can. */
   readonly isFull: () => string | undefined

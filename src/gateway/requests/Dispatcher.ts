@@ -6,7 +6,7 @@ import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../dom
 import { unstorableAt } from "../../domain/StorableJson.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { CurrentRequest, type RequestInfo } from "../../observability/RequestContext.ts"
+import { RequestContext, type RequestInfo } from "../../observability/RequestContext.ts"
 import { parseTraceParent, type TraceParent } from "../../observability/Tracing.ts"
 import type { ProtocolError } from "../../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../../protocol/JsonRpc.ts"
@@ -17,7 +17,7 @@ import type { Caller } from "../handlers/Caller.ts"
 import { type ClientError, errorReply } from "../handlers/ErrorReply.ts"
 import { Handling } from "../handlers/Handlers.ts"
 import { BatchReply } from "./BatchReply.ts"
-import { Failures } from "./FailureLog.ts"
+import { FailureLog } from "./FailureLog.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 export interface Origin extends Caller {
@@ -89,7 +89,7 @@ export class Dispatcher extends Context.Service<
       const metrics = yield* Metrics
       const lifecycle = yield* Lifecycle
       const settings = yield* Settings
-      const failures = yield* Failures
+      const failures = yield* FailureLog
       const clock = yield* Clock.Clock
       const outcomes = methodOutcomes(metrics)
       const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
@@ -259,7 +259,7 @@ export class Dispatcher extends Context.Service<
                   : answer(request, text, origin, own, gathered)
                 return Effect.provideService(
                   Effect.map(reply, (text) => gathered.add(text)),
-                  CurrentRequest,
+                  RequestContext,
                   own
                 )
               })

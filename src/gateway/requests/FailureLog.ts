@@ -4,7 +4,7 @@
 // client makes up is of a kind: methods that there are not are one, and an integration counts where it is known to be there.
 import { Clock, Context, Effect, Layer, LogLevel, References } from "effect"
 import { LRUCache } from "lru-cache"
-import { CurrentRequest, type RequestInfo } from "../../observability/RequestContext.ts"
+import { RequestContext, type RequestInfo } from "../../observability/RequestContext.ts"
 import type { ErrorType } from "../../protocol/ErrorCodes.ts"
 import { isMethodName } from "../../protocol/methods/Methods.ts"
 import { TokenBucket } from "./TokenBucket.ts"
@@ -54,14 +54,14 @@ const integrationOf = (params: unknown): string | undefined => {
 /** Fields of an error that a line names; others may be as long as a document. */
 const logged = ["status", "roomId", "threadId", "messageId", "needs", "limit", "most"] as const
 
-export class Failures extends Context.Service<
-  Failures,
+export class FailureLog extends Context.Service<
+  FailureLog,
   {
     readonly note: (failure: Failure, request: RequestInfo) => void
   }
->()("hotpath/gateway/requests/Failures") {
+>()("hotpath/gateway/requests/FailureLog") {
   static readonly layer = Layer.effect(
-    Failures,
+    FailureLog,
     Effect.gen(function* () {
       const context = yield* Effect.context<never>()
       const clock = yield* Clock.Clock
@@ -78,7 +78,7 @@ export class Failures extends Context.Service<
         return faults.has(type) ? "Warn" : "Info"
       }
 
-      return Failures.of({
+      return FailureLog.of({
         note: ({ fields, message, method, params, type }, request) => {
           const integration = integrationOf(params)
           const known = method !== undefined && isMethodName(method) ? method : undefined
@@ -94,7 +94,7 @@ export class Failures extends Context.Service<
             detail: message.slice(0, 500),
             ...Object.fromEntries(own.map((name) => [name, fields?.[name]]))
           })
-          Effect.runForkWith(Context.add(context, CurrentRequest, request))(line)
+          Effect.runForkWith(Context.add(context, RequestContext, request))(line)
         }
       })
     })

@@ -93,17 +93,17 @@ export const makeAllows = (deny: Networks, allow: Networks, own: () => ReadonlyA
 const interfaceAddresses = () =>
   Object.values(networkInterfaces()).flatMap((found) => found?.map(({ address }) => address) ?? [])
 
-export class UpstreamPolicy extends Context.Service<
-  UpstreamPolicy,
+export class EgressPolicy extends Context.Service<
+  EgressPolicy,
   {
     /** `address` is an IP address as the resolver gives it; what is none is not allowed. */
     readonly allows: (address: string) => boolean
   }
->()("hotpath/infra/http/UpstreamPolicy") {
+>()("hotpath/infra/http/EgressPolicy") {
   static readonly layer = Layer.effect(
-    UpstreamPolicy,
+    EgressPolicy,
     Effect.map(Settings, ({ UPSTREAM_ALLOW, UPSTREAM_DENY }) =>
-      UpstreamPolicy.of({ allows: makeAllows(UPSTREAM_DENY, UPSTREAM_ALLOW, interfaceAddresses) })
+      EgressPolicy.of({ allows: makeAllows(UPSTREAM_DENY, UPSTREAM_ALLOW, interfaceAddresses) })
     )
   )
 }

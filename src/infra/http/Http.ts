@@ -5,7 +5,7 @@ import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Agent, buildConnector, type Dispatcher } from "undici"
 import { spanIfSampled } from "../../observability/Tracing.ts"
-import { UpstreamPolicy } from "./EgressPolicy.ts"
+import { EgressPolicy } from "./EgressPolicy.ts"
 import { LocalHosts } from "./LocalHosts.ts"
 
 export interface HttpRequest {
@@ -188,7 +188,7 @@ export class Http extends Context.Service<
     Http,
     Effect.gen(function* () {
       const hosts = yield* LocalHosts
-      const { allows } = yield* UpstreamPolicy
+      const { allows } = yield* EgressPolicy
       const connect = buildConnector({ timeout: 5000, lookup: allowedLookup(allows) })
       const agent = yield* Effect.acquireRelease(
         Effect.sync(

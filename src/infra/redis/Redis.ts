@@ -11,7 +11,7 @@ import { Cluster, Command } from "ioredis"
 import { spanIfSampled } from "../../observability/Tracing.ts"
 import { StoreMisconfigured, withoutSecrets } from "../StoreFault.ts"
 import { type AnyClient, abandon, endpoints, makeDedicated, type RedisOptions } from "./RedisConnections.ts"
-import { RedisState } from "./RedisHealth.ts"
+import { RedisHealth } from "./RedisHealth.ts"
 import { makeRedisNamespace, type RedisNamespace } from "./RedisNamespace.ts"
 import { openShared } from "./RedisShared.ts"
 import * as RedisSubscriber from "./RedisSubscriber.ts"
@@ -156,7 +156,7 @@ const openDedicated = (options: RedisOptions, names: RedisNamespace) =>
     )
   })
 
-export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisState, StoreMisconfigured> =>
+export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisHealth, StoreMisconfigured> =>
   Layer.effectContext(
     Effect.gen(function* () {
       // The URL's own error would show its password.
@@ -180,7 +180,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
         connect: Effect.suspend(() => (isFenced ? fenced : openDedicated(options, names)))
       })
       return Context.make(EffectRedis.Redis, redis).pipe(
-        Context.add(RedisState, {
+        Context.add(RedisHealth, {
           kind: "server",
           isCluster: client instanceof Cluster,
           health: health.now,

@@ -3,8 +3,8 @@ import { Context, type Effect, type Scope } from "effect"
 import type { Redis } from "effect/persistence"
 import type { StoreHealth } from "../StoreFault.ts"
 
-export class RedisState extends Context.Service<
-  RedisState,
+export class RedisHealth extends Context.Service<
+  RedisHealth,
   {
     readonly kind: "server" | "in-process"
     /** How the connection is, and whether the server may be trusted with what is acknowledged. */
@@ -29,4 +29,4 @@ export class RedisState extends Context.Service<
     /** Called whenever subscriptions are there (again): what was published before that was told to nobody. */
     readonly onResubscribed: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
->()("hotpath/infra/redis/RedisState") {}
+>()("hotpath/infra/redis/RedisHealth") {}

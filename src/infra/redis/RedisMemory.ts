@@ -5,12 +5,12 @@ import { Clock, Context, Effect, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import { up } from "../StoreFault.ts"
 import * as RedisCommands from "./RedisCommands.ts"
-import { RedisState } from "./RedisHealth.ts"
+import { RedisHealth } from "./RedisHealth.ts"
 import * as RedisKeyspace from "./RedisKeyspace.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
 
-export const layerWith = (bounds: RedisKeyspace.Bounds): Layer.Layer<Redis.Redis | RedisState> =>
+export const layerWith = (bounds: RedisKeyspace.Bounds): Layer.Layer<Redis.Redis | RedisHealth> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const channels = new Map<string, Set<Listener>>()
@@ -47,7 +47,7 @@ export const layerWith = (bounds: RedisKeyspace.Bounds): Layer.Layer<Redis.Redis
 
       const redis = yield* Redis.make({ send, subscribe, connect: Effect.succeed({ send, close: Effect.void }) })
       return Context.make(Redis.Redis, redis).pipe(
-        Context.add(RedisState, {
+        Context.add(RedisHealth, {
           kind: "in-process",
           isCluster: false,
           health: () => up,

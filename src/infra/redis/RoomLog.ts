@@ -4,7 +4,7 @@
 // another run is another epoch, which says in its first eight digits what run it is of. Asking for the run costs 5 µs.
 // Once a switch of the document was told, which one is open is asked anew (storage/WriteScripts.ts).
 import { SecureRandom } from "effect/crypto"
-import type { RedisState } from "./RedisHealth.ts"
+import type { RedisHealth } from "./RedisHealth.ts"
 import { channel, shardOf } from "./RoomKeys.ts"
 
 /** How many events of a room are kept for those who missed them, about (fewer if they are big); and how long after the last. */
@@ -50,7 +50,7 @@ end
 `
 
 /** Makes ARGV 1 to 6. An epoch that begins is told from all others by a random part of this process and a count. */
-export const makeCommon = ({ isCluster, named }: Pick<RedisState["Service"], "isCluster" | "named">) => {
+export const makeCommon = ({ isCluster, named }: Pick<RedisHealth["Service"], "isCluster" | "named">) => {
   const shared = named(channel)
   const process = SecureRandom.uuidV4Unsafe().slice(0, 8)
   let count = 0

@@ -9,7 +9,7 @@ const most = 5000
 
 const idIn = /^\{"type":"message\.sent","message":\{"messageId":"([0-9a-f-]{36})"/
 
-export class SentMessages {
+export class DuplicateFilter {
   /** When each was told, oldest first. */
   readonly #ids = new Map<string, number>()
 

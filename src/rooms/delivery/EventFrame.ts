@@ -7,7 +7,7 @@ import { textFrame } from "../../protocol/TextFrame.ts"
 export const eventParams = (roomId: string, seq: number, { at, event }: Pick<Passing, "at" | "event">): string =>
   `{"roomId":"${roomId}","seq":${seq},"at":"${at}","event":${event}}`
 
-export class RoomFrame {
+export class EventFrame {
   readonly #roomId: string
   readonly #seq: number
   readonly #event: Passing

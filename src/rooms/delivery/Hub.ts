@@ -18,14 +18,14 @@ import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../../domain/Room.ts"
 import { kept } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { CurrentRequest } from "../../observability/RequestContext.ts"
+import { RequestContext } from "../../observability/RequestContext.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"
 import { Settings } from "../../Settings.ts"
 import { Repository } from "../../storage/rooms/Repository.ts"
 import { Backlog } from "./EventBacklog.ts"
-import { type Missed, makeMissed } from "./MissedEvents.ts"
+import { type MissedEvents, makeMissedEvents } from "./MissedEvents.ts"
 import type { Entrance, Entry, Known } from "./RoomEntry.ts"
-import { RoomLine } from "./RoomFeed.ts"
+import { RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
 
 /** How long a join or resume waits until the room is live here. */
@@ -48,7 +48,7 @@ export class Hub extends Context.Service<
      * What was told between the cursor and the new one, from which on it is told, as the member may have it (see Recovery.ts);
      * undefined: they may not, or nobody can say.
      */
-    readonly missed: Missed
+    readonly missed: MissedEvents
     readonly leave: (roomId: string, id: string) => void
     /**
      * A write to the room, for the request under way: its connection gets no event of a later change of the room before the
@@ -96,7 +96,7 @@ export class Hub extends Context.Service<
       const flush = ({ line }: Entry) => delivered.add(line.flush())
 
       const open = (roomId: string): Entry => {
-        const line: RoomLine = new RoomLine(roomId, ({ id, user }, connections) => {
+        const line: RoomFeed = new RoomFeed(roomId, ({ id, user }, connections) => {
           roomsOf.get(id)?.delete(roomId)
           if (line.seats.size === 0) rooms.delete(roomId)
           for (const listener of listeners) listener(roomId, user, connections)
@@ -250,7 +250,7 @@ export class Hub extends Context.Service<
           )
         })
 
-      const missed = makeMissed({ bus, entryOf: (roomId) => rooms.get(roomId), catchUp, scope })
+      const missed = makeMissedEvents({ bus, entryOf: (roomId) => rooms.get(roomId), catchUp, scope })
 
       const tellAlone: Hub["Service"]["tellAlone"] = Effect.fnUntraced(
         function* (roomId, events) {
@@ -270,7 +270,7 @@ export class Hub extends Context.Service<
         enter,
         missed,
         replyFirst: (roomId, write) =>
-          Effect.flatMap(CurrentRequest, (request) => {
+          Effect.flatMap(RequestContext, (request) => {
             const line = rooms.get(roomId)?.line
             if (line !== undefined) request?.whenAnswered(line.writing(request.connectionId))
             return write

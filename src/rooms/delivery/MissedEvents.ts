@@ -10,7 +10,7 @@ import type { Entrance, Entry, Known } from "./RoomEntry.ts"
 const missedMost = "3 seconds"
 const attempts = 5
 
-export type Missed = (
+export type MissedEvents = (
   roomId: string,
   entrance: Entrance,
   cursor: string,
@@ -18,7 +18,7 @@ export type Missed = (
   membership: Membership
 ) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
 
-export const makeMissed = ({
+export const makeMissedEvents = ({
   bus,
   catchUp,
   entryOf,
@@ -28,7 +28,7 @@ export const makeMissed = ({
   readonly catchUp: (entry: Entry) => Effect.Effect<void>
   readonly entryOf: (roomId: string) => Entry | undefined
   readonly scope: Scope.Scope
-}): Missed => {
+}): MissedEvents => {
   // Untraced: it is part of the resume's span.
   return Effect.fnUntraced(
     function* (roomId, entrance, cursor, known, membership) {

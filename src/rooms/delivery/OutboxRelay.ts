@@ -10,11 +10,11 @@
 import { Context, Deferred, Effect, Layer, Queue } from "effect"
 import { BusUnavailable, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
-import { makeTurns } from "../../infra/KeyedMutex.ts"
+import { makeKeyedMutex } from "../../infra/KeyedMutex.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { type Committed, Repository } from "../../storage/rooms/Repository.ts"
 import { Hub } from "./Hub.ts"
-import { Untold } from "./UnpublishedRooms.ts"
+import { UnpublishedRooms } from "./UnpublishedRooms.ts"
 
 interface Waiting {
   readonly change: RoomChange
@@ -32,27 +32,27 @@ const noticeMs = 25
 /** A change that is kept longer than this has lost its teller. */
 const orphanedMs = 1500
 
-export class Announcer extends Context.Service<
-  Announcer,
+export class OutboxRelay extends Context.Service<
+  OutboxRelay,
   {
     /** Passes the value on when the changes were told, or can't be for now. */
     readonly announced: <A, E>(write: Effect.Effect<Committed<A>, E>) => Effect.Effect<A, E>
   }
->()("hotpath/rooms/delivery/Announcer") {
+>()("hotpath/rooms/delivery/OutboxRelay") {
   static readonly layer = Layer.effect(
-    Announcer,
+    OutboxRelay,
     Effect.gen(function* () {
       const bus = yield* RoomBus
       const hub = yield* Hub
       const repository = yield* Repository
-      const untold = yield* Untold
+      const untold = yield* UnpublishedRooms
       const { counter } = yield* Metrics
       const scope = yield* Effect.scope
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const published = counter("room_changes_total", "Changes of rooms that were told to all instances")
       const swept = counter("room_changes_swept_total", "Changes told late, by another than who made them")
       const told = yield* Queue.dropping<Pick<RoomChange, "roomId" | "revision">>(maxTold)
-      const turns = makeTurns()
+      const turns = makeKeyedMutex()
       const waiting = new Map<string, Array<Waiting>>()
 
       let isAway = false
@@ -167,7 +167,7 @@ export class Announcer extends Context.Service<
 
       yield* Effect.addFinalizer(() => Effect.ignore(Effect.flatMap(Queue.clear(told), repository.sent)))
 
-      return Announcer.of({
+      return OutboxRelay.of({
         // Who leaves while the write is under way must not take its announcement along.
         announced: (write) =>
           Effect.uninterruptibleMask((restore) =>

@@ -1,10 +1,10 @@
 // A room as the hub keeps it: its line, and what it waits for; and a place in it, as it is given to a join or resume.
 import type { Deferred } from "effect"
 import type { Backlog } from "./EventBacklog.ts"
-import type { RoomLine } from "./RoomFeed.ts"
+import type { RoomFeed } from "./RoomFeed.ts"
 
 export interface Entry {
-  readonly line: RoomLine
+  readonly line: RoomFeed
   readonly ready: Deferred.Deferred<void>
   isLive: boolean
   /** What came while it was not live. */

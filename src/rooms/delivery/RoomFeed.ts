@@ -5,8 +5,8 @@ import type { History, Numbered, Passing } from "../../cluster/rooms/RoomBus.ts"
 import { withoutText } from "../../domain/Document.ts"
 import { kept } from "../../infra/redis/RoomLog.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"
-import { SentMessages } from "./DuplicateFilter.ts"
-import { RoomFrame } from "./EventFrame.ts"
+import { DuplicateFilter } from "./DuplicateFilter.ts"
+import { EventFrame } from "./EventFrame.ts"
 import { ReplyOrders } from "./ReplyOrder.ts"
 import { type Held, maxHeldBytes, type Seat, type Subscriber } from "./Subscription.ts"
 
@@ -26,7 +26,7 @@ const join = (frames: ReadonlyArray<Buffer>): Buffer => {
 const isBuffered = ({ revision, type }: Numbered): boolean =>
   revision === 0 && (type === "document.updated" || type.startsWith("message."))
 
-export class RoomLine {
+export class RoomFeed {
   readonly roomId: string
   /** Empty: the bus was not heard yet. */
   epoch = ""
@@ -46,8 +46,8 @@ export class RoomLine {
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
   readonly #orders = new ReplyOrders()
-  readonly #sent = new SentMessages()
-  #frames: Array<RoomFrame> = []
+  readonly #sent = new DuplicateFilter()
+  #frames: Array<EventFrame> = []
   /** Frames that one connection gets in another form, by their place among the others. */
   #own: Map<string, Map<number, Buffer>> | undefined
   readonly #onRisen: (subscriber: Subscriber, connections: number) => void
@@ -189,9 +189,9 @@ export class RoomLine {
       const own = this.#own.get(event.subject) ?? new Map()
       this.#own.set(event.subject, own)
       const short = { ...event, event: withoutText(event.event) }
-      own.set(this.#frames.length, new RoomFrame(this.roomId, this.visible, short).bytes)
+      own.set(this.#frames.length, new EventFrame(this.roomId, this.visible, short).bytes)
     }
-    this.#frames.push(new RoomFrame(this.roomId, this.visible, event))
+    this.#frames.push(new EventFrame(this.roomId, this.visible, event))
     if (event.type === "member.left") this.#riseAll((seat) => seat.subscriber.user === event.subject)
     if (event.type === "room.deleted") this.#riseAll(() => true)
   }

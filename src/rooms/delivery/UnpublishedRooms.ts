@@ -11,8 +11,8 @@ const channel = "hotpath_rooms"
 /** Rooms remembered at a time; beyond it the oldest is left to the sweep. */
 const maxRooms = 50_000
 
-export class Untold extends Context.Service<
-  Untold,
+export class UnpublishedRooms extends Context.Service<
+  UnpublishedRooms,
   {
     readonly has: (roomId: string) => boolean
     readonly rooms: () => ReadonlyArray<string>
@@ -23,11 +23,11 @@ export class Untold extends Context.Service<
     /** Rooms of which others said so; waits for the first. */
     readonly heard: Effect.Effect<ReadonlyArray<string>>
   }
->()("hotpath/rooms/delivery/Untold") {
+>()("hotpath/rooms/delivery/UnpublishedRooms") {
   /** Of an instance that is alone: nobody else is told, and nothing is heard. */
-  static readonly layerMemory = Layer.sync(Untold, () => {
+  static readonly layerMemory = Layer.sync(UnpublishedRooms, () => {
     const rooms = new Set<string>()
-    return Untold.of({
+    return UnpublishedRooms.of({
       has: (roomId) => rooms.has(roomId),
       rooms: () => [...rooms],
       add: (roomId) => Effect.sync(() => void rooms.add(roomId)),
@@ -37,7 +37,7 @@ export class Untold extends Context.Service<
   })
 
   static readonly layer = Layer.effect(
-    Untold,
+    UnpublishedRooms,
     Effect.gen(function* () {
       const database = yield* Database
       const { gauge } = yield* Metrics
@@ -72,7 +72,7 @@ export class Untold extends Context.Service<
         Effect.forever(Effect.andThen(Effect.ignoreCause(Effect.scoped(listen)), Effect.sleep("500 millis")))
       )
 
-      return Untold.of({
+      return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),
         rooms: () => [...rooms],
         add: (roomId) =>

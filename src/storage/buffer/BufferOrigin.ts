@@ -1,11 +1,11 @@
 // Whether the buffer is in the Redis data that this database was last used with. Writes wait where they were acknowledged: a
 // start that finds other data there, after an instance that did not end in order, does not see what that one left.
 import { Effect } from "effect"
-import type { BufferHolds } from "./WriterLeases.ts"
+import type { WriterLeases } from "./WriterLeases.ts"
 
 /** `isWhole`: no instance ended without saving what it acknowledged, as far as Postgres knows. */
 export const compareOrigin = Effect.fnUntraced(function* (
-  holds: BufferHolds["Service"],
+  holds: WriterLeases["Service"],
   origin: string,
   isWhole: boolean
 ) {

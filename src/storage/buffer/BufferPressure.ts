@@ -4,7 +4,7 @@ import type { Metrics } from "../../observability/Metrics.ts"
 import type { SettingsShape } from "../../Settings.ts"
 import type { Depth } from "./WriteBuffer.ts"
 
-export class BufferDepth {
+export class BufferPressure {
   #read: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], origin: "" }
   #added = 0
   readonly #mostEntries: number

@@ -12,23 +12,23 @@ import { makeBufferedDocuments } from "./DocumentStoreBuffered.ts"
 import { Durable } from "./Durable.ts"
 import { Flusher } from "./Flusher.ts"
 import { makeBufferedMessages } from "./MessageStoreBuffered.ts"
-import { Acknowledged } from "./UnflushedWrites.ts"
-import { RoomBuffer } from "./WriteBuffer.ts"
-import { BufferLease } from "./WriteMode.ts"
-import { makeWay } from "./WriteRouting.ts"
+import { UnflushedWrites } from "./UnflushedWrites.ts"
+import { WriteBuffer } from "./WriteBuffer.ts"
+import { WriteMode } from "./WriteMode.ts"
+import { makeWriteRouting } from "./WriteRouting.ts"
 
 export const layer = Layer.effect(
   Repository,
   Effect.gen(function* () {
     const durable = yield* Durable
-    const leases = yield* BufferLease
+    const leases = yield* WriteMode
     const parts = {
-      acknowledged: yield* Acknowledged,
-      buffer: yield* RoomBuffer,
+      acknowledged: yield* UnflushedWrites,
+      buffer: yield* WriteBuffer,
       durable,
       flusher: yield* Flusher,
       leases,
-      way: makeWay(leases)
+      way: makeWriteRouting(leases)
     }
     return Repository.of({ ...durable, ...makeBufferedDocuments(parts), ...(yield* makeBufferedMessages(parts)) })
   })

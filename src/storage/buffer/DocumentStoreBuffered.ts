@@ -1,16 +1,16 @@
 // Documents with a buffer before them: updated and read there, as long as it is to be used.
 import { Effect } from "effect"
-import type { By } from "../../domain/Actor.ts"
+import type { Actor } from "../../domain/Actor.ts"
 import { conflictWith, type Document, updatedEvent } from "../../domain/Document.ts"
 import { MembershipUnsure } from "../../domain/Room.ts"
 import type { DocumentsPart } from "../rooms/Parts.ts"
 import type { Committed, DocumentUpdate, Repository } from "../rooms/Repository.ts"
 import type { Durable } from "./Durable.ts"
 import type { Flusher } from "./Flusher.ts"
-import type { Acknowledged } from "./UnflushedWrites.ts"
-import { BufferUnavailable, type RoomBuffer, type Update, type Updated } from "./WriteBuffer.ts"
-import type { BufferLease, Lease } from "./WriteMode.ts"
-import { type BufferWay, uncertain } from "./WriteRouting.ts"
+import type { UnflushedWrites } from "./UnflushedWrites.ts"
+import { BufferUnavailable, type Update, type Updated, type WriteBuffer } from "./WriteBuffer.ts"
+import type { Lease, WriteMode } from "./WriteMode.ts"
+import { uncertain, type WriteRouting } from "./WriteRouting.ts"
 
 const attempts = 6
 const maxNames = 20_000
@@ -18,12 +18,12 @@ const maxNames = 20_000
 const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
 
 interface Parts {
-  readonly acknowledged: Acknowledged["Service"]
-  readonly buffer: RoomBuffer["Service"]
+  readonly acknowledged: UnflushedWrites["Service"]
+  readonly buffer: WriteBuffer["Service"]
   readonly durable: Durable["Service"]
   readonly flusher: Flusher["Service"]
-  readonly leases: BufferLease["Service"]
-  readonly way: BufferWay
+  readonly leases: WriteMode["Service"]
+  readonly way: WriteRouting
 }
 
 export const makeBufferedDocuments = ({
@@ -63,9 +63,9 @@ export const makeBufferedDocuments = ({
     { number: lease }: Lease,
     roomId: string,
     { baseVersion, name, text }: DocumentUpdate,
-    by: By
+    actor: Actor
   ) {
-    const { at, connectionId = "", seen, user } = by
+    const { at, connectionId = "", seen, user } = actor
     // Postgres is asked only if nobody else did: it may be away.
     let own: string =
       names.get(roomId) ?? (yield* buffer.document(roomId, undefined, lease))?.name ?? (yield* load(roomId, lease))
@@ -107,13 +107,13 @@ export const makeBufferedDocuments = ({
     return yield* uncertain()
   })
 
-  const updateDocument: Repository["Service"]["updateDocument"] = (roomId, wanted, by) =>
+  const updateDocument: Repository["Service"]["updateDocument"] = (roomId, wanted, actor) =>
     unlessFull(
       unlessHeld(
         through(
           "write",
-          (lease) => bufferedUpdate(lease, roomId, wanted, by),
-          leases.past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, by))
+          (lease) => bufferedUpdate(lease, roomId, wanted, actor),
+          leases.past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, actor))
         )
       )
     )
@@ -131,12 +131,17 @@ export const makeBufferedDocuments = ({
       durable.document(roomId, name)
     )
 
-  const bufferedSwitch = Effect.fnUntraced(function* ({ number: lease }: Lease, roomId: string, name: string, by: By) {
+  const bufferedSwitch = Effect.fnUntraced(function* (
+    { number: lease }: Lease,
+    roomId: string,
+    name: string,
+    actor: Actor
+  ) {
     // What the former one has is in Postgres before it is closed, and so is what came while it was.
     yield* Effect.mapError(flusher.flushRoom(roomId), (error) =>
       error._tag === "BufferUnavailable" ? new BufferUnavailable({ isSent: false, cause: error.cause }) : error
     )
-    const switched = yield* durable.switchDocument(roomId, name, by)
+    const switched = yield* durable.switchDocument(roomId, name, actor)
     // Should this fail: once the switch was told, the buffer asks anew which one is open.
     yield* Effect.ignore(load(roomId, lease))
     yield* flushRoom(roomId)
@@ -147,12 +152,12 @@ export const makeBufferedDocuments = ({
   return {
     document,
     updateDocument,
-    switchDocument: (roomId, name, by) =>
+    switchDocument: (roomId, name, actor) =>
       unlessHeld(
         through(
           "write",
-          (lease) => bufferedSwitch(lease, roomId, name, by),
-          leases.past(durable.switchDocument(roomId, name, by))
+          (lease) => bufferedSwitch(lease, roomId, name, actor),
+          leases.past(durable.switchDocument(roomId, name, actor))
         )
       ),
     flushRoom

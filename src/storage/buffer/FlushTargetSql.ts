@@ -4,7 +4,7 @@
 // letters.
 import { Effect } from "effect"
 import type { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
-import type { DeadRecords } from "../DeadLetters.ts"
+import type { DeadLetters } from "../DeadLetters.ts"
 import type { Repository, Saved, UnsavedDocument } from "../rooms/Repository.ts"
 import { reader } from "../rooms/RoomTransaction.ts"
 import type { BufferedMessage } from "./WriteBuffer.ts"
@@ -16,7 +16,7 @@ const sum = (a: Saved, b: Saved): Saved => ({ conflicts: a.conflicts + b.conflic
 
 const rowsAtOnce = 500
 
-export const makeSave = ({ run, sql }: Database["Service"], dead: DeadRecords["Service"]): Part => {
+export const makeSave = ({ run, sql }: Database["Service"], dead: DeadLetters["Service"]): Part => {
   const read = reader(run)
 
   const documents = (rows: ReadonlyArray<UnsavedDocument>) =>

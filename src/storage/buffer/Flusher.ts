@@ -17,7 +17,7 @@ import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import type { Unsaved } from "../rooms/Repository.ts"
 import { Durable } from "./Durable.ts"
-import { type BufferUnavailable, type Dirty, RoomBuffer } from "./WriteBuffer.ts"
+import { type BufferUnavailable, type Dirty, WriteBuffer } from "./WriteBuffer.ts"
 
 /** How long a claimed room is nobody else's: as long as reading and writing it may take at the worst. */
 const leaseMs = 15_000
@@ -47,7 +47,7 @@ export class Flusher extends Context.Service<
   static readonly layer = Layer.effect(
     Flusher,
     Effect.gen(function* () {
-      const buffer = yield* RoomBuffer
+      const buffer = yield* WriteBuffer
       const durable = yield* Durable
       const lifecycle = yield* Lifecycle
       const { FLUSH_INTERVAL } = yield* Settings

@@ -1,12 +1,12 @@
 // What another run of the buffer has lost: counted once for all instances, when each had the time to save what it had in memory.
 import { Effect, type Scope } from "effect"
 import type { Metrics } from "../../observability/Metrics.ts"
-import type { RoomBuffer } from "./WriteBuffer.ts"
+import type { WriteBuffer } from "./WriteBuffer.ts"
 
 /** How long all instances may take to save. */
 const afterMs = 10_000
 
-export const makeLosses = (buffer: RoomBuffer["Service"], { counter }: Metrics["Service"], scope: Scope.Scope) => {
+export const makeLossReport = (buffer: WriteBuffer["Service"], { counter }: Metrics["Service"], scope: Scope.Scope) => {
   const lost = counter(
     "buffer_lost_total",
     "Entries that were missing when the buffer came back, and that no instance had in memory"

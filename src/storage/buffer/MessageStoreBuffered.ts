@@ -1,6 +1,6 @@
 // Messages with a buffer before them: appended there, changed where they are, and read from both.
 import { Cache, Duration, Effect, Exit, type Result } from "effect"
-import type { By } from "../../domain/Actor.ts"
+import type { Actor } from "../../domain/Actor.ts"
 import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
 import type { Role, StorageUnavailable } from "../../domain/Room.ts"
 import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "../rooms/MessageRules.ts"
@@ -8,10 +8,10 @@ import type { MessagesPart } from "../rooms/Parts.ts"
 import type { Committed, NewMessage, Repository } from "../rooms/Repository.ts"
 import type { Durable } from "./Durable.ts"
 import { readPage } from "./MergedPage.ts"
-import type { Acknowledged } from "./UnflushedWrites.ts"
-import type { BufferedMessage, RoomBuffer } from "./WriteBuffer.ts"
-import type { BufferLease, Lease } from "./WriteMode.ts"
-import { type BufferWay, uncertain } from "./WriteRouting.ts"
+import type { UnflushedWrites } from "./UnflushedWrites.ts"
+import type { BufferedMessage, WriteBuffer } from "./WriteBuffer.ts"
+import type { Lease, WriteMode } from "./WriteMode.ts"
+import { uncertain, type WriteRouting } from "./WriteRouting.ts"
 
 /** A message that many change at once is changed by one after the other; who was late tries again, after up to so many ms each. */
 const attempts = 60
@@ -23,11 +23,11 @@ const all = { before: undefined, limit: Number.MAX_SAFE_INTEGER, maxBytes: Numbe
 const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
 
 interface Parts {
-  readonly acknowledged: Acknowledged["Service"]
-  readonly buffer: RoomBuffer["Service"]
+  readonly acknowledged: UnflushedWrites["Service"]
+  readonly buffer: WriteBuffer["Service"]
   readonly durable: Durable["Service"]
-  readonly leases: BufferLease["Service"]
-  readonly way: BufferWay
+  readonly leases: WriteMode["Service"]
+  readonly way: WriteRouting
 }
 
 export const makeBufferedMessages = Effect.fnUntraced(function* ({
@@ -84,7 +84,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
   const change = <A, E, E2>(
     [roomId, messageId]: readonly [roomId: string, messageId: string],
     type: "message.edited" | "message.deleted" | "message.reacted",
-    by: By,
+    actor: Actor,
     apply: (message: Message) => Effect.Effect<Message | undefined, E>,
     toValue: (message: Message) => A,
     behind: Effect.Effect<Committed<A>, E2>
@@ -97,7 +97,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
         const after = yield* apply(entry.message)
         if (after === undefined) return told(toValue(entry.message))
         const next = { ...entry, edition: entry.edition + 1, message: after }
-        if (yield* buffer.replace(next, { type, at: by.at, event: messageEvent(type, after) })) {
+        if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
           acknowledged.message(next)
           return told(toValue(after))
         }
@@ -119,36 +119,36 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
 
   return {
     sendMessage,
-    editMessage: (roomId, messageId, body, by) =>
+    editMessage: (roomId, messageId, body, actor) =>
       change(
         [roomId, messageId],
         "message.edited",
-        by,
-        (message) => Effect.fromResult(edited(body, by)(message)),
+        actor,
+        (message) => Effect.fromResult(edited(body, actor)(message)),
         itself,
-        durable.editMessage(roomId, messageId, body, by)
+        durable.editMessage(roomId, messageId, body, actor)
       ),
-    deleteMessage: (roomId, messageId, by) =>
+    deleteMessage: (roomId, messageId, actor) =>
       change(
         [roomId, messageId],
         "message.deleted",
-        by,
+        actor,
         Effect.fnUntraced(function* (message) {
-          const role = message.author === by.user ? undefined : yield* roleOf(roomId, by.user)
-          const result: Result.Result<Message | undefined, MessageNotFound> = deleted(role, by)(message)
+          const role = message.author === actor.user ? undefined : yield* roleOf(roomId, actor.user)
+          const result: Result.Result<Message | undefined, MessageNotFound> = deleted(role, actor)(message)
           return yield* Effect.fromResult(result)
         }),
         () => undefined,
-        durable.deleteMessage(roomId, messageId, by)
+        durable.deleteMessage(roomId, messageId, actor)
       ),
-    react: (roomId, messageId, emoji, adds, by) =>
+    react: (roomId, messageId, emoji, adds, actor) =>
       change(
         [roomId, messageId],
         "message.reacted",
-        by,
-        (message) => Effect.fromResult(reacted(emoji, adds, by)(message)),
+        actor,
+        (message) => Effect.fromResult(reacted(emoji, adds, actor)(message)),
         itself,
-        durable.react(roomId, messageId, emoji, adds, by)
+        durable.react(roomId, messageId, emoji, adds, actor)
       ),
     messages: (roomId, page) =>
       through(
@@ -163,11 +163,11 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       ),
     message: (roomId, messageId) =>
       through("read", () => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
-    assignThread: (roomId, messageId, threadId, by) =>
+    assignThread: (roomId, messageId, threadId, actor) =>
       change(
         [roomId, messageId],
         "message.edited",
-        by,
+        actor,
         (message) =>
           Effect.flatMap(
             Cache.get(threads, threadId),
@@ -175,16 +175,16 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
               room === roomId ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
           ),
         itself,
-        durable.assignThread(roomId, messageId, threadId, by)
+        durable.assignThread(roomId, messageId, threadId, actor)
       ),
-    markAnswered: (roomId, messageId, answer, by) =>
+    markAnswered: (roomId, messageId, answer, actor) =>
       change(
         [roomId, messageId],
         "message.edited",
-        by,
-        (message) => Effect.fromResult(answered(answer, by)(message)),
+        actor,
+        (message) => Effect.fromResult(answered(answer, actor)(message)),
         itself,
-        durable.markAnswered(roomId, messageId, answer, by)
+        durable.markAnswered(roomId, messageId, answer, actor)
       ),
     unanswered: (roomId, author, body) =>
       through(

@@ -35,8 +35,8 @@ interface Copy {
     | { readonly _tag: "Message"; readonly message: BufferedMessage }
 }
 
-export class Acknowledged extends Context.Service<
-  Acknowledged,
+export class UnflushedWrites extends Context.Service<
+  UnflushedWrites,
   {
     readonly document: (document: UnsavedDocument) => void
     readonly message: (message: BufferedMessage) => void
@@ -45,9 +45,9 @@ export class Acknowledged extends Context.Service<
     /** Brings all of it to Postgres; how many entries. They stay kept. */
     readonly save: Effect.Effect<number, StorageUnavailable>
   }
->()("hotpath/storage/buffer/Acknowledged") {
+>()("hotpath/storage/buffer/UnflushedWrites") {
   static readonly layer = Layer.effect(
-    Acknowledged,
+    UnflushedWrites,
     Effect.gen(function* () {
       const durable = yield* Durable
       const { counter, gauge } = yield* Metrics
@@ -116,7 +116,7 @@ export class Acknowledged extends Context.Service<
       })
       const one = yield* Semaphore.make(1)
 
-      return Acknowledged.of({
+      return UnflushedWrites.of({
         document: (document) =>
           keep(`${document.roomId} ${document.name}`, heapBytes(document.text) + entryBytes, {
             _tag: "Document",

@@ -113,8 +113,8 @@ export interface Depth {
 
 type Buffered<A> = Effect.Effect<A, BufferUnavailable>
 
-export class RoomBuffer extends Context.Service<
-  RoomBuffer,
+export class WriteBuffer extends Context.Service<
+  WriteBuffer,
   {
     /** Undefined name: the one that is open. Undefined result: not known in this lease. */
     readonly document: (
@@ -160,7 +160,7 @@ export class RoomBuffer extends Context.Service<
     /** Called, before anything else is asked of it, when it was away and is there again: it may have lost what it had. */
     readonly onReturn: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
->()("hotpath/storage/buffer/RoomBuffer") {}
+>()("hotpath/storage/buffer/WriteBuffer") {}
 
 /** Messages of one room that wait at the most, and their bytes, before they are due at once. */
 export const dueAt = 200

@@ -4,12 +4,12 @@ import { Effect, Layer, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import { isNotSent } from "../../infra/redis/Redis.ts"
-import { RedisState } from "../../infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { tags } from "../../infra/redis/RoomKeys.ts"
 import { makeCommon } from "../../infra/redis/RoomLog.ts"
 import * as FlushScripts from "./FlushScripts.ts"
 import * as PageScript from "./PageScript.ts"
-import { BufferedMessage, BufferUnavailable, RoomBuffer, type Updated } from "./WriteBuffer.ts"
+import { BufferedMessage, BufferUnavailable, type Updated, WriteBuffer } from "./WriteBuffer.ts"
 import * as Scripts from "./WriteScripts.ts"
 
 const Stored = Schema.fromJsonString(BufferedMessage)
@@ -29,10 +29,10 @@ const unavailable = Effect.mapError((cause: unknown) => new BufferUnavailable({ 
 
 export const layer = (intervalMs: number) =>
   Layer.effect(
-    RoomBuffer,
+    WriteBuffer,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const state = yield* RedisState
+      const state = yield* RedisHealth
       const { check, onReconnected } = state
       const common = makeCommon(state)
       const scripts = {
@@ -50,7 +50,7 @@ export const layer = (intervalMs: number) =>
         loss: redis.eval(FlushScripts.loss)
       }
 
-      return RoomBuffer.of({
+      return WriteBuffer.of({
         onReturn: onReconnected,
         rescued: (run, entries) => Effect.asVoid(unavailable(scripts.rescued(run, entries))),
         loss: (run, missing) => unavailable(scripts.loss(run, missing)),

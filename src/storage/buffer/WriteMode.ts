@@ -20,14 +20,14 @@ import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { compareOrigin } from "./BufferOrigin.ts"
-import { BufferDepth } from "./BufferPressure.ts"
+import { BufferPressure } from "./BufferPressure.ts"
 import { makeRelief } from "./BufferRelief.ts"
 import { Flusher } from "./Flusher.ts"
 import { Contact } from "./Heartbeat.ts"
-import { makeLosses } from "./LossReport.ts"
-import { Acknowledged } from "./UnflushedWrites.ts"
-import { type Depth, RoomBuffer } from "./WriteBuffer.ts"
-import { BufferHeld, BufferHolds, type Hold } from "./WriterLeases.ts"
+import { makeLossReport } from "./LossReport.ts"
+import { UnflushedWrites } from "./UnflushedWrites.ts"
+import { type Depth, WriteBuffer } from "./WriteBuffer.ts"
+import { BufferLeased, type Hold, WriterLeases } from "./WriterLeases.ts"
 
 export interface Lease {
   readonly number: number
@@ -51,8 +51,8 @@ const [contactMs, endMost] = [1500, Duration.seconds(5)]
 /** How often, with as many ms between, it is asked whether all have seen this run. */
 const agreement = { times: 10, everyMs: 100 }
 
-export class BufferLease extends Context.Service<
-  BufferLease,
+export class WriteMode extends Context.Service<
+  WriteMode,
   {
     /** Undefined: the buffer is not to be used now. */
     readonly current: Effect.Effect<Lease | undefined>
@@ -63,7 +63,7 @@ export class BufferLease extends Context.Service<
     /** Before anything is read past it: also what others did who have lost it, too. False: it is to be used again. */
     readonly leaveAll: Effect.Effect<boolean, StorageUnavailable>
     /** Writes past the buffer, if nobody uses it. */
-    readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferHeld | StorageUnavailable>
+    readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferLeased | StorageUnavailable>
     /** How long a hold outlasts a holder that died, ms. */
     readonly ttlMs: number
     /** As much waits, or for as long, as may: nothing more is to be acknowledged. */
@@ -71,14 +71,14 @@ export class BufferLease extends Context.Service<
     /** So much more waits. */
     readonly added: (entries: number) => void
   }
->()("hotpath/storage/buffer/BufferLease") {
+>()("hotpath/storage/buffer/WriteMode") {
   static readonly layer = Layer.effect(
-    BufferLease,
+    WriteMode,
     Effect.gen(function* () {
-      const buffer = yield* RoomBuffer
-      const holds = yield* BufferHolds
+      const buffer = yield* WriteBuffer
+      const holds = yield* WriterLeases
       const flusher = yield* Flusher
-      const acknowledged = yield* Acknowledged
+      const acknowledged = yield* UnflushedWrites
       const lifecycle = yield* Lifecycle
       const settings = yield* Settings
       const metrics = yield* Metrics
@@ -90,8 +90,8 @@ export class BufferLease extends Context.Service<
       const ttlMs = grantedMs + 2 * Duration.toMillis(settings.REDIS_TIMEOUT) + 500
 
       const begun = counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
-      const depth = new BufferDepth(settings, metrics)
-      const losses = makeLosses(buffer, metrics, scope)
+      const depth = new BufferPressure(settings, metrics)
+      const losses = makeLossReport(buffer, metrics, scope)
       const contact = new Contact(contactMs)
       gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () =>
         lease === undefined ? 0 : lease.isConfirmed ? 1 : 0.5
@@ -288,7 +288,7 @@ export class BufferLease extends Context.Service<
         })
       })
 
-      return BufferLease.of({
+      return WriteMode.of({
         current: Effect.suspend(() => {
           const now = granted()
           if (now !== undefined) return Effect.succeed(now)
@@ -304,7 +304,7 @@ export class BufferLease extends Context.Service<
         leave,
         past: (write) =>
           Effect.suspend(() =>
-            !contact.isSteady(monotonicMs(clock), backMs) ? Effect.fail(new BufferHeld()) : holds.past(write)
+            !contact.isSteady(monotonicMs(clock), backMs) ? Effect.fail(new BufferLeased()) : holds.past(write)
           ),
         leaveAll: Effect.andThen(leave, othersGone),
         ttlMs,

@@ -3,8 +3,8 @@ import { Effect } from "effect"
 import { monotonicMs } from "../../domain/Monotonic.ts"
 import { BufferFull, StorageUnavailable } from "../../domain/Room.ts"
 import { BufferUnavailable } from "./WriteBuffer.ts"
-import type { BufferLease, Lease } from "./WriteMode.ts"
-import { BufferHeld } from "./WriterLeases.ts"
+import type { Lease, WriteMode } from "./WriteMode.ts"
+import { BufferLeased } from "./WriterLeases.ts"
 
 /** How often, ms, it is looked whether others use the buffer still. */
 const heldEveryMs = 100
@@ -13,7 +13,7 @@ export const uncertain = () => new StorageUnavailable({ reason: "the buffer did 
 
 const elsewhere = () => new StorageUnavailable({ reason: "others use the buffer, which is away here" })
 
-export const makeWay = (leases: BufferLease["Service"]) => {
+export const makeWriteRouting = (leases: WriteMode["Service"]) => {
   /** Others who lost the buffer as well have left it by then; who uses it still is not waited for. */
   const leaveAll = Effect.timeoutOrElse(leases.leaveAll, {
     duration: leases.ttlMs + 2 * heldEveryMs,
@@ -45,11 +45,11 @@ export const makeWay = (leases: BufferLease["Service"]) => {
   }
 
   /** Past the buffer as soon as nobody uses it; by it, should it be there again before that. */
-  const unlessHeld = <A, E>(effect: Effect.Effect<A, E | BufferHeld>) =>
+  const unlessHeld = <A, E>(effect: Effect.Effect<A, E | BufferLeased>) =>
     Effect.clockWith((clock) => {
       const until = monotonicMs(clock) + leases.ttlMs + 2 * heldEveryMs
-      const attempt: Effect.Effect<A, Exclude<E, BufferHeld> | StorageUnavailable> = Effect.catch(effect, (error) => {
-        if (!(error instanceof BufferHeld)) return Effect.fail(error as Exclude<E, BufferHeld>)
+      const attempt: Effect.Effect<A, Exclude<E, BufferLeased> | StorageUnavailable> = Effect.catch(effect, (error) => {
+        if (!(error instanceof BufferLeased)) return Effect.fail(error as Exclude<E, BufferLeased>)
         if (monotonicMs(clock) > until) {
           return Effect.fail(elsewhere())
         }
@@ -63,4 +63,4 @@ export const makeWay = (leases: BufferLease["Service"]) => {
 
   return { through, unlessHeld, unlessFull }
 }
-export type BufferWay = ReturnType<typeof makeWay>
+export type WriteRouting = ReturnType<typeof makeWriteRouting>

@@ -7,7 +7,7 @@ import { StorageUnavailable } from "../../domain/Room.ts"
 import { Database, type DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 
 /** Some instance uses the buffer: what is written past it could be acknowledged there as well. */
-export class BufferHeld extends Schema.TaggedError<BufferHeld>()("BufferHeld", {}) {}
+export class BufferLeased extends Schema.TaggedError<BufferLeased>()("BufferLeased", {}) {}
 
 export interface Hold {
   readonly lease: number
@@ -19,8 +19,8 @@ export interface Hold {
   readonly isWhole: boolean
 }
 
-export class BufferHolds extends Context.Service<
-  BufferHolds,
+export class WriterLeases extends Context.Service<
+  WriterLeases,
   {
     /** This instance uses the buffer from now on, for a while. */
     readonly hold: (instance: string, run: string, ttlMs: number) => Effect.Effect<Hold, StorageUnavailable>
@@ -31,11 +31,11 @@ export class BufferHolds extends Context.Service<
     /** Whether anybody else does. */
     readonly isHeld: (instance: string) => Effect.Effect<boolean, StorageUnavailable>
     /** Writes past the buffer, as one transaction: nobody begins to use it meanwhile. */
-    readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferHeld | StorageUnavailable>
+    readonly past: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferLeased | StorageUnavailable>
   }
->()("hotpath/storage/buffer/BufferHolds") {
+>()("hotpath/storage/buffer/WriterLeases") {
   static readonly layer = Layer.effect(
-    BufferHolds,
+    WriterLeases,
     Effect.gen(function* () {
       const { run, sql } = yield* Database
       const asUnavailable = Effect.mapError((error: DatabaseUnavailable | DatabaseRefused) =>
@@ -45,7 +45,7 @@ export class BufferHolds extends Context.Service<
       )
       const isHeld = (error: unknown): error is DatabaseRefused =>
         typeof error === "object" && error !== null && "sqlState" in error && error.sqlState === "HP004"
-      return BufferHolds.of({
+      return WriterLeases.of({
         hold: (instance, seen, ttlMs) =>
           asUnavailable(
             Effect.flatMap(
@@ -80,8 +80,8 @@ export class BufferHolds extends Context.Service<
               Effect.andThen(sql`SELECT hotpath_past_buffer()`, write) as Effect.Effect<A, E | SqlError.SqlError>
             )
           ).pipe(
-            Effect.catch((error): Effect.Effect<never, E | BufferHeld | StorageUnavailable> => {
-              if (isHeld(error)) return Effect.fail(new BufferHeld())
+            Effect.catch((error): Effect.Effect<never, E | BufferLeased | StorageUnavailable> => {
+              if (isHeld(error)) return Effect.fail(new BufferLeased())
               if (error instanceof DatabaseUnavailable)
                 return Effect.fail(new StorageUnavailable({ reason: error.reason }))
               return Effect.fail(error as E)
@@ -92,7 +92,7 @@ export class BufferHolds extends Context.Service<
   )
 
   /** In memory, without transactions. For tests. */
-  static readonly layerMemory = Layer.sync(BufferHolds, () => {
+  static readonly layerMemory = Layer.sync(WriterLeases, () => {
     const holders = new Map<string, { readonly run: string; readonly until: number }>()
     let lease = { number: 0, run: "", began: 0 }
     let known: string | undefined
@@ -100,7 +100,7 @@ export class BufferHolds extends Context.Service<
       now,
       held: [...holders].filter(([, { until }]) => until >= now)
     }))
-    return BufferHolds.of({
+    return WriterLeases.of({
       hold: (instance, run, ttlMs) =>
         Effect.map(alive, ({ held, now }) => {
           const isAgreed = held.every(([other, holder]) => other === instance || holder.run === run)
@@ -121,8 +121,8 @@ export class BufferHolds extends Context.Service<
       past: (write) =>
         Effect.flatMap(
           alive,
-          ({ held }): Effect.Effect<Effect.Success<typeof write>, BufferHeld | Effect.Error<typeof write>> =>
-            held.length > 0 ? Effect.fail(new BufferHeld()) : write
+          ({ held }): Effect.Effect<Effect.Success<typeof write>, BufferLeased | Effect.Error<typeof write>> =>
+            held.length > 0 ? Effect.fail(new BufferLeased()) : write
         )
     })
   })

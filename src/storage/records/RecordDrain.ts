@@ -3,7 +3,7 @@
 // appended it.
 import { Effect, Layer, Option } from "effect"
 import { Metrics } from "../../observability/Metrics.ts"
-import { DeadRecords } from "../DeadLetters.ts"
+import { DeadLetters } from "../DeadLetters.ts"
 import { RecordStore } from "./RecordStore.ts"
 import { RecordStream, type StreamEntry } from "./RecordStream.ts"
 import { RecordWriter } from "./RecordWriter.ts"
@@ -24,7 +24,7 @@ export const layer = Layer.effectDiscard(
     if (!stream.exists) return
     const writer = yield* RecordWriter
     const store = yield* RecordStore
-    const dead = yield* DeadRecords
+    const dead = yield* DeadLetters
     const { counter, gauge, recordsCompleted } = yield* Metrics
     const lost = counter(
       "records_lost_total",

@@ -5,7 +5,7 @@ import { Context, Effect, Layer, Schedule } from "effect"
 import type { CallRecord } from "../../domain/CallRecord.ts"
 import type { DatabaseRefused } from "../../infra/postgres/Database.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { DeadRecords } from "../DeadLetters.ts"
+import { DeadLetters } from "../DeadLetters.ts"
 import { RecordStore } from "./RecordStore.ts"
 
 /** Characters of one insert: a statement of hundreds of megabytes would never be done in its time. */
@@ -25,7 +25,7 @@ export class RecordWriter extends Context.Service<
     RecordWriter,
     Effect.gen(function* () {
       const store = yield* RecordStore
-      const dead = yield* DeadRecords
+      const dead = yield* DeadLetters
       const metrics = yield* Metrics
 
       const untilThere = <A, E extends { readonly _tag: string }>(effect: Effect.Effect<A, E>) =>

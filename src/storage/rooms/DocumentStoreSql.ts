@@ -35,8 +35,8 @@ export const makeDocuments = (database: Database["Service"]): DocumentsPart => {
         : read(select(roomId, name)).pipe(
             Effect.flatMap(([row]) => (row === undefined ? new RoomNotFound() : Effect.succeed(toDocument(row))))
           ),
-    updateDocument: (roomId, { baseVersion, isAhead, name, text }, by) =>
-      write(roomId, by, writers, () =>
+    updateDocument: (roomId, { baseVersion, isAhead, name, text }, actor) =>
+      write(roomId, actor, writers, () =>
         Effect.gen(function* () {
           const [row] = yield* select(roomId, undefined)
           if (row === undefined) return yield* new RoomNotFound()
@@ -46,23 +46,23 @@ export const makeDocuments = (database: Database["Service"]): DocumentsPart => {
           if (!isCurrent) return yield* conflictWith(before)
           const version = baseVersion + 1
           yield* sql`INSERT INTO documents (room_id, name, text, version, author, updated_at) VALUES (
-            ${roomId}::text::uuid, ${row.name}, ${text}, ${String(version)}::text::bigint, ${by.user},
-            ${by.at}::text::timestamptz)
+            ${roomId}::text::uuid, ${row.name}, ${text}, ${String(version)}::text::bigint, ${actor.user},
+            ${actor.at}::text::timestamptz)
             ON CONFLICT (room_id, name) DO UPDATE SET text = excluded.text, version = excluded.version,
               author = excluded.author, updated_at = excluded.updated_at`
           const value = { name: row.name, text, version, savedVersion: version }
           return {
             value,
             type: "document.updated",
-            subject: by.connectionId ?? "",
-            event: updatedEvent(row.name, version, by.user, text)
+            subject: actor.connectionId ?? "",
+            event: updatedEvent(row.name, version, actor.user, text)
           } as const
         })
       ),
     flushRoom: () => Effect.void,
-    switchDocument: (roomId, name, by) =>
+    switchDocument: (roomId, name, actor) =>
       orUnchanged(
-        write(roomId, by, writers, () =>
+        write(roomId, actor, writers, () =>
           Effect.gen(function* () {
             const [row] = yield* select(roomId, name)
             if (row === undefined) return yield* new RoomNotFound()

@@ -113,15 +113,15 @@ export const makeInvites = (database: Database["Service"], member: RoomsPart["me
         ? Effect.succeed(false)
         : read(sql`SELECT FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
             AND room_id = ${roomId}::text::uuid`).pipe(Effect.map((rows) => rows.length > 0)),
-    revokeInvite: (roomId, { inviteId, secretHash }, by) =>
-      member(roomId, by.user).pipe(
+    revokeInvite: (roomId, { inviteId, secretHash }, actor) =>
+      member(roomId, actor.user).pipe(
         Effect.flatMap(({ role }) =>
           writers.includes(role) ? Effect.succeed(role) : new Forbidden({ needs: least(writers) })
         ),
         Effect.flatMap((role) =>
           read(sql`DELETE FROM room_invites WHERE invite_id = ${inviteId} AND room_id = ${roomId}::text::uuid
             AND (${secretHash ?? null}::text IS NULL OR secret_hash = ${secretHash ?? null})
-            AND (${role === "owner"} OR created_by = ${by.user})`)
+            AND (${role === "owner"} OR created_by = ${actor.user})`)
         ),
         Effect.asVoid
       )

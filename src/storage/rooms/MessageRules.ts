@@ -1,6 +1,6 @@
 // What a change makes of a message or a thread, whatever keeps it. Undefined: it stays as it is.
 import { Result } from "effect"
-import type { By } from "../../domain/Actor.ts"
+import type { Actor } from "../../domain/Actor.ts"
 import {
   areTooMany,
   type Message,
@@ -16,29 +16,29 @@ import type { Role } from "../../domain/Room.ts"
 type Changed<A, E = never> = Result.Result<A | undefined, E>
 
 export const edited =
-  (body: string, by: By) =>
+  (body: string, actor: Actor) =>
   (message: Message): Changed<Message, MessageNotFound> => {
     // What a model said is nobody's to put otherwise.
-    if (message.author !== by.user || message.deletedAt !== null || message.kind === "response")
+    if (message.author !== actor.user || message.deletedAt !== null || message.kind === "response")
       return Result.fail(new MessageNotFound())
-    return Result.succeed(message.body === body ? undefined : { ...message, body, editedAt: by.at })
+    return Result.succeed(message.body === body ? undefined : { ...message, body, editedAt: actor.at })
   }
 
 /** `role`: what the one who deletes it is in the room. */
 export const deleted =
-  (role: Role | undefined, by: By) =>
+  (role: Role | undefined, actor: Actor) =>
   (message: Message): Changed<Message, MessageNotFound> => {
-    if (message.author !== by.user && role !== "owner") return Result.fail(new MessageNotFound())
+    if (message.author !== actor.user && role !== "owner") return Result.fail(new MessageNotFound())
     return Result.succeed(
-      message.deletedAt === null ? { ...message, body: "", deletedAt: by.at, reactions: {} } : undefined
+      message.deletedAt === null ? { ...message, body: "", deletedAt: actor.at, reactions: {} } : undefined
     )
   }
 
 export const reacted =
-  (emoji: string, adds: boolean, by: By) =>
+  (emoji: string, adds: boolean, actor: Actor) =>
   (message: Message): Changed<Message, MessageNotFound | TooManyReactions> => {
     if (message.deletedAt !== null) return Result.fail(new MessageNotFound())
-    const reactions = (adds ? react : unreact)(message.reactions, emoji, by.user)
+    const reactions = (adds ? react : unreact)(message.reactions, emoji, actor.user)
     if (reactions === message.reactions) return Result.succeed(undefined)
     return adds && areTooMany(reactions)
       ? Result.fail(new TooManyReactions({ most: maxReactions }))
@@ -52,9 +52,9 @@ export const assigned =
     Result.succeed(message.deletedAt !== null || message.threadId !== null ? undefined : { ...message, threadId })
 
 export const answered =
-  (answer: string, by: By) =>
+  (answer: string, actor: Actor) =>
   (message: Message): Changed<Message, MessageNotFound> => {
-    if (message.kind !== "prompt" || message.author !== by.user || message.deletedAt !== null)
+    if (message.kind !== "prompt" || message.author !== actor.user || message.deletedAt !== null)
       return Result.fail(new MessageNotFound())
     return Result.succeed(message.answer === answer ? undefined : { ...message, answer })
   }

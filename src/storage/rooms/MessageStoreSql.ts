@@ -2,7 +2,7 @@
 // of a page is the order of the events, those of a buffer among them.
 
 import { Effect } from "effect"
-import type { By } from "../../domain/Actor.ts"
+import type { Actor } from "../../domain/Actor.ts"
 import { isUuid } from "../../domain/Ids.ts"
 import {
   asSent,
@@ -126,12 +126,12 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
   const change = <E>(
     roomId: string,
     messageId: string,
-    by: By,
+    actor: Actor,
     type: Edited,
     apply: (message: Message) => Effect.Effect<Message | undefined, E | MessageNotFound>
   ) =>
     orUnchanged(
-      write(roomId, by, writers, () =>
+      write(roomId, actor, writers, () =>
         Effect.gen(function* () {
           if (!isUuid(messageId)) return yield* new MessageNotFound()
           const [row] = yield* sql<MessageRow>`SELECT ${columns} FROM messages
@@ -165,20 +165,20 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
 
   return {
     sendMessage,
-    editMessage: (roomId, messageId, body, by) =>
-      change(roomId, messageId, by, "message.edited", (message) => Effect.fromResult(edited(body, by)(message))),
-    deleteMessage: (roomId, messageId, by) =>
+    editMessage: (roomId, messageId, body, actor) =>
+      change(roomId, messageId, actor, "message.edited", (message) => Effect.fromResult(edited(body, actor)(message))),
+    deleteMessage: (roomId, messageId, actor) =>
       Effect.map(
-        change(roomId, messageId, by, "message.deleted", (message) =>
-          Effect.flatMap(message.author === by.user ? Effect.undefined : roleOf(roomId, by.user), (role) =>
-            Effect.fromResult(deleted(role, by)(message))
+        change(roomId, messageId, actor, "message.deleted", (message) =>
+          Effect.flatMap(message.author === actor.user ? Effect.undefined : roleOf(roomId, actor.user), (role) =>
+            Effect.fromResult(deleted(role, actor)(message))
           )
         ),
         ({ changes }) => ({ value: undefined, changes })
       ),
-    react: (roomId, messageId, emoji, adds, by) =>
-      change(roomId, messageId, by, "message.reacted", (message) =>
-        Effect.fromResult(reacted(emoji, adds, by)(message))
+    react: (roomId, messageId, emoji, adds, actor) =>
+      change(roomId, messageId, actor, "message.reacted", (message) =>
+        Effect.fromResult(reacted(emoji, adds, actor)(message))
       ),
     messages: (roomId, { before, beforePosition, limit, maxBytes, threadId }) =>
       Effect.gen(function* () {
@@ -216,14 +216,16 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
             WHERE message_id = ${messageId}::text::uuid AND room_id = ${roomId}::text::uuid`).pipe(
             Effect.map(([row]) => (row === undefined ? undefined : toMessage(row)))
           ),
-    assignThread: (roomId, messageId, threadId, by) =>
-      change(roomId, messageId, by, "message.edited", (message) =>
+    assignThread: (roomId, messageId, threadId, actor) =>
+      change(roomId, messageId, actor, "message.edited", (message) =>
         Effect.flatMap(isThread(roomId, threadId), (isThere) =>
           isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
         )
       ),
-    markAnswered: (roomId, messageId, answer, by) =>
-      change(roomId, messageId, by, "message.edited", (message) => Effect.fromResult(answered(answer, by)(message))),
+    markAnswered: (roomId, messageId, answer, actor) =>
+      change(roomId, messageId, actor, "message.edited", (message) =>
+        Effect.fromResult(answered(answer, actor)(message))
+      ),
     unanswered: (roomId, author, body) =>
       !isUuid(roomId)
         ? Effect.succeed(undefined)

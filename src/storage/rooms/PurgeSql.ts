@@ -2,7 +2,7 @@
 // that no statement is long. Only for the holder of a lock: its fence is checked in each transaction.
 import { Effect } from "effect"
 import type { Database } from "../../infra/postgres/Database.ts"
-import type { Fences } from "../LockFences.ts"
+import type { LockFences } from "../LockFences.ts"
 import type { Repository } from "./Repository.ts"
 import { reader } from "./RoomTransaction.ts"
 
@@ -11,7 +11,7 @@ type Part = Pick<Repository["Service"], "purge">
 /** A deleted room stays for so long: its last event may still have to be told. */
 export const graceMs = 3_600_000
 
-export const makePurge = ({ run, sql }: Database["Service"], fences: Fences["Service"]): Part => {
+export const makePurge = ({ run, sql }: Database["Service"], fences: LockFences["Service"]): Part => {
   const read = reader(run)
   const gone = sql`SELECT r.room_id FROM rooms r WHERE r.deleted_at < now() - ${graceMs}::float8 * interval '1 millisecond'
     AND NOT EXISTS (SELECT FROM room_outbox o WHERE o.room_id = r.room_id)`

@@ -6,7 +6,7 @@
 // The changes of one room have one order, which is that of their revisions. A write that fails with StorageUnavailable may
 // have been kept.
 import { Context, type Effect } from "effect"
-import type { By } from "../../domain/Actor.ts"
+import type { Actor } from "../../domain/Actor.ts"
 import type { Contact, Feedback, TooManyContacts } from "../../domain/Contact.ts"
 import type { Document, VersionConflict } from "../../domain/Document.ts"
 import type { Invite, TooManyInvites } from "../../domain/Invite.ts"
@@ -154,7 +154,7 @@ export class Repository extends Context.Service<
     readonly room: (roomId: string) => Read<RoomSnapshot, RoomNotFound>
     /** At most 1,000 of a user's rooms, newest first. */
     readonly roomsOf: (user: string, query?: ListQuery) => Read<ReadonlyArray<Room>>
-    readonly deleteRoom: (roomId: string, by: By) => Write<void>
+    readonly deleteRoom: (roomId: string, actor: Actor) => Write<void>
     /** Makes a new generation of the room's numbering; see rooms/Hub.ts. */
     readonly newGeneration: (roomId: string) => Read<number, RoomNotFound>
 
@@ -180,38 +180,43 @@ export class Repository extends Context.Service<
     readonly revokeInvite: (
       roomId: string,
       invite: { readonly inviteId: string; readonly secretHash?: string | undefined },
-      by: By
+      actor: Actor
     ) => Read<void, WriteRefused>
     /** Uses the invite once, and makes its bearer a member, or more than they were. */
-    readonly join: (roomId: string, invite: InviteKey, by: By, now: number) => Write<Participant, InviteInvalid>
+    readonly join: (roomId: string, invite: InviteKey, actor: Actor, now: number) => Write<Participant, InviteInvalid>
     /**
      * Ends a membership, and the invites that the member made: one's own, or by an owner. Never that of the room's maker. Whom
      * an owner removed no invite from before lets in again.
      */
-    readonly removeMember: (roomId: string, user: string, by: By) => Write<void>
+    readonly removeMember: (roomId: string, user: string, actor: Actor) => Write<void>
 
-    readonly createThread: (thread: Thread, by: By) => Write<Thread>
+    readonly createThread: (thread: Thread, actor: Actor) => Write<Thread>
     /** At most 1,000, oldest first. */
     readonly threads: (roomId: string, archived: boolean | undefined, query?: ListQuery) => Read<ReadonlyArray<Thread>>
     readonly changeThread: (
       roomId: string,
       threadId: string,
       change: Partial<Pick<Thread, "title" | "category" | "archived">>,
-      by: By
+      actor: Actor
     ) => Write<Thread, ThreadNotFound>
     readonly roomOfThread: (threadId: string) => Read<string, ThreadNotFound>
 
     /** The same author and key in the same room: the message that is there, and no change. */
     readonly sendMessage: (message: NewMessage) => Write<Message, ThreadNotFound>
-    readonly editMessage: (roomId: string, messageId: string, body: string, by: By) => Write<Message, MessageNotFound>
+    readonly editMessage: (
+      roomId: string,
+      messageId: string,
+      body: string,
+      actor: Actor
+    ) => Write<Message, MessageNotFound>
     /** By its author, or an owner of the room. Deleting it again changes nothing. */
-    readonly deleteMessage: (roomId: string, messageId: string, by: By) => Write<void, MessageNotFound>
+    readonly deleteMessage: (roomId: string, messageId: string, actor: Actor) => Write<void, MessageNotFound>
     readonly react: (
       roomId: string,
       messageId: string,
       emoji: string,
       adds: boolean,
-      by: By
+      actor: Actor
     ) => Write<Message, MessageNotFound | TooManyReactions>
     /** Oldest first, ending just before `before`, or with the newest. */
     readonly messages: (roomId: string, page: MessageQuery) => Read<MessagePage, MessageNotFound>
@@ -221,14 +226,14 @@ export class Repository extends Context.Service<
       roomId: string,
       messageId: string,
       threadId: string,
-      by: By
+      actor: Actor
     ) => Write<Message, MessageNotFound | ThreadNotFound>
     /** Says of a prompt, for its author, which message answers it. */
     readonly markAnswered: (
       roomId: string,
       messageId: string,
       answer: string,
-      by: By
+      actor: Actor
     ) => Write<Message, MessageNotFound>
     /** The newest prompt of theirs with that text that waits for its answer. */
     readonly unanswered: (roomId: string, author: string, body: string) => Read<Message | undefined>
@@ -239,10 +244,10 @@ export class Repository extends Context.Service<
     readonly updateDocument: (
       roomId: string,
       update: DocumentUpdate,
-      by: By
+      actor: Actor
     ) => Write<Document, VersionConflict | MembershipUnsure>
     /** Opens it, made empty if it is new; what the former one has is in Postgres then. */
-    readonly switchDocument: (roomId: string, name: string, by: By) => Write<Document>
+    readonly switchDocument: (roomId: string, name: string, actor: Actor) => Write<Document>
     /** Sees to it that what was acknowledged in the room is in Postgres. */
     readonly flushRoom: (roomId: string) => Read<void>
 

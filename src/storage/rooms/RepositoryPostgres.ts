@@ -2,8 +2,8 @@
 import { Effect, Layer } from "effect"
 import { Database } from "../../infra/postgres/Database.ts"
 import { makeSave } from "../buffer/FlushTargetSql.ts"
-import { DeadRecords } from "../DeadLetters.ts"
-import { Fences } from "../LockFences.ts"
+import { DeadLetters } from "../DeadLetters.ts"
+import { LockFences } from "../LockFences.ts"
 import { makePeople } from "./ContactStoreSql.ts"
 import { makeDocuments } from "./DocumentStoreSql.ts"
 import { makeInvites } from "./InviteStoreSql.ts"
@@ -18,14 +18,14 @@ const repository = Layer.effect(
   Repository,
   Effect.gen(function* () {
     const database = yield* Database
-    const fences = yield* Fences
+    const fences = yield* LockFences
     const rooms = makeRooms(database)
     return Repository.of({
       ...rooms,
       ...makeInvites(database, rooms.member),
       ...makeThreads(database),
       ...makeMessages(database),
-      ...makeSave(database, yield* DeadRecords),
+      ...makeSave(database, yield* DeadLetters),
       ...makeDocuments(database),
       ...makeOutbox(database),
       ...makePeople(database),
@@ -34,4 +34,4 @@ const repository = Layer.effect(
   })
 )
 
-export const layer = repository.pipe(Layer.provide([Fences.layer, DeadRecords.layer]))
+export const layer = repository.pipe(Layer.provide([LockFences.layer, DeadLetters.layer]))

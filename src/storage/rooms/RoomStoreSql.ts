@@ -83,24 +83,24 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
           })
         )
 
-  const join: RoomsPart["join"] = (roomId, invite, by, now) =>
+  const join: RoomsPart["join"] = (roomId, invite, actor, now) =>
     orUnchanged(
-      write(roomId, by, undefined, () =>
+      write(roomId, actor, undefined, () =>
         Effect.gen(function* () {
           const [used] = yield* sql<{ role: Role }>`UPDATE room_invites i SET uses = uses + 1
-            WHERE ${good(invite, roomId, by.user, now)} RETURNING role`
+            WHERE ${good(invite, roomId, actor.user, now)} RETURNING role`
           if (used === undefined) return yield* new InviteInvalid()
           const [joined] = yield* sql<MemberRow>`INSERT INTO room_members AS m (room_id, user_id, role, joined_at)
-            VALUES (${roomId}::text::uuid, ${by.user}, ${used.role}, ${by.at}::text::timestamptz)
+            VALUES (${roomId}::text::uuid, ${actor.user}, ${used.role}, ${actor.at}::text::timestamptz)
             ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role
               WHERE m.role = 'viewer' AND excluded.role <> 'viewer' OR m.role = 'member' AND excluded.role = 'owner'
             RETURNING ${memberColumns}`
           if (joined !== undefined) {
-            return memberTold("member.joined", by.user, toParticipant(joined))
+            return memberTold("member.joined", actor.user, toParticipant(joined))
           }
           // They are in already, and at least as much: the invite is not used up.
           const [present] = yield* sql<MemberRow>`SELECT ${memberColumns} FROM room_members m
-            WHERE m.room_id = ${roomId}::text::uuid AND m.user_id = ${by.user}`
+            WHERE m.room_id = ${roomId}::text::uuid AND m.user_id = ${actor.user}`
           if (present === undefined) return yield* new StorageUnavailable({ reason: "the member is gone again" })
           return yield* unchanged(toParticipant(present))
         })
@@ -131,9 +131,9 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
         found.map(toRoom)
       )
     },
-    deleteRoom: (roomId, by) =>
-      write(roomId, by, owners, () =>
-        sql`UPDATE rooms SET deleted_at = ${by.at}::text::timestamptz WHERE room_id = ${roomId}::text::uuid`.pipe(
+    deleteRoom: (roomId, actor) =>
+      write(roomId, actor, owners, () =>
+        sql`UPDATE rooms SET deleted_at = ${actor.at}::text::timestamptz WHERE room_id = ${roomId}::text::uuid`.pipe(
           Effect.as(roomDeletedTold)
         )
       ),
@@ -156,8 +156,8 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
         found.map(toParticipant)
       )
     },
-    removeMember: (roomId, user, by) =>
-      write(roomId, by, user === by.user ? undefined : owners, ({ revision }) =>
+    removeMember: (roomId, user, actor) =>
+      write(roomId, actor, user === actor.user ? undefined : owners, ({ revision }) =>
         Effect.gen(function* () {
           const [maker] = yield* sql`SELECT FROM rooms WHERE room_id = ${roomId}::text::uuid AND owner = ${user}`
           if (maker !== undefined) return yield* new Forbidden({ needs: "another than the room's maker" })
@@ -165,9 +165,9 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
             WHERE room_id = ${roomId}::text::uuid AND user_id = ${user} RETURNING user_id`
           if (removed === undefined) return yield* new NotAMember()
           yield* sql`DELETE FROM room_invites WHERE room_id = ${roomId}::text::uuid AND created_by = ${user}`
-          if (user !== by.user) {
+          if (user !== actor.user) {
             yield* sql`INSERT INTO room_removed (room_id, user_id, revision, removed_at)
-              VALUES (${roomId}::text::uuid, ${user}, ${revision}::float8::bigint, ${by.at}::text::timestamptz)
+              VALUES (${roomId}::text::uuid, ${user}, ${revision}::float8::bigint, ${actor.at}::text::timestamptz)
               ON CONFLICT (room_id, user_id) DO UPDATE
                 SET revision = excluded.revision, removed_at = excluded.removed_at`
           }

@@ -82,7 +82,7 @@ export const makeRoomWrite = ({ run, sql }: Database["Service"]) => {
    */
   const write = <A, E>(
     roomId: string,
-    by: { readonly user: string; readonly at: string },
+    actor: { readonly user: string; readonly at: string },
     allowed: ReadonlyArray<Role> | undefined,
     change: (counted: Counted) => Effect.Effect<Told<A>, E | SqlError.SqlError>
   ) => {
@@ -90,13 +90,13 @@ export const makeRoomWrite = ({ run, sql }: Database["Service"]) => {
     const transaction = sql.withTransaction(
       Effect.gen(function* () {
         const [counted] = yield* sql<Counted>`SELECT revision::float8 AS revision, generation::float8 AS generation
-          FROM hotpath_room_write(${roomId}::text::uuid, ${by.user}, ${allowed ?? null}::text[])`
+          FROM hotpath_room_write(${roomId}::text::uuid, ${actor.user}, ${allowed ?? null}::text[])`
         if (counted === undefined) return yield* Effect.die("hotpath_room_write returns a row")
         const { event, subject = "", type, value } = yield* change(counted)
         yield* sql`INSERT INTO room_outbox (room_id, revision, at, type, subject, event) VALUES (
-          ${roomId}::text::uuid, ${counted.revision}::float8::bigint, ${by.at}::text::timestamptz, ${type}, ${subject},
+          ${roomId}::text::uuid, ${counted.revision}::float8::bigint, ${actor.at}::text::timestamptz, ${type}, ${subject},
           ${event})`
-        const told: RoomChange = { roomId, ...counted, at: by.at, type, subject, event }
+        const told: RoomChange = { roomId, ...counted, at: actor.at, type, subject, event }
         return { value, changes: [told] } satisfies Committed<A>
       })
     )

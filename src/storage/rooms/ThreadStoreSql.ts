@@ -37,8 +37,8 @@ export const makeThreads = (database: Database["Service"]): ThreadsPart => {
     (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt"`)
 
   return {
-    createThread: (thread, by) =>
-      write(thread.roomId, by, writers, () =>
+    createThread: (thread, actor) =>
+      write(thread.roomId, actor, writers, () =>
         sql`INSERT INTO threads (thread_id, room_id, title, category, archived, created_at) VALUES (
             ${thread.threadId}::text::uuid, ${thread.roomId}::text::uuid, ${thread.title}, ${thread.category},
             ${thread.archived}, ${thread.createdAt}::text::timestamptz)`.pipe(
@@ -59,9 +59,9 @@ export const makeThreads = (database: Database["Service"]): ThreadsPart => {
         found.map(toThread)
       )
     },
-    changeThread: (roomId, threadId, change, by) =>
+    changeThread: (roomId, threadId, change, actor) =>
       orUnchanged(
-        write(roomId, by, writers, () =>
+        write(roomId, actor, writers, () =>
           Effect.gen(function* () {
             if (!isUuid(threadId)) return yield* new ThreadNotFound()
             const [row] = yield* sql<ThreadRow>`SELECT ${columns} FROM threads

@@ -6,7 +6,7 @@ import { Breaker } from "../../../src/calls/fetch/Breaker.ts"
 import { makeBulkhead } from "../../../src/calls/fetch/Bulkhead.ts"
 import { makeEndpoint } from "../../../src/calls/fetch/Endpoint.ts"
 import { Fetch } from "../../../src/calls/fetch/Fetch.ts"
-import { Responses } from "../../../src/calls/fetch/ResponseCache.ts"
+import { ResponseCache } from "../../../src/calls/fetch/ResponseCache.ts"
 import { decodeIntegration } from "../../../src/catalog/CatalogStore.ts"
 import { noConfig } from "../../../src/domain/UserConfig.ts"
 import {
@@ -26,7 +26,7 @@ const setup = (
 ) => {
   const asked: Array<number> = []
   const layer = Fetch.layer.pipe(
-    Layer.provide([Breaker.layer, Responses.layer]),
+    Layer.provide([Breaker.layer, ResponseCache.layer]),
     Layer.provide(Http.layerScripted((request) => Effect.suspend(() => answer(asked.push(asked.length), request)))),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(Settings.layer)

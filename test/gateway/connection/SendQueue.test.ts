@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import { afterEach, assert, describe, it } from "vitest"
 import { WebSocket, WebSocketServer } from "ws"
-import { Lingering, Outbound } from "../../../src/gateway/connection/SendQueue.ts"
+import { Lingering, SendQueue } from "../../../src/gateway/connection/SendQueue.ts"
 import { textFrame } from "../../../src/protocol/TextFrame.ts"
 import { until } from "../../support/Until.ts"
 
@@ -37,7 +37,7 @@ describe("Outbound", () => {
     const [wire] = wires
     if (wire === undefined) throw new Error("no socket")
     const heard = { overloaded: 0, stalled: 0, drained: 0 }
-    const outbound = new Outbound(
+    const outbound = new SendQueue(
       socket,
       wire,
       most,

@@ -1,7 +1,7 @@
 // What a client can make the log hold by failing.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
-import { Failures } from "../../../src/gateway/requests/FailureLog.ts"
+import { FailureLog } from "../../../src/gateway/requests/FailureLog.ts"
 import { RequestInfo } from "../../../src/observability/RequestContext.ts"
 import type { ErrorType } from "../../../src/protocol/ErrorCodes.ts"
 
@@ -11,12 +11,12 @@ const written = (count: number, failure: (n: number) => { type: ErrorType; metho
     const lines: Array<string> = []
     const logger = Logger.make(({ message }) => lines.push(JSON.stringify(message)))
     const noted = Effect.gen(function* () {
-      const { note } = yield* Failures
+      const { note } = yield* FailureLog
       for (let n = 0; n < count; n++) {
         note({ message: "no", fields: undefined, params: {}, ...failure(n) }, new RequestInfo("1", "mallory"))
       }
     })
-    return Effect.map(noted.pipe(Effect.provide(Failures.layer), Effect.provide(Logger.layer([logger]))), () => ({
+    return Effect.map(noted.pipe(Effect.provide(FailureLog.layer), Effect.provide(Logger.layer([logger]))), () => ({
       lines: lines.length,
       characters: lines.join("").length
     }))

@@ -3,19 +3,19 @@ import { networkInterfaces } from "node:os"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Schema } from "effect"
 import { IpNetwork } from "effect/net"
-import { makeAllows, UpstreamPolicy } from "../../../src/infra/http/EgressPolicy.ts"
+import { EgressPolicy, makeAllows } from "../../../src/infra/http/EgressPolicy.ts"
 import { Http } from "../../../src/infra/http/Http.ts"
 import { LocalHosts } from "../../../src/infra/http/LocalHosts.ts"
 import { Settings } from "../../../src/Settings.ts"
 
 const policy = (env: { [name: string]: string } = {}) =>
-  UpstreamPolicy.layer.pipe(
+  EgressPolicy.layer.pipe(
     Layer.provide(Settings.layer),
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(env)))
   )
 
 const judged = (addresses: ReadonlyArray<string>) =>
-  Effect.map(UpstreamPolicy, ({ allows }) => addresses.filter((address) => allows(address)))
+  Effect.map(EgressPolicy, ({ allows }) => addresses.filter((address) => allows(address)))
 
 const networks = (list: string) => list.split(",").filter(Boolean).map(IpNetwork.fromStringUnsafe)
 const allowsWith = (deny: string, allow = "", own: ReadonlyArray<string> = []) =>

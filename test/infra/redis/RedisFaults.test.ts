@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Layer, Queue, Redacted, Scope, Tracer } from "effect"
 import { Redis } from "effect/persistence"
 import * as RealRedis from "../../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../../src/infra/redis/RedisHealth.ts"
 import { startProxy } from "../../support/Proxy.ts"
 import { startRedisCluster } from "../../support/RedisKinds.ts"
 import { type RunningServer, startRedis } from "../../support/Servers.ts"
@@ -18,7 +18,7 @@ const open = Effect.fnUntraced(function* (url: string, maxInFlight = 1000) {
   const context = yield* Layer.build(
     RealRedis.layer({ url: Redacted.make(url), commandTimeout: Duration.millis(deadline), maxInFlight })
   )
-  return { redis: Context.get(context, Redis.Redis), state: Context.get(context, RedisState) }
+  return { redis: Context.get(context, Redis.Redis), state: Context.get(context, RedisHealth) }
 })
 
 /** Its exit, and how long it took. */

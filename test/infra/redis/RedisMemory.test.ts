@@ -5,7 +5,7 @@ import { Duration, Effect, Layer, Random, Redacted } from "effect"
 import { Redis } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as RealRedis from "../../../src/infra/redis/Redis.ts"
-import { RedisState } from "../../../src/infra/redis/RedisHealth.ts"
+import { RedisHealth } from "../../../src/infra/redis/RedisHealth.ts"
 import * as RedisMemory from "../../../src/infra/redis/RedisMemory.ts"
 import { startRedis } from "../../support/Servers.ts"
 import { untilEffect } from "../../support/UntilEffect.ts"
@@ -94,7 +94,7 @@ describe("the in-process Redis", () => {
       const ours = yield* Effect.provide(Redis.Redis, memory)
       yield* untilEffect(
         Effect.provide(
-          Effect.flatMap(RedisState, (_) => _.check),
+          Effect.flatMap(RedisHealth, (_) => _.check),
           real
         )
       )

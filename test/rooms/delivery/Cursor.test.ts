@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { parseCursor } from "../../../src/rooms/delivery/Cursor.ts"
-import { RoomLine } from "../../../src/rooms/delivery/RoomFeed.ts"
+import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, history, numbered } from "../../support/RoomFeeds.ts"
 
 describe("RoomLine: cursors", () => {
@@ -14,7 +14,7 @@ describe("RoomLine: cursors", () => {
       Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2000 }))
     ],
     ([epoch, seq, alone]) => {
-      const line = new RoomLine("room", () => {})
+      const line = new RoomFeed("room", () => {})
       const last = { ...numbered(seq, 0), at: "then" }
       line.start({ epoch, seq, revision: 0, events: [last] }, 0)
       for (let n = 0; n < alone; n++) line.tellAlone(event())

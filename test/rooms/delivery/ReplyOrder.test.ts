@@ -2,11 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { RoomEvent } from "../../../src/domain/RoomEvent.ts"
 import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
-import { RoomLine } from "../../../src/rooms/delivery/RoomFeed.ts"
+import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
 
 const lineOfTwo = () => {
-  const line = new RoomLine("room", () => {})
+  const line = new RoomFeed("room", () => {})
   line.start({ epoch: "e", seq: 0, revision: 0, events: [] }, 0)
   const [ann, bob] = [makeSubscriber("ann"), makeSubscriber("bob")]
   seated(line, ann)

@@ -5,7 +5,7 @@ import type { History, Numbered, Passing } from "../../../src/cluster/rooms/Room
 import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
 
 import { eventParams } from "../../../src/rooms/delivery/EventFrame.ts"
-import { RoomLine } from "../../../src/rooms/delivery/RoomFeed.ts"
+import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, history, makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
@@ -15,14 +15,14 @@ const lineWith = (
   at: { seq?: number; revision?: number; epoch?: string; known?: number; events?: ReadonlyArray<Numbered> } = {}
 ) => {
   const risen: Array<readonly [id: string, connections: number]> = []
-  const line = new RoomLine("room", ({ id }, connections) => risen.push([id, connections]))
+  const line = new RoomFeed("room", ({ id }, connections) => risen.push([id, connections]))
   line.start({ epoch: "e", seq: 0, revision: 0, events: [], ...at }, at.known ?? 0)
   const ann = makeSubscriber("ann")
   seated(line, ann)
   return { line, ann, risen }
 }
 
-const take = (line: RoomLine, one: Numbered, epoch = "e") => line.take({ ...one, epoch })
+const take = (line: RoomFeed, one: Numbered, epoch = "e") => line.take({ ...one, epoch })
 
 describe("RoomLine", () => {
   it("tells the next number, passes over what it had, and takes nothing else", () => {
@@ -232,7 +232,7 @@ describe("RoomLine", () => {
 
   it("without the bus from the start: knows what the repository had, and joins the bus's epoch later", () => {
     const { ann, line } = lineWith()
-    const alone = new RoomLine("room", () => {})
+    const alone = new RoomFeed("room", () => {})
     alone.startAlone(7)
     seated(alone, ann)
     assert.isFalse(alone.tellAlone({ ...event(), revision: 7 }))

@@ -3,7 +3,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { History, Numbered } from "../../../src/cluster/rooms/RoomBus.ts"
-import { RoomLine } from "../../../src/rooms/delivery/RoomFeed.ts"
+import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
 
 const Step = Schema.Literals([
@@ -36,7 +36,7 @@ class World {
   #epochs = 0
   /** Revisions that the line's connections have in the state they began with. */
   known = 0
-  line = new RoomLine("room", () => {})
+  line = new RoomFeed("room", () => {})
   ann = makeSubscriber("ann")
 
   constructor() {
@@ -45,7 +45,7 @@ class World {
 
   /** A connection that comes in now: it has all that is committed, and takes the events of what is still to be told. */
   begin() {
-    this.line = new RoomLine("room", () => {})
+    this.line = new RoomFeed("room", () => {})
     this.ann = makeSubscriber("ann")
     this.known = this.committed
     this.line.start(

@@ -11,10 +11,10 @@ import {
   dirtyBytes,
   dueAt,
   dueBytes,
-  RoomBuffer,
   type Updated,
   type Waiting,
-  type WaitingQuery
+  type WaitingQuery,
+  WriteBuffer
 } from "../WriteBuffer.ts"
 
 interface HeldDocument {
@@ -30,7 +30,7 @@ interface HeldDocument {
   forgottenAt: number | undefined
 }
 
-interface HeldRoom {
+interface StoredRoom {
   open: string | undefined
   openLease: number
   position: number
@@ -54,7 +54,7 @@ export const make = (intervalMs: number) =>
   Effect.sync(() => {
     let run = SecureRandom.uuidV4Unsafe()
     const listeners = new Set<() => void>()
-    const rooms = new Map<string, HeldRoom>()
+    const rooms = new Map<string, StoredRoom>()
     const due = new Map<string, number>()
     const since = new Map<string, number>()
     const whereabouts = new Map<string, { readonly roomId: string; readonly until: number }>()
@@ -63,7 +63,7 @@ export const make = (intervalMs: number) =>
     const tell = (type: RoomEvent["type"]) => counts.set(type, (counts.get(type) ?? 0) + 1)
     const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
 
-    const opened = (roomId: string): HeldRoom => {
+    const opened = (roomId: string): StoredRoom => {
       const known = rooms.get(roomId)
       if (known !== undefined) return known
       const room = {
@@ -79,7 +79,7 @@ export const make = (intervalMs: number) =>
       rooms.set(roomId, room)
       return room
     }
-    const find = (room: HeldRoom, name: string, now: number) => {
+    const find = (room: StoredRoom, name: string, now: number) => {
       const found = room.documents.get(name)
       if (found?.forgottenAt === undefined || found.forgottenAt > now) return found
       room.documents.delete(name)
@@ -90,7 +90,7 @@ export const make = (intervalMs: number) =>
       if (!since.has(roomId)) since.set(roomId, now)
     }
     /** With too many messages, or too big ones, it is due at once. */
-    const hurry = (roomId: string, { bytes, messages }: HeldRoom, now: number) => {
+    const hurry = (roomId: string, { bytes, messages }: StoredRoom, now: number) => {
       if (messages.size >= dueAt || bytes >= dueBytes) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
     }
     const toDocument = ({ name, savedVersion, text, version }: HeldDocument): BufferedDocument => ({
@@ -107,7 +107,7 @@ export const make = (intervalMs: number) =>
       return found
     }
 
-    const buffer = RoomBuffer.of({
+    const buffer = WriteBuffer.of({
       rescued: (run, entries) =>
         step(() => {
           lossOf(run).rescued += entries
@@ -307,11 +307,11 @@ const someOf = (
   return { entries: entries.reverse(), from, end: last?.position, oldest: all[0]?.position }
 }
 
-const inOrder = (room: HeldRoom | undefined): ReadonlyArray<BufferedMessage> =>
+const inOrder = (room: StoredRoom | undefined): ReadonlyArray<BufferedMessage> =>
   [...(room?.messages.values() ?? [])].sort((a, b) => a.position - b.position)
 
 export const layer = (intervalMs: number) =>
   Layer.effect(
-    RoomBuffer,
+    WriteBuffer,
     Effect.map(make(intervalMs), ({ buffer }) => buffer)
   )

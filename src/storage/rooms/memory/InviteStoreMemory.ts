@@ -13,9 +13,9 @@ import {
 import type { InvitesPart } from "../Parts.ts"
 import type { InviteKey } from "../Repository.ts"
 import { iso, least } from "../RoomTransaction.ts"
-import { type Held, type HeldInvite, memberOf, refused } from "./RoomTransactionMemory.ts"
+import { type Held, memberOf, refused, type StoredInvite } from "./RoomTransactionMemory.ts"
 
-const isUnspent = ({ expiresAt, maxUses, uses }: HeldInvite, now: number): boolean =>
+const isUnspent = ({ expiresAt, maxUses, uses }: StoredInvite, now: number): boolean =>
   (expiresAt === undefined || expiresAt > now) && (maxUses === undefined || uses < maxUses)
 
 /** The invite, if it lets the user in now. */
@@ -25,7 +25,7 @@ export const goodInvite = (
   roomId: string,
   user: string,
   now: number
-): Result.Result<HeldInvite, InviteInvalid> => {
+): Result.Result<StoredInvite, InviteInvalid> => {
   const invite = invites.get(inviteId)
   const room = rooms.get(roomId)
   const maker = invite === undefined ? undefined : room?.members.get(invite.createdBy)
@@ -41,7 +41,7 @@ export const goodInvite = (
   return isGood ? Result.succeed(invite) : Result.fail(new InviteInvalid())
 }
 
-const shown = ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, uses }: HeldInvite): Invite => ({
+const shown = ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, uses }: StoredInvite): Invite => ({
   inviteId,
   role,
   createdBy,
@@ -100,15 +100,15 @@ export const makeInvites = (held: Held): InvitesPart => {
         const invite = invites.get(inviteId)
         return invite !== undefined && invite.roomId === roomId && invite.secretHash === secretHash
       }),
-    revokeInvite: (roomId, { inviteId, secretHash }, by) =>
+    revokeInvite: (roomId, { inviteId, secretHash }, actor) =>
       Effect.suspend(() =>
         Effect.fromResult(
           Result.flatMap(
-            memberOf(held, roomId, by.user),
+            memberOf(held, roomId, actor.user),
             ({ role }): Result.Result<void, Forbidden | NotAMember | RoomNotFound> => {
               if (!writers.includes(role)) return Result.fail(new Forbidden({ needs: least(writers) }))
               const invite = invites.get(inviteId)
-              const isTheirs = role === "owner" || invite?.createdBy === by.user
+              const isTheirs = role === "owner" || invite?.createdBy === actor.user
               const isIt = secretHash === undefined || invite?.secretHash === secretHash
               if (invite?.roomId === roomId && isIt && isTheirs) invites.delete(inviteId)
               return Result.void

@@ -1,7 +1,7 @@
 // Messages, in memory.
 
 import { Effect, Result } from "effect"
-import type { By } from "../../../domain/Actor.ts"
+import type { Actor } from "../../../domain/Actor.ts"
 import { isUuid } from "../../../domain/Ids.ts"
 import { asSent, type Message, MessageNotFound, ThreadNotFound } from "../../../domain/Message.ts"
 import { RoomNotFound, type StorageUnavailable, writers } from "../../../domain/Room.ts"
@@ -10,13 +10,13 @@ import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacte
 import type { MessagesPart } from "../Parts.ts"
 import type { NewMessage } from "../Repository.ts"
 import { type Told, Unchanged } from "../RoomTransaction.ts"
-import { type Held, type HeldRoom, makeRoomWrite, refused } from "./RoomTransactionMemory.ts"
+import { type Held, makeRoomWrite, refused, type StoredRoom } from "./RoomTransactionMemory.ts"
 
 type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">
 
 export const makeMessages = (held: Held): MessagesPart => {
   const write = makeRoomWrite(held)
-  const find = (room: HeldRoom | undefined, messageId: string) => {
+  const find = (room: StoredRoom | undefined, messageId: string) => {
     const found = held.messages.get(messageId)
     return found?.room === room ? found : undefined
   }
@@ -24,7 +24,7 @@ export const makeMessages = (held: Held): MessagesPart => {
   const send =
     ({ key, ...rest }: NewMessage) =>
     (
-      room: HeldRoom,
+      room: StoredRoom,
       now: number
     ): Result.Result<Told<Message> | Unchanged<Message>, ThreadNotFound | StorageUnavailable> => {
       const { author, messageId, threadId } = rest
@@ -45,11 +45,11 @@ export const makeMessages = (held: Held): MessagesPart => {
   const change = <E>(
     roomId: string,
     messageId: string,
-    by: By,
+    actor: Actor,
     type: Edited,
-    apply: (message: Message, room: HeldRoom) => Result.Result<Message | undefined, E>
+    apply: (message: Message, room: StoredRoom) => Result.Result<Message | undefined, E>
   ) =>
-    write(roomId, by, writers, (room): Result.Result<Told<Message> | Unchanged<Message>, E | MessageNotFound> => {
+    write(roomId, actor, writers, (room): Result.Result<Told<Message> | Unchanged<Message>, E | MessageNotFound> => {
       const one = find(room, messageId)
       if (one === undefined) return Result.fail(new MessageNotFound())
       return Result.map(apply(one.message, room), (after) => {
@@ -66,16 +66,17 @@ export const makeMessages = (held: Held): MessagesPart => {
       if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
       return write(wanted.roomId, { user: wanted.author, at: wanted.at }, writers, send(wanted))
     },
-    editMessage: (roomId, messageId, body, by) => change(roomId, messageId, by, "message.edited", edited(body, by)),
-    deleteMessage: (roomId, messageId, by) =>
+    editMessage: (roomId, messageId, body, actor) =>
+      change(roomId, messageId, actor, "message.edited", edited(body, actor)),
+    deleteMessage: (roomId, messageId, actor) =>
       Effect.map(
-        change(roomId, messageId, by, "message.deleted", (message, { members }) =>
-          deleted(members.get(by.user)?.role, by)(message)
+        change(roomId, messageId, actor, "message.deleted", (message, { members }) =>
+          deleted(members.get(actor.user)?.role, actor)(message)
         ),
         ({ changes }) => ({ value: undefined, changes })
       ),
-    react: (roomId, messageId, emoji, adds, by) =>
-      change(roomId, messageId, by, "message.reacted", reacted(emoji, adds, by)),
+    react: (roomId, messageId, emoji, adds, actor) =>
+      change(roomId, messageId, actor, "message.reacted", reacted(emoji, adds, actor)),
     messages: (roomId, { before, beforePosition, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
       Effect.suspend(() => {
         const room = held.rooms.get(roomId)
@@ -107,12 +108,12 @@ export const makeMessages = (held: Held): MessagesPart => {
         })
       }),
     message: (roomId, messageId) => Effect.sync(() => find(held.rooms.get(roomId), messageId)?.message),
-    assignThread: (roomId, messageId, threadId, by) =>
-      change(roomId, messageId, by, "message.edited", (message, { threads }) =>
+    assignThread: (roomId, messageId, threadId, actor) =>
+      change(roomId, messageId, actor, "message.edited", (message, { threads }) =>
         threads.has(threadId) ? assigned(threadId)(message) : Result.fail(new ThreadNotFound())
       ),
-    markAnswered: (roomId, messageId, answer, by) =>
-      change(roomId, messageId, by, "message.edited", answered(answer, by)),
+    markAnswered: (roomId, messageId, answer, actor) =>
+      change(roomId, messageId, actor, "message.edited", answered(answer, actor)),
     unanswered: (roomId, author, body) =>
       Effect.sync(() => {
         const isIt = isUnanswered(author, body)

@@ -10,13 +10,13 @@ import { makeMessages } from "./MessageStoreMemory.ts"
 import { makeOutbox } from "./OutboxMemory.ts"
 import { makePurge } from "./PurgeMemory.ts"
 import { makeRooms } from "./RoomStoreMemory.ts"
-import { nothingHeld } from "./RoomTransactionMemory.ts"
+import { emptyState } from "./RoomTransactionMemory.ts"
 import { makeThreads } from "./ThreadStoreMemory.ts"
 
 export const layer = Layer.effect(
   Repository,
   Effect.sync(() => {
-    const held = nothingHeld()
+    const held = emptyState()
     return Repository.of({
       ...makeRooms(held),
       ...makeInvites(held),

@@ -57,9 +57,9 @@ export const makeRooms = (held: Held): RoomsPart => {
           true
         )
       ),
-    deleteRoom: (roomId, by) =>
-      write(roomId, by, owners, (room) => {
-        room.deletedAt = Date.parse(by.at)
+    deleteRoom: (roomId, actor) =>
+      write(roomId, actor, owners, (room) => {
+        room.deletedAt = Date.parse(actor.at)
         return Result.succeed(roomDeletedTold)
       }),
     newGeneration: (roomId) =>
@@ -82,29 +82,29 @@ export const makeRooms = (held: Held): RoomsPart => {
           most.participants
         )
       ),
-    join: (roomId, key, by, now) =>
-      write(roomId, by, undefined, ({ members }) =>
-        Result.map(goodInvite(held, key, roomId, by.user, now), (invite) => {
-          const before = members.get(by.user)
+    join: (roomId, key, actor, now) =>
+      write(roomId, actor, undefined, ({ members }) =>
+        Result.map(goodInvite(held, key, roomId, actor.user, now), (invite) => {
+          const before = members.get(actor.user)
           if (before !== undefined && !isAbove(invite.role, before.role)) return new Unchanged(before)
-          const joined = { user: by.user, role: invite.role, joinedAt: before?.joinedAt ?? by.at }
+          const joined = { user: actor.user, role: invite.role, joinedAt: before?.joinedAt ?? actor.at }
           invite.uses++
-          members.set(by.user, joined)
-          return memberTold("member.joined", by.user, joined)
+          members.set(actor.user, joined)
+          return memberTold("member.joined", actor.user, joined)
         })
       ),
-    removeMember: (roomId, user, by) =>
+    removeMember: (roomId, user, actor) =>
       write(
         roomId,
-        by,
-        user === by.user ? undefined : owners,
+        actor,
+        user === actor.user ? undefined : owners,
         ({ members, removed, revision, room }): Result.Result<Told<undefined>, Forbidden | NotAMember> => {
           if (room.owner === user) return Result.fail(new Forbidden({ needs: "another than the room's maker" }))
           if (!members.delete(user)) return Result.fail(new NotAMember())
           for (const [inviteId, invite] of invites) {
             if (invite.roomId === roomId && invite.createdBy === user) invites.delete(inviteId)
           }
-          if (user !== by.user) removed.set(user, revision + 1)
+          if (user !== actor.user) removed.set(user, revision + 1)
           return Result.succeed(memberTold("member.left", user, undefined))
         }
       )

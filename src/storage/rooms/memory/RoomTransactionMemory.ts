@@ -1,7 +1,7 @@
 // What the repository in memory holds, and what every write in a room has in common: the actor's role, the room's next
 // revision and the event beside it. Each operation is one synchronous step, and so all or nothing.
 import { Clock, Effect, Result } from "effect"
-import type { By } from "../../../domain/Actor.ts"
+import type { Actor } from "../../../domain/Actor.ts"
 import type { Contact, Feedback } from "../../../domain/Contact.ts"
 import type { Document } from "../../../domain/Document.ts"
 import { isUuid } from "../../../domain/Ids.ts"
@@ -19,15 +19,15 @@ import type { RoomChange } from "../../../domain/RoomEvent.ts"
 import type { Committed, NewInvite } from "../Repository.ts"
 import { least, type Told, Unchanged } from "../RoomTransaction.ts"
 
-export interface HeldMessage {
-  readonly room: HeldRoom
+export interface StoredMessage {
+  readonly room: StoredRoom
   readonly position: number
   message: Message
   /** Counts its changes. */
   edition: number
 }
 
-export interface HeldRoom {
+export interface StoredRoom {
   readonly room: Room
   /** Milliseconds since the epoch. */
   deletedAt: number | undefined
@@ -41,14 +41,14 @@ export interface HeldRoom {
   readonly documents: Map<string, Document>
   readonly threads: Map<string, Thread>
   /** In the order of their positions. */
-  readonly messages: Array<HeldMessage>
+  readonly messages: Array<StoredMessage>
   /** By author and key. */
-  readonly byKey: Map<string, HeldMessage>
+  readonly byKey: Map<string, StoredMessage>
   /** Changes that were not told yet, by revision. */
   readonly unsent: Map<number, { readonly change: RoomChange; readonly keptAt: number }>
 }
 
-export interface HeldInvite extends NewInvite {
+export interface StoredInvite extends NewInvite {
   uses: number
   /** Counts the invites that were made. */
   readonly no: number
@@ -57,16 +57,16 @@ export interface HeldInvite extends NewInvite {
 }
 
 export interface Held {
-  readonly rooms: Map<string, HeldRoom>
-  readonly invites: Map<string, HeldInvite>
+  readonly rooms: Map<string, StoredRoom>
+  readonly invites: Map<string, StoredInvite>
   /** In which room each is. */
-  readonly threads: Map<string, HeldRoom>
-  readonly messages: Map<string, HeldMessage>
+  readonly threads: Map<string, StoredRoom>
+  readonly messages: Map<string, StoredMessage>
   readonly contacts: Map<string, Map<string, Contact>>
   readonly feedback: Map<string, Feedback>
 }
 
-export const nothingHeld = (): Held => ({
+export const emptyState = (): Held => ({
   rooms: new Map(),
   invites: new Map(),
   threads: new Map(),
@@ -79,7 +79,7 @@ export const nothingHeld = (): Held => ({
 export const refused = (reason: string) => Result.fail(new StorageUnavailable({ reason: `refused: ${reason}` }))
 
 /** The room, unless it is deleted. */
-export const openRoom = ({ rooms }: Held, roomId: string): Result.Result<HeldRoom, RoomNotFound> => {
+export const openRoom = ({ rooms }: Held, roomId: string): Result.Result<StoredRoom, RoomNotFound> => {
   const room = rooms.get(roomId)
   return room === undefined || room.deletedAt !== undefined ? Result.fail(new RoomNotFound()) : Result.succeed(room)
 }
@@ -104,23 +104,23 @@ export const byText =
 export const makeRoomWrite = (held: Held) => {
   const commit = <A, E>(
     roomId: string,
-    by: By,
+    actor: Actor,
     allowed: ReadonlyArray<Role> | undefined,
-    change: (room: HeldRoom, now: number) => Result.Result<Told<A> | Unchanged<A>, E>,
+    change: (room: StoredRoom, now: number) => Result.Result<Told<A> | Unchanged<A>, E>,
     now: number
   ) =>
     Result.gen(function* () {
       const room = yield* isUuid(roomId) ? openRoom(held, roomId) : Result.fail(new RoomNotFound())
       if (allowed !== undefined) {
-        const actor = yield* memberOf(held, roomId, by.user)
-        if (!allowed.includes(actor.role)) return yield* Result.fail(new Forbidden({ needs: least(allowed) }))
+        const member = yield* memberOf(held, roomId, actor.user)
+        if (!allowed.includes(member.role)) return yield* Result.fail(new Forbidden({ needs: least(allowed) }))
       }
       const revision = room.revision + 1
       const made = yield* change(room, now)
       if (made instanceof Unchanged) return { value: made.value, changes: [] } satisfies Committed<A>
       const { event, subject = "", type, value } = made
       room.revision = revision
-      const told: RoomChange = { roomId, revision, generation: room.generation, at: by.at, type, subject, event }
+      const told: RoomChange = { roomId, revision, generation: room.generation, at: actor.at, type, subject, event }
       room.unsent.set(revision, { change: told, keptAt: now })
       return { value, changes: [told] } satisfies Committed<A>
     })
@@ -128,8 +128,8 @@ export const makeRoomWrite = (held: Held) => {
   /** As the one in SQL; `change` checks whatever is left to check before it changes anything. */
   return <A, E = never>(
     roomId: string,
-    by: By,
+    actor: Actor,
     allowed: ReadonlyArray<Role> | undefined,
-    change: (room: HeldRoom, now: number) => Result.Result<Told<A> | Unchanged<A>, E>
-  ) => Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fromResult(commit(roomId, by, allowed, change, now)))
+    change: (room: StoredRoom, now: number) => Result.Result<Told<A> | Unchanged<A>, E>
+  ) => Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fromResult(commit(roomId, actor, allowed, change, now)))
 }

@@ -14,8 +14,8 @@ import { byText, type Held, makeRoomWrite, refused } from "./RoomTransactionMemo
 export const makeThreads = (held: Held): ThreadsPart => {
   const write = makeRoomWrite(held)
   return {
-    createThread: (thread, by) =>
-      write(thread.roomId, by, writers, (room): Result.Result<Told<Thread>, StorageUnavailable> => {
+    createThread: (thread, actor) =>
+      write(thread.roomId, actor, writers, (room): Result.Result<Told<Thread>, StorageUnavailable> => {
         const { threadId } = thread
         if (!isUuid(threadId) || held.threads.has(threadId)) return refused(`thread ${threadId}`)
         held.threads.set(threadId, room)
@@ -38,8 +38,8 @@ export const makeThreads = (held: Held): ThreadsPart => {
           most.threads
         )
       ),
-    changeThread: (roomId, threadId, change, by) =>
-      write(roomId, by, writers, ({ threads }): Result.Result<Told<Thread> | Unchanged<Thread>, ThreadNotFound> => {
+    changeThread: (roomId, threadId, change, actor) =>
+      write(roomId, actor, writers, ({ threads }): Result.Result<Told<Thread> | Unchanged<Thread>, ThreadNotFound> => {
         const before = threads.get(threadId)
         if (before === undefined) return Result.fail(new ThreadNotFound())
         const after = changed(before, change)
