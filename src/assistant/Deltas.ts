@@ -3,8 +3,8 @@
 // holds up the reading. What could not be told is told by the response itself.
 import { Context, Effect, Layer, Queue } from "effect"
 import { RoomBus } from "../cluster/rooms/RoomBus.ts"
-import { now } from "../domain/Now.ts"
 import type { RoomEvent } from "../domain/RoomEvent.ts"
+import { now } from "../domain/Time.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Hub } from "../rooms/delivery/Hub.ts"
 

@@ -1,9 +1,9 @@
 // The hot path on one screen: Lookup → Fetch → Reply → Record.
 import { Clock, Context, Effect, Layer } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
+import { makeRecordId } from "../domain/Ids.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
 import type { Overloaded } from "../domain/Overload.ts"
-import { makeRecordId } from "../domain/RecordId.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import type { Histogram } from "../observability/Instruments.ts"
 import { Metrics } from "../observability/Metrics.ts"

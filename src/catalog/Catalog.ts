@@ -2,7 +2,7 @@
 import { Context, Effect, Layer, Option } from "effect"
 import { type Integration, IntegrationNotFound } from "../domain/Integration.ts"
 import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/UserConfig.ts"
-import type { CatalogKind } from "../domain/Versioned.ts"
+import type { CatalogKind } from "../domain/Version.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { CatalogRedis } from "./CatalogRedis.ts"

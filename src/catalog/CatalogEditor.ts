@@ -1,8 +1,8 @@
 // Editing the catalog in Postgres: put, get, delete and list, with optimistic concurrency. An edit is in effect on this
 // instance when it returns, and on the others when their listeners hear of it.
 import { Context, Effect, Layer, Semaphore } from "effect"
-import { type Expected, NotFound, VersionMismatch } from "../domain/Edit.ts"
-import type { CatalogKind } from "../domain/Versioned.ts"
+import type { CatalogKind } from "../domain/Version.ts"
+import { type Expected, NotFound, VersionMismatch } from "../domain/Version.ts"
 import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { Catalog } from "./Catalog.ts"
 

@@ -3,7 +3,7 @@
 // the reader has it checked against the truth soon after.
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
-import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
+import type { CatalogKind, Versioned } from "../domain/Version.ts"
 
 /** The store can't be asked, or holds what hotpath did not write. */
 export class CatalogRedisUnavailable extends Schema.TaggedError<CatalogRedisUnavailable>()("CatalogRedisUnavailable", {

@@ -3,7 +3,7 @@
 import { Context, Effect, Exit, Layer, Option, Request, RequestResolver, Schema } from "effect"
 import { type Integration, IntegrationDefinition } from "../domain/Integration.ts"
 import { ConfigObject, makeUserConfig, type UserConfig } from "../domain/UserConfig.ts"
-import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
+import type { CatalogKind, Versioned } from "../domain/Version.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
 /** A row that plain SQL left in a shape hotpath can't use. */

@@ -5,7 +5,7 @@
 // is listening again, everything is compared at once: what changed meanwhile was told to nobody. The comparisons go on
 // beside it, every CATALOG_REFRESH of everything, every second of what came from Redis.
 import { Cause, Clock, Context, Duration, Effect, Layer, Queue } from "effect"
-import type { CatalogKind } from "../domain/Versioned.ts"
+import type { CatalogKind } from "../domain/Version.ts"
 import { Database, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"

@@ -10,7 +10,7 @@
 import { Cache, Clock, Duration, Effect, Option } from "effect"
 import { entryBytes } from "../domain/HeapBytes.ts"
 import { ConfigUnavailable } from "../domain/UserConfig.ts"
-import type { CatalogKind, Versioned } from "../domain/Versioned.ts"
+import type { CatalogKind, Versioned } from "../domain/Version.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import type { CatalogRedis } from "./CatalogRedis.ts"

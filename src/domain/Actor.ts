@@ -1,6 +1,6 @@
 // Whose change it is, and when it was made.
 import { Effect } from "effect"
-import { now } from "./Now.ts"
+import { now } from "./Time.ts"
 
 export interface Actor {
   readonly user: string

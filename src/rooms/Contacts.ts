@@ -2,8 +2,8 @@
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Contact, TooManyContacts } from "../domain/Contact.ts"
-import { now } from "../domain/Now.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
+import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import { Repository } from "../storage/rooms/Repository.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
@@ -14,8 +14,8 @@ export interface Opinion {
   readonly comment?: string | undefined
 }
 
-export class People extends Context.Service<
-  People,
+export class Contacts extends Context.Service<
+  Contacts,
   {
     /** Adding somebody again renews their name and note. */
     readonly addContact: (
@@ -27,13 +27,13 @@ export class People extends Context.Service<
     readonly removeContact: (owner: string, user: string) => Effect.Effect<void, StorageUnavailable>
     readonly submit: (user: string, opinion: Opinion) => Effect.Effect<string, StorageUnavailable>
   }
->()("hotpath/rooms/People") {
+>()("hotpath/rooms/Contacts") {
   static readonly layer = Layer.effect(
-    People,
+    Contacts,
     Effect.gen(function* () {
       const repository = yield* Repository
-      return People.of({
-        addContact: Effect.fn("People.addContact")(function* (owner, { name = null, note = null, user }) {
+      return Contacts.of({
+        addContact: Effect.fn("Contacts.addContact")(function* (owner, { name = null, note = null, user }) {
           return yield* repository.addContact(owner, { user, name, note, addedAt: yield* now })
         }),
         contacts: (owner, params) =>
@@ -42,7 +42,7 @@ export class People extends Context.Service<
             (found) => new EncodedJson(`{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`)
           ),
         removeContact: (owner, user) => repository.removeContact(owner, user),
-        submit: Effect.fn("People.submit")(function* (user, { about, comment, rating }) {
+        submit: Effect.fn("Contacts.submit")(function* (user, { about, comment, rating }) {
           const feedbackId = SecureRandom.uuidV7Unsafe()
           yield* repository.addFeedback({ feedbackId, user, about, rating, comment, at: yield* now })
           return feedbackId

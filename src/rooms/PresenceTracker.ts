@@ -3,8 +3,8 @@
 // back, or when the others took this instance for dead.
 import { Context, Deferred, Effect, Layer } from "effect"
 import { beatMs, type Headcount, joined, left, Presence } from "../cluster/rooms/Presence.ts"
-import { now } from "../domain/Now.ts"
 import type { Present } from "../domain/Room.ts"
+import { now } from "../domain/Time.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Hub } from "./delivery/Hub.ts"
 

@@ -3,7 +3,7 @@
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import postgres from "postgres"
 import type { CallRecord } from "../../../src/domain/CallRecord.ts"
-import { makeRecordId } from "../../../src/domain/RecordId.ts"
+import { makeRecordId } from "../../../src/domain/Ids.ts"
 import { Database } from "../../../src/infra/postgres/Database.ts"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
 import { RecordStore } from "../../../src/storage/records/RecordStore.ts"

@@ -1,9 +1,7 @@
 // Who holds which lock within this process, and the fencing numbers it gives: a lease counts until it is over or given
 // back, a name is forgotten with its lease. Time is the monotonic clock's, so that setting the machine's clock moves no lease.
 import { Clock, Effect } from "effect"
-
-/** Of the monotonic clock: only good for differences within this process. */
-export const monotonicMillis = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
+import { monotonicMillis } from "../../domain/Time.ts"
 
 interface Lease {
   readonly token: string

@@ -9,10 +9,10 @@
 import { randomUUID } from "node:crypto"
 import { Context, Duration, Effect, Exit, Layer, Random, Schema } from "effect"
 import { Redis } from "effect/persistence"
+import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { holdScript, releaseScript, renewScript, takeScript } from "./LockScripts.ts"
 import * as LockTable from "./LockTable.ts"
-import { monotonicMillis } from "./LockTable.ts"
 
 /** Somebody else had it all the time that was to be waited. The effect was not begun. */
 export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", { name: Schema.String }) {}

@@ -1,7 +1,7 @@
 // Presence of a single process, without Redis.
 import { Effect, Layer } from "effect"
-import { now } from "../../domain/Now.ts"
 import type { Present } from "../../domain/Room.ts"
+import { now } from "../../domain/Time.ts"
 import { joined, left, Presence } from "./Presence.ts"
 import { type Passing, RoomBus } from "./RoomBus.ts"
 

@@ -15,8 +15,8 @@
 // have announced themselves in it.
 import { Clock, Context, Deferred, Effect, Layer, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { monotonicMs } from "../../domain/Monotonic.ts"
 import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { monotonicMs } from "../../domain/Time.ts"
 import { Database } from "../../infra/postgres/Database.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { Metrics } from "../../observability/Metrics.ts"

@@ -5,7 +5,7 @@ import type { makeKeyedMutex } from "../../infra/KeyedMutex.ts"
 import type { DocumentMethods } from "../../protocol/methods/DocumentMethods.ts"
 import type { MessageMethods } from "../../protocol/methods/MessageMethods.ts"
 import type { RoomMethods } from "../../protocol/methods/RoomMethods.ts"
-import { People } from "../../rooms/Contacts.ts"
+import { Contacts } from "../../rooms/Contacts.ts"
 import { Documents } from "../../rooms/Documents.ts"
 import { Invites } from "../../rooms/Invites.ts"
 import { Messages } from "../../rooms/Messages.ts"
@@ -26,7 +26,7 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
   const invites = yield* Invites
   const joining = yield* Subscriptions
   const messages = yield* Messages
-  const people = yield* People
+  const people = yield* Contacts
   const rooms = yield* Rooms
   const threads = yield* Threads
 

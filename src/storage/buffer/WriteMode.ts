@@ -14,8 +14,8 @@
 // acknowledged by both the one that Postgres has stays.) A hold lasts a little longer than its holder takes it for granted.
 import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { monotonicMs } from "../../domain/Monotonic.ts"
 import { StorageUnavailable } from "../../domain/Room.ts"
+import { monotonicMs } from "../../domain/Time.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"

@@ -1,7 +1,7 @@
 // Which way something goes that the buffer may have: by it, or past it; and what is done when neither is to be had.
 import { Effect } from "effect"
-import { monotonicMs } from "../../domain/Monotonic.ts"
 import { BufferFull, StorageUnavailable } from "../../domain/Room.ts"
+import { monotonicMs } from "../../domain/Time.ts"
 import { BufferUnavailable } from "./WriteBuffer.ts"
 import type { Lease, WriteMode } from "./WriteMode.ts"
 import { BufferLeased } from "./WriterLeases.ts"
