@@ -39,9 +39,9 @@ export type RoomEvent = typeof RoomEvent.Type
 export interface RoomChange {
   readonly roomId: string
   /** Counts the room's committed changes, without a gap: the order that the events must have. */
-  readonly revision: number
+  readonly changeNumber: number
   /** Grows whenever the room's numbering can't be trusted any more; see rooms/Hub.ts. */
-  readonly generation: number
+  readonly epochCounter: number
   readonly at: string
   readonly type: RoomEvent["type"]
   /** Whom it is about, for `member.*` and `presence.*`; the connection it came from, for `document.updated`; else empty. */

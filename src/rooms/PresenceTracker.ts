@@ -2,7 +2,7 @@
 // goes together after it. Without Redis, who comes and goes is told within the instance; everything is set again when it is
 // back, or when the others took this instance for dead.
 import { Context, Deferred, Effect, Layer } from "effect"
-import { beatMs, type Headcount, joined, left, Presence } from "../cluster/rooms/Presence.ts"
+import { beatMs, type ConnectionCount, joined, left, Presence } from "../cluster/rooms/Presence.ts"
 import type { Present } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -40,7 +40,7 @@ export class PresenceTracker extends Context.Service<
       // Rooms whose presence in Redis is not what it is here.
       const unsaid = new Map<string, Set<string>>()
 
-      const countsOf = (room: Room | undefined, users: Iterable<string>): ReadonlyArray<Headcount> =>
+      const countsOf = (room: Room | undefined, users: Iterable<string>): ReadonlyArray<ConnectionCount> =>
         Array.from(users, (user) => ({ user, connections: room?.counts.get(user) ?? 0 }))
 
       const sayAlone = Effect.fnUntraced(function* (roomId: string, room: Room, users: ReadonlySet<string>) {

@@ -2,7 +2,7 @@
 // what comes for it is held back; then the state is read, which so has everything up to the cursor; the caller releases the
 // seat when the answer has left.
 import { Context, Effect, Layer } from "effect"
-import { type Numbered, RoomBus } from "../cluster/rooms/RoomBus.ts"
+import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import {
@@ -43,7 +43,7 @@ const resumeBytes = 524_288
 const keyOfPresent = ({ since, user }: Present) => [since === "" ? new Date(0).toISOString() : since, user] as const
 const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] as const
 
-const bytesOf = (events: ReadonlyArray<Numbered>) =>
+const bytesOf = (events: ReadonlyArray<SequencedEvent>) =>
   events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
 
 type JoinError = AccessError | WriteRefused | Forbidden | InviteInvalid | RateLimited | TooManyRooms

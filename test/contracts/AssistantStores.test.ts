@@ -118,14 +118,14 @@ overRepositories("Repository, the assistant", (it) => {
       const { message, save } = yield* Repository
       const { prompt, roomId } = yield* inRoom
       const { value: thread } = yield* makeThread(roomId, "ann")
-      const [edited, position] = [{ ...prompt, threadId: thread.threadId, answer: id() }, 1e15]
-      yield* save({ documents: [], messages: [{ edition: 1, position, key: null, message: edited }] })
+      const [edited, ordinal] = [{ ...prompt, threadId: thread.threadId, answer: id() }, 1e15]
+      yield* save({ documents: [], messages: [{ version: 1, ordinal, key: null, message: edited }] })
       assert.deepEqual(yield* message(roomId, prompt.messageId), edited)
       const { answer: _, ...rest } = { ...prompt, messageId: id(), kind: "chat" as const }
-      yield* save({ documents: [], messages: [{ edition: 0, position: position + 1, key: null, message: rest }] })
+      yield* save({ documents: [], messages: [{ version: 0, ordinal: ordinal + 1, key: null, message: rest }] })
       assert.deepEqual(yield* message(roomId, rest.messageId), rest)
       const fresh = { ...edited, messageId: id() }
-      yield* save({ documents: [], messages: [{ edition: 0, position: position + 2, key: null, message: fresh }] })
+      yield* save({ documents: [], messages: [{ version: 0, ordinal: ordinal + 2, key: null, message: fresh }] })
       assert.deepEqual(yield* message(roomId, fresh.messageId), fresh)
     })
   )

@@ -41,13 +41,13 @@ const unsaved = (roomId: string, version: number, more: Partial<UnsavedDocument>
 
 const entry = (
   roomId: string,
-  position: number,
+  ordinal: number,
   more: Partial<BufferedMessage> = {},
   said: Partial<BufferedMessage["message"]> = {}
 ): BufferedMessage => {
-  const { key: _, ...rest } = draft(roomId, "bob", { body: `at ${position}`, at: at(position) })
+  const { key: _, ...rest } = draft(roomId, "bob", { body: `at ${ordinal}`, at: at(ordinal) })
   const message = { ...rest, editedAt: null, deletedAt: null, reactions: {}, ...said }
-  return { edition: 0, position, key: null, message, ...more }
+  return { version: 0, ordinal, key: null, message, ...more }
 }
 
 /** What the dead letters have of a room. */
@@ -178,7 +178,7 @@ overRepositories("Repository, documents", (it) => {
     })
   )
 
-  it.effect("saves messages: once, at their places, the newest edition", () =>
+  it.effect("saves messages: once, at their places, the newest version", () =>
     Effect.gen(function* () {
       const { editMessage, message, messages, react, roomOfMessage, save } = yield* Repository
       const roomId = yield* inRoom
@@ -188,8 +188,8 @@ overRepositories("Repository, documents", (it) => {
       const texts = { body: `größe 😀 "\\\n`, editedAt: at(5), reactions: { "👍": ["bob", "ann"] } }
       const all = [
         entry(roomId, 10, { key: "k" }),
-        entry(roomId, 20, { edition: 7 }, { ...texts, threadId: thread.threadId }),
-        entry(roomId, 30, { edition: 1 }, { body: "", deletedAt: at(6), kind: "system" })
+        entry(roomId, 20, { version: 7 }, { ...texts, threadId: thread.threadId }),
+        entry(roomId, 30, { version: 1 }, { body: "", deletedAt: at(6), kind: "system" })
       ]
       const [first = entry(roomId, 0)] = all
       for (let times = 0; times < 2; times++) assert.deepEqual(yield* saves(...[...all].reverse()), none)
@@ -198,31 +198,31 @@ overRepositories("Repository, documents", (it) => {
         page.messages,
         all.map((one) => one.message)
       )
-      assert.deepEqual(page.positions, [10, 20, 30])
+      assert.deepEqual(page.ordinals, [10, 20, 30])
       const { messageId } = first.message
       assert.strictEqual(yield* roomOfMessage(messageId), roomId)
       // Sent again by its key; and what comes now comes after.
       assert.deepEqual(yield* changesNothing(roomId, send(roomId, "bob", { key: "k" })), first.message)
       const { value: last } = yield* send(roomId, "ann")
       assert.deepEqual((yield* messages(roomId, { limit: 1 })).messages, [last])
-      // A newer edition, then an older one and the same again.
-      const edition = (n: number) => entry(roomId, 10, { key: "k", edition: n }, { messageId, body: `edition ${n}` })
+      // A newer version, then an older one and the same again.
+      const version = (n: number) => entry(roomId, 10, { key: "k", version: n }, { messageId, body: `version ${n}` })
       for (const [n, shown] of [
         [2, 2],
         [1, 2],
         [2, 2],
         [3, 3]
       ] as const) {
-        assert.deepEqual(yield* saves(edition(n)), none)
-        assert.strictEqual((yield* message(roomId, messageId))?.body, `edition ${shown}`)
+        assert.deepEqual(yield* saves(version(n)), none)
+        assert.strictEqual((yield* message(roomId, messageId))?.body, `version ${shown}`)
       }
-      // What was changed behind the buffer is a newer edition as well.
+      // What was changed behind the buffer is a newer version as well.
       yield* editMessage(roomId, messageId, "behind", by("bob"))
-      yield* saves(edition(4))
+      yield* saves(version(4))
       assert.strictEqual((yield* message(roomId, messageId))?.body, "behind")
       yield* react(roomId, messageId, "👍", true, by("ann"))
-      yield* saves(edition(6))
-      assert.strictEqual((yield* message(roomId, messageId))?.body, "edition 6")
+      yield* saves(version(6))
+      assert.strictEqual((yield* message(roomId, messageId))?.body, "version 6")
       // Of no room that is there.
       assert.deepEqual(yield* saves(entry(id(), 1), entry(roomId, 40)), none)
       assert.lengthOf((yield* messages(roomId, { limit: 10 })).messages, 5)
@@ -233,10 +233,10 @@ overRepositories("Repository, documents", (it) => {
     Effect.gen(function* () {
       const { document, messages, save } = yield* Repository
       const rooms = [yield* inRoom, yield* inRoom, yield* inRoom]
-      const first = rooms.flatMap((roomId) => [1, 2, 3].map((position) => entry(roomId, position)))
+      const first = rooms.flatMap((roomId) => [1, 2, 3].map((ordinal) => entry(roomId, ordinal)))
       const batch = (version: number) => ({
         documents: rooms.map((roomId) => unsaved(roomId, version)),
-        messages: first.map((one) => ({ ...one, edition: version, message: { ...one.message, body: `${version}` } }))
+        messages: first.map((one) => ({ ...one, version: version, message: { ...one.message, body: `${version}` } }))
       })
       const versions = [4, 1, 6, 2, 5, 3]
       const reversed = ({ documents, messages: entries }: ReturnType<typeof batch>) =>
@@ -266,7 +266,7 @@ overRepositories("Repository, documents", (it) => {
       const page = yield* messages(roomId, { limit: 100 })
       assert.lengthOf(page.messages, 20)
       assert.lengthOf(
-        page.positions.filter((position) => position === 5 || position === 51),
+        page.ordinals.filter((ordinal) => ordinal === 5 || ordinal === 51),
         1
       )
       const dead = yield* buried(roomId)
@@ -297,7 +297,7 @@ overRepositories("Repository, documents", (it) => {
       assert.deepEqual(yield* save({ documents, messages: entries }), { conflicts: 0, dead: 4 })
       assert.deepEqual(yield* document(roomId), full(1, "text 1"))
       assert.deepEqual(yield* document(roomId, "c"), full(4, "text 4", "c"))
-      assert.deepEqual((yield* messages(roomId, { limit: 10 })).positions, [1, 4])
+      assert.deepEqual((yield* messages(roomId, { limit: 10 })).ordinals, [1, 4])
       assert.lengthOf((yield* buried(roomId)) ?? [], 4)
     })
   )

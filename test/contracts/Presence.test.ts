@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
-import { type Headcount, leaseMs } from "../../src/cluster/rooms/Presence.ts"
+import { type ConnectionCount, leaseMs } from "../../src/cluster/rooms/Presence.ts"
 import {
   commandTimeout,
   type Instance,
@@ -15,16 +15,16 @@ import {
 import type { RunningServer } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
-const count = (user: string, connections: number): Headcount => ({ user, connections })
+const count = (user: string, connections: number): ConnectionCount => ({ user, connections })
 
 /** What was told of the room so far: `+user` came, `-user` went. */
 const told = Effect.fnUntraced(function* ({ bus }: Instance, roomId: string) {
   const { events, isWhole, seq } = yield* bus.history(roomId, 0, 0, 1000)
   assert.isTrue(isWhole)
   assert.strictEqual(events.length, seq)
-  return events.map(({ event, revision, subject, type }) => {
+  return events.map(({ event, changeNumber, subject, type }) => {
     assert.deepEqual(JSON.parse(event), { type, user: subject })
-    assert.strictEqual(revision, 0)
+    assert.strictEqual(changeNumber, 0)
     return `${type === "presence.joined" ? "+" : "-"}${subject}`
   })
 })
@@ -51,22 +51,23 @@ for (const [kind, start] of Object.entries(kinds)) {
         const roomId = randomUUID()
         assert.isTrue(yield* presence.beat)
         assert.deepEqual(yield* presence.list(roomId), [])
-        const steps: ReadonlyArray<readonly [ReadonlyArray<Headcount>, ReadonlyArray<string>, ReadonlyArray<string>]> =
+        const steps: ReadonlyArray<
+          readonly [ReadonlyArray<ConnectionCount>, ReadonlyArray<string>, ReadonlyArray<string>]
+        > = [
+          [[count("ann", 1)], ["ann 1"], ["+ann"]],
+          [[count("ann", 1)], ["ann 1"], []],
+          [[count("ann", 3)], ["ann 3"], []],
+          [[count("ann", 2), count("bob", 1)], ["ann 2", "bob 1"], ["+bob"]],
+          [[count("nobody", 0)], ["ann 2", "bob 1"], []],
           [
-            [[count("ann", 1)], ["ann 1"], ["+ann"]],
-            [[count("ann", 1)], ["ann 1"], []],
-            [[count("ann", 3)], ["ann 3"], []],
-            [[count("ann", 2), count("bob", 1)], ["ann 2", "bob 1"], ["+bob"]],
-            [[count("nobody", 0)], ["ann 2", "bob 1"], []],
-            [
-              [count("ann", 0), count("cat", 2)],
-              ["bob 1", "cat 2"],
-              ["-ann", "+cat"]
-            ],
-            [[count("ann", 0)], ["bob 1", "cat 2"], []],
-            [[count("bob", 0), count("cat", 0)], [], ["-bob", "-cat"]],
-            [[count("ann", 1)], ["ann 1"], ["+ann"]]
-          ]
+            [count("ann", 0), count("cat", 2)],
+            ["bob 1", "cat 2"],
+            ["-ann", "+cat"]
+          ],
+          [[count("ann", 0)], ["bob 1", "cat 2"], []],
+          [[count("bob", 0), count("cat", 0)], [], ["-bob", "-cat"]],
+          [[count("ann", 1)], ["ann 1"], ["+ann"]]
+        ]
         let all: ReadonlyArray<string> = []
         for (const [counts, present, events] of steps) {
           yield* presence.set(roomId, counts, present.length === 0)

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Schema, type Scope } from "effect"
-import type { Numbered, RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
+import type { RoomBus, SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import { kept } from "../../src/infra/redis/RoomLog.ts"
 import { change, changesOf, heard, kinds, memoryInstance, passing, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -10,8 +10,8 @@ import type { RunningServer } from "../support/Servers.ts"
 type Bus = RoomBus["Service"]
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
-const seqs = (events: ReadonlyArray<Numbered>) => events.map(({ seq }) => seq)
-const revisions = (events: ReadonlyArray<Numbered>) => events.map(({ revision }) => revision)
+const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
+const revisions = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
 for (const [kind, start] of Object.entries(kinds)) {
   describe(`RoomBus: ${kind}`, () => {
@@ -34,17 +34,17 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.isUndefined((yield* bus.publish(roomId, 0, changes, false)).missingAfter)
         yield* bus.emit(roomId, events)
         yield* bus.publish(roomId, 0, changesOf(roomId, 4), false)
-        const all = [...changes, ...events.map((event) => ({ ...event, revision: 0 })), change(roomId, 4)]
+        const all = [...changes, ...events.map((event) => ({ ...event, changeNumber: 0 })), change(roomId, 4)]
         const { epoch, ...history } = yield* bus.history(roomId, 0, 0, 100)
-        const wanted = all.map(({ at, event, revision, subject, type }, n) => ({
+        const wanted = all.map(({ at, event, changeNumber, subject, type }, n) => ({
           seq: n + 1,
-          revision,
+          changeNumber,
           at,
           type,
           subject,
           event
         }))
-        assert.deepEqual(history, { seq: 6, revision: 4, events: wanted, isWhole: true })
+        assert.deepEqual(history, { seq: 6, changeNumber: 4, events: wanted, isWhole: true })
         assert.match(epoch, /^[0-9a-z-]{1,40}$/)
         assert.deepEqual(
           yield* heard(bus, roomId, 6),
@@ -61,8 +61,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         for (const batch of batches) {
           assert.isUndefined((yield* bus.publish(roomId, 0, changesOf(roomId, ...batch), false)).missingAfter)
         }
-        const { events, revision, seq } = yield* bus.history(roomId, 0, 0, 100)
-        assert.deepEqual([seq, revision], [5, 5])
+        const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
+        assert.deepEqual([seq, changeNumber], [5, 5])
         assert.deepEqual(seqs(events), upTo(5))
         assert.deepEqual(revisions(events), upTo(5))
         // Those that come again are told nobody.
@@ -109,14 +109,14 @@ for (const [kind, start] of Object.entries(kinds)) {
           const told: Array<number> = []
           for (const { batch, force, passing: count } of steps) {
             let missing: number | undefined
-            for (const revision of batch) {
-              if (revision <= last) continue
-              if (revision !== last + 1 && !force) {
+            for (const changeNumber of batch) {
+              if (changeNumber <= last) continue
+              if (changeNumber !== last + 1 && !force) {
                 missing = last
                 break
               }
-              last = revision
-              told.push(revision)
+              last = changeNumber
+              told.push(changeNumber)
             }
             const published = yield* bus.publish(roomId, 0, changesOf(roomId, ...batch), force)
             assert.deepEqual(published, { missingAfter: missing })
@@ -126,8 +126,8 @@ for (const [kind, start] of Object.entries(kinds)) {
             )
             told.push(...Array.from({ length: count }, () => 0))
           }
-          const { events, revision, seq } = yield* bus.history(roomId, 0, 0, 1000)
-          assert.deepEqual([seq, revision], [told.length, last])
+          const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 1000)
+          assert.deepEqual([seq, changeNumber], [told.length, last])
           assert.deepEqual(revisions(events), told)
           assert.deepEqual(seqs(events), upTo(told.length))
         }).pipe(Effect.scoped),
@@ -188,16 +188,16 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* look
         assert.lengthOf([...new Set(epochs)], 4)
         const known = epochs.length
-        for (const generation of [4, 1, 0]) {
-          yield* bus.publish(roomId, generation, changesOf(roomId, 2), false)
-          yield* bus.history(roomId, generation, 0, 0)
+        for (const epochCounter of [4, 1, 0]) {
+          yield* bus.publish(roomId, epochCounter, changesOf(roomId, 2), false)
+          yield* bus.history(roomId, epochCounter, 0, 0)
           yield* bus.emit(roomId, [passing("presence.left")])
           yield* look
         }
         assert.deepEqual([...new Set(epochs.slice(known))], epochs.slice(known - 1, known))
         yield* bus.publish(roomId, 4, changesOf(roomId, 3), false)
-        const { epoch, events, revision, seq } = yield* bus.history(roomId, 0, 0, 100)
-        assert.deepEqual([seq, revision], [6, 3])
+        const { epoch, events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
+        assert.deepEqual([seq, changeNumber], [6, 3])
         assert.deepEqual(revisions(events), [1, 2, 0, 0, 0, 3])
         const taken = yield* heard(bus, roomId, 6)
         assert.deepEqual(

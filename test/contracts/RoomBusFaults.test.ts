@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import type { Numbered } from "../../src/cluster/rooms/RoomBus.ts"
+import type { SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import { roomKey, streamKey } from "../../src/infra/redis/RoomKeys.ts"
 import { kept } from "../../src/infra/redis/RoomLog.ts"
 import {
@@ -19,8 +19,8 @@ import type { RunningServer } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
-const seqs = (events: ReadonlyArray<Numbered>) => events.map(({ seq }) => seq)
-const revisions = (events: ReadonlyArray<Numbered>) => events.map(({ revision }) => revision)
+const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
+const revisions = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
 const two = Effect.gen(function* () {
   const server = yield* redisServer()
@@ -71,9 +71,10 @@ describe("RoomBus: instances", () => {
       // Each has every other change, and waits for the other's.
       const bring = ({ bus }: RedisInstance, first: number) =>
         Effect.gen(function* () {
-          for (let revision = first; revision <= 60; revision += 2) {
-            const attempt = Effect.flatMap(bus.publish(roomId, 0, changesOf(roomId, revision), false), (published) =>
-              published.missingAfter === undefined ? Effect.void : Effect.fail(published)
+          for (let changeNumber = first; changeNumber <= 60; changeNumber += 2) {
+            const attempt = Effect.flatMap(
+              bus.publish(roomId, 0, changesOf(roomId, changeNumber), false),
+              (published) => (published.missingAfter === undefined ? Effect.void : Effect.fail(published))
             )
             yield* untilEffect(attempt)
           }
@@ -84,7 +85,7 @@ describe("RoomBus: instances", () => {
       const { events } = yield* a.bus.history(roomId, 0, 0, 1000)
       assert.deepEqual(seqs(events), upTo(180))
       assert.deepEqual(
-        revisions(events).filter((revision) => revision > 0),
+        revisions(events).filter((changeNumber) => changeNumber > 0),
         upTo(60)
       )
       for (const { bus } of [a, b]) {
@@ -128,7 +129,7 @@ describe("RoomBus: Redis with faults", () => {
       yield* restart(server, a, b)
       assert.isUndefined(yield* b.bus.versions(roomId))
       const after = yield* b.bus.history(roomId, 0, 0, 10)
-      assert.deepEqual(after, { epoch: after.epoch, seq: 0, revision: 0, events: [], isWhole: true })
+      assert.deepEqual(after, { epoch: after.epoch, seq: 0, changeNumber: 0, events: [], isWhole: true })
       assert.notStrictEqual(after.epoch, before.epoch)
       assert.strictEqual((yield* a.bus.publish(roomId, 0, changesOf(roomId, 4), false)).missingAfter, 0)
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 4), true)
@@ -175,7 +176,7 @@ describe("RoomBus: Redis with faults", () => {
         // What was kept is there, for those whose last event still stands in it; cursors are of the former epoch.
         assert.isTrue(after.isWhole)
         assert.deepEqual(seqs(after.events), added === 0 ? [1, 2, 3] : [1, 2, 3, 4])
-        assert.deepInclude(after, { seq: 3 + added, revision: first === "publish" ? 4 : 3 })
+        assert.deepInclude(after, { seq: 3 + added, changeNumber: first === "publish" ? 4 : 3 })
         // Once, and not with every question.
         assert.strictEqual((yield* a.bus.history(roomId, 0, 0, 0)).epoch, after.epoch)
         assert.strictEqual((yield* a.bus.versions(roomId))?.epoch, after.epoch)
@@ -213,7 +214,7 @@ describe("RoomBus: Redis with faults", () => {
       server.signal("SIGCONT")
       yield* untilEffect(a.check)
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 1), false)
-      assert.strictEqual((yield* a.bus.history(roomId, 0, 0, 10)).revision, 1)
+      assert.strictEqual((yield* a.bus.history(roomId, 0, 0, 10)).changeNumber, 1)
     }).pipe(Effect.scoped)
   )
 

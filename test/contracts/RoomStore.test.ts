@@ -123,7 +123,7 @@ overRepositories("Repository", (it) => {
       const { createRoom, member, participants, room, roomsOf, unsent } = yield* Repository
       const made = { roomId: id(), title: `"größe" \\ 😀`, owner: "maker", autoAssign: true, createdAt: at(7) }
       yield* createRoom(made)
-      assert.deepEqual(yield* room(made.roomId), { room: made, revision: 0, generation: 0 })
+      assert.deepEqual(yield* room(made.roomId), { room: made, changeNumber: 0, epochCounter: 0 })
       const maker = { user: "maker", role: "owner", joinedAt: at(7) } as const
       assert.deepEqual(yield* member(made.roomId, "maker"), maker)
       assert.deepEqual(yield* participants(made.roomId), [maker])
@@ -162,7 +162,7 @@ overRepositories("Repository", (it) => {
         const attempts: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }>> = [
           repository.room(roomId),
           repository.deleteRoom(roomId, one),
-          repository.newGeneration(roomId),
+          repository.advanceEpoch(roomId),
           repository.member(roomId, "ann"),
           Effect.provideService(makeInvite(roomId, "ann", "member"), Repository, repository),
           repository.revokeInvite(roomId, key, one),
@@ -183,7 +183,7 @@ overRepositories("Repository", (it) => {
         assert.deepEqual((yield* repository.messages(roomId, { limit: 5 })).messages, [])
         assert.deepEqual(yield* repository.unsent(roomId, 0), [])
       }
-      assert.strictEqual((yield* repository.room(known)).revision, 0)
+      assert.strictEqual((yield* repository.room(known)).changeNumber, 0)
     })
   )
 
@@ -242,18 +242,18 @@ overRepositories("Repository", (it) => {
 
   it.effect("begins new generations, which changes carry from then on, and counts no revision for it", () =>
     Effect.gen(function* () {
-      const { newGeneration, room, unsent } = yield* Repository
+      const { advanceEpoch, room, unsent } = yield* Repository
       const roomId = yield* makeRoom("ann")
       const before = yield* send(roomId, "ann")
-      assert.strictEqual(before.changes[0]?.generation, 0)
-      assert.strictEqual(yield* newGeneration(roomId), 1)
-      assert.strictEqual(yield* newGeneration(roomId), 2)
-      assert.deepInclude(yield* room(roomId), { revision: 1, generation: 2 })
-      assert.strictEqual((yield* send(roomId, "ann")).changes[0]?.generation, 2)
-      assert.strictEqual((yield* makeThread(roomId, "ann")).changes[0]?.generation, 2)
+      assert.strictEqual(before.changes[0]?.epochCounter, 0)
+      assert.strictEqual(yield* advanceEpoch(roomId), 1)
+      assert.strictEqual(yield* advanceEpoch(roomId), 2)
+      assert.deepInclude(yield* room(roomId), { changeNumber: 1, epochCounter: 2 })
+      assert.strictEqual((yield* send(roomId, "ann")).changes[0]?.epochCounter, 2)
+      assert.strictEqual((yield* makeThread(roomId, "ann")).changes[0]?.epochCounter, 2)
       // What was kept before is told in the present one.
       assert.deepEqual(
-        (yield* unsent(roomId, 0)).map(({ generation }) => generation),
+        (yield* unsent(roomId, 0)).map(({ epochCounter }) => epochCounter),
         [2, 2, 2]
       )
     })

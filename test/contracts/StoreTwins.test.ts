@@ -43,7 +43,7 @@ const Operation = Schema.Union([
   of("react", { which: two, emoji: Schema.Literals(["👍", "x"]), adds: Schema.Boolean }),
   of("page", { which: two, limit: Schema.Literals([1, 3]), inThread: Schema.Boolean }),
   of("generation", {}),
-  of("sent", { revision: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })) }),
+  of("sent", { changeNumber: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })) }),
   of("end", { really: Schema.Literals([1, 2, 3, 4, 5, 6, 7, 8]) })
 ])
 type Operation = typeof Operation.Type
@@ -134,9 +134,9 @@ const prepare = (world: World, operation: Operation, n: number) => {
       return prepared((_) => shown(_.messages(roomId, { limit: operation.limit, before, threadId })))
     }
     case "generation":
-      return prepared((_) => _.newGeneration(roomId))
+      return prepared((_) => _.advanceEpoch(roomId))
     case "sent":
-      return prepared((_) => _.sent([{ roomId, revision: operation.revision }]))
+      return prepared((_) => _.sent([{ roomId, changeNumber: operation.changeNumber }]))
     case "end":
       return prepared((_) => (operation.really === 1 ? _.deleteRoom(roomId, one) : Effect.void))
   }

@@ -19,7 +19,7 @@ const atOnce = <A, E, R>(many: ReadonlyArray<Effect.Effect<A, E, R>>) => Effect.
 const times = <A>(count: number, make: (n: number) => A) => Array.from({ length: count }, (_, n) => make(n))
 const upTo = (last: number) => times(last, (n) => n + 1)
 
-const revisions = (changes: ReadonlyArray<RoomChange>) => changes.map(({ revision }) => revision)
+const revisions = (changes: ReadonlyArray<RoomChange>) => changes.map(({ changeNumber }) => changeNumber)
 const rising = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a - b)
 
 overRepositories("Repository, at once", (it) => {
@@ -37,9 +37,9 @@ overRepositories("Repository, at once", (it) => {
         rising(revisions(sent.flatMap(({ changes }) => changes))),
         times(50, (n) => n + 2)
       )
-      assert.strictEqual((yield* room(roomId)).revision, 51)
+      assert.strictEqual((yield* room(roomId)).changeNumber, 51)
       const inOrder = sent
-        .toSorted((a, b) => (a.changes[0]?.revision ?? 0) - (b.changes[0]?.revision ?? 0))
+        .toSorted((a, b) => (a.changes[0]?.changeNumber ?? 0) - (b.changes[0]?.changeNumber ?? 0))
         .map(({ value }) => value)
       assert.deepEqual((yield* messages(roomId, { limit: 100 })).messages, inOrder)
       assert.deepEqual(revisions(yield* unsent(roomId, 0)), upTo(51))
@@ -67,7 +67,7 @@ overRepositories("Repository, at once", (it) => {
       const [first] = sent
       for (const { value } of sent) assert.deepEqual(value, first?.value)
       assert.lengthOf((yield* messages(roomId, { limit: 100 })).messages, 1)
-      assert.strictEqual((yield* room(roomId)).revision, 1)
+      assert.strictEqual((yield* room(roomId)).changeNumber, 1)
     })
   )
 
@@ -79,7 +79,7 @@ overRepositories("Repository, at once", (it) => {
       const exits = yield* atOnce(times(10, (n) => Effect.exit(join(roomId, invite, by(`user-${n}`), ms()))))
       assert.lengthOf(exits.filter(Exit.isSuccess), 3)
       assert.lengthOf(yield* participants(roomId), 4)
-      assert.strictEqual((yield* room(roomId)).revision, 3)
+      assert.strictEqual((yield* room(roomId)).changeNumber, 3)
     })
   )
 
@@ -128,11 +128,11 @@ overRepositories("Repository, at once", (it) => {
           concurrency: 2
         })
         const after = yield* atOnce(sends)
-        const leftAt = removed.changes[0]?.revision ?? 0
+        const leftAt = removed.changes[0]?.changeNumber ?? 0
         const told = yield* unsent(roomId, 0)
         assert.deepEqual(revisions(told), upTo(told.length))
         const theirs = told.filter(({ type }) => type === "message.sent")
-        assert.isTrue(theirs.every(({ revision }) => revision < leftAt))
+        assert.isTrue(theirs.every(({ changeNumber }) => changeNumber < leftAt))
         const exits = [...(yield* Fiber.join(before)), ...during, ...after]
         assert.lengthOf(exits.filter(Exit.isSuccess), theirs.length)
         refused += exits.length - theirs.length
@@ -182,7 +182,7 @@ overRepositories("Repository, at once", (it) => {
         concurrency: 3
       })
       const told = yield* unsent(roomId, 0)
-      assert.deepEqual(revisions(told), upTo(deleted.changes[0]?.revision ?? 0))
+      assert.deepEqual(revisions(told), upTo(deleted.changes[0]?.changeNumber ?? 0))
       assert.strictEqual(told.at(-1)?.type, "room.deleted")
       assert.lengthOf([...exits, ...more].filter(Exit.isSuccess), told.length - 1)
     })

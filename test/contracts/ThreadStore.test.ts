@@ -102,15 +102,15 @@ overRepositories("Repository, threads and the untold", (it) => {
       assert.deepEqual(yield* unsentRooms(ever), [roomId, other])
       assert.deepEqual(yield* unsentRooms(3_600_000), [])
       yield* sent([
-        { roomId, revision: 1 },
-        { roomId, revision: 4 },
-        { roomId: other, revision: 2 },
-        { roomId: id(), revision: 1 }
+        { roomId, changeNumber: 1 },
+        { roomId, changeNumber: 4 },
+        { roomId: other, changeNumber: 2 },
+        { roomId: id(), changeNumber: 1 }
       ])
-      yield* sent([{ roomId, revision: 1 }])
+      yield* sent([{ roomId, changeNumber: 1 }])
       yield* sent([])
       assert.deepEqual(
-        (yield* unsent(roomId, 0)).map(({ revision }) => revision),
+        (yield* unsent(roomId, 0)).map(({ changeNumber }) => changeNumber),
         [2, 3, 5]
       )
       assert.lengthOf(yield* unsent(other, 0), 1)
@@ -156,7 +156,7 @@ overRepositories("Repository, threads and the untold", (it) => {
       )
       for (const after of [0, 300]) {
         assert.deepEqual(
-          (yield* unsent(roomId, after)).map(({ revision }) => revision),
+          (yield* unsent(roomId, after)).map(({ changeNumber }) => changeNumber),
           Array.from({ length: most.unsent }, (_, n) => after + n + 1)
         )
       }

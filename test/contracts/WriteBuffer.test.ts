@@ -175,7 +175,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("keeps messages as they are, at rising positions, until they are saved", () =>
+    it.live("keeps messages as they are, at rising ordinals, until they are saved", () =>
       Effect.gen(function* () {
         const buffer = yield* open()
         const roomId = randomUUID()
@@ -188,16 +188,16 @@ for (const [kind, start] of Object.entries(kinds)) {
         const entries: Array<BufferedMessage> = []
         for (const [n, message] of sent.entries()) {
           const key = n === 1 ? `k"\\\n😀` : undefined
-          const position = yield* append(buffer, message, key)
-          entries.push({ edition: 0, position, key: key ?? null, message })
+          const ordinal = yield* append(buffer, message, key)
+          entries.push({ version: 0, ordinal, key: key ?? null, message })
         }
-        const positions = entries.map(({ position }) => position)
+        const ordinals = entries.map(({ ordinal }) => ordinal)
         assert.deepEqual(
-          [...new Set(positions)].sort((a, b) => a - b),
-          positions
+          [...new Set(ordinals)].sort((a, b) => a - b),
+          ordinals
         )
         // About the time in µs, so that they come after what Postgres numbered before.
-        for (const position of positions) assert.isBelow(Math.abs(position / 1000 - Date.now()), 10_000)
+        for (const ordinal of ordinals) assert.isBelow(Math.abs(ordinal / 1000 - Date.now()), 10_000)
         assert.deepEqual(yield* allOf(buffer, roomId), entries)
         assert.deepEqual((yield* buffer.dirty(roomId)).messages, entries)
         const second = entries.slice(1, 2)
@@ -223,12 +223,12 @@ for (const [kind, start] of Object.entries(kinds)) {
         const buffer = yield* open()
         const [roomId, elsewhere] = [randomUUID(), randomUUID()]
         const first = saying(roomId)
-        const position = yield* append(buffer, first, "k")
+        const ordinal = yield* append(buffer, first, "k")
         const again = (author = "ann", key: string | undefined = "k", room = roomId) =>
           buffer.append(saying(room, { author }), key, "{}")
         assert.deepEqual(yield* again(), { sameAs: first.messageId })
         for (const other of [yield* again("bob"), yield* again("ann", "K"), yield* again("ann", "k", elsewhere)]) {
-          assert.isAtLeast("position" in other ? other.position : 0, position - 5_000_000)
+          assert.isAtLeast("ordinal" in other ? other.ordinal : 0, ordinal - 5_000_000)
         }
         for (const key of [undefined, "new"]) {
           assert.deepEqual(yield* buffer.append(first, key, "{}"), { sameAs: first.messageId })
@@ -240,23 +240,23 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("replaces the edition before, and lets go of the edition that was saved", () =>
+    it.live("replaces the version before, and lets go of the version that was saved", () =>
       Effect.gen(function* () {
         const buffer = yield* open()
         const roomId = randomUUID()
         const message = saying(roomId)
-        const position = yield* append(buffer, message, "k")
-        const entry = (edition: number): BufferedMessage => {
-          const body = `edition ${edition}`
-          return { edition, position, key: "k", message: { ...message, body, editedAt: time, reactions: { a: ["b"] } } }
+        const ordinal = yield* append(buffer, message, "k")
+        const entry = (version: number): BufferedMessage => {
+          const body = `version ${version}`
+          return { version, ordinal, key: "k", message: { ...message, body, editedAt: time, reactions: { a: ["b"] } } }
         }
-        const replace = (edition: number) => buffer.replace(entry(edition), changing())
+        const replace = (version: number) => buffer.replace(entry(version), changing())
         assert.isFalse(yield* replace(0))
         assert.isFalse(yield* replace(2))
-        for (let edition = 1; edition <= 12; edition++) {
-          assert.isTrue(yield* replace(edition))
-          assert.isFalse(yield* replace(edition))
-          assert.deepEqual(yield* buffer.message(roomId, message.messageId), entry(edition))
+        for (let version = 1; version <= 12; version++) {
+          assert.isTrue(yield* replace(version))
+          assert.isFalse(yield* replace(version))
+          assert.deepEqual(yield* buffer.message(roomId, message.messageId), entry(version))
         }
         for (const stale of [0, 1, 2, 11, 13]) {
           yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: [entry(stale)] })

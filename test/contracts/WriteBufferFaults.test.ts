@@ -50,20 +50,20 @@ describe("RoomBuffer: instances", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("messages of all are in one order; a key is appended once, an edition replaced once", () =>
+  it.live("messages of all are in one order; a key is appended once, a version replaced once", () =>
     Effect.gen(function* () {
       const { a, b, roomId } = yield* two()
       const sends = Array.from({ length: 60 }, (_, n) => append(n % 2 === 0 ? a : b, saying(roomId), `k${n % 40}`))
-      const positions = (yield* Effect.all(sends, { concurrency: "unbounded" })).filter((one) => !Number.isNaN(one))
-      assert.lengthOf(new Set(positions), 40)
+      const ordinals = (yield* Effect.all(sends, { concurrency: "unbounded" })).filter((one) => !Number.isNaN(one))
+      assert.lengthOf(new Set(ordinals), 40)
       const messages = yield* allOf(a, roomId)
       assert.deepEqual(yield* allOf(b, roomId), messages)
       assert.deepEqual(
-        messages.map(({ position }) => position),
-        [...positions].sort((one, other) => one - other)
+        messages.map(({ ordinal }) => ordinal),
+        [...ordinals].sort((one, other) => one - other)
       )
       for (const entry of messages.slice(0, 5)) {
-        const next = { ...entry, edition: 1 }
+        const next = { ...entry, version: 1 }
         const done = yield* Effect.all(
           [a, b, a].map((buffer) => buffer.replace(next, changing())),
           { concurrency: "unbounded" }
@@ -109,7 +109,7 @@ describe("RoomBuffer: when Redis is away", () => {
         a.append(message, "k", "{}"),
         a.message(roomId, message.messageId),
         a.roomOfMessage(message.messageId),
-        a.replace({ edition: 1, position: 1, key: null, message }, changing()),
+        a.replace({ version: 1, ordinal: 1, key: null, message }, changing()),
         allOf(a, roomId),
         a.claim({ all: true, leaseMs: 1 }),
         a.dirty(roomId),
@@ -176,14 +176,14 @@ describe("RoomBuffer: when Redis is away", () => {
         yield* a.update(room, updating(3, "four"))
       }
       const message = saying(roomId)
-      const position = yield* append(a, message, "k")
+      const ordinal = yield* append(a, message, "k")
       const before = yield* a.depth
       yield* restart
       const after = yield* b.depth
       assert.notStrictEqual(after.run, before.run)
       assert.strictEqual(after.entries, 3)
       assert.isAtLeast(after.oldestAgeMs ?? 0, before.oldestAgeMs ?? Number.NaN)
-      assert.deepEqual(yield* allOf(b, roomId), [{ edition: 0, position, key: "k", message }])
+      assert.deepEqual(yield* allOf(b, roomId), [{ version: 0, ordinal, key: "k", message }])
       assert.deepEqual(yield* b.append(saying(roomId), "k", "{}"), { sameAs: message.messageId })
       for (const room of [roomId, other]) {
         for (const name of [undefined, "main"]) assert.isUndefined(yield* b.document(room, name, 1))
@@ -201,7 +201,7 @@ describe("RoomBuffer: when Redis is away", () => {
       yield* b.settle(roomId, dirty)
       assert.deepEqual(yield* waiting(a, roomId), ["main 5"])
       assert.strictEqual((yield* a.depth).entries, 1)
-      assert.isAbove(yield* append(b, saying(roomId)), position)
+      assert.isAbove(yield* append(b, saying(roomId)), ordinal)
     }).pipe(Effect.scoped)
   )
 })

@@ -42,28 +42,28 @@ for (const [kind, start] of Object.entries(kinds)) {
       const sent = Array.from({ length: count }, (_, n) =>
         saying(roomId, { body: String(n), threadId: threads[n % threads.length] ?? null })
       )
-      const positions = yield* Effect.forEach(sent, (message) => append(buffer, message))
-      return { buffer, roomId, sent, positions }
+      const ordinals = yield* Effect.forEach(sent, (message) => append(buffer, message))
+      return { buffer, roomId, sent, ordinals }
     })
 
     it.live("gives the newest before a place, oldest first, and says whether it left some out", () =>
       Effect.gen(function* () {
-        const { buffer, positions, roomId, sent } = yield* filled(6)
+        const { buffer, ordinals, roomId, sent } = yield* filled(6)
         const read = (query: Partial<WaitingQuery>) =>
           Effect.map(buffer.messages(roomId, { ...many, ...query }), ({ entries, ...rest }) => ({
             bodies: bodies(entries),
             ...rest
           }))
-        const [oldest, , second] = positions
+        const [oldest, , second] = ordinals
         const whole = { from: undefined, end: undefined, oldest }
         assert.deepEqual(yield* read({}), { ...whole, bodies: ["0", "1", "2", "3", "4", "5"] })
-        assert.deepEqual(yield* read({ limit: 2 }), { ...whole, bodies: ["4", "5"], from: positions[4] })
+        assert.deepEqual(yield* read({ limit: 2 }), { ...whole, bodies: ["4", "5"], from: ordinals[4] })
         const id = sent[2]?.messageId ?? ""
         assert.deepEqual(yield* read({ before: id }), { ...whole, bodies: ["0", "1"], end: second })
         assert.deepEqual(yield* read({ before: second ?? 0, limit: 1 }), {
           ...whole,
           bodies: ["1"],
-          from: positions[1]
+          from: ordinals[1]
         })
         assert.deepEqual(yield* read({ before: oldest ?? 0 }), { ...whole, bodies: [] })
         // One that does not wait: only what waits at all is said.
@@ -86,7 +86,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         const sizes = (maxBytes: number) =>
           Effect.map(buffer.messages(roomId, { ...many, maxBytes }), ({ entries, from }) => [
             entries.map(({ message }) => message.body.length),
-            from === undefined ? "all" : from === entries[0]?.position
+            from === undefined ? "all" : from === entries[0]?.ordinal
           ])
         assert.deepEqual(yield* sizes(1), [[1000], true])
         assert.deepEqual(yield* sizes(12_500), [[10_000, 1000], true])
@@ -120,22 +120,22 @@ for (const [kind, start] of Object.entries(kinds)) {
 
     it.live("goes on after some were saved, changed, and all were saved", () =>
       Effect.gen(function* () {
-        const { buffer, positions, roomId, sent } = yield* filled(5)
+        const { buffer, ordinals, roomId, sent } = yield* filled(5)
         const some = (yield* allOf(buffer, roomId)).filter((_, n) => n === 0 || n === 3)
         yield* buffer.settle(roomId, { readAt: 0, documents: [], messages: some })
         const second = sent[1] ?? saying(roomId)
         const changed = { ...second, body: "changed" }
-        const entry = { edition: 1, position: positions[1] ?? 0, key: null, message: changed }
+        const entry = { version: 1, ordinal: ordinals[1] ?? 0, key: null, message: changed }
         assert.isTrue(yield* buffer.replace(entry, changing()))
         const left = yield* buffer.messages(roomId, { ...many, limit: 2 })
-        assert.deepEqual([bodies(left.entries), left.oldest], [["2", "4"], positions[1]])
+        assert.deepEqual([bodies(left.entries), left.oldest], [["2", "4"], ordinals[1]])
         const older = yield* buffer.messages(roomId, { ...many, before: left.from })
         assert.deepEqual(bodies(older.entries), ["changed"])
         yield* buffer.settle(roomId, yield* buffer.dirty(roomId))
         assert.isUndefined((yield* buffer.messages(roomId, many)).oldest)
-        const position = yield* append(buffer, saying(roomId, { body: "new" }))
+        const ordinal = yield* append(buffer, saying(roomId, { body: "new" }))
         const again = yield* buffer.messages(roomId, many)
-        assert.deepEqual([bodies(again.entries), again.oldest], [["new"], position])
+        assert.deepEqual([bodies(again.entries), again.oldest], [["new"], ordinal])
       }).pipe(Effect.scoped)
     )
 
@@ -157,9 +157,9 @@ for (const [kind, start] of Object.entries(kinds)) {
           assert.isFalse(yield* isDue(sent))
 
           const message = saying(grown)
-          const position = yield* append(buffer, message)
+          const ordinal = yield* append(buffer, message)
           const reactions = { "👍": Array.from({ length: 600 }, (_, n) => `${n}${"x".repeat(1000)}`) }
-          yield* buffer.replace({ edition: 1, position, key: null, message: { ...message, reactions } }, changing())
+          yield* buffer.replace({ version: 1, ordinal, key: null, message: { ...message, reactions } }, changing())
           assert.isTrue(yield* isDue(grown))
 
           const roomId = randomUUID()

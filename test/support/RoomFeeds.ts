@@ -1,13 +1,13 @@
 // A connection that keeps what it was sent, and events to send it.
 import { randomUUID } from "node:crypto"
-import type { History, Numbered, Passing } from "../../src/cluster/rooms/RoomBus.ts"
+import type { EphemeralEvent, History, SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import type { CloseCode } from "../../src/protocol/CloseCodes.ts"
 import type { RoomFeed } from "../../src/rooms/delivery/RoomFeed.ts"
 import type { Subscriber } from "../../src/rooms/delivery/Subscription.ts"
 
 interface Told {
   readonly method: string
-  readonly params: { readonly roomId: string; readonly seq: number; readonly event: { readonly revision?: number } }
+  readonly params: { readonly roomId: string; readonly seq: number; readonly event: { readonly changeNumber?: number } }
   /** The event alone, as it was sent. */
   readonly text: string
 }
@@ -60,28 +60,32 @@ export const makeSubscriber = (user: string): KeepingSubscriber => {
     closed,
     told,
     seqs: () => told().map(({ params }) => params.seq),
-    revisions: () => told().map(({ params }) => params.event.revision ?? 0)
+    revisions: () => told().map(({ params }) => params.event.changeNumber ?? 0)
   }
 }
 
-export const event = (revision = 0): Passing => ({
+export const event = (changeNumber = 0): EphemeralEvent => ({
   at: "2025-06-15T15:06:40.123Z",
-  type: revision > 0 ? "message.sent" : "generate.delta",
+  type: changeNumber > 0 ? "message.sent" : "generate.delta",
   subject: "",
-  event: JSON.stringify({ revision })
+  event: JSON.stringify({ changeNumber })
 })
 
-export const numbered = (seq: number, revision: number): Numbered => ({ ...event(revision), seq, revision })
+export const numbered = (seq: number, changeNumber: number): SequencedEvent => ({
+  ...event(changeNumber),
+  seq,
+  changeNumber
+})
 
 /** What is kept of an epoch: these, and nothing after them. */
 export const history = (
   epoch: string,
-  events: ReadonlyArray<Numbered>,
+  events: ReadonlyArray<SequencedEvent>,
   more: { readonly isWhole?: boolean } = {}
 ): History => ({
   epoch,
   seq: events.at(-1)?.seq ?? 0,
-  revision: Math.max(0, ...events.map(({ revision }) => revision)),
+  changeNumber: Math.max(0, ...events.map(({ changeNumber }) => changeNumber)),
   events,
   isWhole: more.isWhole ?? true
 })

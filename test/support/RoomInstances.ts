@@ -102,10 +102,10 @@ export const passing = (type: RoomEvent["type"], subject = "", more: object = {}
 
 export const change = (
   roomId: string,
-  revision: number,
+  changeNumber: number,
   type: RoomEvent["type"] = "message.sent",
   subject = ""
-): RoomChange => ({ roomId, revision, generation: 0, ...passing(type, subject, { revision }) })
+): RoomChange => ({ roomId, changeNumber, epochCounter: 0, ...passing(type, subject, { changeNumber }) })
 
 export const changesOf = (roomId: string, ...revisions: ReadonlyArray<number>) =>
-  revisions.map((revision) => change(roomId, revision))
+  revisions.map((changeNumber) => change(roomId, changeNumber))

@@ -59,10 +59,10 @@ export const changing = (type: Change["type"] = "message.edited"): Change => ({
   event: `{"type":"${type}"}`
 })
 
-/** Appends it; its position. */
+/** Appends it; its ordinal. */
 export const append = (buffer: Buffer, message: Message, key?: string) =>
   Effect.map(buffer.append(message, key, '{"type":"message.sent"}'), (appended) =>
-    "position" in appended ? appended.position : Number.NaN
+    "ordinal" in appended ? appended.ordinal : Number.NaN
   )
 
 /** All messages of the room that wait, in their order. */
@@ -76,9 +76,9 @@ export const allOf = (buffer: Buffer, roomId: string) =>
 export const claims = (buffer: Buffer, roomId: string, all: boolean, leaseMs: number) =>
   Effect.map(buffer.claim({ all, leaseMs }), (rooms) => rooms.includes(roomId))
 
-/** Documents by name and version, messages by body and edition. */
+/** Documents by name and version, messages by body and version. */
 export const waiting = (buffer: Buffer, roomId: string) =>
   Effect.map(buffer.dirty(roomId), ({ documents, messages }) => [
     ...documents.map(({ name, version }) => `${name} ${version}`).sort(),
-    ...messages.map(({ edition, message }) => `${message.body} ${edition}`)
+    ...messages.map(({ version, message }) => `${message.body} ${version}`)
   ])

@@ -6,7 +6,7 @@ import { Context, type Effect } from "effect"
 import type { Present } from "../../domain/Room.ts"
 import type { BusUnavailable } from "./RoomBus.ts"
 
-export interface Headcount {
+export interface ConnectionCount {
   readonly user: string
   /** Connections of that user in the room on this instance; 0: none any more. */
   readonly connections: number
@@ -17,7 +17,7 @@ export class Presence extends Context.Service<
   {
     readonly set: (
       roomId: string,
-      counts: ReadonlyArray<Headcount>,
+      counts: ReadonlyArray<ConnectionCount>,
       isEmptied: boolean
     ) => Effect.Effect<void, BusUnavailable>
     /** In the order they came. */

@@ -3,7 +3,7 @@ import { Effect, Layer } from "effect"
 import type { Present } from "../../domain/Room.ts"
 import { now } from "../../domain/Time.ts"
 import { joined, left, Presence } from "./Presence.ts"
-import { type Passing, RoomBus } from "./RoomBus.ts"
+import { type EphemeralEvent, RoomBus } from "./RoomBus.ts"
 
 export const layer = Layer.effect(
   Presence,
@@ -14,7 +14,7 @@ export const layer = Layer.effect(
       set: Effect.fnUntraced(function* (roomId, counts) {
         const at = yield* now
         const room = rooms.get(roomId) ?? new Map<string, Present>()
-        const events: Array<Passing> = []
+        const events: Array<EphemeralEvent> = []
         for (const { connections, user } of counts) {
           const before = room.get(user)
           if (connections > 0) room.set(user, { user, connections, since: before?.since ?? at })

@@ -14,7 +14,7 @@ import { now } from "../../domain/Time.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { presentKey, roomKey, streamKey, totalsKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { type Headcount, leaseMs, Presence } from "./Presence.ts"
+import { type ConnectionCount, leaseMs, Presence } from "./Presence.ts"
 import { fromRedis } from "./RoomBus.ts"
 
 const instances = "{hotpath:instances}"
@@ -50,7 +50,7 @@ end
 
 const set = (common: Common) =>
   Redis.script(
-    (roomId: string, instance: string, at: string, counts: ReadonlyArray<Headcount>) => [
+    (roomId: string, instance: string, at: string, counts: ReadonlyArray<ConnectionCount>) => [
       ...keys(roomId, instance),
       ...common(roomId, 0),
       at,

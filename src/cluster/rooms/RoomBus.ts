@@ -16,20 +16,20 @@ export class BusUnavailable extends Schema.TaggedError<BusUnavailable>()("BusUna
 }) {}
 
 /** An event without a revision: nothing that lasts has changed. */
-export interface Passing {
+export interface EphemeralEvent {
   readonly at: string
   readonly type: RoomEvent["type"]
   readonly subject: string
   readonly event: string
 }
 
-export interface Numbered extends Passing {
+export interface SequencedEvent extends EphemeralEvent {
   readonly seq: number
   /** 0: none. */
-  readonly revision: number
+  readonly changeNumber: number
 }
 
-export interface BusEvent extends Numbered {
+export interface BusEvent extends SequencedEvent {
   readonly roomId: string
   readonly epoch: string
 }
@@ -44,9 +44,9 @@ export interface History {
   /** The last number given. */
   readonly seq: number
   /** The last revision published; 0: not known. */
-  readonly revision: number
+  readonly changeNumber: number
   /** Those after the position that are still kept, oldest first, at most as many as were asked for. */
-  readonly events: ReadonlyArray<Numbered>
+  readonly events: ReadonlyArray<SequencedEvent>
   /** Whether that is all of them. */
   readonly isWhole: boolean
 }
@@ -67,15 +67,15 @@ export class RoomBus extends Context.Service<
     /** `force`: the changes that are missing in between don't exist. */
     readonly publish: (
       roomId: string,
-      generation: number,
+      epochCounter: number,
       changes: ReadonlyArray<RoomChange>,
       force: boolean
     ) => Effect.Effect<Published, BusUnavailable>
-    readonly emit: (roomId: string, events: ReadonlyArray<Passing>) => Effect.Effect<void, BusUnavailable>
+    readonly emit: (roomId: string, events: ReadonlyArray<EphemeralEvent>) => Effect.Effect<void, BusUnavailable>
     /** What came after a number of the present epoch; with `limit` 0 the position, and the last event, if it is still there. */
     readonly history: (
       roomId: string,
-      generation: number,
+      epochCounter: number,
       after: number,
       limit: number
     ) => Effect.Effect<History, BusUnavailable>
@@ -90,14 +90,14 @@ export class RoomBus extends Context.Service<
 
 /** `found`: what was looked for, one more than asked for if there is; the last event alone when none was asked for. */
 export const toHistory = (
-  { epoch, revision, seq }: Pick<History, "epoch" | "seq" | "revision">,
-  found: ReadonlyArray<Numbered>,
+  { epoch, changeNumber, seq }: Pick<History, "epoch" | "seq" | "changeNumber">,
+  found: ReadonlyArray<SequencedEvent>,
   after: number,
   limit: number
 ): History => ({
   epoch,
   seq,
-  revision,
+  changeNumber,
   events: found.slice(0, Math.max(1, limit)),
   // As many as there must be, and no hole at their beginning: older ones are trimmed there.
   isWhole: limit > 0 && after <= seq && found.length === seq - after && found.length <= limit

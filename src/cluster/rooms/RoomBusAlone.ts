@@ -16,7 +16,8 @@ export const layer = Layer.effect(
       )
     return RoomBus.of({
       ...bus,
-      publish: (roomId, generation, changes, force) => unlessRefused(bus.publish(roomId, generation, changes, force)),
+      publish: (roomId, epochCounter, changes, force) =>
+        unlessRefused(bus.publish(roomId, epochCounter, changes, force)),
       emit: (roomId, events) => unlessRefused(bus.emit(roomId, events))
     })
   })

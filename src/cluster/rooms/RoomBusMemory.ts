@@ -10,15 +10,22 @@ import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import { partOf } from "../../infra/redis/RoomKeys.ts"
 import { kept } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { type BusEvent, type Numbered, type Passing, RoomBus, toHistory, type Versions } from "./RoomBus.ts"
+import {
+  type BusEvent,
+  type EphemeralEvent,
+  RoomBus,
+  type SequencedEvent,
+  toHistory,
+  type Versions
+} from "./RoomBus.ts"
 
 interface Kept {
   epoch: string
   seq: number
-  revision: number
-  generation: number
+  changeNumber: number
+  epochCounter: number
   touchedAt: number
-  events: Array<Numbered>
+  events: Array<SequencedEvent>
   /** What the events take in memory. */
   bytes: number
   parts: Omit<Versions, "epoch">
@@ -31,7 +38,7 @@ const maxTaken = 1000
 /** Of all rooms together. */
 const maxBytes = 67_108_864
 
-const bytesOf = ({ event }: Numbered) => heapBytes(event) + 2 * entryBytes
+const bytesOf = ({ event }: SequencedEvent) => heapBytes(event) + 2 * entryBytes
 
 export const layerWith = (bounds: { readonly maxBytes: number }) =>
   Layer.effect(
@@ -78,7 +85,7 @@ export const layerWith = (bounds: { readonly maxBytes: number }) =>
         }
       }
 
-      const open = (roomId: string, generation: number, now: number): Kept => {
+      const open = (roomId: string, epochCounter: number, now: number): Kept => {
         const known = rooms.get(roomId)
         rooms.delete(roomId)
         const [oldest] = rooms
@@ -89,23 +96,28 @@ export const layerWith = (bounds: { readonly maxBytes: number }) =>
         const room = known ?? {
           epoch: "",
           seq: 0,
-          revision: 0,
-          generation: 0,
+          changeNumber: 0,
+          epochCounter: 0,
           touchedAt: now,
           events: [],
           bytes: 0,
           parts: nothingYet
         }
-        if (known === undefined || generation > room.generation)
+        if (known === undefined || epochCounter > room.epochCounter)
           room.epoch = run + SecureRandom.uuidV4Unsafe().slice(8, 18)
-        room.generation = Math.max(room.generation, generation)
+        room.epochCounter = Math.max(room.epochCounter, epochCounter)
         room.touchedAt = now
         rooms.set(roomId, room)
         return room
       }
 
-      const append = (roomId: string, room: Kept, revision: number, { at, event, subject, type }: Passing) => {
-        const numbered = { seq: ++room.seq, revision, at, type, subject, event }
+      const append = (
+        roomId: string,
+        room: Kept,
+        changeNumber: number,
+        { at, event, subject, type }: EphemeralEvent
+      ) => {
+        const numbered = { seq: ++room.seq, changeNumber, at, type, subject, event }
         room.events.push(numbered)
         const size = bytesOf(numbered)
         room.bytes += size
@@ -120,14 +132,14 @@ export const layerWith = (bounds: { readonly maxBytes: number }) =>
 
       return RoomBus.of({
         kind: "in-process",
-        publish: (roomId, generation, changes, force) =>
+        publish: (roomId, epochCounter, changes, force) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
-            const room = open(roomId, generation, now)
+            const room = open(roomId, epochCounter, now)
             for (const change of changes) {
-              if (change.revision <= room.revision) continue
-              if (change.revision !== room.revision + 1 && !force) return { missingAfter: room.revision }
-              append(roomId, room, change.revision, change)
-              room.revision = change.revision
+              if (change.changeNumber <= room.changeNumber) continue
+              if (change.changeNumber !== room.changeNumber + 1 && !force) return { missingAfter: room.changeNumber }
+              append(roomId, room, change.changeNumber, change)
+              room.changeNumber = change.changeNumber
             }
             return { missingAfter: undefined }
           }),
@@ -136,9 +148,9 @@ export const layerWith = (bounds: { readonly maxBytes: number }) =>
             const room = open(roomId, 0, now)
             for (const event of events) append(roomId, room, 0, event)
           }),
-        history: (roomId, generation, after, limit) =>
+        history: (roomId, epochCounter, after, limit) =>
           Effect.map(Clock.currentTimeMillis, (now) => {
-            const room = open(roomId, generation, now)
+            const room = open(roomId, epochCounter, now)
             const found = limit === 0 ? room.events.slice(-1) : room.events.filter((event) => event.seq > after)
             return toHistory(room, found, after, limit)
           }),

@@ -6,20 +6,35 @@ import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { channel, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { type BusEvent, fromRedis, type Numbered, type Passing, RoomBus, toHistory, type Versions } from "./RoomBus.ts"
+import {
+  type BusEvent,
+  type EphemeralEvent,
+  fromRedis,
+  RoomBus,
+  type SequencedEvent,
+  toHistory,
+  type Versions
+} from "./RoomBus.ts"
 
 /** Events taken at once. */
 const maxTaken = 1000
 
-// Returns the revision after which changes are missing, or -1.
+// Returns the changeNumber after which changes are missing, or -1.
 const publish = (common: Common) =>
   Redis.script(
-    (roomId: string, generation: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
+    (roomId: string, epochCounter: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
       roomKey(roomId),
       streamKey(roomId),
-      ...common(roomId, generation),
+      ...common(roomId, epochCounter),
       force ? 1 : 0,
-      ...changes.flatMap(({ at, event, revision, subject, type }) => [revision, at, type, subject, partOf(type), event])
+      ...changes.flatMap(({ at, event, changeNumber, subject, type }) => [
+        changeNumber,
+        at,
+        type,
+        subject,
+        partOf(type),
+        event
+      ])
     ],
     {
       numberOfKeys: 2,
@@ -27,11 +42,11 @@ const publish = (common: Common) =>
     open(true)
     local missing = -1
     for i = ${own + 2}, #ARGV, 6 do
-      local revision = tonumber(ARGV[i])
-      if revision > rev then
-        if revision ~= rev + 1 and ARGV[${own + 1}] == '0' then missing = rev break end
+      local changeNumber = tonumber(ARGV[i])
+      if changeNumber > rev then
+        if changeNumber ~= rev + 1 and ARGV[${own + 1}] == '0' then missing = rev break end
         append(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
-        rev = revision
+        rev = changeNumber
       end
     end
     close()
@@ -41,7 +56,7 @@ const publish = (common: Common) =>
 
 const emit = (common: Common) =>
   Redis.script(
-    (roomId: string, events: ReadonlyArray<Passing>) => [
+    (roomId: string, events: ReadonlyArray<EphemeralEvent>) => [
       roomKey(roomId),
       streamKey(roomId),
       ...common(roomId, 0),
@@ -83,10 +98,10 @@ type Entry = readonly [id: string, fields: ReadonlyArray<string>]
 
 const history = (common: Common) =>
   Redis.script(
-    (roomId: string, generation: number, after: number, limit: number) => [
+    (roomId: string, epochCounter: number, after: number, limit: number) => [
       roomKey(roomId),
       streamKey(roomId),
-      ...common(roomId, generation),
+      ...common(roomId, epochCounter),
       after,
       limit
     ],
@@ -100,11 +115,14 @@ const history = (common: Common) =>
     end
     return {epoch, seq, rev, entries}`
     }
-  ).withReturnType<readonly [epoch: string, seq: number, revision: number, entries: ReadonlyArray<Entry>]>()
+  ).withReturnType<readonly [epoch: string, seq: number, changeNumber: number, entries: ReadonlyArray<Entry>]>()
 
-const fromEntry = ([id, [, revision, , at = "", , type = "", , subject = "", , event = ""]]: Entry): Numbered => ({
+const fromEntry = ([
+  id,
+  [, changeNumber, , at = "", , type = "", , subject = "", , event = ""]
+]: Entry): SequencedEvent => ({
   seq: Number.parseInt(id, 10),
-  revision: Number(revision),
+  changeNumber: Number(changeNumber),
   at,
   type: type as RoomEvent["type"],
   subject,
@@ -112,14 +130,14 @@ const fromEntry = ([id, [, revision, , at = "", , type = "", , subject = "", , e
 })
 
 const parse = (message: string): BusEvent | undefined => {
-  const [roomId, epoch, seq, revision, at, type, subject, event] = message.split("\n", 8)
+  const [roomId, epoch, seq, changeNumber, at, type, subject, event] = message.split("\n", 8)
   if (roomId === undefined || epoch === undefined || at === undefined) return undefined
   if (subject === undefined || event === undefined) return undefined
   return {
     roomId,
     epoch,
     seq: Number(seq),
-    revision: Number(revision),
+    changeNumber: Number(changeNumber),
     at,
     type: type as RoomEvent["type"],
     subject,
@@ -155,16 +173,16 @@ export const layer = Layer.effect(
 
     return RoomBus.of({
       kind: "shared",
-      publish: (roomId, generation, changes, force) =>
-        publishScript(roomId, generation, changes, force).pipe(
+      publish: (roomId, epochCounter, changes, force) =>
+        publishScript(roomId, epochCounter, changes, force).pipe(
           Effect.map((missing) => ({ missingAfter: missing === -1 ? undefined : missing })),
           fromRedis
         ),
       emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
-      history: (roomId, generation, after, limit) =>
-        historyScript(roomId, generation, after, limit).pipe(
-          Effect.map(([epoch, seq, revision, entries]) =>
-            toHistory({ epoch, seq, revision }, entries.map(fromEntry), after, limit)
+      history: (roomId, epochCounter, after, limit) =>
+        historyScript(roomId, epochCounter, after, limit).pipe(
+          Effect.map(([epoch, seq, changeNumber, entries]) =>
+            toHistory({ epoch, seq, changeNumber }, entries.map(fromEntry), after, limit)
           ),
           fromRedis
         ),

@@ -1,5 +1,5 @@
 // What the scripts of rooms have in common, in Lua. A room's hash holds `epoch`, `seq` (the last number given), `rev` (the
-// last revision published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
+// last changeNumber published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
 // number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
 // another run is another epoch, which says in its first eight digits what run it is of. Asking for the run costs 5 µs.
 // Once a switch of the document was told, which one is open is asked anew (storage/WriteScripts.ts).
@@ -31,16 +31,16 @@ local function open(create, ...)
   end
   return true
 end
-local function append(revision, at, type, subject, part, event)
+local function append(changeNumber, at, type, subject, part, event)
   seq = seq + 1
   local most = math.max(16, math.min(tonumber(ARGV[6]), math.floor(${kept.bytes} / #event)))
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', most, seq .. '-0',
-    'v', revision, 'a', at, 't', type, 's', subject, 'e', event)
+    'v', changeNumber, 'a', at, 't', type, 's', subject, 'e', event)
   if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
   elseif part ~= 'none' then redis.call('HSET', KEYS[1], part, seq) end
   if type == 'document.switched' then redis.call('HDEL', KEYS[1], 'docmark') end
   local told = string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'
-  redis.call(told, ARGV[3], table.concat({ARGV[4], epoch, seq, revision, at, type, subject, event}, '\\n'))
+  redis.call(told, ARGV[3], table.concat({ARGV[4], epoch, seq, changeNumber, at, type, subject, event}, '\\n'))
 end
 local function close()
   redis.call('HSET', KEYS[1], 'seq', seq, 'rev', rev)
@@ -54,9 +54,9 @@ export const makeCommon = ({ isCluster, named }: Pick<RedisHealth["Service"], "i
   const shared = named(channel)
   const process = SecureRandom.uuidV4Unsafe().slice(0, 8)
   let count = 0
-  return (roomId: string, generation: number): ReadonlyArray<unknown> => [
+  return (roomId: string, epochCounter: number): ReadonlyArray<unknown> => [
     `-${process}-${(count++).toString(36)}`,
-    generation,
+    epochCounter,
     isCluster ? named(shardOf(roomId)) : shared,
     roomId,
     kept.forMs,

@@ -1,7 +1,7 @@
 // The messages whose sending a room's connections were told of lately. One that a buffer may or may not have taken is sent once
 // more past it, under the same id, and may be told by both: the second time is passed over. Between the two lie seconds, if a
 // connection stands still, or as long as the bus is away.
-import type { Passing } from "../../cluster/rooms/RoomBus.ts"
+import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
 
 /** How long an id is remembered, when there is a bus; and how many at the most. */
 const keptMs = 30_000
@@ -14,7 +14,7 @@ export class DuplicateFilter {
   readonly #ids = new Map<string, number>()
 
   /** Whether the event tells of a message that was told of; it is remembered. */
-  isRepeated({ event, type }: Passing, isAlone: boolean, now: number): boolean {
+  isRepeated({ event, type }: EphemeralEvent, isAlone: boolean, now: number): boolean {
     if (type !== "message.sent") return false
     const id = idIn.exec(event)?.[1]
     if (id === undefined) return false

@@ -1,19 +1,19 @@
 // An event on its way to connections: framed once, however many get it, and only if somebody does. Whoever edits alone gets
 // a frame without the text, and the one with it is never made.
-import type { Passing } from "../../cluster/rooms/RoomBus.ts"
+import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
 import { textFrame } from "../../protocol/TextFrame.ts"
 
 /** A room's event as `room.event` params. */
-export const eventParams = (roomId: string, seq: number, { at, event }: Pick<Passing, "at" | "event">): string =>
+export const eventParams = (roomId: string, seq: number, { at, event }: Pick<EphemeralEvent, "at" | "event">): string =>
   `{"roomId":"${roomId}","seq":${seq},"at":"${at}","event":${event}}`
 
 export class EventFrame {
   readonly #roomId: string
   readonly #seq: number
-  readonly #event: Passing
+  readonly #event: EphemeralEvent
   #made: Buffer | undefined
 
-  constructor(roomId: string, seq: number, event: Passing) {
+  constructor(roomId: string, seq: number, event: EphemeralEvent) {
     this.#roomId = roomId
     this.#seq = seq
     this.#event = event

@@ -13,7 +13,7 @@
 // and old cursors with the epoch. A cursor given out in between can't be resumed from.
 
 import { Context, Deferred, Effect, Layer } from "effect"
-import { type BusEvent, type History, type Passing, RoomBus } from "../../cluster/rooms/RoomBus.ts"
+import { type BusEvent, type EphemeralEvent, type History, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../../domain/Room.ts"
 import { kept } from "../../infra/redis/RoomLog.ts"
@@ -56,7 +56,10 @@ export class Hub extends Context.Service<
      */
     readonly replyFirst: <A, E, R>(roomId: string, write: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Tells the room's connections here what the bus can't. */
-    readonly tellAlone: (roomId: string, events: ReadonlyArray<Passing & { revision?: number }>) => Effect.Effect<void>
+    readonly tellAlone: (
+      roomId: string,
+      events: ReadonlyArray<EphemeralEvent & { changeNumber?: number }>
+    ) => Effect.Effect<void>
     /** The users here, and their connections in the room. */
     readonly present: (roomId: string) => ReadonlyMap<string, number>
     readonly onSeat: (listener: SeatListener) => void
@@ -195,11 +198,11 @@ export class Hub extends Context.Service<
       })
       yield* Effect.forkScoped(Effect.forever(Effect.delay(rest, restMs)))
 
-      const start = (entry: Entry, { generation, revision }: Known) =>
-        bus.history(entry.line.roomId, generation, 0, 0).pipe(
+      const start = (entry: Entry, { epochCounter, changeNumber }: Known) =>
+        bus.history(entry.line.roomId, epochCounter, 0, 0).pipe(
           Effect.match({
-            onSuccess: (history) => entry.line.start(history, revision),
-            onFailure: () => entry.line.startAlone(revision)
+            onSuccess: (history) => entry.line.start(history, changeNumber),
+            onFailure: () => entry.line.startAlone(changeNumber)
           }),
           Effect.andThen(Effect.suspend(() => (live(entry) ? Effect.void : catchUp(entry))))
         )
@@ -257,7 +260,7 @@ export class Hub extends Context.Service<
           const entry = rooms.get(roomId)
           if (entry === undefined || events.length === 0) return
           if (!entry.isFenced) {
-            yield* repository.newGeneration(roomId)
+            yield* repository.advanceEpoch(roomId)
             entry.isFenced = true
           }
           for (const event of events) if (entry.line.tellAlone(event)) alone.add()

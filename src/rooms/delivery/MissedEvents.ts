@@ -1,6 +1,6 @@
 // What a connection that resumes has missed: read from the room's stream, between its cursor and where it goes on.
 import { Effect, Fiber, type Scope } from "effect"
-import type { Numbered, RoomBus } from "../../cluster/rooms/RoomBus.ts"
+import type { RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { kept } from "../../infra/redis/RoomLog.ts"
 import { parseCursor } from "./Cursor.ts"
 import { type Membership, recoverable } from "./Recovery.ts"
@@ -16,7 +16,7 @@ export type MissedEvents = (
   cursor: string,
   known: Known,
   membership: Membership
-) => Effect.Effect<{ readonly events: ReadonlyArray<Numbered>; readonly cursor: string } | undefined>
+) => Effect.Effect<{ readonly events: ReadonlyArray<SequencedEvent>; readonly cursor: string } | undefined>
 
 export const makeMissedEvents = ({
   bus,
@@ -42,7 +42,7 @@ export const makeMissedEvents = ({
         const { offset, seq } = line
         if (!line.isResumable || line.epoch !== from.epoch || offset !== from.offset) return undefined
         if (after <= seq) {
-          const history = yield* bus.history(roomId, known.generation, after, kept.events)
+          const history = yield* bus.history(roomId, known.epochCounter, after, kept.events)
           const events = history.events.filter((event) => event.seq <= seq)
           const isWhole = history.epoch === from.epoch && events.length === seq - after
           if (!isWhole) return undefined

@@ -51,7 +51,7 @@ export class OutboxRelay extends Context.Service<
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const published = counter("room_changes_total", "Changes of rooms that were told to all instances")
       const swept = counter("room_changes_swept_total", "Changes told late, by another than who made them")
-      const told = yield* Queue.dropping<Pick<RoomChange, "roomId" | "revision">>(maxTold)
+      const told = yield* Queue.dropping<Pick<RoomChange, "roomId" | "changeNumber">>(maxTold)
       const turns = makeKeyedMutex()
       const waiting = new Map<string, Array<Waiting>>()
 
@@ -61,7 +61,7 @@ export class OutboxRelay extends Context.Service<
         published.add(changes.length)
         return Queue.offerAll(
           told,
-          changes.map(({ revision, roomId }) => ({ revision, roomId }))
+          changes.map(({ changeNumber, roomId }) => ({ changeNumber, roomId }))
         )
       }
 
@@ -72,15 +72,15 @@ export class OutboxRelay extends Context.Service<
           const last = changes.at(-1)
           if (last === undefined) return 0
           // No lower revision can still turn up: the room's lock was passed on in their order.
-          yield* bus.publish(roomId, last.generation, changes, true)
+          yield* bus.publish(roomId, last.epochCounter, changes, true)
           yield* settled(changes)
-          return changes.length + (yield* publishKept(roomId, last.revision))
+          return changes.length + (yield* publishKept(roomId, last.changeNumber))
         })
 
       const publish = Effect.fnUntraced(function* (roomId: string, changes: ReadonlyArray<RoomChange>) {
-        const generation = Math.max(...changes.map((change) => change.generation))
+        const epochCounter = Math.max(...changes.map((change) => change.epochCounter))
         for (let attempt = 0; ; attempt++) {
-          const { missingAfter } = yield* bus.publish(roomId, generation, changes, false)
+          const { missingAfter } = yield* bus.publish(roomId, epochCounter, changes, false)
           if (missingAfter === undefined) return yield* Effect.asVoid(settled(changes))
           if (attempt === 3) return yield* Effect.asVoid(publishKept(roomId, missingAfter))
           yield* Effect.sleep(2 + 2 * attempt)
@@ -108,7 +108,7 @@ export class OutboxRelay extends Context.Service<
             waiting.delete(roomId)
             return Effect.void
           }
-          const changes = batch.map(({ change }) => change).sort((a, b) => a.revision - b.revision)
+          const changes = batch.map(({ change }) => change).sort((a, b) => a.changeNumber - b.changeNumber)
           return turns(roomId, publish(roomId, changes)).pipe(
             Effect.catch((error) => alone(roomId, changes, error)),
             Effect.catchCause((cause) => Effect.logError("changes of a room were not told", cause)),

@@ -5,7 +5,7 @@
 // Both are seen from the events themselves, which are all there from the cursor up to now: whoever joined or left after the
 // cursor, and whatever was changed after it, stands among them. So a resume asks nobody else.
 import { Option, Schema } from "effect"
-import type { Numbered } from "../../cluster/rooms/RoomBus.ts"
+import type { SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { Message } from "../../domain/Message.ts"
 
 export interface Membership {
@@ -38,7 +38,7 @@ const idOf = (event: string): string | undefined => {
  * moment in which a member is one already and their joining was not published yet. Being made more (an invite of a higher
  * role) is told as a joining too, but is later than `joinedAt`.
  */
-const reachesBack = (events: ReadonlyArray<Numbered>, { joinedAt, user }: Membership): boolean =>
+const reachesBack = (events: ReadonlyArray<SequencedEvent>, { joinedAt, user }: Membership): boolean =>
   events.some(
     ({ at, subject, type }) =>
       at < joinedAt || (subject === user && (type === "member.left" || (type === "member.joined" && at <= joinedAt)))
@@ -51,7 +51,7 @@ interface Changed {
 }
 
 /** The last change by which the older events of a message say too much; undefined: an event can't be read. */
-const changesOf = (events: ReadonlyArray<Numbered>): ReadonlyMap<string, Changed> | undefined => {
+const changesOf = (events: ReadonlyArray<SequencedEvent>): ReadonlyMap<string, Changed> | undefined => {
   const changes = new Map<string, Changed>()
   for (const { event, seq, type } of events.toReversed()) {
     if (type !== "message.edited" && type !== "message.deleted" && type !== "generate.ended") continue
@@ -66,7 +66,7 @@ const changesOf = (events: ReadonlyArray<Numbered>): ReadonlyMap<string, Changed
 }
 
 /** An event of a message, or a part of a generation, with nothing in it that a later one took back. */
-const asItIs = (event: Numbered, changes: ReadonlyMap<string, Changed>): Numbered | undefined => {
+const asItIs = (event: SequencedEvent, changes: ReadonlyMap<string, Changed>): SequencedEvent | undefined => {
   const messageId = idOf(event.event)
   if (messageId === undefined) return undefined
   const change = changes.get(messageId)
@@ -81,15 +81,15 @@ const asItIs = (event: Numbered, changes: ReadonlyMap<string, Changed>): Numbere
  * not have them, or it can't be said.
  */
 export const recoverable = (
-  events: ReadonlyArray<Numbered>,
-  known: ReadonlyArray<Numbered>,
+  events: ReadonlyArray<SequencedEvent>,
+  known: ReadonlyArray<SequencedEvent>,
   membership: Membership
-): ReadonlyArray<Numbered> | undefined => {
+): ReadonlyArray<SequencedEvent> | undefined => {
   if (reachesBack(events, membership)) return undefined
   const changes = changesOf(known)
   if (changes === undefined) return undefined
   if (changes.size === 0) return events
-  const shown: Array<Numbered> = []
+  const shown: Array<SequencedEvent> = []
   for (const event of events) {
     const isOfMessage = event.type.startsWith("message.") || event.type === "generate.delta"
     const one = isOfMessage ? asItIs(event, changes) : event

@@ -15,8 +15,8 @@ export interface Entry {
 
 /** Where the room stood in the repository when somebody came in. */
 export interface Known {
-  readonly revision: number
-  readonly generation: number
+  readonly changeNumber: number
+  readonly epochCounter: number
 }
 
 export interface Entrance {

@@ -1,7 +1,7 @@
 // One room as an instance's connections see it: their seats, the numbers they are given, and the frames on their way to
 // them. No effects: Hub.ts drives it and says how the numbers work.
 import { hash } from "node:crypto"
-import type { History, Numbered, Passing } from "../../cluster/rooms/RoomBus.ts"
+import type { EphemeralEvent, History, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { withoutText } from "../../domain/Document.ts"
 import { kept } from "../../infra/redis/RoomLog.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"
@@ -23,8 +23,8 @@ const join = (frames: ReadonlyArray<Buffer>): Buffer => {
 }
 
 /** A change that was acknowledged before the repository had it. */
-const isBuffered = ({ revision, type }: Numbered): boolean =>
-  revision === 0 && (type === "document.updated" || type.startsWith("message."))
+const isBuffered = ({ changeNumber, type }: SequencedEvent): boolean =>
+  changeNumber === 0 && (type === "document.updated" || type.startsWith("message."))
 
 export class RoomFeed {
   readonly roomId: string
@@ -35,14 +35,14 @@ export class RoomFeed {
   /** The last number that clients were given. */
   visible = 0
   /** All changes up to here were told, or are in the state that whoever joined was given. */
-  revision = 0
+  changeNumber = 0
   /** Changes above that which were told within the instance. */
   readonly #local = new Set<number>()
   /** Changes up to here are in the state of whoever came in, whatever the bus knows of them. */
   #floor = 0
   #isUnsure = false
   /** The event of number `seq`, as far as it was seen: where it still stands, nothing before it was lost. */
-  #last: Numbered | undefined
+  #last: SequencedEvent | undefined
   readonly seats = new Map<string, Seat>()
   readonly counts = new Map<string, number>()
   readonly #orders = new ReplyOrders()
@@ -58,18 +58,18 @@ export class RoomFeed {
   }
 
   /** `known`: the room's revision in the repository before its connections read their state. */
-  start({ epoch, events, revision, seq }: Omit<History, "isWhole">, known: number): void {
+  start({ epoch, events, changeNumber, seq }: Omit<History, "isWhole">, known: number): void {
     this.#floor = known
     this.epoch = epoch
     this.seq = seq
     this.visible = seq
-    this.revision = revision
+    this.changeNumber = changeNumber
     this.#last = events.at(-1)
   }
 
   /** Without the bus: counts from here, and knows of all changes up to `revision`. */
-  startAlone(revision: number): void {
-    this.revision = revision
+  startAlone(changeNumber: number): void {
+    this.changeNumber = changeNumber
   }
 
   get isResumable(): boolean {
@@ -86,10 +86,10 @@ export class RoomFeed {
   }
 
   /** Tells the next event; false: others come before it, or it is of another epoch. */
-  take(event: Numbered & { readonly epoch: string }): boolean {
+  take(event: SequencedEvent & { readonly epoch: string }): boolean {
     if (event.epoch !== this.epoch || event.seq > this.seq + 1) return false
     if (event.seq <= this.seq) return true
-    if (event.revision > this.revision + 1 && !this.#isUnbroken([event])) return false
+    if (event.changeNumber > this.changeNumber + 1 && !this.#isUnbroken([event])) return false
     this.#accept(event)
     return true
   }
@@ -98,11 +98,11 @@ export class RoomFeed {
    * Whether these bring every change up to a revision (or their own last) that is not told yet. Numbers without a gap don't say so: a bus that
    * forgot everything goes on with the next change, and what it had told before that is in no stream.
    */
-  #isUnbroken(events: ReadonlyArray<Numbered>, upTo?: number): boolean {
-    const there = new Set(events.map(({ revision }) => revision))
-    const last = upTo ?? events.reduce((highest, { revision }) => Math.max(highest, revision), 0)
-    for (let revision = Math.max(this.revision, this.#floor) + 1; revision <= last; revision++) {
-      if (!there.has(revision) && !this.#local.has(revision)) return false
+  #isUnbroken(events: ReadonlyArray<SequencedEvent>, upTo?: number): boolean {
+    const there = new Set(events.map(({ changeNumber }) => changeNumber))
+    const last = upTo ?? events.reduce((highest, { changeNumber }) => Math.max(highest, changeNumber), 0)
+    for (let changeNumber = Math.max(this.changeNumber, this.#floor) + 1; changeNumber <= last; changeNumber++) {
+      if (!there.has(changeNumber) && !this.#local.has(changeNumber)) return false
     }
     return true
   }
@@ -129,15 +129,15 @@ export class RoomFeed {
   }
 
   /** What a history that begins with what was seen last brings; undefined: something else stands in its place. */
-  #after({ events, isWhole }: History): ReadonlyArray<Numbered> | undefined {
+  #after({ events, isWhole }: History): ReadonlyArray<SequencedEvent> | undefined {
     const missed = this.seq === 0 ? events : events.slice(1)
     const [first] = events
     const isSame = this.seq === 0 || (first?.seq === this.seq && this.#isLast(first))
     return isSame && isWhole && this.#isUnbroken(missed) ? missed : undefined
   }
 
-  #isLast({ at, event, revision }: Numbered): boolean {
-    if (this.#last?.at !== at || this.#last.revision !== revision) return false
+  #isLast({ at, event, changeNumber }: SequencedEvent): boolean {
+    if (this.#last?.at !== at || this.#last.changeNumber !== changeNumber) return false
     return this.#last.event === event || this.#last.event === digestOf(event)
   }
 
@@ -151,36 +151,37 @@ export class RoomFeed {
    * The changes since this line began, whatever their numbers; undefined: they are not all there, or there are buffered
    * ones, which have no revision: nobody can say whether they were in the state that was given.
    */
-  #changesOf({ events, revision }: History): ReadonlyArray<Numbered> | undefined {
+  #changesOf({ events, changeNumber }: History): ReadonlyArray<SequencedEvent> | undefined {
     if (events.some(isBuffered)) return undefined
-    if (revision - this.revision > kept.events || !this.#isUnbroken(events, revision)) return undefined
-    return events.filter((event) => event.revision > 0)
+    if (changeNumber - this.changeNumber > kept.events || !this.#isUnbroken(events, changeNumber)) return undefined
+    return events.filter((event) => event.changeNumber > 0)
   }
 
-  #accept(event: Numbered): void {
+  #accept(event: SequencedEvent): void {
     this.seq = event.seq
     this.#last = event
-    if (event.revision > 0) {
-      const isKnown = this.#local.delete(event.revision) || event.revision <= this.revision
-      this.revision = Math.max(this.revision, event.revision)
+    if (event.changeNumber > 0) {
+      const isKnown = this.#local.delete(event.changeNumber) || event.changeNumber <= this.changeNumber
+      this.changeNumber = Math.max(this.changeNumber, event.changeNumber)
       if (isKnown) return
     }
     this.#tell(event)
   }
 
   /** Tells what the bus can't; false: it was told already. */
-  tellAlone(event: Passing & { readonly revision?: number }): boolean {
-    const { revision = 0 } = event
-    if (revision > 0) {
-      if (revision <= this.revision || this.#local.has(revision) || this.#local.size >= maxLocal) return false
-      this.#local.add(revision)
+  tellAlone(event: EphemeralEvent & { readonly changeNumber?: number }): boolean {
+    const { changeNumber = 0 } = event
+    if (changeNumber > 0) {
+      if (changeNumber <= this.changeNumber || this.#local.has(changeNumber) || this.#local.size >= maxLocal)
+        return false
+      this.#local.add(changeNumber)
     }
     this.#isUnsure = true
     this.#tell(event)
     return true
   }
 
-  #tell(event: Passing): void {
+  #tell(event: EphemeralEvent): void {
     if (this.#sent.isRepeated(event, this.#isUnsure, Date.now())) return
     this.visible++
     // Its author has the text already.

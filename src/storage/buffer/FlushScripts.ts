@@ -62,7 +62,7 @@ export const settle = (common: Common) =>
     (
       roomId: string,
       documents: ReadonlyArray<readonly [name: string, version: number]>,
-      messages: ReadonlyArray<readonly [id: string, edition: number]>,
+      messages: ReadonlyArray<readonly [id: string, version: number]>,
       interval: number,
       readAt: number
     ) => [

@@ -49,8 +49,8 @@ export const makeSave = ({ run, sql }: Database["Service"], dead: DeadLetters["S
         ${column(({ message }) => message.at)}::text[], ${column(({ message }) => message.editedAt ?? "")}::text[],
         ${column(({ message }) => message.deletedAt ?? "")}::text[],
         ${column(({ message }) => JSON.stringify(message.reactions))}::text[],
-        ${column(({ position }) => String(position))}::text[], ${column(({ key }) => key ?? "")}::text[],
-        ${column(({ edition }) => String(edition))}::text[], ${column(({ message }) => message.answer ?? "")}::text[])
+        ${column(({ ordinal }) => String(ordinal))}::text[], ${column(({ key }) => key ?? "")}::text[],
+        ${column(({ version }) => String(version))}::text[], ${column(({ message }) => message.answer ?? "")}::text[])
         AS b (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at, reactions, position, key, edition,
           answer)
       JOIN rooms USING (room_id) ORDER BY b.message_id

@@ -10,20 +10,20 @@ const inThread = (threadId: string | undefined) =>
 /** `waiting` is what the buffer had before the repository is asked. The waiting form of a message is never the older one. */
 const merge = ({ limit, threadId }: MessageQuery, waiting: Waiting, saved: MessagePage): MessagePage => {
   const until = waiting.end ?? saved.end ?? Number.POSITIVE_INFINITY
-  const { messages, more, positions } = saved
-  const byId = new Map(messages.map((message, n) => [message.messageId, { message, position: positions[n] ?? 0 }]))
-  for (const { message, position } of waiting.entries) {
-    if (position < until && (threadId === undefined || message.threadId === threadId)) {
-      byId.set(message.messageId, { message, position })
+  const { messages, more, ordinals } = saved
+  const byId = new Map(messages.map((message, n) => [message.messageId, { message, ordinal: ordinals[n] ?? 0 }]))
+  for (const { message, ordinal } of waiting.entries) {
+    if (ordinal < until && (threadId === undefined || message.threadId === threadId)) {
+      byId.set(message.messageId, { message, ordinal })
     }
   }
   // Below these there are messages that were not read.
-  const floor = Math.max(waiting.from ?? 0, more ? (positions[0] ?? 0) : 0)
-  const all = [...byId.values()].filter(({ position }) => position >= floor).sort((a, b) => a.position - b.position)
+  const floor = Math.max(waiting.from ?? 0, more ? (ordinals[0] ?? 0) : 0)
+  const all = [...byId.values()].filter(({ ordinal }) => ordinal >= floor).sort((a, b) => a.ordinal - b.ordinal)
   const shown = all.slice(Math.max(0, all.length - limit))
   return {
     messages: shown.map(({ message }) => message),
-    positions: shown.map(({ position }) => position),
+    ordinals: shown.map(({ ordinal }) => ordinal),
     more: more || waiting.from !== undefined || shown.length < byId.size,
     end: saved.end
   }
@@ -38,7 +38,7 @@ export const readPage = <E, E2>(
   waitingOf: (query: WaitingQuery) => Effect.Effect<Waiting, E>,
   read: (page: MessageQuery) => Effect.Effect<MessagePage, E2>
 ): Effect.Effect<MessagePage, E | E2> => {
-  const { before, beforePosition, limit, threadId } = page
+  const { before, beforeOrdinal, limit, threadId } = page
   const { maxBytes = Number.MAX_SAFE_INTEGER } = page
   const asked = (place: string | number | undefined): WaitingQuery => ({
     before: place,
@@ -48,11 +48,11 @@ export const readPage = <E, E2>(
     holding: inThread(threadId)
   })
   const mergedAt = (place: number | undefined, waiting: Waiting) =>
-    Effect.map(read({ ...page, before: undefined, beforePosition: place }), (saved) => merge(page, waiting, saved))
-  return Effect.flatMap(waitingOf(asked(before ?? beforePosition)), (waiting) => {
+    Effect.map(read({ ...page, before: undefined, beforeOrdinal: place }), (saved) => merge(page, waiting, saved))
+  return Effect.flatMap(waitingOf(asked(before ?? beforeOrdinal)), (waiting) => {
     if (waiting.oldest === undefined) return read(page)
     const { end, oldest } = waiting
-    if (before === undefined) return mergedAt(beforePosition, waiting)
+    if (before === undefined) return mergedAt(beforeOrdinal, waiting)
     if (end !== undefined) return mergedAt(end, waiting)
     // It is saved, and only the repository knows its place.
     return Effect.flatMap(read(page), (saved) => {

@@ -73,7 +73,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       // Should the buffer have it after all: its id is the same, and Postgres keeps it once.
       if (appended === undefined) return yield* Effect.andThen(leases.suspect(), durable.sendMessage(wanted))
       if ("sameAs" in appended) return told((yield* keptBefore(roomId, appended.sameAs)) ?? message)
-      acknowledged.message({ edition: 0, position: appended.position, key: key ?? null, message })
+      acknowledged.message({ version: 0, ordinal: appended.ordinal, key: key ?? null, message })
       leases.added(1)
       return told(message)
     })
@@ -96,7 +96,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
         if (entry === undefined) return yield* behind
         const after = yield* apply(entry.message)
         if (after === undefined) return told(toValue(entry.message))
-        const next = { ...entry, edition: entry.edition + 1, message: after }
+        const next = { ...entry, version: entry.version + 1, message: after }
         if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
           acknowledged.message(next)
           return told(toValue(after))

@@ -21,12 +21,13 @@ export interface BufferedDocument {
 
 export const BufferedMessage = Schema.Struct({
   /** Counts its changes. */
-  edition: Schema.Finite,
+  version: Schema.Finite,
   /** Its place among the room's messages. */
-  position: Schema.Finite,
+  ordinal: Schema.Finite,
   key: Schema.NullOr(Schema.String),
   message: Message
-})
+  // Entries keep the names under which earlier releases stored them: what waits in Redis outlives an upgrade.
+}).pipe(Schema.encodeKeys({ version: "edition", ordinal: "position" }))
 export type BufferedMessage = typeof BufferedMessage.Type
 
 export interface Update {
@@ -133,7 +134,7 @@ export class WriteBuffer extends Context.Service<
       message: Message,
       key: string | undefined,
       event: string
-    ) => Buffered<{ readonly sameAs: string } | { readonly position: number }>
+    ) => Buffered<{ readonly sameAs: string } | { readonly ordinal: number }>
     readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>
     /** The room of a message that was appended lately. */
     readonly roomOfMessage: (messageId: string) => Buffered<string | undefined>
@@ -149,7 +150,7 @@ export class WriteBuffer extends Context.Service<
       saved: {
         readonly readAt: number
         readonly documents: ReadonlyArray<Pick<DirtyDocument, "name" | "version">>
-        readonly messages: ReadonlyArray<Pick<BufferedMessage, "edition" | "message">>
+        readonly messages: ReadonlyArray<Pick<BufferedMessage, "version" | "message">>
       }
     ) => Buffered<void>
     /** Fails also when it takes no writes. */

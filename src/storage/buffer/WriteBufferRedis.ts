@@ -100,7 +100,7 @@ export const layer = (intervalMs: number) =>
                 )
               )
             ),
-            Effect.map(([id, position]) => (position === "0" ? { sameAs: id } : { position: Number(position) }))
+            Effect.map(([id, ordinal]) => (ordinal === "0" ? { sameAs: id } : { ordinal: Number(ordinal) }))
           )
         },
         message: Effect.fnUntraced(function* (roomId, messageId) {
@@ -113,9 +113,9 @@ export const layer = (intervalMs: number) =>
             unavailable
           ),
         replace: (entry, change) => {
-          const { edition, message, position } = entry
-          const text = `{"edition":${edition},"position":${position}${rest(entry)}`
-          return scripts.replace(message.roomId, message.messageId, edition - 1, text, change).pipe(
+          const { version, message, ordinal } = entry
+          const text = `{"edition":${version},"position":${ordinal}${rest(entry)}`
+          return scripts.replace(message.roomId, message.messageId, version - 1, text, change).pipe(
             Effect.map((done) => done === 1),
             unavailable
           )
@@ -161,7 +161,7 @@ export const layer = (intervalMs: number) =>
             documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
               Effect.map(decodeText(event), ({ text }) => ({ name, text, version, author, at }))
             ),
-            messages: messages.sort((a, b) => a.position - b.position)
+            messages: messages.sort((a, b) => a.ordinal - b.ordinal)
           }
         }, unavailable),
         settle: (roomId, { documents, messages, readAt }) =>
@@ -169,7 +169,7 @@ export const layer = (intervalMs: number) =>
             .settle(
               roomId,
               documents.map(({ name, version }) => [name, version] as const),
-              messages.map(({ edition, message }) => [message.messageId, edition] as const),
+              messages.map(({ version, message }) => [message.messageId, version] as const),
               intervalMs,
               readAt
             )

@@ -210,15 +210,15 @@ export const append = (common: Common) =>
       close()
       return {id, position}`
     }
-  ).withReturnType<readonly [messageId: string, position: string]>()
+  ).withReturnType<readonly [messageId: string, ordinal: string]>()
 
 export const replace = (common: Common) =>
   Redis.script(
-    (roomId: string, messageId: string, edition: number, entry: string, { at, event, type }: Change) => [
+    (roomId: string, messageId: string, version: number, entry: string, { at, event, type }: Change) => [
       ...keys(roomId),
       ...common(roomId, 0),
       messageId,
-      edition,
+      version,
       entry,
       at,
       type,

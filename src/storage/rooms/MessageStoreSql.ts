@@ -84,7 +84,7 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), ${key ?? null}::text FROM room),
       told AS (INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
         SELECT ${roomId}::text::uuid, revision, ${at}::text::timestamptz, 'message.sent', '', ${told} FROM room)
-      SELECT revision::float8 AS revision, generation::float8 AS generation FROM room`).pipe(
+      SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter" FROM room`).pipe(
       Effect.flatMap(([counted]) =>
         counted === undefined
           ? Effect.die("hotpath_room_write returns a row")
@@ -180,31 +180,31 @@ export const makeMessages = (database: Database["Service"]): MessagesPart => {
       change(roomId, messageId, actor, "message.reacted", (message) =>
         Effect.fromResult(reacted(emoji, adds, actor)(message))
       ),
-    messages: (roomId, { before, beforePosition, limit, maxBytes, threadId }) =>
+    messages: (roomId, { before, beforeOrdinal, limit, maxBytes, threadId }) =>
       Effect.gen(function* () {
-        const none = { messages: [], positions: [], end: undefined, more: false }
+        const none = { messages: [], ordinals: [], end: undefined, more: false }
         if (!isUuid(roomId)) return none
         if (before !== undefined && !isUuid(before)) return yield* new MessageNotFound()
-        let end = beforePosition
+        let end = beforeOrdinal
         if (before !== undefined) {
-          const [last] = yield* read(sql<{ position: number }>`SELECT position::float8 AS position FROM messages
+          const [last] = yield* read(sql<{ ordinal: number }>`SELECT position::float8 AS ordinal FROM messages
             WHERE message_id = ${before}::text::uuid AND room_id = ${roomId}::text::uuid`)
           if (last === undefined) return yield* new MessageNotFound()
-          end = last.position
+          end = last.ordinal
         }
         if (threadId !== undefined && !isUuid(threadId)) return none
         const inThread = threadId === undefined ? sql`` : sql`AND thread_id = ${threadId}::text::uuid`
         const older = end === undefined ? sql`` : sql`AND position < ${String(end)}::text::bigint`
-        const newest = sql<MessageRow & { position: number }>`SELECT ${columns}, position::float8 AS position
+        const newest = sql<MessageRow & { ordinal: number }>`SELECT ${columns}, position::float8 AS ordinal
           FROM messages WHERE room_id = ${roomId}::text::uuid ${inThread} ${older}
           ORDER BY position DESC, message_id DESC LIMIT ${limit + 1}`
         // How long a text is, PostgreSQL knows without reading it.
         const bytes = "octet_length(body) + octet_length(reactions::text) * 3 / 4"
-        const rows = yield* read(upTo(sql, newest, bytes, 'position DESC, "messageId" DESC', maxBytes))
+        const rows = yield* read(upTo(sql, newest, bytes, 'ordinal DESC, "messageId" DESC', maxBytes))
         const page = rows.slice(0, limit).reverse()
         return {
           messages: page.map(toMessage),
-          positions: page.map(({ position }) => position),
+          ordinals: page.map(({ ordinal }) => ordinal),
           end,
           more: (rows[0]?.found ?? rows.length) > page.length
         }

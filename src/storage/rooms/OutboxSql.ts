@@ -16,8 +16,8 @@ export const makeOutbox = ({ run, sql }: Database["Service"]): OutboxPart => {
     unsent: (roomId, after) =>
       !isUuid(roomId)
         ? Effect.succeed([])
-        : read(sql<OutboxRow>`SELECT o.room_id AS "roomId", o.revision::float8 AS revision,
-              r.generation::float8 AS generation, (extract(epoch FROM o.at) * 1000)::float8 AS at, o.type, o.subject, o.event
+        : read(sql<OutboxRow>`SELECT o.room_id AS "roomId", o.revision::float8 AS "changeNumber",
+              r.generation::float8 AS "epochCounter", (extract(epoch FROM o.at) * 1000)::float8 AS at, o.type, o.subject, o.event
             FROM room_outbox o JOIN rooms r USING (room_id)
             WHERE o.room_id = ${roomId}::text::uuid AND o.revision > ${after}::float8::bigint
             ORDER BY o.revision LIMIT ${most.unsent}`).pipe(
@@ -34,7 +34,7 @@ export const makeOutbox = ({ run, sql }: Database["Service"]): OutboxPart => {
         ? Effect.void
         : read(sql`DELETE FROM room_outbox o
             USING unnest(${changes.map(({ roomId }) => roomId)}::uuid[],
-              ${changes.map(({ revision }) => String(revision))}::text[]) AS told (room_id, revision)
+              ${changes.map(({ changeNumber }) => String(changeNumber))}::text[]) AS told (room_id, revision)
             WHERE o.room_id = told.room_id AND o.revision = told.revision::bigint`).pipe(Effect.asVoid)
   }
 }

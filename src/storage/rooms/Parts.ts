@@ -8,7 +8,7 @@ export type RoomsPart = Pick<
   | "room"
   | "roomsOf"
   | "deleteRoom"
-  | "newGeneration"
+  | "advanceEpoch"
   | "member"
   | "participants"
   | "join"

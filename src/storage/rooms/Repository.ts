@@ -48,8 +48,8 @@ type Read<A, E = never> = Effect.Effect<A, E | StorageUnavailable>
 
 export interface RoomSnapshot {
   readonly room: Room
-  readonly revision: number
-  readonly generation: number
+  readonly changeNumber: number
+  readonly epochCounter: number
 }
 
 /** A token in two halves: the one that finds it, and the hash of the one that proves it. */
@@ -114,7 +114,7 @@ export interface MessageQuery {
   readonly threadId?: string | undefined
   /** A messageId, or a place: the page ends just before it. */
   readonly before?: string | undefined
-  readonly beforePosition?: number | undefined
+  readonly beforeOrdinal?: number | undefined
   readonly limit: number
   /** Of the messages, about: the page ends with the one that reaches it. Undefined: any number. */
   readonly maxBytes?: number | undefined
@@ -123,7 +123,7 @@ export interface MessageQuery {
 export interface MessagePage {
   readonly messages: ReadonlyArray<Message>
   /** The place of each among the room's. */
-  readonly positions: ReadonlyArray<number>
+  readonly ordinals: ReadonlyArray<number>
   /** The place of `before`. */
   readonly end: number | undefined
   /** Whether there are older ones. */
@@ -156,7 +156,7 @@ export class Repository extends Context.Service<
     readonly roomsOf: (user: string, query?: ListQuery) => Read<ReadonlyArray<Room>>
     readonly deleteRoom: (roomId: string, actor: Actor) => Write<void>
     /** Makes a new generation of the room's numbering; see rooms/Hub.ts. */
-    readonly newGeneration: (roomId: string) => Read<number, RoomNotFound>
+    readonly advanceEpoch: (roomId: string) => Read<number, RoomNotFound>
 
     readonly member: (roomId: string, user: string) => Read<Participant, RoomNotFound | NotAMember>
     /** At most 10,000, in the order they joined. */
@@ -258,7 +258,7 @@ export class Repository extends Context.Service<
     readonly unsent: (roomId: string, after: number) => Read<ReadonlyArray<RoomChange>>
     /** Rooms with changes that are older than this and were not told yet; at most 100. */
     readonly unsentRooms: (olderThanMs: number) => Read<ReadonlyArray<string>>
-    readonly sent: (changes: ReadonlyArray<Pick<RoomChange, "roomId" | "revision">>) => Read<void>
+    readonly sent: (changes: ReadonlyArray<Pick<RoomChange, "roomId" | "changeNumber">>) => Read<void>
 
     /**
      * Takes away rows of rooms that were deleted a while ago and of expired invites, about so many of each; how many it was.

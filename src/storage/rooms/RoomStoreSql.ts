@@ -27,8 +27,8 @@ interface RoomRow {
   readonly owner: string
   readonly autoAssign: boolean
   readonly createdAt: number
-  readonly revision: number
-  readonly generation: number
+  readonly changeNumber: number
+  readonly epochCounter: number
 }
 
 interface MemberRow {
@@ -54,7 +54,7 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
 
   const roomColumns = sql.literal(`r.room_id AS "roomId", r.title, r.owner, r.auto_assign AS "autoAssign",
     (extract(epoch FROM r.created_at) * 1000)::float8 AS "createdAt",
-    r.revision::float8 AS revision, r.generation::float8 AS generation`)
+    r.revision::float8 AS "changeNumber", r.generation::float8 AS "epochCounter"`)
   const memberColumns = sql.literal(`m.user_id AS "user", m.role,
     (extract(epoch FROM m.joined_at) * 1000)::float8 AS "joinedAt"`)
 
@@ -66,7 +66,7 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
           Effect.flatMap(([row]) =>
             row === undefined
               ? Effect.fail(new RoomNotFound())
-              : Effect.succeed({ room: toRoom(row), revision: row.revision, generation: row.generation })
+              : Effect.succeed({ room: toRoom(row), changeNumber: row.changeNumber, epochCounter: row.epochCounter })
           )
         )
 
@@ -137,12 +137,12 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
           Effect.as(roomDeletedTold)
         )
       ),
-    newGeneration: (roomId) =>
+    advanceEpoch: (roomId) =>
       !isUuid(roomId)
         ? Effect.fail(new RoomNotFound())
-        : read(sql<{ generation: number }>`UPDATE rooms SET generation = generation + 1
-            WHERE room_id = ${roomId}::text::uuid RETURNING generation::float8 AS generation`).pipe(
-            Effect.flatMap(([row]) => (row === undefined ? new RoomNotFound() : Effect.succeed(row.generation)))
+        : read(sql<{ epochCounter: number }>`UPDATE rooms SET generation = generation + 1
+            WHERE room_id = ${roomId}::text::uuid RETURNING generation::float8 AS "epochCounter"`).pipe(
+            Effect.flatMap(([row]) => (row === undefined ? new RoomNotFound() : Effect.succeed(row.epochCounter)))
           ),
     participants: (roomId, { after, limit, maxBytes } = {}) => {
       if (!isUuid(roomId)) return Effect.succeed([])
@@ -157,7 +157,7 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
       )
     },
     removeMember: (roomId, user, actor) =>
-      write(roomId, actor, user === actor.user ? undefined : owners, ({ revision }) =>
+      write(roomId, actor, user === actor.user ? undefined : owners, ({ changeNumber }) =>
         Effect.gen(function* () {
           const [maker] = yield* sql`SELECT FROM rooms WHERE room_id = ${roomId}::text::uuid AND owner = ${user}`
           if (maker !== undefined) return yield* new Forbidden({ needs: "another than the room's maker" })
@@ -167,7 +167,7 @@ export const makeRooms = (database: Database["Service"]): RoomsPart => {
           yield* sql`DELETE FROM room_invites WHERE room_id = ${roomId}::text::uuid AND created_by = ${user}`
           if (user !== actor.user) {
             yield* sql`INSERT INTO room_removed (room_id, user_id, revision, removed_at)
-              VALUES (${roomId}::text::uuid, ${user}, ${revision}::float8::bigint, ${actor.at}::text::timestamptz)
+              VALUES (${roomId}::text::uuid, ${user}, ${changeNumber}::float8::bigint, ${actor.at}::text::timestamptz)
               ON CONFLICT (room_id, user_id) DO UPDATE
                 SET revision = excluded.revision, removed_at = excluded.removed_at`
           }

@@ -51,8 +51,8 @@ const refusals = (needs: string) => (error: DatabaseRefused) => {
 export const least = (allowed: ReadonlyArray<Role>): Role => allowed.at(-1) ?? "owner"
 
 export interface Counted {
-  readonly revision: number
-  readonly generation: number
+  readonly changeNumber: number
+  readonly epochCounter: number
 }
 
 export interface Told<A> {
@@ -89,12 +89,13 @@ export const makeRoomWrite = ({ run, sql }: Database["Service"]) => {
     if (!isUuid(roomId)) return Effect.fail(new RoomNotFound())
     const transaction = sql.withTransaction(
       Effect.gen(function* () {
-        const [counted] = yield* sql<Counted>`SELECT revision::float8 AS revision, generation::float8 AS generation
+        const [counted] =
+          yield* sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
           FROM hotpath_room_write(${roomId}::text::uuid, ${actor.user}, ${allowed ?? null}::text[])`
         if (counted === undefined) return yield* Effect.die("hotpath_room_write returns a row")
         const { event, subject = "", type, value } = yield* change(counted)
         yield* sql`INSERT INTO room_outbox (room_id, revision, at, type, subject, event) VALUES (
-          ${roomId}::text::uuid, ${counted.revision}::float8::bigint, ${actor.at}::text::timestamptz, ${type}, ${subject},
+          ${roomId}::text::uuid, ${counted.changeNumber}::float8::bigint, ${actor.at}::text::timestamptz, ${type}, ${subject},
           ${event})`
         const told: RoomChange = { roomId, ...counted, at: actor.at, type, subject, event }
         return { value, changes: [told] } satisfies Committed<A>

@@ -16,7 +16,7 @@ describe("RoomLine: cursors", () => {
     ([epoch, seq, alone]) => {
       const line = new RoomFeed("room", () => {})
       const last = { ...numbered(seq, 0), at: "then" }
-      line.start({ epoch, seq, revision: 0, events: [last] }, 0)
+      line.start({ epoch, seq, changeNumber: 0, events: [last] }, 0)
       for (let n = 0; n < alone; n++) line.tellAlone(event())
       line.catchUp({ ...history(`${epoch}-`, seq === 0 ? [] : [last]), seq })
       const cursor = parseCursor(line.cursor)

@@ -1,6 +1,6 @@
 // What a resume brings of what was kept, by the events alone.
 import { assert, describe, it } from "@effect/vitest"
-import type { Numbered } from "../../../src/cluster/rooms/RoomBus.ts"
+import type { SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
 import { asSent, type Message } from "../../../src/domain/Message.ts"
 import type { RoomEvent } from "../../../src/domain/RoomEvent.ts"
 import { recoverable } from "../../../src/rooms/delivery/Recovery.ts"
@@ -10,12 +10,12 @@ const ann = { user: "ann", joinedAt: at(10) }
 
 /** Numbered as they stand; each a second after the one before, the first at second 20. */
 const numbered = (...events: ReadonlyArray<RoomEvent | (RoomEvent & { readonly second: number })>) =>
-  events.map((event, n): Numbered => {
+  events.map((event, n): SequencedEvent => {
     const { second, ...rest } = { second: 20 + n, ...event }
     const subject = "user" in event ? event.user : ""
-    return { seq: n + 1, revision: 0, at: at(second), type: event.type, subject, event: JSON.stringify(rest) }
+    return { seq: n + 1, changeNumber: 0, at: at(second), type: event.type, subject, event: JSON.stringify(rest) }
   })
-const shown = (events: ReadonlyArray<Numbered>, known = events) =>
+const shown = (events: ReadonlyArray<SequencedEvent>, known = events) =>
   recoverable(events, known, ann)?.map(({ event }) => JSON.parse(event) as RoomEvent)
 
 const sent = (messageId: string, body: string): Message =>

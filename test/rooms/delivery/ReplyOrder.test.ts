@@ -7,7 +7,7 @@ import { makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
 
 const lineOfTwo = () => {
   const line = new RoomFeed("room", () => {})
-  line.start({ epoch: "e", seq: 0, revision: 0, events: [] }, 0)
+  line.start({ epoch: "e", seq: 0, changeNumber: 0, events: [] }, 0)
   const [ann, bob] = [makeSubscriber("ann"), makeSubscriber("bob")]
   seated(line, ann)
   seated(line, bob)

@@ -1,7 +1,7 @@
 // What a room's connections on one instance are told: each thing once, numbered on by one, whatever the bus does.
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import type { History, Numbered, Passing } from "../../../src/cluster/rooms/RoomBus.ts"
+import type { EphemeralEvent, History, SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
 import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
 
 import { eventParams } from "../../../src/rooms/delivery/EventFrame.ts"
@@ -12,17 +12,23 @@ const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 
 /** A line that began at a number, with a seat of ann's that everything is sent to. */
 const lineWith = (
-  at: { seq?: number; revision?: number; epoch?: string; known?: number; events?: ReadonlyArray<Numbered> } = {}
+  at: {
+    seq?: number
+    changeNumber?: number
+    epoch?: string
+    known?: number
+    events?: ReadonlyArray<SequencedEvent>
+  } = {}
 ) => {
   const risen: Array<readonly [id: string, connections: number]> = []
   const line = new RoomFeed("room", ({ id }, connections) => risen.push([id, connections]))
-  line.start({ epoch: "e", seq: 0, revision: 0, events: [], ...at }, at.known ?? 0)
+  line.start({ epoch: "e", seq: 0, changeNumber: 0, events: [], ...at }, at.known ?? 0)
   const ann = makeSubscriber("ann")
   seated(line, ann)
   return { line, ann, risen }
 }
 
-const take = (line: RoomFeed, one: Numbered, epoch = "e") => line.take({ ...one, epoch })
+const take = (line: RoomFeed, one: SequencedEvent, epoch = "e") => line.take({ ...one, epoch })
 
 describe("RoomLine", () => {
   it("tells the next number, passes over what it had, and takes nothing else", () => {
@@ -37,12 +43,12 @@ describe("RoomLine", () => {
     assert.strictEqual(line.flush(), 2)
     assert.strictEqual(line.flush(), 0)
     assert.deepEqual(ann.seqs(), [6, 7])
-    assert.deepEqual([line.seq, line.visible, line.revision], [7, 7, 2])
+    assert.deepEqual([line.seq, line.visible, line.changeNumber], [7, 7, 2])
   })
 
   it("knows the last event of another epoch by its digest, when it rested and the event is big", () => {
     const big = (n: number) => ({ ...numbered(n, n), event: `{"text":"${n}${"x".repeat(70_000)}"}` })
-    const next = (first: Numbered) => history("f", [first, numbered(2, 2)])
+    const next = (first: SequencedEvent) => history("f", [first, numbered(2, 2)])
     for (const [first, isSame] of [
       [big(1), true],
       [{ ...big(1), event: big(2).event }, false]
@@ -73,8 +79,8 @@ describe("RoomLine", () => {
 
   it("tells of a message once, though the buffer has it and Postgres, too", () => {
     const { ann, line } = lineWith()
-    const sent = (seq: number, revision: number, messageId: string): Numbered => ({
-      ...numbered(seq, revision),
+    const sent = (seq: number, changeNumber: number, messageId: string): SequencedEvent => ({
+      ...numbered(seq, changeNumber),
       type: "message.sent",
       event: JSON.stringify({ type: "message.sent", message: { messageId, body: "x" } })
     })
@@ -195,9 +201,9 @@ describe("RoomLine", () => {
     const { ann, line, risen } = lineWith()
     const bob = makeSubscriber("bob")
     seated(line, bob)
-    line.tellAlone({ ...event(), type: "member.left", subject: "bob", revision: 1 })
-    line.tellAlone({ ...event(), type: "room.deleted", revision: 2 })
-    line.tellAlone({ ...event(), revision: 3 })
+    line.tellAlone({ ...event(), type: "member.left", subject: "bob", changeNumber: 1 })
+    line.tellAlone({ ...event(), type: "room.deleted", changeNumber: 2 })
+    line.tellAlone({ ...event(), changeNumber: 3 })
     line.flush()
     assert.deepEqual(bob.seqs(), [1])
     assert.deepEqual(ann.seqs(), [1, 2])
@@ -209,11 +215,11 @@ describe("RoomLine", () => {
   })
 
   it("told alone: counts on, and the bus's own of the same change is passed over", () => {
-    const { ann, line } = lineWith({ seq: 10, revision: 4 })
+    const { ann, line } = lineWith({ seq: 10, changeNumber: 4 })
     assert.isTrue(line.isResumable)
-    assert.isTrue(line.tellAlone({ ...event(), revision: 5 }))
-    assert.isFalse(line.tellAlone({ ...event(), revision: 5 }))
-    assert.isFalse(line.tellAlone({ ...event(), revision: 4 }))
+    assert.isTrue(line.tellAlone({ ...event(), changeNumber: 5 }))
+    assert.isFalse(line.tellAlone({ ...event(), changeNumber: 5 }))
+    assert.isFalse(line.tellAlone({ ...event(), changeNumber: 4 }))
     assert.isTrue(line.tellAlone(event()))
     // Nobody can resume from what only we have told.
     assert.isFalse(line.isResumable)
@@ -222,7 +228,7 @@ describe("RoomLine", () => {
     take(line, numbered(12, 6))
     line.flush()
     assert.deepEqual(ann.seqs(), [11, 12, 13])
-    assert.deepEqual([line.seq, line.visible, line.revision, line.offset], [12, 13, 6, 1])
+    assert.deepEqual([line.seq, line.visible, line.changeNumber, line.offset], [12, 13, 6, 1])
     // Not before another epoch either, though the bus has brought it all.
     assert.strictEqual(line.cursor, "none:13")
     const passed = lineWith({ seq: 3 })
@@ -235,8 +241,8 @@ describe("RoomLine", () => {
     const alone = new RoomFeed("room", () => {})
     alone.startAlone(7)
     seated(alone, ann)
-    assert.isFalse(alone.tellAlone({ ...event(), revision: 7 }))
-    assert.isTrue(alone.tellAlone({ ...event(), revision: 8 }))
+    assert.isFalse(alone.tellAlone({ ...event(), changeNumber: 7 }))
+    assert.isTrue(alone.tellAlone({ ...event(), changeNumber: 8 }))
     assert.isFalse(take(alone, numbered(1, 8), "e"))
     assert.strictEqual(alone.cursor, "none:1")
     const missed = history("e", [numbered(40, 0), numbered(41, 8), numbered(42, 9)], { isWhole: false })
@@ -244,26 +250,26 @@ describe("RoomLine", () => {
     alone.flush()
     // What passed before it was there is nothing to it.
     assert.deepEqual(ann.seqs(), [1, 2])
-    assert.deepEqual([alone.epoch, alone.seq, alone.revision, alone.cursor], ["e", 42, 9, "e~-40:2"])
+    assert.deepEqual([alone.epoch, alone.seq, alone.changeNumber, alone.cursor], ["e", 42, 9, "e~-40:2"])
     assert.strictEqual(line.cursor, "e:0")
   })
 
   it("catches up within its epoch: all that came after, or nothing", () => {
-    const { ann, line } = lineWith({ seq: 3, revision: 3 })
+    const { ann, line } = lineWith({ seq: 3, changeNumber: 3 })
     const events = [numbered(4, 4), numbered(5, 0), numbered(6, 5)]
     assert.isFalse(line.catchUp(history("e", events, { isWhole: false })))
     assert.deepEqual([line.seq, line.flush()], [3, 0])
     assert.isTrue(line.catchUp(history("e", events)))
-    assert.isTrue(line.catchUp({ ...history("e", []), seq: 6, revision: 5 }))
+    assert.isTrue(line.catchUp({ ...history("e", []), seq: 6, changeNumber: 5 }))
     // Nothing was missed: whether it is whole does not matter.
-    assert.isTrue(line.catchUp({ ...history("e", [], { isWhole: false }), seq: 6, revision: 5 }))
+    assert.isTrue(line.catchUp({ ...history("e", [], { isWhole: false }), seq: 6, changeNumber: 5 }))
     line.flush()
     assert.deepEqual(ann.seqs(), [4, 5, 6])
   })
 
   it("catches up with another epoch if what it saw last still stands there, and no change is missing after it", () => {
     const seen = numbered(5, 3)
-    const began = (): ReturnType<typeof lineWith> => lineWith({ seq: 5, revision: 3, epoch: "old", events: [seen] })
+    const began = (): ReturnType<typeof lineWith> => lineWith({ seq: 5, changeNumber: 3, epoch: "old", events: [seen] })
     const cases: ReadonlyArray<readonly [History, ReadonlyArray<number> | undefined]> = [
       [history("new", [seen, numbered(6, 0), numbered(7, 4)]), [0, 4]],
       [history("new", [seen]), []],
@@ -289,22 +295,22 @@ describe("RoomLine", () => {
   })
 
   it("takes no change whose predecessor it never had, though the numbers fit", () => {
-    const { ann, line } = lineWith({ seq: 5, revision: 3 })
+    const { ann, line } = lineWith({ seq: 5, changeNumber: 3 })
     assert.isFalse(take(line, numbered(6, 5)))
     assert.isFalse(line.catchUp(history("e", [numbered(6, 5)])))
     line.flush()
     assert.deepEqual(ann.seqs(), [])
     // What was committed when its connections came in, they have; what was told alone as well.
-    const later = lineWith({ revision: 0, known: 4 })
-    later.line.tellAlone({ ...event(), revision: 5 })
+    const later = lineWith({ changeNumber: 0, known: 4 })
+    later.line.tellAlone({ ...event(), changeNumber: 5 })
     assert.isTrue(take(later.line, numbered(1, 6)))
     assert.isFalse(take(later.line, numbered(2, 8)))
   })
 
   it("catching up with another epoch needs nothing that was told alone, and then can be resumed from", () => {
     const seen = numbered(5, 3)
-    const { ann, line } = lineWith({ seq: 5, revision: 3, epoch: "old", events: [seen] })
-    for (const revision of [4, 5]) line.tellAlone({ ...event(), revision })
+    const { ann, line } = lineWith({ seq: 5, changeNumber: 3, epoch: "old", events: [seen] })
+    for (const changeNumber of [4, 5]) line.tellAlone({ ...event(), changeNumber })
     line.tellAlone(event())
     assert.isFalse(line.catchUp(history("new", [seen, numbered(6, 7)])))
     assert.isTrue(line.catchUp(history("new", [seen, numbered(6, 4), numbered(7, 5), numbered(8, 6)])))
@@ -314,7 +320,7 @@ describe("RoomLine", () => {
   })
 
   it("makes of an event its params, as they are", () => {
-    const passed: Passing = { at: "t", type: "message.sent", subject: "", event: '{"type":"message.sent"}' }
+    const passed: EphemeralEvent = { at: "t", type: "message.sent", subject: "", event: '{"type":"message.sent"}' }
     assert.deepEqual(JSON.parse(eventParams("r", 7, passed)), {
       roomId: "r",
       seq: 7,

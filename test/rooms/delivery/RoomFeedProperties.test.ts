@@ -2,7 +2,7 @@
 // by one, brings each change once, and leaves none out unless the line says so.
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import type { History, Numbered } from "../../../src/cluster/rooms/RoomBus.ts"
+import type { History, SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
 import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
 
@@ -29,7 +29,7 @@ class World {
   epoch = "epoch-0"
   seq = 0
   published = 0
-  kept: ReadonlyArray<Numbered> = []
+  kept: ReadonlyArray<SequencedEvent> = []
   /** Committed; those after `unsent` not brought to the bus yet. */
   committed = 0
   untold: Array<number> = []
@@ -49,7 +49,7 @@ class World {
     this.ann = makeSubscriber("ann")
     this.known = this.committed
     this.line.start(
-      { epoch: this.epoch, seq: this.seq, revision: this.published, events: this.kept.slice(-1) },
+      { epoch: this.epoch, seq: this.seq, changeNumber: this.published, events: this.kept.slice(-1) },
       this.known
     )
     seated(this.line, this.ann)
@@ -60,7 +60,7 @@ class World {
   after(seq: number): History {
     const events = this.kept.filter((one) => one.seq > seq)
     const isWhole = seq <= this.seq && events.length === this.seq - seq
-    return { epoch: this.epoch, seq: this.seq, revision: this.published, events, isWhole }
+    return { epoch: this.epoch, seq: this.seq, changeNumber: this.published, events, isWhole }
   }
 
   catchUp() {
@@ -73,15 +73,15 @@ class World {
     return isDone
   }
 
-  append(revision: number, isHeard: boolean) {
-    const one = numbered(++this.seq, revision)
+  append(changeNumber: number, isHeard: boolean) {
+    const one = numbered(++this.seq, changeNumber)
     this.kept = [...this.kept, one]
-    if (revision > 0) this.published = revision
+    if (changeNumber > 0) this.published = changeNumber
     if (isHeard && !this.line.take({ ...one, epoch: this.epoch })) this.catchUp()
   }
 
   publish(isHeard: boolean) {
-    for (const revision of this.untold) this.append(revision, isHeard)
+    for (const changeNumber of this.untold) this.append(changeNumber, isHeard)
     this.untold = []
   }
 
@@ -96,9 +96,9 @@ class World {
       case "passing missed":
         return this.append(0, isHeard)
       case "change alone": {
-        const revision = ++this.committed
-        this.untold.push(revision)
-        this.line.tellAlone({ ...event(revision), revision })
+        const changeNumber = ++this.committed
+        this.untold.push(changeNumber)
+        this.line.tellAlone({ ...event(changeNumber), changeNumber })
         return
       }
       case "passing alone":
@@ -137,9 +137,10 @@ class World {
       seqs.map((_, n) => this.first + n + 1)
     )
     assert.strictEqual(this.line.visible, this.first + seqs.length)
-    const told = this.ann.revisions().filter((revision) => revision > 0)
+    const told = this.ann.revisions().filter((changeNumber) => changeNumber > 0)
     assert.lengthOf(new Set(told), told.length)
-    for (let revision = this.known + 1; revision <= this.line.revision; revision++) assert.include(told, revision)
+    for (let changeNumber = this.known + 1; changeNumber <= this.line.changeNumber; changeNumber++)
+      assert.include(told, changeNumber)
   }
 }
 
@@ -157,7 +158,7 @@ describe("RoomLine", () => {
       world.do("change")
       world.do("look")
       world.check()
-      assert.isAtLeast(Math.max(world.line.revision, world.known), world.committed)
+      assert.isAtLeast(Math.max(world.line.changeNumber, world.known), world.committed)
     },
     { arbitrary: { runs: 3000 } }
   )

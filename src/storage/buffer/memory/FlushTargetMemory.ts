@@ -14,13 +14,13 @@ export const makeSave = ({ messages, rooms }: Held): Pick<Repository["Service"],
         if ((there?.version ?? 0) < version) room?.documents.set(name, { name, text, version, savedVersion: version })
         else if (there !== undefined && (there.version > version || there.text !== text)) conflicts++
       }
-      for (const { edition, key, message, position } of unsaved.messages) {
+      for (const { version, key, message, ordinal } of unsaved.messages) {
         const room = rooms.get(message.roomId)
         const there = messages.get(message.messageId)
-        if (room === undefined || (there !== undefined && there.edition >= edition)) continue
+        if (room === undefined || (there !== undefined && there.version >= version)) continue
         if (there !== undefined) {
           there.message = message
-          there.edition = edition
+          there.version = version
           continue
         }
         const once = key === null ? undefined : JSON.stringify([message.author, key])
@@ -30,10 +30,10 @@ export const makeSave = ({ messages, rooms }: Held): Pick<Repository["Service"],
           dead++
           continue
         }
-        const one = { room, position, message, edition }
+        const one = { room, ordinal, message, version }
         messages.set(message.messageId, one)
         room.messages.push(one)
-        room.messages.sort((a, b) => a.position - b.position)
+        room.messages.sort((a, b) => a.ordinal - b.ordinal)
         if (once !== undefined) room.byKey.set(once, one)
       }
       return { conflicts, dead }

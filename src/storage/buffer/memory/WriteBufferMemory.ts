@@ -33,7 +33,7 @@ interface HeldDocument {
 interface StoredRoom {
   open: string | undefined
   openLease: number
-  position: number
+  ordinal: number
   readonly documents: Map<string, HeldDocument>
   /** Of documents that wait. */
   readonly waiting: Set<string>
@@ -69,7 +69,7 @@ export const make = (intervalMs: number) =>
       const room = {
         open: undefined,
         openLease: 0,
-        position: 0,
+        ordinal: 0,
         documents: new Map(),
         waiting: new Set<string>(),
         messages: new Map(),
@@ -178,15 +178,15 @@ export const make = (intervalMs: number) =>
             room.once.set(once, { messageId, until: now + rememberedMs })
           }
           if (room.messages.has(messageId)) return { sameAs: messageId }
-          const position = Math.max(room.position + 1, now * 1000)
-          room.position = position
-          const entry = { edition: 0, position, key: key ?? null, message }
+          const ordinal = Math.max(room.ordinal + 1, now * 1000)
+          room.ordinal = ordinal
+          const entry = { version: 0, ordinal, key: key ?? null, message }
           room.messages.set(messageId, entry)
           room.bytes += bytesOf(entry)
           waits(roomId, now)
           hurry(roomId, room, now)
           tell("message.sent")
-          return { position }
+          return { ordinal }
         }),
       message: (roomId, messageId) => step(() => rooms.get(roomId)?.messages.get(messageId)),
       roomOfMessage: (messageId) =>
@@ -199,7 +199,7 @@ export const make = (intervalMs: number) =>
           const { messageId, roomId } = entry.message
           const room = opened(roomId)
           const there = room.messages.get(messageId)
-          if (there?.edition !== entry.edition - 1) return false
+          if (there?.version !== entry.version - 1) return false
           room.messages.set(messageId, entry)
           room.bytes += bytesOf(entry) - bytesOf(there)
           hurry(roomId, room, now)
@@ -243,9 +243,9 @@ export const make = (intervalMs: number) =>
             room?.waiting.delete(name)
             document.forgottenAt = now + rememberedMs
           }
-          for (const { edition, message } of saved.messages) {
+          for (const { version, message } of saved.messages) {
             const there = room?.messages.get(message.messageId)
-            if (room === undefined || there?.edition !== edition) continue
+            if (room === undefined || there?.version !== version) continue
             room.messages.delete(message.messageId)
             room.bytes -= bytesOf(there)
           }
@@ -290,25 +290,25 @@ const someOf = (
   { before, holding = [], limit, maxBytes }: WaitingQuery
 ): Waiting => {
   const last = typeof before === "string" ? all.find(({ message }) => message.messageId === before) : undefined
-  const until = typeof before === "string" ? (last?.position ?? 0) : (before ?? Number.POSITIVE_INFINITY)
+  const until = typeof before === "string" ? (last?.ordinal ?? 0) : (before ?? Number.POSITIVE_INFINITY)
   const entries: Array<BufferedMessage> = []
   let from: number | undefined
   let bytes = 0
-  for (const entry of all.filter(({ position }) => position < until).reverse()) {
+  for (const entry of all.filter(({ ordinal }) => ordinal < until).reverse()) {
     const text = JSON.stringify(entry)
     if (!holding.every((part) => text.includes(part))) continue
     bytes += Buffer.byteLength(text)
     if (entries.length === limit || (entries.length > 0 && bytes > maxBytes)) {
-      from = entries.at(-1)?.position
+      from = entries.at(-1)?.ordinal
       break
     }
     entries.push(entry)
   }
-  return { entries: entries.reverse(), from, end: last?.position, oldest: all[0]?.position }
+  return { entries: entries.reverse(), from, end: last?.ordinal, oldest: all[0]?.ordinal }
 }
 
 const inOrder = (room: StoredRoom | undefined): ReadonlyArray<BufferedMessage> =>
-  [...(room?.messages.values() ?? [])].sort((a, b) => a.position - b.position)
+  [...(room?.messages.values() ?? [])].sort((a, b) => a.ordinal - b.ordinal)
 
 export const layer = (intervalMs: number) =>
   Layer.effect(

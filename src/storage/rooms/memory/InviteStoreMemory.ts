@@ -37,7 +37,7 @@ export const goodInvite = (
     invite.secretHash === secretHash &&
     isUnspent(invite, now) &&
     mayInvite(maker.role, invite.role) &&
-    (room.removed.get(user) ?? 0) <= invite.revision
+    (room.removed.get(user) ?? 0) <= invite.changeNumber
   return isGood ? Result.succeed(invite) : Result.fail(new InviteInvalid())
 }
 
@@ -74,8 +74,8 @@ export const makeInvites = (held: Held): InvitesPart => {
                 if (own.length - spent.length >= most) return Result.fail(new TooManyInvites({ most }))
                 for (const { inviteId } of spent) invites.delete(inviteId)
               }
-              const revision = rooms.get(invite.roomId)?.revision ?? 0
-              invites.set(invite.inviteId, { ...invite, uses: 0, no: ++made, revision })
+              const changeNumber = rooms.get(invite.roomId)?.changeNumber ?? 0
+              invites.set(invite.inviteId, { ...invite, uses: 0, no: ++made, changeNumber })
               return Result.void
             }
           )

@@ -34,8 +34,8 @@ export const makeMessages = (held: Held): MessagesPart => {
       if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
       if (!isUuid(messageId) || held.messages.has(messageId)) return refused(`message ${messageId}`)
       const message = asSent(rest)
-      const last = room.messages.at(-1)?.position ?? 0
-      const one = { room, position: Math.max(now * 1000, last + 1), message, edition: 0 }
+      const last = room.messages.at(-1)?.ordinal ?? 0
+      const one = { room, ordinal: Math.max(now * 1000, last + 1), message, version: 0 }
       held.messages.set(messageId, one)
       room.messages.push(one)
       if (once !== undefined) room.byKey.set(once, one)
@@ -55,7 +55,7 @@ export const makeMessages = (held: Held): MessagesPart => {
       return Result.map(apply(one.message, room), (after) => {
         if (after === undefined) return new Unchanged(one.message)
         one.message = after
-        one.edition++
+        one.version++
         return { value: after, type, event: messageEvent(type, after) }
       })
     })
@@ -77,18 +77,18 @@ export const makeMessages = (held: Held): MessagesPart => {
       ),
     react: (roomId, messageId, emoji, adds, actor) =>
       change(roomId, messageId, actor, "message.reacted", reacted(emoji, adds, actor)),
-    messages: (roomId, { before, beforePosition, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
+    messages: (roomId, { before, beforeOrdinal, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
       Effect.suspend(() => {
         const room = held.rooms.get(roomId)
         if (!isUuid(roomId)) {
-          return Effect.succeed({ messages: [], positions: [], end: undefined, more: false })
+          return Effect.succeed({ messages: [], ordinals: [], end: undefined, more: false })
         }
         const last = before === undefined ? undefined : find(room, before)
         if (before !== undefined && last === undefined) return Effect.fail(new MessageNotFound())
-        const end = last?.position ?? beforePosition
+        const end = last?.ordinal ?? beforeOrdinal
         const wanted = (room?.messages ?? []).filter(
-          ({ message, position }) =>
-            (threadId === undefined || message.threadId === threadId) && (end === undefined || position < end)
+          ({ message, ordinal }) =>
+            (threadId === undefined || message.threadId === threadId) && (end === undefined || ordinal < end)
         )
         let bytes = 0
         const page = wanted
@@ -102,7 +102,7 @@ export const makeMessages = (held: Held): MessagesPart => {
           .reverse()
         return Effect.succeed({
           messages: page.map(({ message }) => message),
-          positions: page.map(({ position }) => position),
+          ordinals: page.map(({ ordinal }) => ordinal),
           end,
           more: wanted.length > page.length
         })

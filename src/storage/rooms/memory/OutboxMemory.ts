@@ -10,11 +10,11 @@ export const makeOutbox = ({ rooms }: Held): OutboxPart => ({
     Effect.sync(() => {
       const room = rooms.get(roomId)
       if (room === undefined) return []
-      const { generation, unsent } = room
+      const { epochCounter, unsent } = room
       return [...unsent.values()]
-        .filter(({ change }) => change.revision > after)
+        .filter(({ change }) => change.changeNumber > after)
         .slice(0, most.unsent)
-        .map(({ change }) => ({ ...change, generation }))
+        .map(({ change }) => ({ ...change, epochCounter }))
     }),
   unsentRooms: (olderThanMs) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
@@ -30,6 +30,6 @@ export const makeOutbox = ({ rooms }: Held): OutboxPart => ({
     }),
   sent: (changes) =>
     Effect.sync(() => {
-      for (const { revision, roomId } of changes) rooms.get(roomId)?.unsent.delete(revision)
+      for (const { changeNumber, roomId } of changes) rooms.get(roomId)?.unsent.delete(changeNumber)
     })
 })

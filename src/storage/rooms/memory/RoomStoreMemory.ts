@@ -24,8 +24,8 @@ export const makeRooms = (held: Held): RoomsPart => {
         rooms.set(roomId, {
           room,
           deletedAt: undefined,
-          revision: 0,
-          generation: 0,
+          changeNumber: 0,
+          epochCounter: 0,
           members: new Map([[owner, { user: owner, role: "owner", joinedAt: createdAt }]]),
           document: firstDocument,
           documents: new Map(),
@@ -40,7 +40,11 @@ export const makeRooms = (held: Held): RoomsPart => {
     room: (roomId) =>
       Effect.suspend(() =>
         Effect.fromResult(
-          Result.map(openRoom(held, roomId), ({ generation, revision, room }) => ({ room, revision, generation }))
+          Result.map(openRoom(held, roomId), ({ epochCounter, changeNumber, room }) => ({
+            room,
+            changeNumber,
+            epochCounter
+          }))
         )
       ),
     roomsOf: (user, query = {}) =>
@@ -62,10 +66,10 @@ export const makeRooms = (held: Held): RoomsPart => {
         room.deletedAt = Date.parse(actor.at)
         return Result.succeed(roomDeletedTold)
       }),
-    newGeneration: (roomId) =>
+    advanceEpoch: (roomId) =>
       Effect.suspend(() => {
         const room = rooms.get(roomId)
-        return room === undefined ? Effect.fail(new RoomNotFound()) : Effect.succeed(++room.generation)
+        return room === undefined ? Effect.fail(new RoomNotFound()) : Effect.succeed(++room.epochCounter)
       }),
     member: (roomId, user) => Effect.suspend(() => Effect.fromResult(memberOf(held, roomId, user))),
     participants: (roomId, query = {}) =>
@@ -98,13 +102,13 @@ export const makeRooms = (held: Held): RoomsPart => {
         roomId,
         actor,
         user === actor.user ? undefined : owners,
-        ({ members, removed, revision, room }): Result.Result<Told<undefined>, Forbidden | NotAMember> => {
+        ({ members, removed, changeNumber, room }): Result.Result<Told<undefined>, Forbidden | NotAMember> => {
           if (room.owner === user) return Result.fail(new Forbidden({ needs: "another than the room's maker" }))
           if (!members.delete(user)) return Result.fail(new NotAMember())
           for (const [inviteId, invite] of invites) {
             if (invite.roomId === roomId && invite.createdBy === user) invites.delete(inviteId)
           }
-          if (user !== actor.user) removed.set(user, revision + 1)
+          if (user !== actor.user) removed.set(user, changeNumber + 1)
           return Result.succeed(memberTold("member.left", user, undefined))
         }
       )

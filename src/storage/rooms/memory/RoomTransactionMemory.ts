@@ -21,18 +21,18 @@ import { least, type Told, Unchanged } from "../RoomTransaction.ts"
 
 export interface StoredMessage {
   readonly room: StoredRoom
-  readonly position: number
+  readonly ordinal: number
   message: Message
   /** Counts its changes. */
-  edition: number
+  version: number
 }
 
 export interface StoredRoom {
   readonly room: Room
   /** Milliseconds since the epoch. */
   deletedAt: number | undefined
-  revision: number
-  generation: number
+  changeNumber: number
+  epochCounter: number
   readonly members: Map<string, Participant>
   /** Whom an owner removed, and with which revision. */
   readonly removed: Map<string, number>
@@ -53,7 +53,7 @@ export interface StoredInvite extends NewInvite {
   /** Counts the invites that were made. */
   readonly no: number
   /** The room's when it was made. */
-  readonly revision: number
+  readonly changeNumber: number
 }
 
 export interface Held {
@@ -115,13 +115,21 @@ export const makeRoomWrite = (held: Held) => {
         const member = yield* memberOf(held, roomId, actor.user)
         if (!allowed.includes(member.role)) return yield* Result.fail(new Forbidden({ needs: least(allowed) }))
       }
-      const revision = room.revision + 1
+      const changeNumber = room.changeNumber + 1
       const made = yield* change(room, now)
       if (made instanceof Unchanged) return { value: made.value, changes: [] } satisfies Committed<A>
       const { event, subject = "", type, value } = made
-      room.revision = revision
-      const told: RoomChange = { roomId, revision, generation: room.generation, at: actor.at, type, subject, event }
-      room.unsent.set(revision, { change: told, keptAt: now })
+      room.changeNumber = changeNumber
+      const told: RoomChange = {
+        roomId,
+        changeNumber,
+        epochCounter: room.epochCounter,
+        at: actor.at,
+        type,
+        subject,
+        event
+      }
+      room.unsent.set(changeNumber, { change: told, keptAt: now })
       return { value, changes: [told] } satisfies Committed<A>
     })
 
