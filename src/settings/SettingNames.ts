@@ -33,7 +33,7 @@ const edits = (a: string, b: string) => (a !== b && letters(a) === letters(b) ? 
 
 const near = (name: string) => (name.length < 7 ? 1 : 2)
 
-/** The names of the environment that are unknown but near a known one, or have its prefix; with the name probably meant. */
+/** Unknown names of the environment that are near a known one, or have its prefix, with the name probably meant. */
 export const misspelt = (environment: ReadonlyArray<string>, known: ReadonlyArray<string>): ReadonlyArray<Misspelt> => {
   const isKnown = new Set(known)
   return environment.flatMap((name) => {
