@@ -85,6 +85,7 @@ import { Flusher } from "./storage/buffer/Flusher.ts"
 import { UnflushedWrites } from "./storage/buffer/UnflushedWrites.ts"
 import * as WriteBufferRedis from "./storage/buffer/WriteBufferRedis.ts"
 import { WriteMode } from "./storage/buffer/WriteMode.ts"
+import { WriteRouting } from "./storage/buffer/WriteRouting.ts"
 import { WriterLeases } from "./storage/buffer/WriterLeases.ts"
 import { DeadLetters } from "./storage/DeadLetters.ts"
 import * as RecordDrain from "./storage/records/RecordDrain.ts"
@@ -134,6 +135,7 @@ const RepositoryLayer = Layer.unwrap(
     REDIS_URL === undefined || ROOM_WRITES === "postgres"
       ? RepositoryPostgres.layer
       : BufferedRepository.layer.pipe(
+          Layer.provide(WriteRouting.layer),
           Layer.provide(WriteMode.layer),
           Layer.provide([Flusher.layer, UnflushedWrites.layer, WriterLeases.layer]),
           Layer.provide(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),

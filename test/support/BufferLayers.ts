@@ -12,6 +12,7 @@ import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferM
 import { UnflushedWrites } from "../../src/storage/buffer/UnflushedWrites.ts"
 import { BufferUnavailable, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
 import { WriteMode } from "../../src/storage/buffer/WriteMode.ts"
+import { WriteRouting } from "../../src/storage/buffer/WriteRouting.ts"
 import { WriterLeases } from "../../src/storage/buffer/WriterLeases.ts"
 import * as RepositoryMemory from "../../src/storage/rooms/memory/RepositoryMemory.ts"
 import { Repository } from "../../src/storage/rooms/Repository.ts"
@@ -64,6 +65,7 @@ export const makeInstance = Effect.fnUntraced(function* (shared: Shared, pauses:
   const context = yield* Layer.build(
     Layer.fresh(
       BufferedRepository.layer.pipe(
+        Layer.provide(WriteRouting.layer),
         Layer.provideMerge(WriteMode.layer),
         Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
         Layer.provide(Ports),

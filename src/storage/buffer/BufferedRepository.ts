@@ -15,20 +15,19 @@ import { makeBufferedMessages } from "./MessageStoreBuffered.ts"
 import { UnflushedWrites } from "./UnflushedWrites.ts"
 import { WriteBuffer } from "./WriteBuffer.ts"
 import { WriteMode } from "./WriteMode.ts"
-import { makeWriteRouting } from "./WriteRouting.ts"
+import { WriteRouting } from "./WriteRouting.ts"
 
 export const layer = Layer.effect(
   Repository,
   Effect.gen(function* () {
     const durable = yield* Durable
-    const leases = yield* WriteMode
     const parts = {
       acknowledged: yield* UnflushedWrites,
       buffer: yield* WriteBuffer,
       durable,
       flusher: yield* Flusher,
-      leases,
-      way: makeWriteRouting(leases)
+      leases: yield* WriteMode,
+      routing: yield* WriteRouting
     }
     return Repository.of({ ...durable, ...makeBufferedDocuments(parts), ...(yield* makeBufferedMessages(parts)) })
   })

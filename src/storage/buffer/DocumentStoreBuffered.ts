@@ -23,7 +23,7 @@ interface Parts {
   readonly durable: Durable["Service"]
   readonly flusher: Flusher["Service"]
   readonly leases: WriteMode["Service"]
-  readonly way: WriteRouting
+  readonly routing: WriteRouting["Service"]
 }
 
 export const makeBufferedDocuments = ({
@@ -32,9 +32,9 @@ export const makeBufferedDocuments = ({
   durable,
   flusher,
   leases,
-  way
+  routing
 }: Parts): DocumentsPart => {
-  const { through, unlessFull, unlessHeld } = way
+  const { read, unlessFull, update } = routing
 
   // The document that each room has open, as last heard; the buffer says when that is another.
   const names = new Map<string, string>()
@@ -78,8 +78,8 @@ export const makeBufferedDocuments = ({
         continue
       }
       const event = updatedEvent(own, baseVersion + 1, user, text)
-      const update: Update = { name: own, baseVersion, text, user, connectionId, at, event, lease, seen }
-      const updated: Updated = yield* buffer.update(roomId, update)
+      const wanted: Update = { name: own, baseVersion, text, user, connectionId, at, event, lease, seen }
+      const updated: Updated = yield* buffer.update(roomId, wanted)
       switch (updated._tag) {
         case "Updated": {
           const version = baseVersion + 1
@@ -109,18 +109,14 @@ export const makeBufferedDocuments = ({
 
   const updateDocument: Repository["Service"]["updateDocument"] = (roomId, wanted, actor) =>
     unlessFull(
-      unlessHeld(
-        through(
-          "write",
-          (lease) => bufferedUpdate(lease, roomId, wanted, actor),
-          leases.past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, actor))
-        )
+      update(
+        (lease) => bufferedUpdate(lease, roomId, wanted, actor),
+        durable.updateDocument(roomId, { ...wanted, isAhead: true }, actor)
       )
     )
 
   const document: Repository["Service"]["document"] = (roomId, name) =>
-    through(
-      "read",
+    read(
       ({ number }) =>
         Effect.gen(function* () {
           const found = yield* buffer.document(roomId, name, number)
@@ -153,13 +149,7 @@ export const makeBufferedDocuments = ({
     document,
     updateDocument,
     switchDocument: (roomId, name, actor) =>
-      unlessHeld(
-        through(
-          "write",
-          (lease) => bufferedSwitch(lease, roomId, name, actor),
-          leases.past(durable.switchDocument(roomId, name, actor))
-        )
-      ),
+      update((lease) => bufferedSwitch(lease, roomId, name, actor), durable.switchDocument(roomId, name, actor)),
     flushRoom
   }
 }

@@ -27,7 +27,7 @@ interface Parts {
   readonly buffer: WriteBuffer["Service"]
   readonly durable: Durable["Service"]
   readonly leases: WriteMode["Service"]
-  readonly way: WriteRouting
+  readonly routing: WriteRouting["Service"]
 }
 
 export const makeBufferedMessages = Effect.fnUntraced(function* ({
@@ -35,9 +35,9 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
   buffer,
   durable,
   leases,
-  way
+  routing
 }: Parts): Effect.fn.Return<MessagesPart> {
-  const { through, unlessFull, unlessHeld } = way
+  const { insert, read, unlessFull, update } = routing
 
   const threads = yield* Cache.makeWith(durable.roomOfThread, {
     capacity: maxThreads,
@@ -77,7 +77,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       leases.added(1)
       return told(message)
     })
-    return unlessFull(through("write", buffered, durable.sendMessage(wanted)))
+    return unlessFull(insert(buffered, durable.sendMessage(wanted)))
   }
 
   /** Changes a message where it is: in the buffer, or behind it. */
@@ -104,7 +104,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
       }
       return yield* uncertain()
     })
-    return unlessHeld(through("write", () => buffered, leases.past(behind)))
+    return update(() => buffered, behind)
   }
   const itself = (message: Message) => message
 
@@ -151,8 +151,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
         durable.react(roomId, messageId, emoji, adds, actor)
       ),
     messages: (roomId, page) =>
-      through(
-        "read",
+      read(
         () =>
           readPage(
             page,
@@ -161,8 +160,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
           ),
         durable.messages(roomId, page)
       ),
-    message: (roomId, messageId) =>
-      through("read", () => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
+    message: (roomId, messageId) => read(() => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
     assignThread: (roomId, messageId, threadId, actor) =>
       change(
         [roomId, messageId],
@@ -187,8 +185,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
         durable.markAnswered(roomId, messageId, answer, actor)
       ),
     unanswered: (roomId, author, body) =>
-      through(
-        "read",
+      read(
         Effect.fnUntraced(function* () {
           const { entries: waiting } = yield* buffer.messages(roomId, {
             ...all,
@@ -204,8 +201,7 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
         durable.unanswered(roomId, author, body)
       ),
     roomOfMessage: (messageId) =>
-      through(
-        "read",
+      read(
         () =>
           Effect.flatMap(buffer.roomOfMessage(messageId), (roomId) =>
             roomId === undefined ? durable.roomOfMessage(messageId) : Effect.succeed(roomId)
