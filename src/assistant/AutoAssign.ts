@@ -21,7 +21,9 @@ import { Metrics } from "../observability/Metrics.ts"
 import { OutboxRelay } from "../rooms/delivery/OutboxRelay.ts"
 import { Messages } from "../rooms/Messages.ts"
 import { Settings } from "../Settings.ts"
-import { Repository } from "../storage/rooms/Repository.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
+import { RoomStore } from "../storage/rooms/RoomStore.ts"
+import { ThreadStore } from "../storage/rooms/ThreadStore.ts"
 import { ModelRate } from "./ModelRate.ts"
 
 /** Rooms at a time: so many slow integrations before other rooms wait. */
@@ -67,9 +69,11 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       const locks = yield* Locks
       const lookup = yield* Lookup
       const messages = yield* Messages
-      const repository = yield* Repository
+      const relay = yield* OutboxRelay
+      const store = relay.publishing(yield* MessageStore, MessageStore.writes)
+      const roomStore = yield* RoomStore
+      const threads = relay.publishing(yield* ThreadStore, ThreadStore.writes)
       const modelRate = yield* ModelRate
-      const { announced } = yield* OutboxRelay
       const { ASSIGN_QUEUE, ASSIGN_RATE } = yield* Settings
       const { counters, gauge } = yield* Metrics
       const outcomes = counters(
@@ -86,13 +90,13 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       const rooms = yield* Queue.unbounded<string>()
 
       const wantsIt = yield* Cache.makeWith(
-        (roomId: string) => Effect.map(repository.room(roomId), ({ room }) => room.autoAssign),
+        (roomId: string) => Effect.map(roomStore.get(roomId), ({ room }) => room.autoAssign),
         { capacity: 20_000, timeToLive: (exit) => (Exit.isSuccess(exit) ? believed : Duration.zero) }
       )
 
       /** As it is now, while it still wants a thread. */
       const unsettled = Effect.fnUntraced(function* ({ messageId, roomId }: Sent) {
-        const present = yield* repository.message(roomId, messageId)
+        const present = yield* store.find(roomId, messageId)
         if (present === undefined || present.threadId !== null || present.deletedAt !== null) return undefined
         return present
       })
@@ -101,7 +105,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       const choose = Effect.fnUntraced(function* (message: Message) {
         const { author, body, messageId, roomId } = message
         const found = lookup.known("assign", author) ?? (yield* lookup.find("assign", author))
-        const offered = yield* repository.threads(roomId, false)
+        const offered = yield* threads.list(roomId, false)
         const input = {
           message: { messageId, author, body },
           threads: offered.slice(-maxThreads).map(({ category, threadId, title }) => ({ threadId, title, category }))
@@ -114,7 +118,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         const { category = null, threadId = null, title = null } = decoded.value ?? {}
         // Both may have changed while the model thought.
         if ((yield* unsettled(message)) === undefined) return "settled"
-        const open = yield* repository.threads(roomId, false)
+        const open = yield* threads.list(roomId, false)
         const isIt = title === null ? () => false : sameTitle(title)
         const known = threadId === null ? open.find(isIt) : open.find((thread) => thread.threadId === threadId)
         if (known !== undefined) return known
@@ -124,7 +128,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         if (title === null) return "none"
         const createdAt = yield* now
         const made = { threadId: SecureRandom.uuidV7Unsafe(), roomId, title, category, archived: false, createdAt }
-        return yield* announced(repository.createThread(made, yield* actorNow(author)))
+        return yield* threads.create(made, yield* actorNow(author))
       })
 
       const assign = Effect.fn("AutoAssign.assign")(function* (message: Sent) {
@@ -137,7 +141,7 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
         if (present === undefined) return "settled"
         const thread = yield* choose(present)
         if (typeof thread === "string") return thread
-        yield* announced(repository.assignThread(roomId, messageId, thread.threadId, yield* actorNow(author)))
+        yield* store.assignThread(roomId, messageId, thread.threadId, yield* actorNow(author))
         return "assigned"
       })
 

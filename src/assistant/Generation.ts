@@ -17,12 +17,14 @@ import { GenerationBusy, GenerationCancelled } from "../domain/Generation.ts"
 import type { IntegrationNotFound } from "../domain/Integration.ts"
 import { type Message, MessageNotFound, maxBody, type ThreadNotFound } from "../domain/Message.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import { everyone, writers } from "../domain/Room.ts"
+import type { BufferFull } from "../domain/Room.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Access, type AccessError } from "../rooms/Access.ts"
 import { Settings } from "../Settings.ts"
-import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { Deltas } from "./Deltas.ts"
 import { ModelRate } from "./ModelRate.ts"
@@ -34,6 +36,7 @@ export type GenerateError =
   | ConfigUnavailable
   | FetchError
   | WriteRefused
+  | BufferFull
   | ThreadNotFound
   | MessageNotFound
   | GenerationBusy
@@ -79,7 +82,8 @@ export class Generation extends Context.Service<
       const lookup = yield* Lookup
       const modelRate = yield* ModelRate
       const prompts = yield* Prompts
-      const repository = yield* Repository
+      const documents = yield* DocumentStore
+      const store = yield* MessageStore
       const { MAX_GENERATIONS } = yield* Settings
       const { counters, gauge } = yield* Metrics
       const ended = counters("generations_total", "Generations, by how they ended", "outcome")
@@ -90,8 +94,8 @@ export class Generation extends Context.Service<
 
       /** What the integration is given; the room's words are data to it, not its caller's. */
       const gather = Effect.fnUntraced(function* ({ author, body, messageId, roomId }: Message) {
-        const { name, text, version } = yield* repository.document(roomId)
-        const page = yield* Effect.result(repository.messages(roomId, { before: messageId, limit: recentMessages }))
+        const { name, text, version } = yield* documents.get(roomId)
+        const page = yield* Effect.result(store.page(roomId, { before: messageId, limit: recentMessages }))
         const recent = Result.isSuccess(page) ? page.success.messages : []
         const said = recent.filter(({ deletedAt }) => deletedAt === null)
         const shown = text.slice(0, maxDocument).toWellFormed()
@@ -131,7 +135,7 @@ export class Generation extends Context.Service<
       const whileAsked = (
         prompt: Message
       ): Effect.Effect<never, WriteRefused | MessageNotFound | GenerationCancelled> => {
-        const look = Effect.andThen(access.require(prompt.roomId, prompt.author, writers), prompts.look(prompt))
+        const look = Effect.andThen(access.require(prompt.roomId, prompt.author, "member"), prompts.look(prompt))
         return Effect.andThen(
           Effect.catchTag(Effect.delay(look, lookEvery), "StorageUnavailable", () => Effect.void),
           Effect.suspend(() => whileAsked(prompt))
@@ -173,7 +177,7 @@ export class Generation extends Context.Service<
       return Generation.of({
         generate: Effect.fn("Generation.generate")(function* (user, asked, inTurn) {
           const begin = Effect.gen(function* () {
-            yield* access.require(asked.roomId, user, writers)
+            yield* access.require(asked.roomId, user, "member")
             const found = lookup.known("generate", user) ?? (yield* lookup.find("generate", user))
             yield* modelRate.take(user)
             return { found, ...(yield* prompts.open(user, asked)) }
@@ -200,8 +204,8 @@ export class Generation extends Context.Service<
           )
         }),
         cancel: Effect.fn("Generation.cancel")(function* (user, roomId, messageId) {
-          const { session } = yield* access.require(roomId, user, everyone)
-          const prompt = yield* repository.message(roomId, messageId)
+          const { session } = yield* access.member(roomId, user)
+          const prompt = yield* store.find(roomId, messageId)
           if (prompt?.kind !== "prompt" || (prompt.author !== user && session.role !== "owner")) {
             return yield* new MessageNotFound()
           }

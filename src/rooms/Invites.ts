@@ -9,18 +9,11 @@ import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { actorNow } from "../domain/Actor.ts"
 import type { Invite, TooManyInvites } from "../domain/Invite.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import {
-  Forbidden,
-  InviteInvalid,
-  isAbove,
-  mayInvite,
-  type Role,
-  type StorageUnavailable,
-  writers
-} from "../domain/Room.ts"
+import { Forbidden, InviteInvalid, isAbove, mayInvite, type Role } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { type InviteKey, Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { type InviteKey, InviteStore } from "../storage/rooms/InviteStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 
@@ -58,10 +51,7 @@ export class Invites extends Context.Service<
       user: string,
       roomId: string,
       page: { readonly limit?: number | undefined; readonly cursor?: string | undefined }
-    ) => Effect.Effect<
-      { readonly items: ReadonlyArray<Invite>; readonly next: string | null },
-      AccessError | Forbidden | StorageUnavailable
-    >
+    ) => Effect.Effect<{ readonly items: ReadonlyArray<Invite>; readonly next: string | null }, AccessError | Forbidden>
     /** By its token, or by its id. Owners revoke any, members their own. */
     readonly revoke: (
       user: string,
@@ -81,10 +71,9 @@ export class Invites extends Context.Service<
   static readonly layer = Layer.effect(
     Invites,
     Effect.gen(function* () {
-      const repository = yield* Repository
       const access = yield* Access
       const limits = yield* RateLimits
-      const { announced } = yield* OutboxRelay
+      const invites = (yield* OutboxRelay).publishing(yield* InviteStore, InviteStore.writes)
       const { MAX_INVITES } = yield* Settings
       const { counter } = yield* Metrics
       const wrong = counter("invites_wrong_total", "Invite tokens that were not good")
@@ -101,12 +90,12 @@ export class Invites extends Context.Service<
 
       return Invites.of({
         create: Effect.fn("Invites.create")(function* (user, roomId, { expiresInMs, maxUses, role }) {
-          const { session } = yield* access.require(roomId, user, writers)
+          const { session } = yield* access.require(roomId, user, "member")
           if (!mayInvite(session.role, role)) return yield* new Forbidden({ needs: "owner" })
           const inviteId = text(9)
           const secret = text(16)
           const createdAt = yield* Clock.currentTimeMillis
-          yield* repository.createInvite(
+          yield* invites.create(
             {
               inviteId,
               secretHash: hash(secret),
@@ -117,14 +106,14 @@ export class Invites extends Context.Service<
               expiresAt: expiresInMs === undefined ? undefined : createdAt + expiresInMs,
               maxUses
             },
-            role === "owner" ? ["owner"] : writers,
+            role === "owner" ? "owner" : "member",
             MAX_INVITES
           )
           return `${inviteId}.${secret}`
         }),
         list: Effect.fn("Invites.list")(function* (user, roomId, { cursor, limit = usualPage }) {
-          const { session } = yield* access.require(roomId, user, writers)
-          const { items, next } = yield* repository.invites(roomId, {
+          const { session } = yield* access.require(roomId, user, "member")
+          const { items, next } = yield* invites.list(roomId, {
             createdBy: session.role === "owner" ? undefined : user,
             before: cursor === undefined ? undefined : Number(cursor),
             limit
@@ -132,26 +121,24 @@ export class Invites extends Context.Service<
           return { items, next: next === undefined ? null : String(next) }
         }),
         revoke: Effect.fn("Invites.revoke")(function* (user, roomId, which) {
-          yield* access.require(roomId, user, writers)
+          yield* access.require(roomId, user, "member")
           const invite = "token" in which ? parseToken(which.token) : which
-          if (invite !== undefined) yield* repository.revokeInvite(roomId, invite, yield* actorNow(user))
+          if (invite !== undefined) yield* invites.revoke(roomId, invite, yield* actorNow(user))
         }),
         accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address, held) {
           const invite = parseToken(token)
           if (invite === undefined) return yield* guessed(undefined, address)
           const at = yield* Clock.currentTimeMillis
-          const join = Effect.flatMap(actorNow(user), (author) =>
-            announced(repository.join(roomId, invite, author, at))
-          )
+          const join = Effect.flatMap(actorNow(user), (actor) => invites.accept(roomId, invite, actor, at))
           // Members come with their link again and again: that is no reason to lock the room.
           const used =
             held === undefined
               ? join
-              : Effect.flatMap(repository.invitedAs(roomId, invite, user, at), (role) =>
+              : Effect.flatMap(invites.roleFor(roomId, invite, user, at), (role) =>
                   isAbove(role, held) ? join : Effect.void
                 )
           yield* Effect.catchTag(Effect.asVoid(used), "InviteInvalid", (invalid) =>
-            Effect.flatMap(repository.isInvite(roomId, invite), (isKnown) =>
+            Effect.flatMap(invites.exists(roomId, invite), (isKnown) =>
               isKnown ? Effect.fail(invalid) : guessed(invite, address)
             )
           )

@@ -1,5 +1,5 @@
 // Lists that are answered in parts: in a fixed order, by time and then by id, each part going on after the last of the one before.
-import type { ListQuery } from "../storage/rooms/Repository.ts"
+import type { ListQuery } from "../storage/rooms/ListPart.ts"
 import { firstOf, pageBytes } from "./JsonPage.ts"
 
 /** Items of one part, unless fewer are asked for or they are too many bytes. */

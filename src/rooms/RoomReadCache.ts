@@ -11,7 +11,10 @@ import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import type { Thread } from "../domain/Message.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { most, Repository } from "../storage/rooms/Repository.ts"
+import { listLimits } from "../storage/rooms/ListPart.ts"
+import { MemberStore } from "../storage/rooms/MemberStore.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
+import { ThreadStore } from "../storage/rooms/ThreadStore.ts"
 import { bytesOf, firstOf, type JsonPage, lastItems, lastOf, pageBytes } from "./JsonPage.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
 
@@ -54,7 +57,9 @@ export class RoomReadCache extends Context.Service<
   static readonly layer = Layer.effect(
     RoomReadCache,
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const members = yield* MemberStore
+      const messages = yield* MessageStore
+      const threads = yield* ThreadStore
       const { cache, gauge } = yield* Metrics
       const pages = new LRUCache<string, JsonPage>({
         maxSize: maxBytes,
@@ -96,7 +101,7 @@ export class RoomReadCache extends Context.Service<
 
       const firstThreads = yield* make("threads", "5 minutes", (roomId, rest) =>
         Effect.map(
-          repository.threads(roomId, rest === "" ? undefined : rest === "true", toQuery({})),
+          threads.list(roomId, rest === "" ? undefined : rest === "true", toQuery({})),
           (found): JsonPage => ({ text: listed("threads", found, {}, keyOfThread), starts: [], more: false })
         )
       )
@@ -109,15 +114,15 @@ export class RoomReadCache extends Context.Service<
           threadId: threadId === "" ? undefined : threadId,
           maxBytes: pageBytes
         }
-        return repository.messages(roomId, page).pipe(
+        return messages.page(roomId, page).pipe(
           Effect.map(({ messages, more }) => lastOf(messages, page.limit, more)),
           // Only a page that ends before a message can miss it.
           Effect.catchTag("MessageNotFound", () => Effect.succeed(lastOf([], 0, false)))
         )
       })
       const participants = yield* make("participants", "5 minutes", (roomId) =>
-        Effect.map(repository.participants(roomId, { limit: most.participants + 1, maxBytes: pageBytes }), (found) =>
-          firstOf(found, most.participants)
+        Effect.map(members.list(roomId, { limit: listLimits.participants + 1, maxBytes: pageBytes }), (found) =>
+          firstOf(found, listLimits.participants)
         )
       )
 
@@ -133,7 +138,7 @@ export class RoomReadCache extends Context.Service<
                 ),
                 ({ text }) => text
               )
-            : Effect.map(repository.threads(roomId, archived, toQuery(params)), (found) =>
+            : Effect.map(threads.list(roomId, archived, toQuery(params)), (found) =>
                 listed("threads", found, params, keyOfThread)
               ),
         newest: (roomId, threadId, limit, versions) => {

@@ -5,18 +5,20 @@ import { Context, Effect, Layer } from "effect"
 import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import {
-  everyone,
-  type Forbidden,
-  type InviteInvalid,
-  type Participant,
-  type Present,
-  type StorageUnavailable,
-  type TooManyRooms
+import type {
+  Forbidden,
+  InviteInvalid,
+  Participant,
+  Present,
+  StorageUnavailable,
+  TooManyRooms
 } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
+import { MemberStore } from "../storage/rooms/MemberStore.ts"
+import { type RoomSnapshot, RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
 import { Hub } from "./delivery/Hub.ts"
@@ -56,17 +58,9 @@ export class Subscriptions extends Context.Service<
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
     readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<EncodedJson, JoinError>
     /** `{present, more, next}`, in the order they came. */
-    readonly present: (
-      user: string,
-      roomId: string,
-      params: ListParams
-    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    readonly present: (user: string, roomId: string, params: ListParams) => Effect.Effect<EncodedJson, AccessError>
     /** `{participants, more, next}`, in the order they joined. */
-    readonly participants: (
-      user: string,
-      roomId: string,
-      params: ListParams
-    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    readonly participants: (user: string, roomId: string, params: ListParams) => Effect.Effect<EncodedJson, AccessError>
   }
 >()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
@@ -78,12 +72,14 @@ export class Subscriptions extends Context.Service<
       const hub = yield* Hub
       const invites = yield* Invites
       const reads = yield* RoomReadCache
-      const repository = yield* Repository
+      const documents = yield* DocumentStore
+      const members = yield* MemberStore
+      const rooms = yield* RoomStore
       const untold = yield* UnpublishedRooms
 
       // A room that was deleted just now says so by its next answer.
       const document = (roomId: string): Effect.Effect<Document, StorageUnavailable> =>
-        Effect.catchTag(repository.document(roomId), "RoomNotFound", () => Effect.succeed(emptyDocument(firstDocument)))
+        Effect.catchTag(documents.get(roomId), "RoomNotFound", () => Effect.succeed(emptyDocument(firstDocument)))
 
       const state = Effect.fnUntraced(function* ({ room }: RoomSnapshot, cursor: string) {
         const { roomId } = room
@@ -116,14 +112,14 @@ export class Subscriptions extends Context.Service<
         answer: (snapshot: RoomSnapshot, entrance: Entrance) => Effect.Effect<string, E | StorageUnavailable>
       ) =>
         Effect.gen(function* () {
-          const snapshot = yield* repository.room(roomId)
+          const snapshot = yield* rooms.get(roomId)
           const entrance = yield* hub.enter(roomId, guest, snapshot)
           const request = yield* RequestContext
           request?.whenAnswered(entrance.release)
           const answered = Effect.gen(function* () {
             const text = yield* answer(snapshot, entrance)
             // A membership that ended before the seat was taken had nobody to be told here.
-            yield* access.require(roomId, guest.user, everyone)
+            yield* access.member(roomId, guest.user)
             entrance.decide(true)
             return new EncodedJson(text)
           }).pipe(Effect.onError(() => Effect.sync(() => entrance.decide(false))))
@@ -134,16 +130,16 @@ export class Subscriptions extends Context.Service<
       return Subscriptions.of({
         join: Effect.fn("Subscriptions.join")(function* (guest, roomId, invite) {
           const { user } = guest
-          if (invite === undefined) yield* access.require(roomId, user, everyone)
+          if (invite === undefined) yield* access.member(roomId, user)
           else {
-            const held = yield* Effect.catchTag(access.session(roomId, user), "NotAMember", () =>
+            const held = yield* Effect.catchTag(access.member(roomId, user), "NotAMember", () =>
               Effect.succeed(undefined)
             )
             const accept = invites.accept(user, roomId, invite, guest.address, held?.session.role)
             if (held === undefined) {
               // Another connection of theirs may have come in with its last use meanwhile.
               yield* Effect.catchTag(accept, "InviteInvalid", (invalid) =>
-                Effect.catchTag(access.session(roomId, user), "NotAMember", () => Effect.fail(invalid))
+                Effect.catchTag(access.member(roomId, user), "NotAMember", () => Effect.fail(invalid))
               )
             } else if (held.session.role !== "owner") {
               // For a member, one that is good for more is used; whatever else it is, they are in.
@@ -155,7 +151,7 @@ export class Subscriptions extends Context.Service<
           )
         }),
         resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
-          const { session } = yield* access.require(roomId, guest.user, everyone)
+          const { session } = yield* access.member(roomId, guest.user)
           const membership = { user: guest.user, joinedAt: session.joinedAt }
           return yield* seated(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
@@ -170,13 +166,13 @@ export class Subscriptions extends Context.Service<
           )
         }),
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
-          yield* access.require(roomId, user, everyone)
+          yield* access.member(roomId, user)
           const found = laterThan(yield* attendance.list(roomId), keyOfPresent, params)
           return new EncodedJson(`{${listed("present", found, params, keyOfPresent)}}`)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
-          yield* access.require(roomId, user, everyone)
-          const found = yield* repository.participants(roomId, toQuery(params))
+          yield* access.member(roomId, user)
+          const found = yield* members.list(roomId, toQuery(params))
           return new EncodedJson(`{${listed("participants", found, params, keyOfParticipant)}}`)
         })
       })

@@ -1,9 +1,12 @@
-// One suite over every layer of Repository: who comes into a room and who goes; and what people keep beside rooms.
+// One suite over every layer of the room stores: who comes into a room and who goes; and what people keep beside rooms.
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { maxContacts } from "../../src/domain/Contact.ts"
 import { isAbove, type Role } from "../../src/domain/Room.ts"
-import { Repository } from "../../src/storage/rooms/Repository.ts"
+import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
+import { InviteStore } from "../../src/storage/rooms/InviteStore.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import {
   at,
   by,
@@ -14,7 +17,7 @@ import {
   makeInvite,
   makeRoom,
   ms,
-  overRepositories,
+  overStores,
   refuses,
   send,
   tagOf
@@ -23,10 +26,11 @@ import {
 const invalid = "InviteInvalid"
 const roles: ReadonlyArray<Role> = ["viewer", "member", "owner"]
 
-overRepositories("Repository, people", (it) => {
+overStores("MemberStore and ContactStore", (it) => {
   it.effect("lets the bearer of an invite in, as what it says, and tells of it", () =>
     Effect.gen(function* () {
-      const { invitedAs, join, member, participants } = yield* Repository
+      const { roleFor: invitedAs, accept: join } = yield* InviteStore
+      const { get: member, list: participants } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       for (const [n, role] of roles.entries()) {
         const user = `new-${role}`
@@ -49,7 +53,8 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("makes a member more, never less, and then uses nothing up", () =>
     Effect.gen(function* () {
-      const { invitedAs, join, member } = yield* Repository
+      const { roleFor: invitedAs, accept: join } = yield* InviteStore
+      const { get: member } = yield* MemberStore
       for (const held of roles) {
         for (const invited of roles) {
           const roomId = yield* makeRoom("ann")
@@ -76,7 +81,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("takes no invite that is wrong, another room's, late, used up or revoked", () =>
     Effect.gen(function* () {
-      const { invitedAs, join, revokeInvite } = yield* Repository
+      const { roleFor: invitedAs, accept: join, revoke: revokeInvite } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       const good = yield* makeInvite(roomId, "ann", "member")
       const elsewhere = yield* makeInvite(yield* makeRoom("ann"), "ann", "member")
@@ -101,10 +106,10 @@ overRepositories("Repository, people", (it) => {
       yield* bad(twice, ms(499))
       yield* join(roomId, good, by("bob"), ms())
       // An invite's name is taken once.
-      const { createInvite } = yield* Repository
+      const { create: createInvite } = yield* InviteStore
       const again = createInvite(
         { ...good, roomId, role: "owner", createdBy: "ann", createdAt: ms(), expiresAt: undefined, maxUses: undefined },
-        ["owner"],
+        "owner",
         1000
       )
       assert.strictEqual(yield* tagOf(again), "StorageUnavailable")
@@ -114,7 +119,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("revokes a member's own invites, and an owner's any, of that room alone", () =>
     Effect.gen(function* () {
-      const { invitedAs, revokeInvite } = yield* Repository
+      const { roleFor: invitedAs, revoke: revokeInvite } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       const other = yield* makeRoom("ann")
       for (const user of ["mia", "tom"]) yield* enlist(roomId, "ann", user, "member")
@@ -141,7 +146,8 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("ends a membership: one's own, or by an owner; they may come again", () =>
     Effect.gen(function* () {
-      const { member, participants, removeMember, roomsOf } = yield* Repository
+      const { get: member, list: participants, remove: removeMember } = yield* MemberStore
+      const { list: roomsOf } = yield* RoomStore
       const roomId = yield* makeRoom("ann")
       for (const user of ["vic", "mia"]) yield* enlist(roomId, "ann", user, user === "vic" ? "viewer" : "member")
       for (const user of ["olga", "otto"]) yield* enlist(roomId, "ann", user, "owner")
@@ -176,7 +182,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("never removes the room's maker, not even by themselves", () =>
     Effect.gen(function* () {
-      const { member, removeMember } = yield* Repository
+      const { get: member, remove: removeMember } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       yield* enlist(roomId, "ann", "olga", "owner")
       for (const who of ["ann", "olga"]) {
@@ -188,7 +194,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("takes any name that a user may have", () =>
     Effect.gen(function* () {
-      const { member, participants } = yield* Repository
+      const { get: member, list: participants } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       for (const user of ["__proto__", `"',{}\\`, "größe 😀", "a|b", "NULL", " "]) {
         yield* enlist(roomId, "ann", user, "member")
@@ -201,7 +207,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("keeps contacts: renews who is there, in the order they were added", () =>
     Effect.gen(function* () {
-      const { addContact, contacts, removeContact } = yield* Repository
+      const { add: addContact, list: contacts, remove: removeContact } = yield* ContactStore
       const owner = id()
       const bob = { user: "bob", name: "Bob", note: null, addedAt: at(2) }
       const amy = { user: "amy", name: null, note: `"',{}\\ é`, addedAt: at(1) }
@@ -220,7 +226,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("keeps so many contacts and no more, and still renews them", () =>
     Effect.gen(function* () {
-      const { addContact, contacts, removeContact } = yield* Repository
+      const { add: addContact, list: contacts, remove: removeContact } = yield* ContactStore
       const owner = id()
       const contact = (n: number) => ({ user: `user-${n}`, name: null, note: null, addedAt: at(n) })
       yield* Effect.forEach(
@@ -239,7 +245,7 @@ overRepositories("Repository, people", (it) => {
 
   it.effect("takes feedback, each once", () =>
     Effect.gen(function* () {
-      const { addFeedback } = yield* Repository
+      const { addFeedback } = yield* ContactStore
       const one = { feedbackId: id(), user: "ann", about: "all", rating: 5, comment: undefined, at: at() }
       yield* addFeedback(one)
       yield* addFeedback({ ...one, feedbackId: id(), comment: "good" })

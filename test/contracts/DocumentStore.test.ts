@@ -1,9 +1,12 @@
-// One suite over every layer of Repository: documents, and what comes out of a buffer.
+// One suite over every layer of the room stores: documents, and what comes out of a buffer.
 import { assert } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { Database } from "../../src/infra/postgres/Database.ts"
+import { FlushTarget, type UnsavedDocument } from "../../src/storage/buffer/FlushTarget.ts"
 import type { BufferedMessage } from "../../src/storage/buffer/WriteBuffer.ts"
-import { Repository, type UnsavedDocument } from "../../src/storage/rooms/Repository.ts"
+import { DocumentStore } from "../../src/storage/rooms/DocumentStore.ts"
+import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import {
   at,
   by,
@@ -14,7 +17,7 @@ import {
   id,
   makeRoom,
   makeThread,
-  overRepositories,
+  overStores,
   refuses,
   send,
   tagOf
@@ -60,10 +63,10 @@ const buried = Effect.fnUntraced(function* (roomId: string) {
   return rows.map(({ reason }) => reason)
 })
 
-overRepositories("Repository, documents", (it) => {
+overStores("DocumentStore and FlushTarget", (it) => {
   it.effect("updates the version that is there, and says what is there to whoever has another", () =>
     Effect.gen(function* () {
-      const { document, updateDocument } = yield* Repository
+      const { get: document, update: updateDocument } = yield* DocumentStore
       const roomId = yield* inRoom
       assert.deepEqual(yield* document(roomId), full(0, ""))
       const update = (baseVersion: number, text: string, more: object = {}) =>
@@ -82,9 +85,9 @@ overRepositories("Repository, documents", (it) => {
         assert.deepInclude({ ...error }, { version: 3, text: `größe 😀 "\\\n` })
       }
       // Ahead: only what is above.
-      yield* refuses(roomId, "VersionConflict", update(2, "x", { isAhead: true }))
+      yield* refuses(roomId, "VersionConflict", update(2, "x", { allowGap: true }))
       for (const base of [3, 8, 900_000_000_000]) {
-        assert.deepEqual((yield* update(base, `at ${base}`, { isAhead: true })).value, full(base + 1, `at ${base}`))
+        assert.deepEqual((yield* update(base, `at ${base}`, { allowGap: true })).value, full(base + 1, `at ${base}`))
         assert.deepEqual(yield* document(roomId), full(base + 1, `at ${base}`))
       }
     })
@@ -92,7 +95,8 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("lets those write who may, in a room that is there", () =>
     Effect.gen(function* () {
-      const { deleteRoom, document, switchDocument, updateDocument } = yield* Repository
+      const { delete: deleteRoom } = yield* RoomStore
+      const { get: document, switch: switchDocument, update: updateDocument } = yield* DocumentStore
       const roomId = yield* inRoom
       const update = { baseVersion: 0, text: "x" }
       yield* refuses(roomId, "Forbidden", updateDocument(roomId, update, by("eve")))
@@ -111,7 +115,7 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("has one document open, which is told, and keeps the others", () =>
     Effect.gen(function* () {
-      const { document, flushRoom, switchDocument, updateDocument } = yield* Repository
+      const { get: document, switch: switchDocument, update: updateDocument } = yield* DocumentStore
       const roomId = yield* inRoom
       const update = (name: string | undefined, baseVersion: number, text: string) =>
         Effect.map(updateDocument(roomId, { name, baseVersion, text }, by("bob")), ({ value }) => value)
@@ -135,13 +139,12 @@ overRepositories("Repository, documents", (it) => {
       assert.deepEqual((yield* switchDocument(roomId, "main", by("ann"))).value, full(1, "main 1"))
       assert.deepEqual(yield* update("main", 1, "main 2"), full(2, "main 2"))
       assert.deepEqual(yield* document(roomId, "none"), full(0, "", "none"))
-      yield* flushRoom(roomId)
     })
   )
 
   it.effect("of updates at once of one version, takes one", () =>
     Effect.gen(function* () {
-      const { document, updateDocument } = yield* Repository
+      const { get: document, update: updateDocument } = yield* DocumentStore
       const roomId = yield* inRoom
       const texts = Array.from({ length: 8 }, (_, n) => `text ${n}`)
       const done = yield* Effect.forEach(
@@ -157,7 +160,8 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("saves documents that are newer than what is there, and counts those that are not", () =>
     Effect.gen(function* () {
-      const { document, save, updateDocument } = yield* Repository
+      const { get: document, update: updateDocument } = yield* DocumentStore
+      const { save } = yield* FlushTarget
       const [roomId, other] = [yield* inRoom, yield* inRoom]
       const saves = (...documents: ReadonlyArray<UnsavedDocument>) => save({ documents, messages: [] })
       const none = { conflicts: 0, dead: 0 }
@@ -180,7 +184,8 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("saves messages: once, at their places, the newest version", () =>
     Effect.gen(function* () {
-      const { editMessage, message, messages, react, roomOfMessage, save } = yield* Repository
+      const { edit: editMessage, find: message, page: messages, react, roomOf: roomOfMessage } = yield* MessageStore
+      const { save } = yield* FlushTarget
       const roomId = yield* inRoom
       const { value: thread } = yield* makeThread(roomId, "bob")
       const saves = (...entries: ReadonlyArray<BufferedMessage>) => save({ documents: [], messages: entries })
@@ -231,7 +236,9 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("saves the same from several at once, the newest of each", () =>
     Effect.gen(function* () {
-      const { document, messages, save } = yield* Repository
+      const { get: document } = yield* DocumentStore
+      const { page: messages } = yield* MessageStore
+      const { save } = yield* FlushTarget
       const rooms = [yield* inRoom, yield* inRoom, yield* inRoom]
       const first = rooms.flatMap((roomId) => [1, 2, 3].map((ordinal) => entry(roomId, ordinal)))
       const batch = (version: number) => ({
@@ -256,7 +263,8 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("saves the neighbours of what is refused, which goes to the dead letters, once", () =>
     Effect.gen(function* () {
-      const { messages, save } = yield* Repository
+      const { page: messages } = yield* MessageStore
+      const { save } = yield* FlushTarget
       const roomId = yield* inRoom
       const good = Array.from({ length: 20 }, (_, n) => entry(roomId, n + 1, { key: n === 4 ? "k" : null }))
       const bad = [entry(roomId, 50, {}, { threadId: id() }), entry(roomId, 51, { key: "k" })]
@@ -278,7 +286,9 @@ overRepositories("Repository, documents", (it) => {
 
   it.effect("what no column holds does not keep its neighbours from being saved", () =>
     Effect.gen(function* () {
-      const { document, messages, save } = yield* Repository
+      const { get: document } = yield* DocumentStore
+      const { page: messages } = yield* MessageStore
+      const { save } = yield* FlushTarget
       const roomId = yield* inRoom
       const dead = yield* buried(roomId)
       if (dead === undefined) return

@@ -1,8 +1,13 @@
-// One suite over every layer of Repository: threads, changes that are still to be told, and how long lists get.
+// One suite over every layer of the room stores: threads, changes that are still to be told, and how long lists get.
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { Database } from "../../src/infra/postgres/Database.ts"
-import { most, Repository } from "../../src/storage/rooms/Repository.ts"
+import { InviteStore } from "../../src/storage/rooms/InviteStore.ts"
+import { listLimits } from "../../src/storage/rooms/ListPart.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { Outbox, outboxLimits } from "../../src/storage/rooms/Outbox.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
+import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
 import {
   at,
   by,
@@ -14,7 +19,7 @@ import {
   makeRoom,
   makeThread,
   ms,
-  overRepositories,
+  overStores,
   refuses,
   send,
   tagOf
@@ -24,7 +29,7 @@ import {
 const ever = -60_000
 
 const tellAll = Effect.gen(function* () {
-  const { sent, unsent, unsentRooms } = yield* Repository
+  const { remove: sent, pending: unsent, pendingRooms: unsentRooms } = yield* Outbox
   for (;;) {
     const rooms = yield* unsentRooms(ever)
     if (rooms.length === 0) return
@@ -32,10 +37,10 @@ const tellAll = Effect.gen(function* () {
   }
 })
 
-overRepositories("Repository, threads and the untold", (it) => {
+overStores("ThreadStore and Outbox", (it) => {
   it.effect("makes threads, and lists them as they were made", () =>
     Effect.gen(function* () {
-      const { changeThread, createThread, roomOfThread, threads } = yield* Repository
+      const { change: changeThread, create: createThread, roomOf: roomOfThread, list: threads } = yield* ThreadStore
       const roomId = yield* makeRoom("ann")
       const wanted = { threadId: id(), roomId, title: `"größe" 😀`, category: "c", archived: true, createdAt: at(5) }
       const made = yield* changes(roomId, createThread(wanted, by("ann", 6)), (thread) => ({
@@ -61,7 +66,7 @@ overRepositories("Repository, threads and the untold", (it) => {
 
   it.effect("changes a thread part by part, and tells nothing when nothing changed", () =>
     Effect.gen(function* () {
-      const { changeThread, threads } = yield* Repository
+      const { change: changeThread, list: threads } = yield* ThreadStore
       const roomId = yield* makeRoom("ann")
       let { value: thread } = yield* makeThread(roomId, "ann")
       const { threadId } = thread
@@ -88,7 +93,8 @@ overRepositories("Repository, threads and the untold", (it) => {
 
   it.effect("keeps a change until it was told, and that one alone", () =>
     Effect.gen(function* () {
-      const { deleteRoom, sent, unsent, unsentRooms } = yield* Repository
+      const { delete: deleteRoom } = yield* RoomStore
+      const { remove: sent, pending: unsent, pendingRooms: unsentRooms } = yield* Outbox
       yield* tellAll
       const roomId = yield* makeRoom("ann")
       const other = yield* makeRoom("ann")
@@ -126,9 +132,9 @@ overRepositories("Repository, threads and the untold", (it) => {
 
   it.effect("says of so many rooms that they have something to be told, the longest waiting first", () =>
     Effect.gen(function* () {
-      const { unsentRooms } = yield* Repository
+      const { pendingRooms: unsentRooms } = yield* Outbox
       yield* tellAll
-      const rooms = yield* Effect.forEach(Array.from({ length: most.unsentRooms + 1 }), () => makeRoom("ann"))
+      const rooms = yield* Effect.forEach(Array.from({ length: outboxLimits.pendingRooms + 1 }), () => makeRoom("ann"))
       const [older, newer] = [rooms.slice(0, 50), rooms.slice(50)]
       yield* Effect.forEach(older, (roomId) => send(roomId, "ann"))
       // The embedded database counts in milliseconds.
@@ -138,7 +144,7 @@ overRepositories("Repository, threads and the untold", (it) => {
       yield* send(rooms[0] ?? "", "ann")
       const found = yield* unsentRooms(ever)
       assert.sameMembers([...found.slice(0, 50)], older)
-      assert.lengthOf(found, most.unsentRooms)
+      assert.lengthOf(found, outboxLimits.pendingRooms)
       assert.includeMembers(newer, found.slice(50))
       yield* tellAll
     })
@@ -146,29 +152,30 @@ overRepositories("Repository, threads and the untold", (it) => {
 
   it.effect("lists so many untold changes and threads, the oldest", () =>
     Effect.gen(function* () {
-      const { threads, unsent } = yield* Repository
+      const { list: threads } = yield* ThreadStore
+      const { pending: unsent } = yield* Outbox
       const roomId = yield* makeRoom("ann")
-      for (let n = 0; n <= most.threads; n++) yield* makeThread(roomId, "ann", n, `thread ${n}`)
+      for (let n = 0; n <= listLimits.threads; n++) yield* makeThread(roomId, "ann", n, `thread ${n}`)
       const found = yield* threads(roomId, undefined)
       assert.deepEqual(
         found.map(({ title }) => title),
-        Array.from({ length: most.threads }, (_, n) => `thread ${n}`)
+        Array.from({ length: listLimits.threads }, (_, n) => `thread ${n}`)
       )
       for (const after of [0, 300]) {
         assert.deepEqual(
           (yield* unsent(roomId, after)).map(({ changeNumber }) => changeNumber),
-          Array.from({ length: most.unsent }, (_, n) => after + n + 1)
+          Array.from({ length: outboxLimits.pending }, (_, n) => after + n + 1)
         )
       }
-      assert.lengthOf(yield* unsent(roomId, 700), most.threads + 1 - 700)
+      assert.lengthOf(yield* unsent(roomId, 700), listLimits.threads + 1 - 700)
     })
   )
 
   it.effect("lists so many rooms, the newest", () =>
     Effect.gen(function* () {
-      const { roomsOf } = yield* Repository
+      const { list: roomsOf } = yield* RoomStore
       const owner = id()
-      const rooms = yield* Effect.forEach(Array.from({ length: most.rooms + 1 }), (_, n) => makeRoom(owner, n))
+      const rooms = yield* Effect.forEach(Array.from({ length: listLimits.rooms + 1 }), (_, n) => makeRoom(owner, n))
       assert.deepEqual(
         (yield* roomsOf(owner)).map(({ roomId }) => roomId),
         rooms.slice(1).reverse()
@@ -178,22 +185,27 @@ overRepositories("Repository, threads and the untold", (it) => {
 
   it.effect("lists so many participants, those who joined first", () =>
     Effect.gen(function* () {
-      const { join, participants } = yield* Repository
+      const { accept: join } = yield* InviteStore
+      const { list: participants } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       const database = yield* Effect.serviceOption(Database)
       if (database._tag === "Some") {
         const { run, sql } = database.value
         yield* run(sql`INSERT INTO room_members SELECT ${roomId}::text::uuid, 'user-' || n, 'viewer',
-          to_timestamp(${ms()}::float8 / 1000) + n * interval '1 ms' FROM generate_series(1, ${most.participants}::int) n`)
+          to_timestamp(${ms()}::float8 / 1000) + n * interval '1 ms' FROM generate_series(1, ${listLimits.participants}::int) n`)
       } else {
         const invite = yield* makeInvite(roomId, "ann", "viewer")
-        for (let n = 1; n <= most.participants; n++) yield* join(roomId, invite, by(`user-${n}`, n), ms())
+        for (let n = 1; n <= listLimits.participants; n++) yield* join(roomId, invite, by(`user-${n}`, n), ms())
       }
       const found = yield* participants(roomId)
-      assert.lengthOf(found, most.participants)
-      assert.deepEqual(found.at(-1), { user: `user-${most.participants - 1}`, role: "viewer", joinedAt: at(9999) })
+      assert.lengthOf(found, listLimits.participants)
+      assert.deepEqual(found.at(-1), {
+        user: `user-${listLimits.participants - 1}`,
+        role: "viewer",
+        joinedAt: at(9999)
+      })
       yield* enlist(roomId, "ann", "last", "member", 20_000)
-      assert.lengthOf(yield* participants(roomId), most.participants)
+      assert.lengthOf(yield* participants(roomId), listLimits.participants)
     })
   )
 })

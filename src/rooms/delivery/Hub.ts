@@ -21,7 +21,7 @@ import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext } from "../../observability/RequestContext.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"
 import { Settings } from "../../Settings.ts"
-import { Repository } from "../../storage/rooms/Repository.ts"
+import { RoomStore } from "../../storage/rooms/RoomStore.ts"
 import { Backlog } from "./EventBacklog.ts"
 import { type MissedEvents, makeMissedEvents } from "./MissedEvents.ts"
 import type { Entrance, Entry, Known } from "./RoomEntry.ts"
@@ -69,7 +69,7 @@ export class Hub extends Context.Service<
     Hub,
     Effect.gen(function* () {
       const bus = yield* RoomBus
-      const repository = yield* Repository
+      const { advanceEpoch } = yield* RoomStore
       const stores = yield* SharedStores
       const { MAX_ROOMS } = yield* Settings
       const { counter, gauge } = yield* Metrics
@@ -260,7 +260,7 @@ export class Hub extends Context.Service<
           const entry = rooms.get(roomId)
           if (entry === undefined || events.length === 0) return
           if (!entry.isFenced) {
-            yield* repository.advanceEpoch(roomId)
+            yield* advanceEpoch(roomId)
             entry.isFenced = true
           }
           for (const event of events) if (entry.line.tellAlone(event)) alone.add()

@@ -7,8 +7,7 @@ import type { Message } from "../../domain/Message.ts"
 import type { StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import type { Unsaved, UnsavedDocument } from "../rooms/Repository.ts"
-import { Durable } from "./Durable.ts"
+import { FlushTarget, type Unsaved, type UnsavedDocument } from "./FlushTarget.ts"
 import type { BufferedMessage } from "./WriteBuffer.ts"
 
 /** Beyond it the oldest are forgotten: only the buffer has them then. */
@@ -49,7 +48,7 @@ export class UnflushedWrites extends Context.Service<
   static readonly layer = Layer.effect(
     UnflushedWrites,
     Effect.gen(function* () {
-      const durable = yield* Durable
+      const target = yield* FlushTarget
       const { counter, gauge } = yield* Metrics
       const clock = yield* Clock.Clock
       const forgotten = counter(
@@ -105,7 +104,7 @@ export class UnflushedWrites extends Context.Service<
       const save = Effect.gen(function* () {
         let count = 0
         for (const part of inParts()) {
-          yield* durable.save(toUnsaved(part))
+          yield* target.save(toUnsaved(part))
           count += part.length
         }
         if (count > 0) {
