@@ -69,7 +69,7 @@ const failing = (stored: Array<CallRecord>, failures: number, error: () => Datab
       }),
     list: () => Effect.succeed(stored),
     present: () => Effect.succeed([]),
-    turnDays: () => Effect.succeed(0)
+    rotatePartitions: () => Effect.succeed(0)
   })
 }
 
@@ -192,7 +192,7 @@ describe("Call", () => {
         }),
       list: () => Effect.succeed(stored),
       present: () => Effect.succeed([]),
-      turnDays: () => Effect.succeed(0)
+      rotatePartitions: () => Effect.succeed(0)
     })
     return Effect.gen(function* () {
       yield* Effect.all(Array.from({ length: 7 }, () => call()))

@@ -2,9 +2,9 @@
 // that is there, so it may come again, late, and from two at once. Rows come in one order, so that two at once wait for each
 // other in the same order. What Postgres refuses is halved until the row to blame stands alone, which goes to the dead
 // letters.
-import { Effect } from "effect"
+import { Array as Arr, Effect } from "effect"
 import type { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
-import type { DeadLetters } from "../DeadLetters.ts"
+import { type DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"
 import type { Repository, Saved, UnsavedDocument } from "../rooms/Repository.ts"
 import { reader } from "../rooms/RoomTransaction.ts"
 import type { BufferedMessage } from "./WriteBuffer.ts"
@@ -60,39 +60,32 @@ export const makeSave = ({ run, sql }: Database["Service"], dead: DeadLetters["S
         WHERE m.edition < excluded.edition`).pipe(Effect.as(nothing))
   }
 
-  const bury = (id: string, row: unknown, { sqlState }: DatabaseRefused) =>
-    dead
-      .bury(id, JSON.stringify(row), sqlState)
-      .pipe(
-        Effect.andThen(Effect.logError("what was buffered can't be saved; it is among the dead", { id, sqlState })),
-        Effect.as<Saved>({ conflicts: 0, dead: 1 })
-      )
-
-  const halving = <Row>(
+  const save = <Row>(
     rows: ReadonlyArray<Row>,
     idOf: (row: Row) => string,
     insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
-  ): Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused> => {
-    const [first] = rows
-    if (first === undefined) return Effect.succeed(nothing)
-    const half = Math.min(rowsAtOnce, Math.ceil(rows.length / 2))
-    const inHalves = Effect.suspend(() =>
-      Effect.zipWith(halving(rows.slice(0, half), idOf, insert), halving(rows.slice(half), idOf, insert), sum)
-    )
-    if (rows.length > rowsAtOnce) return inHalves
-    return Effect.catchTag(insert(rows), "DatabaseRefused", (refused) => {
-      // A fault of the statement's own, not of a row: it stays in the buffer.
-      if (!/^2[23]/.test(refused.sqlState)) return Effect.fail(refused)
-      return rows.length === 1 ? bury(idOf(first), first, refused) : inHalves
-    })
-  }
+  ) =>
+    insertOrDeadLetter(Arr.chunksOf(rows, rowsAtOnce), insert, (row, refused) => {
+      const { sqlState } = refused
+      // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
+      if (!/^2[23]/.test(sqlState)) return Effect.fail(refused)
+      const id = idOf(row)
+      return dead
+        .add(id, JSON.stringify(row), sqlState)
+        .pipe(
+          Effect.andThen(
+            Effect.logError("Postgres refused a row of the buffer; it is a dead letter", { id, sqlState })
+          ),
+          Effect.as<Saved>({ conflicts: 0, dead: 1 })
+        )
+    }).pipe(Effect.map((saved) => saved.reduce(sum, nothing)))
 
   return {
     save: (unsaved) =>
       read(
         Effect.zipWith(
-          halving(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
-          halving(unsaved.messages, ({ message }) => message.messageId, messages),
+          save(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
+          save(unsaved.messages, ({ message }) => message.messageId, messages),
           sum
         )
       )
