@@ -2,14 +2,14 @@
 // reserved before the integration is called, so that its answer can be recorded; without a place the call is refused.
 // Workers store records in batches.
 //
-// A record is reserved (a place, no record yet) → queued → in a batch → stored, and holds its place until then. Or its place
-// is released before, because the call failed or the record went to Redis.
+// A record is reserved (a place, no record yet) → queued → in a batch → stored, and holds its place until then. Or
+// its place is released before, because the call failed or the record went to Redis.
 //
-// The queue is bounded in records and in bytes (RECORD_QUEUE, RECORD_QUEUE_BYTES). The size of a record is unknown when its
-// place is reserved, so the records of the calls in flight can exceed the bound in bytes.
+// The queue is bounded in records and in bytes (RECORD_QUEUE, RECORD_QUEUE_BYTES). The size of a record is unknown
+// when its place is reserved, so the records of the calls in flight can exceed the bound in bytes.
 //
-// When there is no place, the integration's `overflow` decides: the call is refused; or its record goes to Redis (refused,
-// too, when the stream is full or away); or the call has no record (dropped: counted and logged).
+// When there is no place, the integration's `overflow` decides: the call is refused; or its record goes to Redis
+// (refused, too, when the stream is full or away); or the call has no record (dropped: counted and logged).
 import {
   type Cause,
   Context,
@@ -40,7 +40,10 @@ const linger = Duration.millis(50)
 
 export type Overflow = IntegrationDefinition["overflow"]
 
-/** `queue`: a place is reserved; `redis`: the queue is full, the record goes to Redis; `dropped`: there will be no record. */
+/**
+ * `queue`: a place is reserved; `redis`: the queue is full, the record goes to Redis; `dropped`: there will be no
+ * record.
+ */
 export type Reservation = "queue" | "redis" | "dropped"
 
 interface Queued {
@@ -85,8 +88,8 @@ export class Record extends Context.Service<
       const limited = yield* makeLimitedLog
       // Bounds the queue and the batches that are being stored, together.
       const places = yield* Semaphore.make(settings.RECORD_QUEUE)
-      // Without a bound of its own: besides the records with a place it takes those that Redis did not take, which are at
-      // most as many as there are calls in flight.
+      // Without a bound of its own: besides the records with a place it takes those that Redis did not take, which
+      // are at most as many as there are calls in flight.
       const queue = yield* Queue.unbounded<Queued, Cause.Done>()
       /** Records that are not stored yet, the oldest first. */
       const pending = new Set<Queued>()
@@ -156,8 +159,8 @@ export class Record extends Context.Service<
 
       // Completed at shutdown, from when on no batch waits for more records: a test need not move its clock for that.
       const ending = yield* Deferred.make<void>()
-      // One worker gathers while the others insert: five that gathered at once made batches of one row, and an insert is
-      // expensive (a third of a call's CPU time).
+      // One worker gathers while the others insert: five that gathered at once made batches of one row, and an insert
+      // is expensive (a third of a call's CPU time).
       const gathering = yield* Semaphore.make(1)
       const gather = Effect.gen(function* () {
         const first = yield* Queue.take(queue)

@@ -69,8 +69,8 @@ export class DeadLetters extends Context.Service<
 }
 
 /**
- * Inserts batches of rows, in their order. A batch that Postgres refuses is halved until the row at fault is alone: that row
- * goes to `deadLetter`, its neighbours are stored. Returns the results of the inserts and of `deadLetter`.
+ * Inserts batches of rows, in their order. A batch that Postgres refuses is halved until the row at fault is alone:
+ * that row goes to `deadLetter`, its neighbours are stored. Returns the results of the inserts and of `deadLetter`.
  *
  * `insert` must be idempotent, because a caller that retries after a failure inserts again what was stored before it.
  */

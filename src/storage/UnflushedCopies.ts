@@ -1,8 +1,8 @@
-// Copies, in this process, of what Redis acknowledged and Postgres does not have yet. When Redis loses data, the instance
-// that wrote it stores its copies in Postgres: only what Redis and this process lose together is lost.
+// Copies, in this process, of what Redis acknowledged and Postgres does not have yet. When Redis loses data, the
+// instance that wrote it stores its copies in Postgres: only what Redis and this process lose together is lost.
 //
-// A copy is added → confirmed, when Postgres is known to have it; or replayed to Postgres, any number of times, until it
-// is confirmed; or evicted, the oldest first, when a bound is reached: then only Redis has the original.
+// A copy is added → confirmed, when Postgres is known to have it; or replayed to Postgres, any number of times, until
+// it is confirmed; or evicted, the oldest first, when a bound is reached: then only Redis has the original.
 import { Effect, Semaphore } from "effect"
 import { LRUCache } from "lru-cache"
 import { chunksBy } from "./Chunks.ts"

@@ -1,5 +1,5 @@
-// What a restarted or emptied buffer lost. Each instance stores its copies and reports their number; ten seconds later one
-// of the instances counts, for all of them, the entries that none had a copy of.
+// What a restarted or emptied buffer lost. Each instance stores its copies and reports their number; ten seconds
+// later one of the instances counts, for all of them, the entries that none had a copy of.
 import { Effect } from "effect"
 import { Metrics } from "../../observability/Metrics.ts"
 import { WriteBuffer } from "./WriteBuffer.ts"

@@ -1,5 +1,5 @@
-// The copies of what this instance acknowledged because the write buffer had it: of a document and of a message their latest
-// version. A copy may be stored any number of times, because Postgres keeps the newer version.
+// The copies of what this instance acknowledged because the write buffer had it: of a document and of a message their
+// latest version. A copy may be stored any number of times, because Postgres keeps the newer version.
 import { Clock, Context, Effect, Layer } from "effect"
 import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import type { Message } from "../../domain/Message.ts"

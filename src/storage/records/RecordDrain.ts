@@ -1,6 +1,6 @@
-// Moves records from the stream in Redis to Postgres, on every instance. An entry is removed from Redis only after its record
-// is committed. Entries claimed by a dead instance are claimed again. Records that Redis lost are stored from the copies of
-// the instance that appended them.
+// Moves records from the stream in Redis to Postgres, on every instance. An entry is removed from Redis only after
+// its record is committed. Entries claimed by a dead instance are claimed again. Records that Redis lost are stored
+// from the copies of the instance that appended them.
 import { Effect, Layer, Option } from "effect"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"

@@ -1,5 +1,5 @@
-// Creates the partitions of the coming days, and drops partitions older than RECORD_RETENTION_DAYS. Every instance does it,
-// one at a time; the others find the work done.
+// Creates the partitions of the coming days, and drops partitions older than RECORD_RETENTION_DAYS. Every instance
+// does it, one at a time; the others find the work done.
 import { Effect, Layer } from "effect"
 import { Database } from "../../infra/postgres/Database.ts"
 import { background } from "../../observability/Background.ts"

@@ -1,5 +1,5 @@
-// Call records in Postgres. Inserting a stored record again changes nothing, so a batch whose reply was lost may be inserted
-// again.
+// Call records in Postgres. Inserting a stored record again changes nothing, so a batch whose reply was lost may be
+// inserted again.
 import { Context, Effect, Layer } from "effect"
 import type { CallRecord } from "../../domain/CallRecord.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../infra/postgres/Database.ts"
@@ -14,8 +14,8 @@ export class RecordStore extends Context.Service<
       recordIds: ReadonlyArray<string>
     ) => Effect.Effect<ReadonlyArray<string>, DatabaseUnavailable | DatabaseRefused>
     /**
-     * Creates the partitions of the coming days and drops those older than `retentionDays`, if given. Returns the number of
-     * dropped partitions.
+     * Creates the partitions of the coming days and drops those older than `retentionDays`, if given. Returns the
+     * number of dropped partitions.
      */
     readonly rotatePartitions: (
       retentionDays: number | undefined
@@ -33,8 +33,8 @@ export class RecordStore extends Context.Service<
     Effect.gen(function* () {
       const { run, sql } = yield* Database
 
-      // The client rejects an array that mixes integers and fractions, so such numbers are sent as text. With one array per
-      // column the statement's text does not depend on the batch's size, so it is prepared once.
+      // The client rejects an array that mixes integers and fractions, so such numbers are sent as text. With one
+      // array per column the statement's text does not depend on the batch's size, so it is prepared once.
       const insert = (records: ReadonlyArray<CallRecord>) =>
         run(sql`INSERT INTO call_records (record_id, user_id, integration, input, config_version, status, body,
             requested_at, replied_at, connection_id, trace_id, lookup_ms, fetch_ms)

@@ -1,12 +1,12 @@
 // The Redis stream of records that wait for Postgres. Every instance appends to it, and every instance stores from it.
 //
-// An entry is appended (it is in Redis when `append` returns) → claimed by one instance → done: removed, after its record is
-// committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down, is claimed again.
-// So a record is stored at least once; `recordId` makes that idempotent.
+// An entry is appended (it is in Redis when `append` returns) → claimed by one instance → done: removed, after its
+// record is committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down,
+// is claimed again. So a record is stored at least once; `recordId` makes that idempotent.
 //
-// Redis itself can lose what it acknowledged: about a second of it with AOF (`everysec`), everything without. A counter
-// beside the stream, which only grows, shows a loss: its value is lower than before. Each instance therefore keeps copies of
-// the records it appended until they are in Postgres, see UnflushedCopies.ts.
+// Redis itself can lose what it acknowledged: about a second of it with AOF (`everysec`), everything without. A
+// counter beside the stream, which only grows, shows a loss: its value is lower than before. Each instance therefore
+// keeps copies of the records it appended until they are in Postgres, see UnflushedCopies.ts.
 import { randomUUID } from "node:crypto"
 import { Context, Effect, Exit, Layer, type Option, Request, RequestResolver, Schema } from "effect"
 import { Redis } from "effect/persistence"
@@ -16,8 +16,8 @@ import { Settings } from "../../Settings.ts"
 import { UnflushedCopies } from "../UnflushedCopies.ts"
 
 /**
- * `away`: Redis failed or did not reply in time, so the entry may be in the stream all the same. `full`: the stream is at its
- * bound. `none`: there is no Redis.
+ * `away`: Redis failed or did not reply in time, so the entry may be in the stream all the same. `full`: the stream
+ * is at its bound. `none`: there is no Redis.
  */
 export class RecordStreamUnavailable extends Schema.TaggedError<RecordStreamUnavailable>()("RecordStreamUnavailable", {
   reason: Schema.Literals(["away", "full", "none"])
@@ -94,8 +94,8 @@ export class RecordStream extends Context.Service<
     readonly sweep: Effect.Effect<void, RecordStreamUnavailable>
     readonly state: Effect.Effect<StreamState, RecordStreamUnavailable>
     /**
-     * The loss that was detected since the last call, of all instances: at most so many entries were in the stream and are
-     * gone. It includes entries that other instances stored in the half second before the loss.
+     * The loss that was detected since the last call, of all instances: at most so many entries were in the stream
+     * and are gone. It includes entries that other instances stored in the half second before the loss.
      */
     readonly takeLoss: () => number | undefined
     /** Records that this instance appended, until they are known to be in Postgres. */
@@ -215,7 +215,9 @@ export class RecordStream extends Context.Service<
         ),
         state: Effect.gen(function* () {
           const [length, count] = yield* away(
-            Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)])
+            Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)], {
+              concurrency: 2
+            })
           )
           observe(Number(count ?? 0), length, 0)
           isOpen = length < RECORD_STREAM
