@@ -91,7 +91,7 @@ export class WriteMode extends Context.Service<
 
       const begun = counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
       const depth = new BufferPressure(settings, metrics)
-      const losses = makeLossReport(buffer, metrics, scope)
+      const losses = yield* makeLossReport
       const contact = new Contact(contactMs)
       gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () =>
         lease === undefined ? 0 : lease.isConfirmed ? 1 : 0.5
