@@ -2,7 +2,8 @@
 // else stands for the value itself, whatever it is; without a value its field (or element) is left out. In a longer text
 // values are text, and one that is missing is nothing. Other braces are the text's own: prompts have them.
 import { Effect, type Schema } from "effect"
-import { compileTemplate, type DefinitionInvalid, find, type Template, type Values } from "./Template.ts"
+import type { DefinitionInvalid } from "./DefinitionInvalid.ts"
+import { compileTemplate, find, type Template, type Values } from "./Template.ts"
 
 type Json = Schema.Json
 /** Undefined: it is left out. */

@@ -3,18 +3,10 @@ import { Effect, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../../domain/Integration.ts"
 import type { HttpRequest } from "../../infra/http/Http.ts"
 import { compileBody } from "./BodyTemplate.ts"
+import { DefinitionInvalid } from "./DefinitionInvalid.ts"
 import { compileErrors, type ErrorTexts } from "./ErrorTexts.ts"
 import { at, compilePointer } from "./Pointer.ts"
-import {
-  compileTemplate,
-  DefinitionInvalid,
-  type Encoding,
-  find,
-  type Rendered,
-  render,
-  type Template,
-  type Values
-} from "./Template.ts"
+import { compileTemplate, type Encoding, find, type Rendered, render, type Template, type Values } from "./Template.ts"
 
 export interface Endpoint {
   readonly integration: Integration

@@ -4,8 +4,8 @@
 import { Effect, Result } from "effect"
 import type { IntegrationDefinition } from "../../domain/Integration.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
+import { DefinitionInvalid } from "./DefinitionInvalid.ts"
 import { at, compilePointer } from "./Pointer.ts"
-import { DefinitionInvalid } from "./Template.ts"
 import { cut } from "./TextStream.ts"
 
 /** Characters of a text that is made of an answer. */

@@ -6,7 +6,7 @@ import type { Integration } from "../../domain/Integration.ts"
 import { makeByteCache } from "../../infra/ByteCache.ts"
 import type { HttpRequest } from "../../infra/http/Http.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import type { Answer, FetchError } from "./Answer.ts"
+import type { Answer, FetchError } from "./Exchange.ts"
 
 /** Of all of them in memory; and of one. */
 const maxBytes = 67_108_864
