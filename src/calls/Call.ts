@@ -1,5 +1,5 @@
-// The hot path on one screen: Lookup → Fetch → Record → Reply. The record is queued before the reply leaves and stored behind
-// it, unless `ack` asks for more: then the reply waits for that.
+// The hot path on one screen: Lookup → Fetch → Record → Reply. The record is queued before the reply leaves and
+// stored behind it, unless `ack` asks for more: then the reply waits for that.
 import { Clock, Context, Effect, Layer, type Schema } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
 import { makeRecordId } from "../domain/Ids.ts"

@@ -24,9 +24,9 @@ export class Lookup extends Context.Service<
   Lookup,
   {
     /**
-     * Memory is read when this is called, and what it has makes a finished effect: the usual case costs no more than two
-     * reads of a map. Otherwise the stores are asked when the effect runs. That fails with Overloaded, before it reads
-     * the configuration, when all places at the integration are taken.
+     * Memory is read when this is called, and what it has makes a finished effect: the usual case costs no more than
+     * two reads of a map. Otherwise the stores are asked when the effect runs. That fails with Overloaded, before it
+     * reads the configuration, when all places at the integration are taken.
      */
     readonly get: (
       integration: string,

@@ -1,6 +1,7 @@
-// A request's body as the definition wants it: JSON whose texts have placeholders. A text that is one placeholder and nothing
-// else stands for the value itself, whatever it is; without a value its field (or element) is left out. In a longer text
-// values are text, and one that is missing is nothing. Other braces are the text's own: prompts have them.
+// A request's body as the definition wants it: JSON whose texts have placeholders. A text that is one placeholder and
+// nothing else stands for the value itself, whatever it is; without a value its field (or element) is left out. In a
+// longer text values are text, and one that is missing is nothing. Other braces are the text's own: prompts have
+// them.
 import { Effect, type Schema } from "effect"
 import type { DefinitionInvalid } from "./DefinitionInvalid.ts"
 import { compileTemplate, find, type Template, type Values } from "./Template.ts"

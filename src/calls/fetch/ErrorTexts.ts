@@ -1,6 +1,6 @@
-// What a client reads of an integration's error answer: the definition's text for its status, with what the answer itself
-// says where the text has `{/pointer}`. What an integration says is not trusted: it is text only, cut, and without
-// control characters.
+// What a client reads of an integration's error answer: the definition's text for its status, with what the answer
+// itself says where the text has `{/pointer}`. What an integration says is not trusted: it is text only, cut, and
+// without control characters.
 import { Effect, Result } from "effect"
 import type { IntegrationDefinition } from "../../domain/Integration.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"

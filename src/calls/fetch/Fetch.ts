@@ -1,6 +1,7 @@
 // Stage 2: one exchange with the integration, within its deadline, its slots and the answer's bound. When the caller
-// leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside out: the
-// breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the response cache.
+// leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside
+// out: the breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the
+// response cache.
 import { Clock, Context, Duration, Effect, Layer, Result, Schedule } from "effect"
 import { type InexactNumber, inexactNumbers, isBigInteger, mark, unmark } from "../../domain/ExactNumbers.ts"
 import {
@@ -44,8 +45,8 @@ const timedOut = ({ integration }: Endpoint, detail: string) =>
   new IntegrationTimeout({ integration: integration.name, detail })
 
 /**
- * The reply's body as text: an answer that is not mapped, as it came. One with escapes is encoded anew: of a key that occurs
- * twice the first value was not checked, and may hold what can't be stored.
+ * The reply's body as text: an answer that is not mapped, as it came. One with escapes is encoded anew: of a key that
+ * occurs twice the first value was not checked, and may hold what can't be stored.
  */
 const replyText = (
   { integration, map }: Endpoint,

@@ -1,5 +1,5 @@
-// Answers kept for a while, for integrations that say so (`cacheTtlMs`), on this instance. The same request, rendered, has
-// one flight: a thousand callers who ask together are one exchange. Failures are not kept.
+// Answers kept for a while, for integrations that say so (`cacheTtlMs`), on this instance. The same request,
+// rendered, has one flight: a thousand callers who ask together are one exchange. Failures are not kept.
 import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import type { Integration } from "../../domain/Integration.ts"
@@ -11,7 +11,10 @@ import type { Answer, FetchError } from "./Exchange.ts"
 /** Of all of them in memory; and of one. */
 const maxBytes = 67_108_864
 const maxEntryBytes = 1_048_576
-/** What a parsed answer takes for each byte of its text: much of JSON is short, and an empty array takes ten times its text. */
+/**
+ * What a parsed answer takes for each byte of its text: much of JSON is short, and an empty array takes ten times its
+ * text.
+ */
 const parsedFactor = 8
 
 type Sent = Pick<HttpRequest, "origin" | "path" | "method" | "headers" | "body">

@@ -1,5 +1,6 @@
-// Texts with placeholders: `{input.…}` (from the call), `{config.…}` (from the user's configuration) and `{secret.NAME}`
-// (from the environment). The caller of `render` encodes each value, so a value never changes the text around it.
+// Texts with placeholders: `{input.…}` (from the call), `{config.…}` (from the user's configuration) and
+// `{secret.NAME}` (from the environment). The caller of `render` encodes each value, so a value never changes the
+// text around it.
 import { Config, Effect, Redacted } from "effect"
 import { DefinitionInvalid } from "./DefinitionInvalid.ts"
 import { at } from "./Pointer.ts"

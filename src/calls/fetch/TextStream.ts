@@ -1,7 +1,8 @@
-// The text of an answer that comes in parts, as `text/event-stream` or as lines of JSON (NDJSON): each event's data, or each
-// line, is one piece. A piece is JSON (a text, or an object that has one, where `result` points or under the usual names) or,
-// in an event stream, plain text. One without text is passed over; `[DONE]` ends it, as do as many characters as are wanted, and as many bytes as an answer may have. An
-// event named `error`, or a piece with an `error`, says that what came is no good answer.
+// The text of an answer that comes in parts, as `text/event-stream` or as lines of JSON (NDJSON): each event's data,
+// or each line, is one piece. A piece is JSON (a text, or an object that has one, where `result` points or under the
+// usual names) or, in an event stream, plain text. One without text is passed over; `[DONE]` ends it, as do as many
+// characters as are wanted, and as many bytes as an answer may have. An event named `error`, or a piece with an
+// `error`, says that what came is no good answer.
 import { Result } from "effect"
 import type { AnswerReader } from "../../infra/http/Http.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
