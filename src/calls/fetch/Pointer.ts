@@ -9,7 +9,7 @@ export const compilePointer = (field: string, pointer: string) =>
         new DefinitionInvalid({ field, reason: "a JSON pointer is empty or starts with /; ~ stands in ~0 and ~1 only" })
       )
 
-/** The value at the path; undefined when there is none. Only own properties are followed. */
+/** The value at the path, or undefined. Follows own properties only. */
 export const at = (value: unknown, path: ReadonlyArray<string>): unknown => {
   let found = value
   for (const part of path) {
