@@ -116,7 +116,7 @@ const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.l
 const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
 
 const HotCopyLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerMemory : CatalogRedis.layer))
+  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerNone : CatalogRedis.layer))
 )
 
 const RecordStreamLayer = Layer.unwrap(

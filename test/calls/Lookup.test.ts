@@ -19,7 +19,7 @@ describe("Lookup", () => {
     const environment: { [name: string]: string } = {}
     const tests = Lookup.layer.pipe(
       Layer.provide(Catalog.layer),
-      Layer.provide([CatalogRedis.layerMemory, CatalogStore.layerMemory({ integrations: { needs: definition } })]),
+      Layer.provide([CatalogRedis.layerNone, CatalogStore.layerMemory({ integrations: { needs: definition } })]),
       Layer.provide(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
       Layer.provide(Settings.layer),
       Layer.provideMerge(Logger.layer([Logger.make(({ message }) => logged.push(message))])),
@@ -57,7 +57,7 @@ describe("Lookup", () => {
         Lookup.layer.pipe(
           Layer.provide(Catalog.layer),
           Layer.provide([
-            CatalogRedis.layerMemory,
+            CatalogRedis.layerNone,
             CatalogStore.layerMemory({ integrations: { weather: { url: "http://x/" } } })
           ]),
           Layer.provide(Metrics.layer),
