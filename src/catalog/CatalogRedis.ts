@@ -1,6 +1,6 @@
 // The copy of the catalog that instances share in Redis: each key's content with its version. An older version never
-// overwrites a newer one, in whatever order writes arrive. A copy may be out of date (Redis was away when the key changed):
-// the reader compares it with Postgres soon after.
+// overwrites a newer one, in whatever order writes arrive. A copy may be out of date (Redis was away when the key
+// changed): the reader compares it with Postgres soon after.
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import type { CatalogKind, Versioned } from "../domain/Version.ts"

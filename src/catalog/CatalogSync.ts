@@ -1,9 +1,9 @@
-// Keeps this instance's catalog in step with Postgres: a listener receives every change when it commits, and comparisons
-// find what it missed.
+// Keeps this instance's catalog in step with Postgres: a listener receives every change when it commits, and
+// comparisons find what it missed.
 //
-// The listener is listening, on a connection of its own, or away: it tries again with growing pauses of up to 2 s. When it
-// listens again, everything is compared at once, because changes in between were not announced to it. Comparisons run beside
-// it: of everything every CATALOG_REFRESH, of unverified entries every second.
+// The listener is listening, on a connection of its own, or away: it tries again with growing pauses of up to 2 s.
+// When it listens again, everything is compared at once, because changes in between were not announced to it.
+// Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified entries every second.
 import { Cause, Clock, Context, Duration, Effect, Layer, Queue } from "effect"
 import type { CatalogKind } from "../domain/Version.ts"
 import { Database, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
@@ -41,19 +41,21 @@ export class CatalogSync extends Context.Service<
       const database = yield* Database
       const { counter, gauge } = yield* Metrics
       const refreshMs = Duration.toMillis((yield* Settings).CATALOG_REFRESH)
-      const heard = counter("catalog_changes_total", "Changes of the catalog that the listener heard of")
+      const received = counter("catalog_changes_total", "Changes of the catalog that the listener received")
       const lost = counter("catalog_listener_lost_total", "Times the listener lost its connection")
       let listening = false
       let attempts = 0
-      gauge("catalog_listening", "1 while changes of the catalog are heard at once", () => (listening ? 1 : 0))
+      gauge("catalog_listening", "1 while changes of the catalog are received as they commit", () =>
+        listening ? 1 : 0
+      )
 
       const sync = Effect.gen(function* () {
         const checked = catalog.size()
         return { checked, changed: yield* catalog.check("all") }
       })
 
-      // Apart from the listener, so that 50,000 changes of users who are not in memory do not delay the next change. Beyond
-      // the bound the oldest are dropped: those copies stay as they are, and are compared when they are read.
+      // Apart from the listener, so that 50,000 changes of users who are not in memory do not delay the next change.
+      // Beyond the bound the oldest are dropped: those copies stay as they are, and are compared when they are read.
       const unpublished = yield* Queue.sliding<Name>(maxUnpublished)
       yield* background(
         "catalog copies",
@@ -61,7 +63,7 @@ export class CatalogSync extends Context.Service<
       )
 
       const hear = (payloads: ReadonlyArray<string>) => {
-        heard.add(payloads.length)
+        received.add(payloads.length)
         const changes = payloads.map(parse)
         const known = changes.filter((change) => change !== undefined)
         return Effect.andThen(

@@ -1,13 +1,15 @@
-// One kind of catalog entries, read through three tiers: this instance's memory, Redis, Postgres. Concurrent reads of a key
-// share one lookup.
+// One kind of catalog entries, read through three tiers: this instance's memory, Redis, Postgres. Concurrent reads of
+// a key share one lookup.
 //
-// In memory an entry is `verified` (read from Postgres) or `unverified` (read from Redis, whose copy may be old). Unverified
-// entries are compared with Postgres within a second. An entry is read again when the listener or a comparison says that it
-// changed, and evicted when memory is full, least recently used first. Nothing expires: every CATALOG_REFRESH the versions of
-// all entries in memory are compared with Postgres. While no store answers, memory is served, however old.
+// In memory an entry is `verified` (read from Postgres) or `unverified` (read from Redis, whose copy may be old).
+// Unverified entries are compared with Postgres within a second. An entry is read again when the listener or a
+// comparison says that it changed, and evicted when memory is full, least recently used first. Nothing expires: every
+// CATALOG_REFRESH the versions of all entries in memory are compared with Postgres. While no store answers, memory is
+// served, however old.
 //
-// An instance never uses an older version of a key after a newer one. Memory takes newer versions only; of evicted keys, and
-// of changes to keys that are not in memory, it keeps the version as a minimum, and ignores older copies in Redis.
+// An instance never uses an older version of a key after a newer one. Memory takes newer versions only; of evicted
+// keys, and of changes to keys that are not in memory, it keeps the version as a minimum, and ignores older copies in
+// Redis.
 import { Cache, Clock, Duration, Effect, Option } from "effect"
 import { LRUCache } from "lru-cache"
 import { entryBytes } from "../domain/HeapBytes.ts"
@@ -170,9 +172,9 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
     return found.value
   }
 
-  // Reads a key again, into memory if it is there, then into Redis, which may be slow. On a failure the key is unverified,
-  // so that the next comparison tries again. `behind`: the entry in memory when Postgres was found to have an older version
-  // (a backup was restored); Postgres is right all the same.
+  // Reads a key again, into memory if it is there, then into Redis, which may be slow. On a failure the key is
+  // unverified, so that the next comparison tries again. `behind`: the entry in memory when Postgres was found to
+  // have an older version (a backup was restored); Postgres is right all the same.
   const reread = (key: string, behind?: Entry<A>) =>
     Effect.matchEffect(fromPostgres(key), {
       onSuccess: (found) =>
