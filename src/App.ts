@@ -13,7 +13,7 @@ import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
 import * as StartLine from "./admin/StartLine.ts"
-import { AutoAssign } from "./assistant/AutoAssign.ts"
+import * as AutoAssign from "./assistant/AutoAssign.ts"
 import { Cancellation } from "./assistant/Cancellation.ts"
 import { Coaching } from "./assistant/Coaching.ts"
 import { Deltas } from "./assistant/Deltas.ts"
@@ -118,7 +118,7 @@ const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.l
 const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
 
 const HotCopyLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerMemory : CatalogRedis.layer))
+  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerNone : CatalogRedis.layer))
 )
 
 const RecordStreamLayer = Layer.unwrap(
