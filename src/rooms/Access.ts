@@ -1,14 +1,14 @@
-// What a user is in a room: every request that names a room asks here first. The answer comes from the membership cache that all
-// instances share in Redis, from this instance's memory, or from Postgres. Redis counts the changes of a room's memberships,
-// and a membership counts only under the number it was read with: a removed member has no access on any instance as soon as
-// the removal is acknowledged.
+// What a user is in a room: every request that names a room asks here first. The answer comes from the membership
+// cache that all instances share in Redis, from this instance's memory, or from Postgres. Redis counts the changes of
+// a room's memberships, and a membership counts only under the number it was read with: a removed member has no
+// access on any instance as soon as the removal is acknowledged.
 //
-// Without Redis, a membership that was confirmed within 3 seconds counts; then Postgres is asked; without Postgres, what was
-// confirmed within 5 minutes counts. While Redis lacks changes of the room (UnpublishedRooms.ts), Postgres is asked. A write is
-// checked again where it takes place.
+// Without Redis, a membership that was confirmed within 3 seconds counts; then Postgres is asked; without Postgres,
+// what was confirmed within 5 minutes counts. While Redis lacks changes of the room (UnpublishedRooms.ts), Postgres
+// is asked. A write is checked again where it takes place.
 //
-// Somebody who is not a member gets another error than for an unknown room, as a client has to know whether to ask for an
-// invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
+// A user who is not a member gets another error than for an unknown room, as a client has to know whether to ask for
+// an invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
 import { Cache, Clock, Context, Duration, Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
 import { MembershipCache, type Session, sessionMs } from "../cluster/rooms/MembershipCache.ts"
@@ -41,7 +41,10 @@ interface Remembered extends Granted {
 }
 
 const capacity = 20_000
-/** How long a write may rely on memory. Shorter than Redis keeps a session, so that sessions of users who only write last. */
+/**
+ * How long a write may rely on memory. Shorter than Redis keeps a session, so that sessions of users who only write
+ * last.
+ */
 const presumedMs = 120_000
 /** How long a session needs no other confirmation while Redis is away. */
 const freshMs = 3000
@@ -63,9 +66,9 @@ export class Access extends Context.Service<
       minimum: Exclude<Role, "viewer">
     ) => Effect.Effect<Granted, AccessError | Forbidden>
     /**
-     * A write that relies on the membership in memory, and so needs no round trip for it. `write` is given the versions that the
-     * membership was read with, and compares them in the step that writes. If memberships have changed since, it is run once
-     * more, after the membership was read again.
+     * A write that relies on the membership in memory, and so needs no round trip for it. `write` is given the
+     * versions that the membership was read with, and compares them in the step that writes. If memberships have
+     * changed since, it is run once more, after the membership was read again.
      */
     readonly presuming: <A, E>(
       roomId: string,

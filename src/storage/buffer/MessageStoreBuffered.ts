@@ -1,9 +1,9 @@
-// Messages behind a write buffer: a layer over MessageStore that gives the same service. A message is acknowledged when the
-// buffer has it, and reaches the store behind in batches (Flusher.ts). It is changed where it is, in the buffer or in the
-// store behind, and pages are merged from both.
+// Messages behind a write buffer: a layer over MessageStore that gives the same service. A message is acknowledged
+// when the buffer has it, and reaches the store behind in batches (Flusher.ts). It is changed where it is, in the
+// buffer or in the store behind, and pages are merged from both.
 //
-// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message only when no
-// instance uses the buffer any more (WriteRouting.ts).
+// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message
+// only when no instance uses the buffer any more (WriteRouting.ts).
 import { Effect, Layer } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
@@ -19,7 +19,9 @@ import { WriteBuffer } from "./WriteBuffer.ts"
 import { type Lease, WriteMode } from "./WriteMode.ts"
 import { uncertain, WriteRouting } from "./WriteRouting.ts"
 
-/** Many changes of one message at once: each that comes too late is tried again, after a random pause of up to 20 ms. */
+/**
+ * Many changes of one message at once: each that comes too late is tried again, after a random pause of up to 20 ms.
+ */
 const attempts = 60
 const maxPauseMs = 20
 
@@ -53,7 +55,8 @@ export const layer = Layer.effect(
       const { messageId, roomId, threadId } = wanted
       const message = asSent(rest)
       if (threadId !== null && !(yield* isInRoom(threadId, roomId))) return yield* new ThreadNotFound()
-      // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from its key.
+      // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from
+      // its key.
       if (key !== undefined && isConfirmed) {
         const stored = yield* Effect.catchTag(
           behind.find(roomId, messageId),
