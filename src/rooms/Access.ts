@@ -105,6 +105,12 @@ export class Access extends Context.Service<
         { capacity, timeToLive: () => Duration.zero }
       )
 
+      // Without versions nothing says whether a read that is under way is recent enough.
+      const readOnce = (roomId: string, user: string, versions: Versions | undefined) =>
+        versions === undefined
+          ? fromStore({ roomId, user })
+          : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
+
       const remember = (roomId: string, user: string, session: Session, versions?: Versions) =>
         Effect.map(Clock.currentTimeMillis, (now): Granted => {
           const granted: Remembered = { session, versions, confirmedAt: now }
@@ -127,11 +133,7 @@ export class Access extends Context.Service<
         const { ageMs, known } = yield* recall(roomId, user)
         const isKnown = isSameVersion(versions, known?.versions) && ageMs < sessionMs
         ;(isKnown ? metrics.memoryHit : metrics.memoryMiss).add()
-        if (known !== undefined && isKnown) return yield* remember(roomId, user, known.session, versions)
-        // Without versions nothing says whether a read that is under way is recent enough.
-        const found = yield* versions === undefined
-          ? fromStore({ roomId, user })
-          : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
+        const found = known !== undefined && isKnown ? known.session : yield* readOnce(roomId, user, versions)
         yield* Effect.ignore(cache.write(roomId, user, found, versions))
         return yield* remember(roomId, user, found, versions)
       })
