@@ -138,7 +138,8 @@ export class WriteMode extends Context.Service<
         const from = now()
         for (let isDone = false; !isDone; ) {
           const rooms = yield* flusher.flush(true)
-          const { oldestAgeMs = 0 } = yield* buffer.depth
+          const { oldestAgeMs = 0, run } = yield* buffer.depth
+          if (run !== depth.run) return { _tag: "Failed" } as const
           isDone = rooms === 0 || oldestAgeMs <= now() - from
         }
         begun.add()

@@ -138,7 +138,7 @@ export const leaseAt = ({ mode }: State, now: number): Lease | undefined =>
 export const isSaved = ({ mode }: State): boolean =>
   mode._tag === "Postgres" || ((mode._tag === "Acquiring" || mode._tag === "Leaving") && mode.isSaved)
 
-/** Whether the others have left the buffer, or could have since this instance did. */
+/** Whether the others have left the buffer, or had the time to since this instance did. */
 export const areOthersGone = (state: State, { ttlMs }: WriteModeTimings, now: number): boolean =>
   state.areOthersGone || now > state.leftAt + ttlMs
 
@@ -146,7 +146,7 @@ export const areOthersGone = (state: State, { ttlMs }: WriteModeTimings, now: nu
 export const mayBypass = (state: State, { contactGapMs, steadyMs }: WriteModeTimings, now: number): boolean =>
   now - state.contactAt <= contactGapMs && now - state.contactSince >= steadyMs
 
-const lastLease = (mode: Mode): LastLease => {
+const lastLease = (mode: Exclude<Mode, { readonly _tag: "Draining" }>): LastLease => {
   switch (mode._tag) {
     case "Acquiring":
     case "Leaving": {
@@ -157,35 +157,36 @@ const lastLease = (mode: Mode): LastLease => {
       return { known: mode.lease.number, mayReturn: true, isSaved: false }
     case "Postgres":
       return { known: mode.known, mayReturn: false, isSaved: true }
-    case "Draining":
-      return { known: undefined, mayReturn: false, isSaved: false }
   }
 }
 
+const contacted = (state: State, { contactGapMs }: WriteModeTimings, now: number): State => ({
+  ...state,
+  contactAt: now,
+  contactSince: now - state.contactAt > contactGapMs ? now : state.contactSince
+})
 /** Whether Postgres answered. */
 const isContact = ({ _tag }: Event) => _tag === "LeaseGranted" || _tag === "Released" || _tag === "OthersChecked"
 
+/** An event that does not belong to the mode changes nothing: a shutdown came before it. */
 export const step = (timings: WriteModeTimings, before: State, event: Event, now: number): Step => {
-  if (before.mode._tag === "Draining") return { state: before }
-  const state = isContact(event)
-    ? {
-        ...before,
-        contactAt: now,
-        contactSince: now - before.contactAt > timings.contactGapMs ? now : before.contactSince
-      }
-    : before
+  const state = isContact(event) ? contacted(before, timings, now) : before
   const { mode } = state
+  const stay: Step = { state }
+  if (mode._tag === "Draining") return stay
+  const last = lastLease(mode)
   const to = (next: Mode, action?: Action): Step => ({ state: { ...state, mode: next }, action })
-  const leave = () => to({ _tag: "Leaving", ...lastLease(mode) }, { _tag: "Save" })
+  const acquire = (lastKnown: LastLease, action: Action) => to({ _tag: "Acquiring", ...lastKnown }, action)
+  const leave = () => to({ _tag: "Leaving", ...last, isSaved: false }, { _tag: "Save" })
   const use = (lease: Lease, until: number, action?: Action): Step => ({
     state: { ...state, mode: { _tag: "Redis", lease, until }, areOthersGone: false, leftAt: Number.POSITIVE_INFINITY },
     action
   })
-  /** The instances whose leases ran out may be alive and only cut off: they save their copies as soon as they are back. */
-  const useWhole = ({ askedAt, lease }: Granted, last: LastLease): Step =>
+  /** Instances whose leases ran out may be alive and only cut off: they save their copies as soon as they are back. */
+  const useWhole = ({ askedAt, lease }: Granted, lastKnown: LastLease): Step =>
     lease.isWhole || lease.ageMs >= timings.steadyMs
       ? use({ number: lease.number, isConfirmed: true }, askedAt + timings.grantedMs)
-      : to({ _tag: "Acquiring", ...last }, { _tag: "Lease", afterMs: againMs })
+      : acquire(lastKnown, { _tag: "Lease", afterMs: againMs })
 
   switch (event._tag) {
     case "ProbeDue":
@@ -200,49 +201,43 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
       return to({ _tag: "Draining" }, { _tag: "Drain" })
     case "BufferAway":
       return mode._tag === "Postgres" ? { state, action: { _tag: "CheckOthers" } } : leave()
-    case "BufferReached": {
-      if (event.isNewIncarnation) return to({ _tag: "Acquiring", ...lastLease(mode) }, { _tag: "Rescue" })
-      const next: Mode = mode._tag === "Redis" ? mode : { _tag: "Acquiring", ...lastLease(mode) }
-      return to(next, { _tag: "Lease", afterMs: 0 })
-    }
+    case "BufferReached":
+      if (event.isNewIncarnation) return acquire(last, { _tag: "Rescue" })
+      if (mode._tag === "Redis") return { state, action: { _tag: "Lease", afterMs: 0 } }
+      return acquire(last, { _tag: "Lease", afterMs: 0 })
     case "Rescued":
-      return to(
-        { _tag: "Acquiring", known: undefined, mayReturn: false, isSaved: lastLease(mode).isSaved },
-        { _tag: "Lease", afterMs: 0 }
-      )
+      if (mode._tag !== "Acquiring") return stay
+      return acquire({ ...last, known: undefined, mayReturn: false }, { _tag: "Lease", afterMs: 0 })
     case "LeaseGranted": {
-      const { askedAt, lease } = event.granted
-      const last = lastLease(mode)
-      if (lease.number !== last.known)
-        return to({ _tag: "Acquiring", ...last, mayReturn: false }, { _tag: "Prepare", granted: event.granted })
-      if (mode._tag !== "Redis") return useWhole(event.granted, last)
+      if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
+      const { granted } = event
+      const { number } = granted.lease
+      if (number !== last.known) return acquire({ ...last, mayReturn: false }, { _tag: "Prepare", granted })
+      if (mode._tag === "Acquiring") return useWhole(granted, last)
+      const isBack = !mode.lease.isConfirmed
       return use(
-        { number: lease.number, isConfirmed: true },
-        askedAt + timings.grantedMs,
-        mode.lease.isConfirmed ? undefined : { _tag: "Flush" }
+        { number, isConfirmed: true },
+        granted.askedAt + timings.grantedMs,
+        isBack ? { _tag: "Flush" } : undefined
       )
     }
+    case "LeaseDenied":
+      if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
+      if (last.known === undefined || !last.mayReturn) return leave()
+      return use({ number: last.known, isConfirmed: false }, now + timings.unconfirmedMs)
     case "Prepared":
+      if (mode._tag !== "Acquiring") return stay
       return useWhole(event.granted, { known: event.granted.lease.number, mayReturn: false, isSaved: true })
-    case "LeaseDenied": {
-      const { known, mayReturn } = lastLease(mode)
-      if (known === undefined || !mayReturn) return leave()
-      return use({ number: known, isConfirmed: false }, now + timings.unconfirmedMs)
-    }
     case "Saved":
-      return to({ _tag: "Leaving", ...lastLease(mode), isSaved: true }, { _tag: "Release" })
+      return mode._tag === "Leaving" ? to({ ...mode, isSaved: true }, { _tag: "Release" }) : stay
     case "Released":
+      if (mode._tag !== "Leaving" || !mode.isSaved) return stay
       return {
-        state: {
-          ...state,
-          mode: { _tag: "Postgres", known: lastLease(mode).known },
-          areOthersGone: false,
-          leftAt: now
-        }
+        state: { ...state, mode: { _tag: "Postgres", known: mode.known }, areOthersGone: false, leftAt: now }
       }
     case "OthersChecked":
       return { state: { ...state, areOthersGone: state.areOthersGone || (mode._tag !== "Redis" && !event.areLeased) } }
     case "Failed":
-      return mode._tag === "Acquiring" ? leave() : { state }
+      return mode._tag === "Acquiring" ? leave() : stay
   }
 }
