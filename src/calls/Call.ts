@@ -87,7 +87,7 @@ export class Call extends Context.Service<
             const exchange = restore(fetch.exchange(found, call.input, inputText, spentMs))
             const fetchedAt = performance.now()
             const { status, text: bodyText } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
-              Effect.onError(() => Effect.sync(() => record.giveBack(place)))
+              Effect.onError(() => record.release(place))
             )
             const fetchMs = performance.now() - fetchedAt
             const recordId = makeRecordId(requestedAt)
@@ -116,10 +116,10 @@ export class Call extends Context.Service<
             const level =
               wanted === "memory" && place === "queue"
                 ? yield* instant("call.record", stages.record, () => {
-                    record.add(row, span, place)
+                    record.add(row, span)
                     return wanted
                   })
-                : yield* stage("call.record", stages.record, restore(record.keep(row, span, place, wanted)))
+                : yield* stage("call.record", stages.record, record.keep(row, span, place, wanted))
             return yield* instant("call.reply", stages.reply, () =>
               encodeReply(status, bodyText, version, recordId, level)
             )

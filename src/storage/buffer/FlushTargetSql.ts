@@ -1,9 +1,9 @@
 // The flush target, in SQL: one statement writes rows of many rooms, and replaces only older versions. The rows of a
 // statement are sorted, so that two flushes at once lock them in the same order and do not deadlock. A batch that
 // Postgres refuses is halved until the refused row is alone, which becomes a dead letter.
-import { Effect, Layer } from "effect"
+import { Array as Arr, Effect, Layer } from "effect"
 import type { DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
-import { DeadLetters } from "../DeadLetters.ts"
+import { DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"
 import { makeRoomTransaction } from "../rooms/RoomTransaction.ts"
 import { FlushTarget, type Saved, type UnsavedDocument } from "./FlushTarget.ts"
 import type { BufferedMessage } from "./WriteBuffer.ts"
@@ -60,42 +60,33 @@ export const layer = Layer.effect(
         WHERE m.edition < excluded.edition`).pipe(Effect.as(nothing))
     }
 
-    const toDeadLetters = (id: string, row: unknown, { sqlState }: DatabaseRefused) =>
-      deadLetters
-        .bury(id, JSON.stringify(row), sqlState)
-        .pipe(
-          Effect.andThen(
-            Effect.logError("a buffered write can't be stored; it is a dead letter now", { id, sqlState })
-          ),
-          Effect.as<Saved>({ conflicts: 0, dead: 1 })
-        )
-
-    const halving = <Row>(
+    const save = <Row>(
       rows: ReadonlyArray<Row>,
       idOf: (row: Row) => string,
       insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
-    ): Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused> => {
-      const [first] = rows
-      if (first === undefined) return Effect.succeed(nothing)
-      const half = Math.min(rowsAtOnce, Math.ceil(rows.length / 2))
-      const inHalves = Effect.suspend(() =>
-        Effect.zipWith(halving(rows.slice(0, half), idOf, insert), halving(rows.slice(half), idOf, insert), sum)
-      )
-      if (rows.length > rowsAtOnce) return inHalves
-      return Effect.catchTag(insert(rows), "DatabaseRefused", (refused) => {
-        // The statement is wrong, not a row: everything stays in the buffer.
-        if (!/^2[23]/.test(refused.sqlState)) return Effect.fail(refused)
-        return rows.length === 1 ? toDeadLetters(idOf(first), first, refused) : inHalves
-      })
-    }
+    ) =>
+      insertOrDeadLetter(Arr.chunksOf(rows, rowsAtOnce), insert, (row, refused) => {
+        const { sqlState } = refused
+        // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
+        if (!/^2[23]/.test(sqlState)) return Effect.fail(refused)
+        const id = idOf(row)
+        return deadLetters
+          .add(id, JSON.stringify(row), sqlState)
+          .pipe(
+            Effect.andThen(
+              Effect.logError("Postgres refused a row of the buffer; it is a dead letter", { id, sqlState })
+            ),
+            Effect.as<Saved>({ conflicts: 0, dead: 1 })
+          )
+      }).pipe(Effect.map((saved) => saved.reduce(sum, nothing)))
 
     return FlushTarget.of({
       save: (unsaved) =>
         orUnavailable<Saved, never>(
           run(
             Effect.zipWith(
-              halving(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
-              halving(unsaved.messages, ({ message }) => message.messageId, messages),
+              save(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
+              save(unsaved.messages, ({ message }) => message.messageId, messages),
               sum
             )
           )

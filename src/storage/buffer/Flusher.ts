@@ -17,6 +17,7 @@ import { sizeBoundaries } from "../../observability/Instruments.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
+import { chunksBy } from "../Chunks.ts"
 import { FlushTarget, type Unsaved } from "./FlushTarget.ts"
 import { type BufferUnavailable, type Dirty, WriteBuffer } from "./WriteBuffer.ts"
 
@@ -93,25 +94,9 @@ export class Flusher extends Context.Service<
         return count
       })
 
-      /** Parts of at most `maxCharacters`, of whole rooms. */
-      const inParts = function* (read: ReadonlyArray<readonly [string, Dirty]>) {
-        let part: Array<readonly [string, Dirty]> = []
-        let characters = 0
-        for (const one of read) {
-          const [, { documents, messages }] = one
-          const more =
-            documents.reduce((sum, { text }) => sum + text.length, 0) +
-            messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
-          if (part.length > 0 && characters + more > maxCharacters) {
-            yield part
-            part = []
-            characters = 0
-          }
-          part.push(one)
-          characters += more
-        }
-        if (part.length > 0) yield part
-      }
+      const charactersOf = ([, { documents, messages }]: readonly [string, Dirty]) =>
+        documents.reduce((sum, { text }) => sum + text.length, 0) +
+        messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
 
       const flushRooms: (
         rooms: ReadonlyArray<string>
@@ -124,7 +109,9 @@ export class Flusher extends Context.Service<
             (roomId) => Effect.map(buffer.dirty(roomId), (dirty) => [roomId, dirty] as const),
             { concurrency: roomsAtOnce }
           )
-          for (const part of inParts(read)) count += yield* save(part)
+          for (const part of chunksBy(read, { sizeOf: charactersOf, maxSize: maxCharacters })) {
+            count += yield* save(part)
+          }
           const more = read.flatMap(([roomId, { isWhole }]) => (isWhole ? [] : [roomId]))
           if (more.length > 0) yield* flushRooms(more)
         }

@@ -68,7 +68,7 @@ export class WriteMode extends Context.Service<
 
       const begun = metrics.counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
       const pressure = new BufferPressure(settings, metrics)
-      const lossReport = makeLossReport(buffer, metrics, scope)
+      const lossReport = yield* makeLossReport
       metrics.gauge(
         "buffer_held",
         "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0",
