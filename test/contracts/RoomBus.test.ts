@@ -3,15 +3,15 @@ import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Schema, type Scope } from "effect"
 import type { RoomBus, SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
-import { kept } from "../../src/infra/redis/RoomLog.ts"
-import { change, changesOf, heard, kinds, memoryInstance, passing, redisInstance } from "../support/RoomInstances.ts"
+import { retention } from "../../src/infra/redis/RoomLog.ts"
+import { change, changesOf, kinds, memoryInstance, passing, received, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 
 type Bus = RoomBus["Service"]
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
-const revisions = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
+const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
 for (const [kind, start] of Object.entries(kinds)) {
   describe(`RoomBus: ${kind}`, () => {
@@ -47,7 +47,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.deepEqual(history, { seq: 6, changeNumber: 4, events: wanted, isWhole: true })
         assert.match(epoch, /^[0-9a-z-]{1,40}$/)
         assert.deepEqual(
-          yield* heard(bus, roomId, 6),
+          yield* received(bus, roomId, 6),
           wanted.map((one) => ({ ...one, roomId, epoch }))
         )
       }).pipe(Effect.scoped)
@@ -64,10 +64,10 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
         assert.deepEqual([seq, changeNumber], [5, 5])
         assert.deepEqual(seqs(events), upTo(5))
-        assert.deepEqual(revisions(events), upTo(5))
+        assert.deepEqual(changeNumbers(events), upTo(5))
         // Those that come again are told nobody.
         yield* bus.emit(roomId, [passing("generate.delta")])
-        assert.deepEqual(revisions(yield* heard(bus, roomId, 6)), [...upTo(5), 0])
+        assert.deepEqual(changeNumbers(yield* received(bus, roomId, 6)), [...upTo(5), 0])
       }).pipe(Effect.scoped)
     )
 
@@ -82,14 +82,14 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.isUndefined(yield* publish(false, 1, 2))
         assert.strictEqual(yield* publish(false, 3, 5, 6), 3)
         assert.strictEqual(yield* publish(false, 2, 6), 3)
-        assert.deepEqual(revisions((yield* bus.history(roomId, 0, 0, 100)).events), [1, 2, 3])
+        assert.deepEqual(changeNumbers((yield* bus.history(roomId, 0, 0, 100)).events), [1, 2, 3])
         assert.isUndefined(yield* publish(true, 2, 5, 8))
         assert.strictEqual(yield* publish(false, 10), 8)
         assert.isUndefined(yield* publish(false, 7, 8, 9))
         const { events } = yield* bus.history(roomId, 0, 0, 100)
-        assert.deepEqual(revisions(events), [1, 2, 3, 5, 8, 9])
+        assert.deepEqual(changeNumbers(events), [1, 2, 3, 5, 8, 9])
         assert.deepEqual(seqs(events), upTo(6))
-        assert.deepEqual(seqs(yield* heard(bus, roomId, 6)), upTo(6))
+        assert.deepEqual(seqs(yield* received(bus, roomId, 6)), upTo(6))
       }).pipe(Effect.scoped)
     )
 
@@ -128,7 +128,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           }
           const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 1000)
           assert.deepEqual([seq, changeNumber], [told.length, last])
-          assert.deepEqual(revisions(events), told)
+          assert.deepEqual(changeNumbers(events), told)
           assert.deepEqual(seqs(events), upTo(told.length))
         }).pipe(Effect.scoped),
       { arbitrary: { runs: 25 } }
@@ -155,19 +155,19 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
-        const last = kept.events + 400
+        const last = retention.events + 400
         for (let n = 0; n < last; n += 200) {
           yield* bus.publish(roomId, 0, changesOf(roomId, ...upTo(200).map((m) => n + m)), false)
         }
         const all = yield* bus.history(roomId, 0, 0, 10_000)
         assert.isFalse(all.isWhole)
-        assert.isAtLeast(all.events.length, kept.events)
-        assert.isAtMost(all.events.length, kept.events + 110)
+        assert.isAtLeast(all.events.length, retention.events)
+        assert.isAtMost(all.events.length, retention.events + 110)
         assert.deepEqual(seqs(all.events), upTo(last).slice(-all.events.length))
         const first = all.events[0]?.seq ?? 0
         assert.isTrue((yield* bus.history(roomId, 0, first - 1, 10_000)).isWhole)
         assert.isFalse((yield* bus.history(roomId, 0, first - 2, 10_000)).isWhole)
-        assert.isTrue((yield* bus.history(roomId, 0, last - kept.events, kept.events)).isWhole)
+        assert.isTrue((yield* bus.history(roomId, 0, last - retention.events, retention.events)).isWhole)
       }).pipe(Effect.scoped)
     )
 
@@ -198,8 +198,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* bus.publish(roomId, 4, changesOf(roomId, 3), false)
         const { epoch, events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
         assert.deepEqual([seq, changeNumber], [6, 3])
-        assert.deepEqual(revisions(events), [1, 2, 0, 0, 0, 3])
-        const taken = yield* heard(bus, roomId, 6)
+        assert.deepEqual(changeNumbers(events), [1, 2, 0, 0, 0, 3])
+        const taken = yield* received(bus, roomId, 6)
         assert.deepEqual(
           taken.map((event) => epochs.indexOf(event.epoch)),
           [0, 1, 3, 3, 3, 3]
@@ -259,7 +259,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         for (const [n, roomId] of rooms.entries()) {
           const { epoch, events } = yield* bus.history(roomId, 0, 0, 100)
           epochs.add(epoch)
-          assert.deepEqual(revisions(events), [...upTo(n + 1), 0])
+          assert.deepEqual(changeNumbers(events), [...upTo(n + 1), 0])
         }
         assert.strictEqual(epochs.size, rooms.length)
       }).pipe(Effect.scoped)
