@@ -1,8 +1,8 @@
 // One suite over every layer of RoomBus: memory, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, Schema, type Scope } from "effect"
-import type { RoomBus, SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
+import { Effect, Option, Schema, type Scope } from "effect"
+import { maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import { retention } from "../../src/infra/redis/RoomLog.ts"
 import { change, changesOf, kinds, memoryInstance, passing, received, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -239,6 +239,36 @@ for (const [kind, start] of Object.entries(kinds)) {
         // What was known already changes nothing.
         yield* bus.publish(roomId, 0, changesOf(roomId, 1, 2), false)
         assert.deepEqual(yield* bus.versions(roomId), { epoch, messages: seq, threads: seq, people: seq })
+      }).pipe(Effect.scoped)
+    )
+
+    it.live("drops what waits beyond its bound, and says so by a gap", () =>
+      Effect.gen(function* () {
+        const bus = yield* open
+        const roomId = randomUUID()
+        // A subscription that was away before the first one says so once.
+        yield* Effect.timeoutOption(bus.gap, "50 millis")
+        const batch = Array.from({ length: 1000 }, () => passing("generate.delta"))
+        const batches = 2 + maxQueued / batch.length
+        for (let n = 0; n < batches; n++) yield* bus.emit(roomId, batch)
+        const drain = Effect.gen(function* () {
+          let count = 0
+          let taken = yield* Effect.timeoutOption(bus.take, "500 millis")
+          while (Option.isSome(taken)) {
+            count += taken.value.length
+            taken = yield* Effect.timeoutOption(bus.take, "500 millis")
+          }
+          return count
+        })
+        // The messages of a subscription arrive behind the reply to what published them.
+        yield* Effect.sleep("500 millis")
+        assert.isAtMost(yield* drain, maxQueued)
+        yield* Effect.timeout(bus.gap, "1 second")
+        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(bus.gap, "50 millis")))
+        // The room's stream has what was dropped, as far as it keeps events; new events come as before.
+        assert.strictEqual((yield* bus.history(roomId, 0, 0, 0)).seq, batches * batch.length)
+        yield* bus.emit(roomId, [passing("presence.joined")])
+        assert.deepEqual(seqs(yield* received(bus, roomId, 1)), [batches * batch.length + 1])
       }).pipe(Effect.scoped)
     )
 
