@@ -139,10 +139,11 @@ export class Hub extends Context.Service<
       yield* background("room digests", digestLast, digestEvery)
 
       /** A connection's first room: all its subscriptions will end with it. */
-      const watch = ({ id, whenClosed }: Subscriber, roomId: string) => {
+      const watch = (subscriber: Subscriber, roomId: string) => {
+        const { id } = subscriber
         const subscribed = new Set([roomId])
         roomsOf.set(id, subscribed)
-        whenClosed(() => {
+        subscriber.whenClosed(() => {
           for (const left of [...subscribed]) rooms.get(left)?.feed.subscriptions.unsubscribe(id)
           roomsOf.delete(id)
         })
