@@ -159,7 +159,7 @@ export class Subscriptions extends Context.Service<
           const membership = { user: guest.user, joinedAt: session.joinedAt }
           return yield* seated(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
-              const missed = yield* hub.missed(roomId, entrance, cursor, snapshot, membership)
+              const missed = yield* entrance.missed(cursor, membership)
               if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
                 const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
