@@ -11,7 +11,7 @@
 // an invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
 import { Cache, Clock, Context, Duration, Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
-import { MembershipCache, type Session, sessionMs } from "../cluster/rooms/MembershipCache.ts"
+import { type Membership, MembershipCache, membershipMs } from "../cluster/rooms/MembershipCache.ts"
 import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import { isUuid } from "../domain/Ids.ts"
 import {
@@ -28,7 +28,7 @@ import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 
 export interface Granted {
-  readonly session: Session
+  readonly session: Membership
   /** The room's versions that the session was read with. Undefined: Redis did not give any. */
   readonly versions: Versions | undefined
 }
@@ -89,7 +89,7 @@ export class Access extends Context.Service<
 
       const fromStore = ({ roomId, user }: { readonly roomId: string; readonly user: string }) =>
         members.get(roomId, user).pipe(
-          Effect.map(({ joinedAt, role }): Session => ({ joinedAt, role })),
+          Effect.map(({ joinedAt, role }): Membership => ({ joinedAt, role })),
           Effect.tap(() => Effect.sync(() => metrics.postgresHit.add())),
           Effect.tapError((error) =>
             Effect.sync(() =>
@@ -111,7 +111,7 @@ export class Access extends Context.Service<
           ? fromStore({ roomId, user })
           : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
 
-      const remember = (roomId: string, user: string, session: Session, versions?: Versions) =>
+      const remember = (roomId: string, user: string, session: Membership, versions?: Versions) =>
         Effect.map(Clock.currentTimeMillis, (now): Granted => {
           const granted: Remembered = { session, versions, confirmedAt: now }
           remembered.set(keyOf(roomId, user), granted)
@@ -124,14 +124,14 @@ export class Access extends Context.Service<
         })
 
       const throughCache = Effect.fnUntraced(function* (roomId: string, user: string) {
-        const { session, versions } = yield* cache.read(roomId, user)
+        const { membership: session, versions } = yield* cache.read(roomId, user)
         if (session !== undefined) {
           metrics.redisHit.add()
           return yield* remember(roomId, user, session, versions)
         }
         metrics.redisMiss.add()
         const { ageMs, known } = yield* recall(roomId, user)
-        const isKnown = isSameVersion(versions, known?.versions) && ageMs < sessionMs
+        const isKnown = isSameVersion(versions, known?.versions) && ageMs < membershipMs
         ;(isKnown ? metrics.memoryHit : metrics.memoryMiss).add()
         const found = known !== undefined && isKnown ? known.session : yield* readOnce(roomId, user, versions)
         yield* Effect.ignore(cache.write(roomId, user, found, versions))
@@ -149,7 +149,7 @@ export class Access extends Context.Service<
         return yield* fromStore({ roomId, user }).pipe(
           Effect.flatMap((session) => remember(roomId, user, session)),
           Effect.catchTag("StorageUnavailable", (error) => {
-            if (known === undefined || ageMs >= sessionMs) return Effect.fail(error)
+            if (known === undefined || ageMs >= membershipMs) return Effect.fail(error)
             metrics.memoryStale.add()
             return Effect.succeed({ session: known.session, versions: undefined })
           })

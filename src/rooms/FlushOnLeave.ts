@@ -10,7 +10,7 @@ export const layer = Layer.effectDiscard(
     const flusher = yield* Flusher
     const scope = yield* Effect.scope
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    hub.onSeat((roomId, _user, connections) => {
+    yield* hub.onConnection((roomId, _user, connections) => {
       if (connections > 0 || hub.present(roomId).size > 0) return
       // While Postgres is away, the writes stay in the buffer.
       run(Effect.forkIn(Effect.ignore(flusher.flushRoom(roomId)), scope))

@@ -59,7 +59,7 @@ export class PresenceTracker extends Context.Service<
           }
         }
         unreported.set(roomId, new Set([...(unreported.get(roomId) ?? []), ...users]))
-        yield* hub.tellAlone(roomId, events)
+        yield* hub.deliverLocally(roomId, events)
       })
 
       const report = (roomId: string, room: Room): Effect.Effect<void> =>
@@ -109,7 +109,7 @@ export class PresenceTracker extends Context.Service<
         return made
       }
 
-      hub.onSeat((roomId, user, connections) => {
+      yield* hub.onConnection((roomId, user, connections) => {
         const room = roomOf(roomId)
         if (connections === 0) room.counts.delete(user)
         else room.counts.set(user, connections)

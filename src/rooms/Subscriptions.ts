@@ -22,7 +22,7 @@ import { type RoomSnapshot, RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
 import { Hub } from "./delivery/Hub.ts"
-import type { Entrance } from "./delivery/RoomEntry.ts"
+import type { PendingSubscription } from "./delivery/HubRoom.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
@@ -112,20 +112,20 @@ export class Subscriptions extends Context.Service<
       const subscribed = <E>(
         guest: Guest,
         roomId: string,
-        answer: (snapshot: RoomSnapshot, entrance: Entrance) => Effect.Effect<string, E | StorageUnavailable>
+        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
       ) =>
         Effect.gen(function* () {
           const snapshot = yield* rooms.get(roomId)
-          const entrance = yield* hub.enter(roomId, guest, snapshot)
+          const entrance = yield* hub.subscribe(roomId, guest, snapshot)
           const request = yield* RequestContext
           request?.whenAnswered(entrance.release)
           const answered = Effect.gen(function* () {
             const text = yield* answer(snapshot, entrance)
             // If the membership ended before the connection was subscribed, its end did not reach the connection.
             yield* access.member(roomId, guest.user)
-            entrance.decide(true)
+            entrance.settle(true)
             return new EncodedJson(text)
-          }).pipe(Effect.onError(() => Effect.sync(() => entrance.decide(false))))
+          }).pipe(Effect.onError(() => Effect.sync(() => entrance.settle(false))))
           // Outside a request (in a test) the reply counts as sent when it is returned.
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
         })
@@ -158,13 +158,13 @@ export class Subscriptions extends Context.Service<
           const membership = { user: guest.user, joinedAt: session.joinedAt }
           return yield* subscribed(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
-              const missed = yield* hub.missed(roomId, entrance, cursor, snapshot, membership)
+              const missed = yield* entrance.missed(cursor, membership)
               if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
                 const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
               }
               // The search for missed events may have moved the cursor.
-              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.again())}}`
+              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.advance())}}`
             })
           )
         }),

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { MembershipCache, type Session } from "../../src/cluster/rooms/MembershipCache.ts"
+import { type Membership, MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
 import { BusUnavailable, type Versions } from "../../src/cluster/rooms/RoomBus.ts"
 import { MembershipUnsure, StorageUnavailable } from "../../src/domain/Room.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
@@ -17,7 +17,7 @@ const makeWorld = () => {
   const world = {
     reads: 0,
     cacheReads: 0,
-    written: undefined as Session | undefined,
+    written: undefined as Membership | undefined,
     versions: { epoch: "e", people: 1, messages: 0, threads: 0 } as Versions | undefined,
     role: "member" as "member" | "viewer",
     isRedisAway: false,
@@ -39,11 +39,11 @@ const makeWorld = () => {
           Effect.suspend(() => {
             if (world.isRedisAway) return Effect.fail(new BusUnavailable({ cause: "away" }))
             world.cacheReads++
-            return Effect.succeed({ versions: world.versions, session: undefined })
+            return Effect.succeed({ versions: world.versions, membership: undefined })
           }),
-        write: (_roomId, _user, session) =>
+        write: (_roomId, _user, membership) =>
           Effect.sync(() => {
-            world.written = session
+            world.written = membership
           })
       })
     ),

@@ -121,7 +121,7 @@ export class OutboxRelay extends Context.Service<
       ) {
         // A bus of this process alone has no other instances.
         if (bus.kind === "shared") yield* unpublished.add(roomId)
-        yield* hub.tellAlone(roomId, changes)
+        yield* hub.deliverLocally(roomId, changes)
         // The others are notified within milliseconds: by the time of the reply they know.
         if (bus.kind === "shared") yield* Effect.sleep(noticeMs)
         if (isAway) return
@@ -186,11 +186,11 @@ export class OutboxRelay extends Context.Service<
       /** Changes that another instance could not publish: this one tries, or delivers them to its own connections. */
       const publishForOthers = (roomId: string) =>
         Effect.catch(publishLate(roomId), () =>
-          Effect.flatMap(outbox.pending(roomId, 0), (changes) => hub.tellAlone(roomId, changes))
+          Effect.flatMap(outbox.pending(roomId, 0), (changes) => hub.deliverLocally(roomId, changes))
         ).pipe(Effect.ignore)
       yield* background(
         "changes that others could not publish",
-        Effect.flatMap(unpublished.heard, (rooms) =>
+        Effect.flatMap(unpublished.notified, (rooms) =>
           Effect.forEach(rooms, publishForOthers, { concurrency: 4, discard: true })
         )
       )
