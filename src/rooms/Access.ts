@@ -1,17 +1,17 @@
-// What a user is in a room: every request that names a room asks here first. The answer comes from the membership cache that all
-// instances share in Redis, from this instance's memory, or from Postgres. Redis counts the changes of a room's memberships,
-// and a membership counts only under the number it was read with: a removed member has no access on any instance as soon as
-// the removal is acknowledged.
+// What a user is in a room: every request that names a room asks here first. The answer comes from the membership
+// cache that all instances share in Redis, from this instance's memory, or from Postgres. Redis counts the changes of
+// a room's memberships, and a membership counts only under the number it was read with: a removed member has no
+// access on any instance as soon as the removal is acknowledged.
 //
-// Without Redis, a membership that was confirmed within 3 seconds counts; then Postgres is asked; without Postgres, what was
-// confirmed within 5 minutes counts. While Redis lacks changes of the room (UnpublishedRooms.ts), Postgres is asked. A write is
-// checked again where it takes place.
+// Without Redis, a membership that was confirmed within 3 seconds counts; then Postgres is asked; without Postgres,
+// what was confirmed within 5 minutes counts. While Redis lacks changes of the room (UnpublishedRooms.ts), Postgres
+// is asked. A write is checked again where it takes place.
 //
-// Somebody who is not a member gets another error than for an unknown room, as a client has to know whether to ask for an
-// invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
+// A user who is not a member gets another error than for an unknown room, as a client has to know whether to ask for
+// an invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
 import { Cache, Clock, Context, Duration, Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
-import { MembershipCache, type Session, sessionMs } from "../cluster/rooms/MembershipCache.ts"
+import { type Membership, MembershipCache, membershipMs } from "../cluster/rooms/MembershipCache.ts"
 import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import { isUuid } from "../domain/Ids.ts"
 import {
@@ -28,7 +28,7 @@ import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 
 export interface Granted {
-  readonly session: Session
+  readonly session: Membership
   /** The room's versions that the session was read with. Undefined: Redis did not give any. */
   readonly versions: Versions | undefined
 }
@@ -41,7 +41,10 @@ interface Remembered extends Granted {
 }
 
 const capacity = 20_000
-/** How long a write may rely on memory. Shorter than Redis keeps a session, so that sessions of users who only write last. */
+/**
+ * How long a write may rely on memory. Shorter than Redis keeps a session, so that sessions of users who only write
+ * last.
+ */
 const presumedMs = 120_000
 /** How long a session needs no other confirmation while Redis is away. */
 const freshMs = 3000
@@ -63,9 +66,9 @@ export class Access extends Context.Service<
       minimum: Exclude<Role, "viewer">
     ) => Effect.Effect<Granted, AccessError | Forbidden>
     /**
-     * A write that relies on the membership in memory, and so needs no round trip for it. `write` is given the versions that the
-     * membership was read with, and compares them in the step that writes. If memberships have changed since, it is run once
-     * more, after the membership was read again.
+     * A write that relies on the membership in memory, and so needs no round trip for it. `write` is given the
+     * versions that the membership was read with, and compares them in the step that writes. If memberships have
+     * changed since, it is run once more, after the membership was read again.
      */
     readonly presuming: <A, E>(
       roomId: string,
@@ -86,7 +89,7 @@ export class Access extends Context.Service<
 
       const fromStore = ({ roomId, user }: { readonly roomId: string; readonly user: string }) =>
         members.get(roomId, user).pipe(
-          Effect.map(({ joinedAt, role }): Session => ({ joinedAt, role })),
+          Effect.map(({ joinedAt, role }): Membership => ({ joinedAt, role })),
           Effect.tap(() => Effect.sync(() => metrics.postgresHit.add())),
           Effect.tapError((error) =>
             Effect.sync(() =>
@@ -102,7 +105,13 @@ export class Access extends Context.Service<
         { capacity, timeToLive: () => Duration.zero }
       )
 
-      const remember = (roomId: string, user: string, session: Session, versions?: Versions) =>
+      // Without versions nothing says whether a read that is under way is recent enough.
+      const readOnce = (roomId: string, user: string, versions: Versions | undefined) =>
+        versions === undefined
+          ? fromStore({ roomId, user })
+          : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
+
+      const remember = (roomId: string, user: string, session: Membership, versions?: Versions) =>
         Effect.map(Clock.currentTimeMillis, (now): Granted => {
           const granted: Remembered = { session, versions, confirmedAt: now }
           remembered.set(keyOf(roomId, user), granted)
@@ -115,20 +124,16 @@ export class Access extends Context.Service<
         })
 
       const throughCache = Effect.fnUntraced(function* (roomId: string, user: string) {
-        const { session, versions } = yield* cache.read(roomId, user)
+        const { membership: session, versions } = yield* cache.read(roomId, user)
         if (session !== undefined) {
           metrics.redisHit.add()
           return yield* remember(roomId, user, session, versions)
         }
         metrics.redisMiss.add()
         const { ageMs, known } = yield* recall(roomId, user)
-        const isKnown = isSameVersion(versions, known?.versions) && ageMs < sessionMs
+        const isKnown = isSameVersion(versions, known?.versions) && ageMs < membershipMs
         ;(isKnown ? metrics.memoryHit : metrics.memoryMiss).add()
-        if (known !== undefined && isKnown) return yield* remember(roomId, user, known.session, versions)
-        // Without versions nothing says whether a read that is under way is recent enough.
-        const found = yield* versions === undefined
-          ? fromStore({ roomId, user })
-          : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
+        const found = known !== undefined && isKnown ? known.session : yield* readOnce(roomId, user, versions)
         yield* Effect.ignore(cache.write(roomId, user, found, versions))
         return yield* remember(roomId, user, found, versions)
       })
@@ -144,7 +149,7 @@ export class Access extends Context.Service<
         return yield* fromStore({ roomId, user }).pipe(
           Effect.flatMap((session) => remember(roomId, user, session)),
           Effect.catchTag("StorageUnavailable", (error) => {
-            if (known === undefined || ageMs >= sessionMs) return Effect.fail(error)
+            if (known === undefined || ageMs >= membershipMs) return Effect.fail(error)
             metrics.memoryStale.add()
             return Effect.succeed({ session: known.session, versions: undefined })
           })

@@ -1,4 +1,4 @@
-// What a user keeps beside rooms: contacts, and feedback on anything.
+// A user's contacts, and feedback.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Contact, TooManyContacts } from "../domain/Contact.ts"
@@ -17,7 +17,7 @@ export interface Opinion {
 export class Contacts extends Context.Service<
   Contacts,
   {
-    /** Adding somebody again renews their name and note. */
+    /** Adding a contact again replaces its name and note. */
     readonly addContact: (
       owner: string,
       contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }

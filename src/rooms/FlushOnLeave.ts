@@ -1,4 +1,5 @@
-// When the last connection here leaves a room, what waits of it is saved, without waiting for the interval.
+// Flushes a room's buffered writes when its last connection on this instance leaves, without waiting for the
+// interval.
 import { Effect, Layer } from "effect"
 import { Flusher } from "../storage/buffer/Flusher.ts"
 import { Hub } from "./delivery/Hub.ts"
@@ -9,9 +10,9 @@ export const layer = Layer.effectDiscard(
     const flusher = yield* Flusher
     const scope = yield* Effect.scope
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    hub.onSeat((roomId, _user, connections) => {
+    yield* hub.onConnection((roomId, _user, connections) => {
       if (connections > 0 || hub.present(roomId).size > 0) return
-      // Should Postgres be away, it stays where it waits.
+      // While Postgres is away, the writes stay in the buffer.
       run(Effect.forkIn(Effect.ignore(flusher.flushRoom(roomId)), scope))
     })
   })

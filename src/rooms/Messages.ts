@@ -1,4 +1,4 @@
-// Messages: sent, edited, deleted, reacted to, and read page by page.
+// Messages: sent, edited, deleted, reacted to, and read in pages.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { actorNow } from "../domain/Actor.ts"
@@ -20,14 +20,14 @@ export interface Wanted {
   readonly roomId: string
   readonly threadId?: string | null | undefined
   readonly body: string
-  /** The same author and key in the room: the same message. */
+  /** Sending again with the same key returns the message that was sent first. */
   readonly key?: string | undefined
 }
 
 export interface Page {
   readonly roomId: string
   readonly threadId?: string | undefined
-  /** A messageId: the page ends just before it. */
+  /** The page ends just before this message. */
   readonly before?: string | undefined
   readonly limit?: number | undefined
 }
@@ -38,7 +38,7 @@ export class Messages extends Context.Service<
   Messages,
   {
     readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | BufferFull | ThreadNotFound>
-    /** Called with each chat message that was sent, before its sender is answered: it must not take long. */
+    /** `listener` is called with each chat message before its sender gets the reply, so it must be quick. */
     readonly onSent: (listener: (message: Message) => void) => void
     /** By its author. */
     readonly edit: (
@@ -74,8 +74,8 @@ export class Messages extends Context.Service<
         yield* access.require(roomId, user, "member")
         return roomId
       })
-      /** A message of a room that is not the caller's answers as if it were not there. */
-      const notTheirs = { NotAMember: () => Effect.fail(new MessageNotFound()) }
+      /** A message of a room that the caller is not in fails like one that does not exist. */
+      const hidden = { NotAMember: () => Effect.fail(new MessageNotFound()) }
 
       return Messages.of({
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
@@ -93,15 +93,15 @@ export class Messages extends Context.Service<
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
           return yield* hub.replyFirst(roomId, store.edit(roomId, messageId, body, yield* actorNow(user)))
-        }, Effect.catchTags(notTheirs)),
+        }, Effect.catchTags(hidden)),
         delete: Effect.fn("Messages.delete")(function* (user, messageId) {
           const roomId = yield* changing(user, messageId)
           yield* hub.replyFirst(roomId, store.delete(roomId, messageId, yield* actorNow(user)))
-        }, Effect.catchTags(notTheirs)),
+        }, Effect.catchTags(hidden)),
         react: Effect.fn("Messages.react")(function* (user, messageId, emoji, adds) {
           const roomId = yield* changing(user, messageId)
           return yield* hub.replyFirst(roomId, store.react(roomId, messageId, emoji, adds, yield* actorNow(user)))
-        }, Effect.catchTags(notTheirs)),
+        }, Effect.catchTags(hidden)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
           const { versions } = yield* access.member(roomId, user)
           if (before === undefined)

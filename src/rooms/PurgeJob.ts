@@ -1,5 +1,5 @@
-// Deletes what is out of reach (storage/rooms/RoomPurge.ts) every ten minutes or so, on one instance at a time: under a lock, and
-// fenced, so that an instance that stalled past its lease deletes nothing beside its successor.
+// Deletes what is out of reach (storage/rooms/RoomPurge.ts) every ten minutes or so, on one instance at a time: under
+// a lock, and fenced, so that an instance that stalled past its lease deletes nothing beside its successor.
 import { Effect, Layer } from "effect"
 import { Locks } from "../cluster/locks/Locks.ts"
 import { background } from "../observability/Background.ts"

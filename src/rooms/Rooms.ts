@@ -1,4 +1,4 @@
-// Rooms as such: made, looked at, left, ended; and whom their owners remove.
+// Rooms: created, read, listed, left and deleted; and the removal of members by owners.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
@@ -19,7 +19,7 @@ import { type ListParams, listed, toQuery } from "./Listing.ts"
 export class Rooms extends Context.Service<
   Rooms,
   {
-    /** Its maker is its owner, and a member. */
+    /** The user becomes its owner and first member. */
     readonly create: (
       user: string,
       title: string,
@@ -29,7 +29,7 @@ export class Rooms extends Context.Service<
     /** `{rooms, more, next}`, newest first. */
     readonly list: (user: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
-    /** Ends the caller's membership. Its maker can't give a room up: for them only this connection leaves. */
+    /** Ends the caller's membership. The room's maker stays its member: only the connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
     readonly remove: (user: string, roomId: string, other: string) => Effect.Effect<void, WriteRefused>
   }

@@ -1,4 +1,4 @@
-// Threads: what a room's messages are sorted into.
+// Threads: the topics that a room's messages are sorted into.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { actorNow } from "../domain/Actor.ts"
@@ -22,7 +22,7 @@ export class Threads extends Context.Service<
       title: string,
       category: string | null
     ) => Effect.Effect<Thread, WriteRefused>
-    /** `{threads, more, next}`: archived ones, the others, or all. */
+    /** `{threads, more, next}`. `archived` undefined: all threads. */
     readonly list: (
       user: string,
       roomId: string,
@@ -61,7 +61,7 @@ export class Threads extends Context.Service<
             yield* access.require(roomId, user, "member")
             return yield* hub.replyFirst(roomId, threads.change(roomId, threadId, change, yield* actorNow(user)))
           },
-          // One of a room that is not the caller's answers as if it were not there.
+          // A thread of a room that the caller is not in fails like one that does not exist.
           Effect.catchTag("NotAMember", () => Effect.fail(new ThreadNotFound()))
         )
       })

@@ -1,12 +1,14 @@
-// Publishes committed changes to the bus, in the order they were committed, and then deletes them from the outbox. A change
-// whose instance dies in between is published by the next instance that changes the room, or by the sweep, within seconds.
+// Publishes committed changes to the bus, in the order they were committed, and then deletes them from the outbox. A
+// change whose instance dies in between is published by the next instance that changes the room, or by the sweep,
+// within seconds.
 //
 // The changes of one room that arrive while others of it are being published follow them in one batch. A change whose
-// predecessor is missing in the bus waits a moment, as another instance is about to publish that, and then publishes it, too.
+// predecessor is missing in the bus waits a moment, as another instance is about to publish that, and then publishes
+// it, too.
 //
-// At least once: the bus takes each change number once. A change that Redis does not take is delivered within the instance;
-// the other instances are notified through Postgres (UnpublishedRooms.ts) and deliver it to their connections; and it stays in
-// the outbox until Redis has it.
+// At least once: the bus takes each change number once. A change that Redis does not take is delivered within the
+// instance; the other instances are notified through Postgres (UnpublishedRooms.ts) and deliver it to their
+// connections; and it stays in the outbox until Redis has it.
 import { Context, Deferred, Effect, Layer, Queue } from "effect"
 import { BusUnavailable, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
@@ -49,7 +51,8 @@ export class OutboxRelay extends Context.Service<
   OutboxRelay,
   {
     /**
-     * The store with its writes published: each returns when its changes are, or can't be for now. Reads are the store's own.
+     * The store with its writes published: each returns when its changes are, or can't be for now. Reads are the
+     * store's own.
      */
     readonly publishing: <Store extends object>(store: Store, writes: Writes<NoInfer<Store>>) => Published<Store>
   }
@@ -118,7 +121,7 @@ export class OutboxRelay extends Context.Service<
       ) {
         // A bus of this process alone has no other instances.
         if (bus.kind === "shared") yield* unpublished.add(roomId)
-        yield* hub.tellAlone(roomId, changes)
+        yield* hub.deliverLocally(roomId, changes)
         // The others are notified within milliseconds: by the time of the reply they know.
         if (bus.kind === "shared") yield* Effect.sleep(noticeMs)
         if (isAway) return
@@ -183,11 +186,11 @@ export class OutboxRelay extends Context.Service<
       /** Changes that another instance could not publish: this one tries, or delivers them to its own connections. */
       const publishForOthers = (roomId: string) =>
         Effect.catch(publishLate(roomId), () =>
-          Effect.flatMap(outbox.pending(roomId, 0), (changes) => hub.tellAlone(roomId, changes))
+          Effect.flatMap(outbox.pending(roomId, 0), (changes) => hub.deliverLocally(roomId, changes))
         ).pipe(Effect.ignore)
       yield* background(
         "changes that others could not publish",
-        Effect.flatMap(unpublished.heard, (rooms) =>
+        Effect.flatMap(unpublished.notified, (rooms) =>
           Effect.forEach(rooms, publishForOthers, { concurrency: 4, discard: true })
         )
       )

@@ -1,9 +1,9 @@
-// Documents behind a write buffer: a layer over DocumentStore that gives the same service. Updates are acknowledged when the
-// buffer has them, and reach the store behind in batches (Flusher.ts). Reads ask the buffer first, then the store, so that a
-// version that is flushed in between is found in one of them.
+// Documents behind a write buffer: a layer over DocumentStore that gives the same service. Updates are acknowledged
+// when the buffer has them, and reach the store behind in batches (Flusher.ts). Reads ask the buffer first, then the
+// store, so that a version that is flushed in between is found in one of them.
 //
-// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: an update only when no instance
-// uses the buffer any more (WriteRouting.ts).
+// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: an update only when no
+// instance uses the buffer any more (WriteRouting.ts).
 import { Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
 import type { Actor } from "../../domain/Actor.ts"

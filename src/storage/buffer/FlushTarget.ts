@@ -1,5 +1,5 @@
-// Where the write buffer is flushed to: the port. FlushTargetSql.ts and memory/FlushTargetMemory.ts implement it. Only the
-// flusher, and the rescue of unflushed writes, store through it.
+// Where the write buffer is flushed to: the port. FlushTargetSql.ts and memory/FlushTargetMemory.ts implement it.
+// Only the flusher, and the rescue of unflushed writes, store through it.
 import { Context, type Effect } from "effect"
 import type { StorageUnavailable } from "../../domain/Room.ts"
 import type { BufferedMessage, DirtyDocument } from "./WriteBuffer.ts"

@@ -1,6 +1,6 @@
-// The flush target, in SQL: one statement writes rows of many rooms, and replaces only older versions. The rows of a statement
-// are sorted, so that two flushes at once lock them in the same order and do not deadlock. A batch that Postgres refuses is
-// halved until the refused row is alone, which becomes a dead letter.
+// The flush target, in SQL: one statement writes rows of many rooms, and replaces only older versions. The rows of a
+// statement are sorted, so that two flushes at once lock them in the same order and do not deadlock. A batch that
+// Postgres refuses is halved until the refused row is alone, which becomes a dead letter.
 import { Array as Arr, Effect, Layer } from "effect"
 import type { DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 import { DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"

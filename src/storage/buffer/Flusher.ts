@@ -1,14 +1,15 @@
 // Flushes the write buffer to Postgres, in batches of many rooms.
 //
-// A room with buffered writes is *waiting*. It becomes *due* after FLUSH_INTERVAL, when too many of its messages wait, or on
-// request (its last connection left, its document was switched, the instance shuts down). Any instance *claims* due rooms for
-// a lease, reads their buffered writes, saves them (one statement for many rooms), and *settles* them: the buffer drops what
-// it still has in exactly the saved version. A room with nothing left is no longer waiting; any other waits anew.
+// A room with buffered writes is *waiting*. It becomes *due* after FLUSH_INTERVAL, when too many of its messages
+// wait, or on request (its last connection left, its document was switched, the instance shuts down). Any instance
+// *claims* due rooms for a lease, reads their buffered writes, saves them (one statement for many rooms), and
+// *settles* them: the buffer drops what it still has in exactly the saved version. A room with nothing left is no
+// longer waiting; any other waits anew.
 //
-// An instance that dies between two steps leaves its rooms claimed. When the lease ends they are due again, and the next
-// instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and the buffer drops
-// only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that Postgres refuses become dead
-// letters, and the other rows are saved.
+// An instance that dies between two steps leaves its rooms claimed. When the lease ends they are due again, and the
+// next instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and
+// the buffer drops only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that
+// Postgres refuses become dead letters, and the other rows are saved.
 import { Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { background } from "../../observability/Background.ts"

@@ -8,8 +8,8 @@ const inThread = (threadId: string | undefined) =>
   threadId === undefined ? undefined : [`"threadId":${JSON.stringify(threadId)}`]
 
 /**
- * `buffered` was read before `stored`, so a message that was flushed in between is in both. The buffered version of a message
- * is never the older one.
+ * `buffered` was read before `stored`, so a message that was flushed in between is in both. The buffered version of a
+ * message is never the older one.
  */
 const merge = ({ limit, threadId }: MessageQuery, buffered: Waiting, stored: MessagePage): MessagePage => {
   const end = buffered.end ?? stored.end ?? Number.POSITIVE_INFINITY
@@ -33,8 +33,8 @@ const merge = ({ limit, threadId }: MessageQuery, buffered: Waiting, stored: Mes
 }
 
 /**
- * Reads only the part of the buffer that the page can contain: nothing if the page ends before the oldest buffered message, as
- * pages of older messages usually do.
+ * Reads only the part of the buffer that the page can contain: nothing if the page ends before the oldest buffered
+ * message, as pages of older messages usually do.
  */
 export const readPage = <E, E2>(
   query: MessageQuery,
@@ -43,7 +43,7 @@ export const readPage = <E, E2>(
 ): Effect.Effect<MessagePage, E | E2> => {
   const { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId } = query
   const bufferedBefore = (end: string | number | undefined) =>
-    // One more tells whether there are older ones.
+    // One more shows whether there are older ones.
     readBuffer({ before: end, limit: limit + 1, maxBytes, holding: inThread(threadId) })
   const mergedBefore = (end: number | undefined, buffered: Waiting) =>
     Effect.map(readStore({ ...query, before: end }), (stored) => merge(query, buffered, stored))

@@ -1,10 +1,10 @@
-// Messages behind a write buffer: a layer over MessageStore that gives the same service. A message is acknowledged when the
-// buffer has it, and reaches the store behind in batches (Flusher.ts). It is changed where it is, in the buffer or in the
-// store behind, and pages are merged from both.
+// Messages behind a write buffer: a layer over MessageStore that gives the same service. A message is acknowledged
+// when the buffer has it, and reaches the store behind in batches (Flusher.ts). It is changed where it is, in the
+// buffer or in the store behind, and pages are merged from both.
 //
-// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message only when no
-// instance uses the buffer any more (WriteRouting.ts).
-import { Effect, Layer } from "effect"
+// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message
+// only when no instance uses the buffer any more (WriteRouting.ts).
+import { Effect, Layer, type Result } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
 import type { Role, StorageUnavailable } from "../../domain/Room.ts"
@@ -19,7 +19,9 @@ import { WriteBuffer } from "./WriteBuffer.ts"
 import { type Lease, WriteMode } from "./WriteMode.ts"
 import { uncertain, WriteRouting } from "./WriteRouting.ts"
 
-/** Many changes of one message at once: each that comes too late is tried again, after a random pause of up to 20 ms. */
+/**
+ * Many changes of one message at once: each that comes too late is tried again, after a random pause of up to 20 ms.
+ */
 const attempts = 60
 const maxPauseMs = 20
 
@@ -53,7 +55,8 @@ export const layer = Layer.effect(
       const { messageId, roomId, threadId } = wanted
       const message = asSent(rest)
       if (threadId !== null && !(yield* isInRoom(threadId, roomId))) return yield* new ThreadNotFound()
-      // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from its key.
+      // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from
+      // its key.
       if (key !== undefined && isConfirmed) {
         const stored = yield* Effect.catchTag(
           behind.find(roomId, messageId),
@@ -82,7 +85,6 @@ export const layer = Layer.effect(
       type: "message.edited" | "message.deleted" | "message.reacted",
       actor: Actor,
       apply: (message: Message) => Effect.Effect<Message | undefined, E>,
-      toValue: (message: Message) => A,
       direct: Effect.Effect<Committed<A>, E2>
     ) => {
       const buffered = Effect.gen(function* () {
@@ -91,18 +93,21 @@ export const layer = Layer.effect(
           const entry = yield* buffer.message(roomId, messageId)
           if (entry === undefined) return yield* direct
           const after = yield* apply(entry.message)
-          if (after === undefined) return published(toValue(entry.message))
+          if (after === undefined) return published(entry.message)
           const next = { ...entry, version: entry.version + 1, message: after }
           if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
             unflushed.message(next)
-            return published(toValue(after))
+            return published(after)
           }
         }
         return yield* uncertain()
       })
       return routing.update(() => buffered, direct)
     }
-    const itself = (message: Message) => message
+    const byRule =
+      <E>(rule: (message: Message) => Result.Result<Message | undefined, E>) =>
+      (message: Message) =>
+        Effect.fromResult(rule(message))
 
     const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
       members.get(roomId, user).pipe(
@@ -132,26 +137,26 @@ export const layer = Layer.effect(
           [roomId, messageId],
           "message.edited",
           actor,
-          (message) => Effect.fromResult(edited(body, actor)(message)),
-          itself,
+          byRule(edited(body, actor)),
           behind.edit(roomId, messageId, body, actor)
         ),
       delete: (roomId, messageId, actor) =>
-        change(
-          [roomId, messageId],
-          "message.deleted",
-          actor,
-          deletedBy(roomId, actor),
-          () => undefined,
-          behind.delete(roomId, messageId, actor)
+        Effect.map(
+          change(
+            [roomId, messageId],
+            "message.deleted",
+            actor,
+            deletedBy(roomId, actor),
+            behind.delete(roomId, messageId, actor)
+          ),
+          ({ changes }) => ({ value: undefined, changes })
         ),
       react: (roomId, messageId, emoji, adds, actor) =>
         change(
           [roomId, messageId],
           "message.reacted",
           actor,
-          (message) => Effect.fromResult(reacted(emoji, adds, actor)(message)),
-          itself,
+          byRule(reacted(emoji, adds, actor)),
           behind.react(roomId, messageId, emoji, adds, actor)
         ),
       page: (roomId, query) =>
@@ -176,7 +181,6 @@ export const layer = Layer.effect(
               (isThere): Effect.Effect<Message | undefined, ThreadNotFound> =>
                 isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
             ),
-          itself,
           behind.assignThread(roomId, messageId, threadId, actor)
         ),
       markAnswered: (roomId, messageId, answer, actor) =>
@@ -184,8 +188,7 @@ export const layer = Layer.effect(
           [roomId, messageId],
           "message.edited",
           actor,
-          (message) => Effect.fromResult(answered(answer, actor)(message)),
-          itself,
+          byRule(answered(answer, actor)),
           behind.markAnswered(roomId, messageId, answer, actor)
         ),
       unanswered: (roomId, author, body) =>

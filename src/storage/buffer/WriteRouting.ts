@@ -41,7 +41,7 @@ export class WriteRouting extends Context.Service<
       /** By then every instance that lost the buffer has left it. Instances that still use it are not waited for. */
       const patienceMs = mode.ttlMs + 2 * retryEveryMs
 
-      const leaveAll = Effect.timeoutOrElse(mode.leaveAll, {
+      const leaveAll = Effect.timeoutOrElse(mode.requireAllSaved, {
         duration: patienceMs,
         orElse: () => Effect.fail(usedElsewhere())
       })
@@ -55,7 +55,7 @@ export class WriteRouting extends Context.Service<
         Effect.flatMap(mode.current, (lease): Routed<A, E, A2, E2> => {
           const again = () => route(what, buffered, direct, left - 1)
           if (lease === undefined) {
-            if (what === "write") return Effect.andThen(mode.leave, direct)
+            if (what === "write") return Effect.andThen(mode.requireSaved, direct)
             return Effect.flatMap(leaveAll, (isLeft) => (isLeft || left === 1 ? direct : again()))
           }
           return Effect.catch(buffered(lease), (error) => {
@@ -79,7 +79,7 @@ export class WriteRouting extends Context.Service<
       return WriteRouting.of({
         read: (buffered, direct) => route("read", buffered, direct),
         insert: (buffered, direct) => route("write", buffered, direct),
-        update: (buffered, direct) => whenUnleased(route("write", buffered, mode.past(direct))),
+        update: (buffered, direct) => whenUnleased(route("write", buffered, mode.bypass(direct))),
         unlessFull: <A, E>(write: Effect.Effect<A, E>) =>
           Effect.suspend(
             (): Effect.Effect<A, E | BufferFull> => (mode.isFull() ? Effect.fail(new BufferFull()) : write)

@@ -1,5 +1,5 @@
-// Documents of rooms: the port. DocumentStoreSql.ts and memory/DocumentStoreMemory.ts implement it; a write buffer can
-// stand before it.
+// Documents of rooms: the port. DocumentStoreSql.ts and memory/DocumentStoreMemory.ts implement it; a write buffer
+// can stand before it.
 import { Context } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import type { Document, VersionConflict } from "../../domain/Document.ts"
@@ -14,8 +14,8 @@ export interface DocumentUpdate {
   /** Accepts a base above the stored version: the versions between were acknowledged, and are not stored yet. */
   readonly allowGap?: boolean
   /**
-   * The version of the room's memberships under which the actor's role was read. A store that does not read roles itself
-   * compares it, and fails with MembershipUnsure if memberships have changed since.
+   * The version of the room's memberships under which the actor's role was read. A store that does not read roles
+   * itself compares it, and fails with MembershipUnsure if memberships have changed since.
    */
   readonly membershipSeen?: { readonly epoch: string; readonly people: number } | undefined
 }

@@ -1,7 +1,7 @@
 // Invites to rooms: the port. InviteStoreSql.ts and memory/InviteStoreMemory.ts implement it.
 //
-// An invite is valid while it is unspent (not expired, not used up) and its maker may still give its role. It does not admit
-// a user whom an owner removed after it was made.
+// An invite is valid while it is unspent (not expired, not used up) and its maker may still give its role. It does
+// not admit a user that an owner removed after it was made.
 import { Context } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import type { Invite, TooManyInvites } from "../../domain/Invite.ts"
@@ -41,8 +41,8 @@ export class InviteStore extends Context.Service<
   InviteStore,
   {
     /**
-     * The maker needs the role `minimum`. `limit`: how many invites one user may have in the room; spent ones make room for
-     * new ones.
+     * The maker needs the role `minimum`. `limit`: how many invites one user may have in the room; spent ones make
+     * room for new ones.
      */
     readonly create: (invite: NewInvite, minimum: Role, limit: number) => Operation<void, WriteRefused | TooManyInvites>
     /** Newest first; spent invites are listed until they are purged. */
@@ -51,9 +51,13 @@ export class InviteStore extends Context.Service<
     readonly roleFor: (roomId: string, invite: InviteKey, user: string, now: number) => Operation<Role, InviteInvalid>
     /** Whether the invite exists, spent or not; it does until it is revoked or purged. */
     readonly exists: (roomId: string, invite: InviteKey) => Operation<boolean>
-    /** Uses the invite once: its bearer becomes a member, or gets a higher role. Someone with that role uses none up. */
+    /**
+     * Uses the invite once: its bearer becomes a member, or gets a higher role. Someone with that role uses none up.
+     */
     readonly accept: (roomId: string, invite: InviteKey, actor: Actor, now: number) => Write<Participant, InviteInvalid>
-    /** Owners revoke any invite, members their own. Without a secret the id is enough. An unknown one changes nothing. */
+    /**
+     * Owners revoke any invite, members their own. Without a secret the id is enough. An unknown one changes nothing.
+     */
     readonly revoke: (
       roomId: string,
       invite: { readonly inviteId: string; readonly secretHash?: string | undefined },

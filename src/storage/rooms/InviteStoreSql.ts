@@ -65,8 +65,9 @@ export const layer = Layer.effect(
       )
 
     return InviteStore.of({
-      // An invite is no change of the room that is published, so it counts no change number. The maker's row is locked, so
-      // the maker's removal comes before (then there is no row) or after (then it deletes the invite, too).
+      // An invite is no change of the room that is published, so it counts no change number. The maker's row is
+      // locked, so the maker's removal comes before (then there is no row) or after (then it deletes the invite,
+      // too).
       create: ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, roomId, secretHash }, minimum, limit) => {
         const insert = Effect.gen(function* () {
           const [maker] = yield* sql`SELECT FROM room_members WHERE room_id = ${uuid(roomId)}

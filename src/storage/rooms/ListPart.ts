@@ -13,9 +13,10 @@ export interface ListQuery {
 export const listLimits = { rooms: 1000, participants: 10_000, threads: 1000 } as const
 
 /**
- * The first of `rows` in `order`, up to the one that reaches `maxBytes`, and the number without that limit (`found`). `rows` is
- * a SELECT in that order; `bytes` and `order` are expressions of its columns. `bytes` is at most what the row has as JSON:
- * so the caller, who encodes the rows, finds the last one to be too much, and knows that there are more.
+ * The first of `rows` in `order`, up to the one that reaches `maxBytes`, and the number without that limit (`found`).
+ * `rows` is a SELECT in that order; `bytes` and `order` are expressions of its columns. `bytes` is at most what the
+ * row has as JSON: so the caller, who encodes the rows, finds the last one to be too much, and knows that there are
+ * more.
  */
 export const upTo = <A extends object>(
   sql: Statement.Constructor,

@@ -12,8 +12,8 @@ export class MemberStore extends Context.Service<
     /** In the order they joined; at most 10,000. */
     readonly list: (roomId: string, query?: ListQuery) => Operation<ReadonlyArray<Participant>>
     /**
-     * Ends a membership, one's own or, for an owner, anyone's, with the invites that the member made. The room's maker can't be
-     * removed. Invites made before an owner removed a user no longer admit that user.
+     * Ends a membership, one's own or, for an owner, anyone's, with the invites that the member made. The room's
+     * maker can't be removed. Invites made before an owner removed a user no longer admit that user.
      */
     readonly remove: (roomId: string, user: string, actor: Actor) => Write<void>
   }

@@ -1,4 +1,4 @@
-// What a change makes of a message or a thread, and the events that tell a room: the same for every store. A rule that
+// What a change makes of a message or a thread, and the events of it: the same for every store. A rule that
 // returns undefined changes nothing.
 import { Result } from "effect"
 import type { Actor } from "../../domain/Actor.ts"

@@ -1,4 +1,5 @@
-// Messages: the port. MessageStoreSql.ts and memory/MessageStoreMemory.ts implement it; a write buffer can stand before it.
+// Messages: the port. MessageStoreSql.ts and memory/MessageStoreMemory.ts implement it; a write buffer can stand
+// before it.
 import { Context } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import type { Message, MessageKind, MessageNotFound, ThreadNotFound, TooManyReactions } from "../../domain/Message.ts"
@@ -40,8 +41,8 @@ export class MessageStore extends Context.Service<
   MessageStore,
   {
     /**
-     * The same author and key in the same room return the message that was stored first, and change nothing. BufferFull: too
-     * much waits to be stored, and nothing was.
+     * The same author and key in the same room return the message that was stored first, and change nothing.
+     * BufferFull: too much waits to be stored, and nothing was.
      */
     readonly send: (message: NewMessage) => Write<Message, ThreadNotFound | BufferFull>
     /** By its author. */
@@ -57,7 +58,9 @@ export class MessageStore extends Context.Service<
     ) => Write<Message, MessageNotFound | TooManyReactions>
     readonly page: (roomId: string, query: MessageQuery) => Operation<MessagePage, MessageNotFound>
     readonly find: (roomId: string, messageId: string) => Operation<Message | undefined>
-    /** Puts a message into a thread; `editedAt` stays. A message that has a thread, or is deleted, does not change. */
+    /**
+     * Puts a message into a thread; `editedAt` stays. A message that has a thread, or is deleted, does not change.
+     */
     readonly assignThread: (
       roomId: string,
       messageId: string,

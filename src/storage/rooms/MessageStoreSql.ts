@@ -1,5 +1,5 @@
-// Messages, in SQL. A message's ordinal is the time in µs, or one more than the last one's, given under the room's lock: a page
-// has the order of the events, those of messages that came from a write buffer among them.
+// Messages, in SQL. A message's ordinal is the time in µs, or one more than the last one's, given under the room's
+// lock: a page has the order of the events, those of messages that came from a write buffer among them.
 import { Effect, Layer } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import { isUuid } from "../../domain/Ids.ts"

@@ -1,5 +1,5 @@
-// Committed changes that may not be published yet: the port. OutboxSql.ts and memory/OutboxMemory.ts implement it. Room stores
-// fill it in the transaction of the write itself; the relay (rooms/delivery/OutboxRelay.ts) empties it.
+// Committed changes that may not be published yet: the port. OutboxSql.ts and memory/OutboxMemory.ts implement it.
+// Room stores fill it in the transaction of the write itself; the relay (rooms/delivery/OutboxRelay.ts) empties it.
 import { Context } from "effect"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import type { Operation } from "./Committed.ts"

@@ -1,5 +1,5 @@
-// The room of a message or a thread: requests name only the message or the thread, and it never moves, so an answer is good for
-// ever. Bounded; requests for the same id at the same time share one read.
+// The room of a message or a thread: requests name only the message or the thread, and it never moves, so an answer
+// is good for ever. Bounded; requests for the same id at the same time share one read.
 import { Cache, Duration, Effect, Exit } from "effect"
 import { isUuid } from "../../domain/Ids.ts"
 

@@ -1,5 +1,5 @@
-// The purge, in SQL: some rows at a time, so that no statement takes long. The fence of the caller's lock is checked in each
-// transaction.
+// The purge, in SQL: some rows at a time, so that no statement takes long. The fence of the caller's lock is checked
+// in each transaction.
 import { Effect, Layer } from "effect"
 import { LockFences } from "../LockFences.ts"
 import { graceMs, RoomPurge } from "./RoomPurge.ts"

@@ -1,8 +1,8 @@
-// What every write in a room has in common, in SQL: one transaction that locks the room, checks the actor's role, counts the
-// change, makes it and stores its event in the outbox. And the meaning of Postgres's refusals.
+// What every write in a room has in common, in SQL: one transaction that locks the room, checks the actor's role,
+// counts the change, makes it and stores its event in the outbox. And the meaning of Postgres's refusals.
 //
-// Rows are cast to their interfaces, not decoded: the statements beside them name every column, and decoding a page of
-// messages would cost more than reading it.
+// Rows are cast to their interfaces, not decoded: the statements beside them name every column, and decoding a page
+// of messages would cost more than reading it.
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
 import { isUuid } from "../../domain/Ids.ts"
@@ -76,9 +76,9 @@ export const makeRoomTransaction = Effect.gen(function* () {
     )
 
   /**
-   * One write. `change` runs under the room's lock, after the check of the role; when it fails, nothing is stored, and when
-   * nothing changes, the transaction is rolled back, with the change number it counted. `minimum` undefined: anyone may
-   * write, members or not, and `change` decides.
+   * One write. `change` runs under the room's lock, after the check of the role; when it fails, nothing is stored,
+   * and when nothing changes, the transaction is rolled back, with the change number it counted. `minimum` undefined:
+   * anyone may write, members or not, and `change` decides.
    */
   const write = <A, E = never>(
     roomId: string,

@@ -1,4 +1,5 @@
-// The state that the room stores in memory share. Each of their operations is one synchronous step, and so all or nothing.
+// The state that the room stores in memory share. Each of their operations is one synchronous step, and so all or
+// nothing.
 import { Context, Layer, Result } from "effect"
 import type { Contact, Feedback } from "../../../domain/Contact.ts"
 import type { Document } from "../../../domain/Document.ts"

@@ -1,5 +1,5 @@
-// What every write in a room has in common, in memory: the check of the actor's role, the room's next change number and the
-// event in the outbox.
+// What every write in a room has in common, in memory: the check of the actor's role, the room's next change number
+// and the event in the outbox.
 import { Clock, Effect, Result } from "effect"
 import type { Actor } from "../../../domain/Actor.ts"
 import { isUuid } from "../../../domain/Ids.ts"
