@@ -129,22 +129,26 @@ const withInexact = (
 }
 
 /**
- * A result that is JSON text already, so that the reply needs no second encoding. Elsewhere it is what it says: `value` to
- * work with, and within another value `JSON.stringify` writes it as that value.
+ * A value of type `A` as JSON text, so that a reply with it needs no second encoding. Within another value `JSON.stringify`
+ * writes it as that value. Copied field by field it has nothing.
  */
 export class EncodedJson<out A = unknown> {
-  readonly text: string
+  readonly #text: string
   constructor(text: string) {
-    this.text = text
+    this.#text = text
+  }
+
+  get text(): string {
+    return this.#text
   }
 
   /** Parsed anew each time. */
   get value(): A {
-    return JSON.parse(this.text) as A
+    return JSON.parse(this.#text) as A
   }
 
   toJSON(): unknown {
-    return withExactNumbers(this.text)
+    return withExactNumbers(this.#text)
   }
 }
 

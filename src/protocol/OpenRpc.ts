@@ -26,7 +26,9 @@ const describe = () => {
     paramStructure: "by-name",
     params: params(method.params, pascal(name)),
     result: { name: `${pascal(name)}Result`, schema: schemas.of(method.result, `${pascal(name)}Result`) },
-    errors: [...new Set([...method.errors, ...commonErrors])].map((type) => ({ $ref: `#/components/errors/${type}` }))
+    errors: [...new Set([...method.errors.map(({ identifier }) => identifier), ...commonErrors])].map((type) => ({
+      $ref: `#/components/errors/${type}`
+    }))
   }))
   const notifications = Object.entries(Notifications).map(([name, notification]) => ({
     name,

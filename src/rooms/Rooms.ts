@@ -7,6 +7,7 @@ import type { RateLimited } from "../domain/Overload.ts"
 import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
@@ -25,7 +26,10 @@ export class Rooms extends Context.Service<
     ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError | Forbidden>
     /** `{rooms, more, next}`, newest first. */
-    readonly list: (user: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
+    readonly list: (
+      user: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson<Result<"rooms.list">>, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
     /** Ends the caller's membership. Its maker can't give a room up: for them only this connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
@@ -64,7 +68,9 @@ export class Rooms extends Context.Service<
           Effect.map(
             repository.roomsOf(user, toQuery(params)),
             (found) =>
-              new EncodedJson(`{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`)
+              new EncodedJson<Result<"rooms.list">>(
+                `{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`
+              )
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, owners)

@@ -16,6 +16,7 @@ import {
 } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
@@ -46,27 +47,36 @@ const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] a
 const bytesOf = (events: ReadonlyArray<SequencedEvent>) =>
   events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
 
-type JoinError = AccessError | WriteRefused | Forbidden | InviteInvalid | RateLimited | TooManyRooms
+type ResumeError = AccessError | Forbidden | TooManyRooms
+type JoinError = ResumeError | WriteRefused | InviteInvalid | RateLimited
 
 export class Subscriptions extends Context.Service<
   Subscriptions,
   {
     /** `{room, participants, present, document, messages, cursor}` */
-    readonly join: (guest: Guest, roomId: string, invite: string | undefined) => Effect.Effect<EncodedJson, JoinError>
+    readonly join: (
+      guest: Guest,
+      roomId: string,
+      invite: string | undefined
+    ) => Effect.Effect<EncodedJson<Result<"rooms.join">>, JoinError>
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
-    readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<EncodedJson, JoinError>
+    readonly resume: (
+      guest: Guest,
+      roomId: string,
+      cursor: string
+    ) => Effect.Effect<EncodedJson<Result<"rooms.resume">>, ResumeError>
     /** `{present, more, next}`, in the order they came. */
     readonly present: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError | Forbidden>
     /** `{participants, more, next}`, in the order they joined. */
     readonly participants: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    ) => Effect.Effect<EncodedJson<Result<"rooms.participants">>, AccessError | Forbidden>
   }
 >()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
@@ -110,7 +120,7 @@ export class Subscriptions extends Context.Service<
       })
 
       /** Takes a seat and answers with what `answer` makes of it; without an answer there is no seat. */
-      const seated = <E>(
+      const seated = <A, E>(
         guest: Guest,
         roomId: string,
         answer: (snapshot: RoomSnapshot, entrance: Entrance) => Effect.Effect<string, E | StorageUnavailable>
@@ -125,7 +135,7 @@ export class Subscriptions extends Context.Service<
             // A membership that ended before the seat was taken had nobody to be told here.
             yield* access.require(roomId, guest.user, everyone)
             entrance.decide(true)
-            return new EncodedJson(text)
+            return new EncodedJson<A>(text)
           }).pipe(Effect.onError(() => Effect.sync(() => entrance.decide(false))))
           // Outside a request (a test, work of the service's own) nobody says when the answer has left: it has when it is given.
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
@@ -150,14 +160,14 @@ export class Subscriptions extends Context.Service<
               yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })
             }
           }
-          return yield* seated(guest, roomId, (snapshot, { cursor }) =>
+          return yield* seated<Result<"rooms.join">, never>(guest, roomId, (snapshot, { cursor }) =>
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
         resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
           const { session } = yield* access.require(roomId, guest.user, everyone)
           const membership = { user: guest.user, joinedAt: session.joinedAt }
-          return yield* seated(guest, roomId, (snapshot, entrance) =>
+          return yield* seated<Result<"rooms.resume">, never>(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
               const missed = yield* hub.missed(roomId, entrance, cursor, snapshot, membership)
               if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
@@ -172,12 +182,14 @@ export class Subscriptions extends Context.Service<
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
           yield* access.require(roomId, user, everyone)
           const found = laterThan(yield* attendance.list(roomId), keyOfPresent, params)
-          return new EncodedJson(`{${listed("present", found, params, keyOfPresent)}}`)
+          return new EncodedJson<Result<"presence.list">>(`{${listed("present", found, params, keyOfPresent)}}`)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
           yield* access.require(roomId, user, everyone)
           const found = yield* repository.participants(roomId, toQuery(params))
-          return new EncodedJson(`{${listed("participants", found, params, keyOfParticipant)}}`)
+          return new EncodedJson<Result<"rooms.participants">>(
+            `{${listed("participants", found, params, keyOfParticipant)}}`
+          )
         })
       })
     })

@@ -3,9 +3,10 @@ import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { actorNow } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
-import { everyone, type Forbidden, writers } from "../domain/Room.ts"
+import { everyone, type Forbidden, type NotAMember, writers } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
@@ -31,12 +32,12 @@ export class Threads extends Context.Service<
       roomId: string,
       archived: boolean | undefined,
       params: ListParams
-    ) => Effect.Effect<EncodedJson, AccessError | Forbidden>
+    ) => Effect.Effect<EncodedJson<Result<"threads.list">>, AccessError | Forbidden>
     readonly change: (
       user: string,
       threadId: string,
       change: ThreadChange
-    ) => Effect.Effect<Thread, WriteRefused | ThreadNotFound>
+    ) => Effect.Effect<Thread, Exclude<WriteRefused, NotAMember> | ThreadNotFound>
   }
 >()("hotpath/rooms/Threads") {
   static readonly layer = Layer.effect(
@@ -58,7 +59,9 @@ export class Threads extends Context.Service<
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.require(roomId, user, everyone)
-          return new EncodedJson(`{${yield* reads.threads(roomId, archived, versions, params)}}`)
+          return new EncodedJson<Result<"threads.list">>(
+            `{${yield* reads.threads(roomId, archived, versions, params)}}`
+          )
         }),
         change: Effect.fn("Threads.change")(
           function* (user, threadId, change) {

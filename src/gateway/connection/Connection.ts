@@ -29,6 +29,7 @@ import { admitBatch } from "../requests/BatchAdmission.ts"
 import type { Dispatcher, Origin } from "../requests/Dispatcher.ts"
 import { takeTokens } from "../requests/RequestRate.ts"
 import { TokenBucket } from "../requests/TokenBucket.ts"
+import { WriteOrder } from "../requests/WriteOrder.ts"
 import { ConnectionFibers, type Fork } from "./ConnectionFibers.ts"
 import { Inbound, type InboundOwner, type InboundShared } from "./Inbound.ts"
 import { type Lingering, SendQueue, type SendQueueOwner } from "./SendQueue.ts"
@@ -65,7 +66,8 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   readonly #outbound: SendQueue
   readonly #shared: Shared
   readonly #running: ConnectionFibers
-  // Made when it is first needed: most connections are idle.
+  // Made when they are first needed: most connections are idle.
+  #writes: WriteOrder | undefined
   #whenClosed: Array<() => void> | undefined
   #isClosed = false
   #closedWith: number | undefined
@@ -123,6 +125,11 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
         // It costs as much as the longest one that is taken.
         return this.#refuse(frame.refusal, REQUEST_BURST)
     }
+  }
+
+  get writes(): WriteOrder {
+    this.#writes ??= new WriteOrder()
+    return this.#writes
   }
 
   #info() {

@@ -1,6 +1,6 @@
 // From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
 // happens becomes a reply (or, for a notification, nothing).
-import { Cause, Clock, Context, Effect, Layer, Option, Result, Tracer } from "effect"
+import { Cause, Clock, Context, Effect, identity, Layer, Option, Result, Tracer } from "effect"
 import { nearest } from "../../domain/Nearest.ts"
 import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { unstorableAt } from "../../domain/StorableJson.ts"
@@ -10,17 +10,20 @@ import { RequestContext, type RequestInfo } from "../../observability/RequestCon
 import { parseTraceParent, type TraceParent } from "../../observability/Tracing.ts"
 import type { ProtocolError } from "../../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../../protocol/JsonRpc.ts"
-import { isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
+import { type ClientError, isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
 import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../../protocol/ParamsDecoder.ts"
 import { Settings } from "../../Settings.ts"
-import type { Caller } from "../handlers/Caller.ts"
-import { type ClientError, errorReply } from "../handlers/ErrorReply.ts"
+import type { Caller, InOrder } from "../handlers/Caller.ts"
+import { errorReply } from "../handlers/ErrorReply.ts"
 import { Handling } from "../handlers/Handlers.ts"
 import { BatchReply } from "./BatchReply.ts"
 import { FailureLog } from "./FailureLog.ts"
+import { withTimeLimit } from "./TimeLimit.ts"
 import { TokenBucket } from "./TokenBucket.ts"
+import { inPlace, type Place, type WriteOrder } from "./WriteOrder.ts"
 
 export interface Origin extends Caller {
+  readonly writes: WriteOrder
   /** How large a reply may be that is written now, with so many bytes of others. */
   readonly replyRoom: (gathered: number) => number
 }
@@ -53,7 +56,7 @@ const methodOutcomes = (metrics: Metrics["Service"]) =>
     })
   )
 
-type Handler = (params: unknown, caller: Caller) => Effect.Effect<unknown, ClientError>
+type Handler = (params: unknown, caller: Caller, inOrder: InOrder) => Effect.Effect<unknown, ClientError>
 
 export class Dispatcher extends Context.Service<
   Dispatcher,
@@ -92,6 +95,9 @@ export class Dispatcher extends Context.Service<
       const failures = yield* FailureLog
       const clock = yield* Clock.Clock
       const outcomes = methodOutcomes(metrics)
+      const ordered = new Set(
+        Object.entries(Methods).flatMap(([name, { kind }]) => (kind === "write" || kind === "mixed" ? [name] : []))
+      )
       const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
       const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
       const { TRACE_CLIENT_RATE } = settings
@@ -104,11 +110,24 @@ export class Dispatcher extends Context.Service<
 
       const refuseParams = (...issues: ReadonlyArray<ParamsIssue>) => Effect.fail(invalidParams(issues))
 
-      const invoke = (method: MethodName, params: object, caller: Caller): Effect.Effect<unknown, ClientError> => {
+      const invoke = (
+        method: MethodName,
+        params: object,
+        origin: Origin,
+        place: Place | undefined
+      ): Effect.Effect<unknown, ClientError> => {
         const decoded = decoders.get(method)?.(params)
         if (decoded === undefined) return Effect.fail(methodNotFound(method))
         if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
-        return (handlers[method] as Handler)(decoded.success, caller)
+        const handle = (inOrder: InOrder) => (handlers[method] as Handler)(decoded.success, origin, inOrder)
+        return withTimeLimit(
+          method,
+          place === undefined
+            ? handle(identity)
+            : Methods[method].kind === "mixed"
+              ? handle((write) => origin.writes.run(place, write))
+              : inPlace(place, () => handle(identity))
+        )
       }
 
       const errorText = (id: Id, error: ClientError, info: RequestInfo, request?: Request) => {
@@ -167,7 +186,8 @@ export class Dispatcher extends Context.Service<
         request: Request,
         text: string,
         origin: Origin,
-        info: RequestInfo
+        info: RequestInfo,
+        place: Place | undefined
       ): Effect.Effect<unknown, ClientError> => {
         if (lifecycle.state() === "draining") return Effect.fail(new Draining())
         const { method, params = {} } = request
@@ -184,7 +204,7 @@ export class Dispatcher extends Context.Service<
         }
         const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
         const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
-        return withTrace(invoke(method, params, origin), method, traceparent, info)
+        return withTrace(invoke(method, params, origin, place), method, traceparent, info)
       }
 
       /** The reply, or one that says that it is too large. */
@@ -196,19 +216,27 @@ export class Dispatcher extends Context.Service<
         return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most, isOfBatch: bytes <= room }), info)
       }
 
+      /** Taken when a write arrives, before anything of it is done. */
+      const placeOf = ({ method }: Request, origin: Origin) => (ordered.has(method) ? origin.writes.take() : undefined)
+
       const answer = (
         request: Request,
         text: string,
         origin: Origin,
         info: RequestInfo,
+        place: Place | undefined,
         gathered?: BatchReply
       ): Effect.Effect<string | undefined> =>
         Effect.suspend(() => {
           const began = performance.now()
           const { id } = request
           metrics.requests.add()
-          const answered = Effect.matchCauseEffect(run(request, text, origin, info), {
+          const ended = () => {
+            if (place !== undefined) origin.writes.leave(place)
+          }
+          const answered = Effect.matchCauseEffect(run(request, text, origin, info, place), {
             onSuccess: (result) => {
+              ended()
               metrics.successful.add()
               outcomes.get(request.method)?.successful.add()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
@@ -216,6 +244,7 @@ export class Dispatcher extends Context.Service<
               return Effect.succeed(sized(id, encodeResult(id, result), origin, gathered, info))
             },
             onFailure: (cause) => {
+              ended()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
               const failure = Cause.findErrorOption(cause)
               if (Option.isSome(failure)) {
@@ -229,6 +258,7 @@ export class Dispatcher extends Context.Service<
           // The caller left: nobody is there to be answered.
           return Effect.onInterrupt(answered, () =>
             Effect.sync(() => {
+              ended()
               metrics.failed.add()
               metrics.errors("ClientGone").add()
             })
@@ -242,7 +272,7 @@ export class Dispatcher extends Context.Service<
       }
 
       return Dispatcher.of({
-        handle: (request, text, origin, info) => answer(request, text, origin, info),
+        handle: (request, text, origin, info) => answer(request, text, origin, info, placeOf(request, origin)),
         refuse: (invalid, info) => {
           metrics.requests.add()
           return errorText(invalid.id, invalid.error, info)
@@ -251,12 +281,16 @@ export class Dispatcher extends Context.Service<
         batch: (requests, replies, text, origin, concurrency, info) =>
           Effect.suspend(() => {
             const gathered = new BatchReply(replies, settings.MAX_OUTBOUND_BYTES)
-            const one = (request: Request) =>
+            // All of them now: a write of a later frame comes after those that are not begun yet, too.
+            const places = requests.map((request) => placeOf(request, origin))
+            const one = (request: Request, index: number) =>
               Effect.suspend(() => {
                 const own = info()
+                const place = places[index]
+                if (gathered.isFull && place !== undefined) origin.writes.leave(place)
                 const reply = gathered.isFull
                   ? Effect.succeed(refused(request, new Overloaded({ what: "replies" }), own))
-                  : answer(request, text, origin, own, gathered)
+                  : answer(request, text, origin, own, place, gathered)
                 return Effect.provideService(
                   Effect.map(reply, (text) => gathered.add(text)),
                   RequestContext,
