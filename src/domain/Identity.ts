@@ -24,7 +24,6 @@ export const UserId = Schema.String.check(
 
 export interface Identity {
   readonly user: string
-  readonly name: string | undefined
   /** When the token expires, ms since the epoch; the connection is closed then. */
   readonly expiresAt: number | undefined
 }

@@ -87,7 +87,7 @@ const decodeUser = Schema.decodeUnknownEffect(UserId)
 
 const development = (user: string | null) =>
   decodeUser(user).pipe(
-    Effect.map((decoded): Identity => ({ user: decoded, name: undefined, expiresAt: undefined })),
+    Effect.map((decoded): Identity => ({ user: decoded, expiresAt: undefined })),
     Effect.mapError(() => new Unauthorized({ reason: "development: say who you are with ?user=NAME" }))
   )
 
@@ -153,6 +153,6 @@ const decodeClaims = Schema.decodeUnknownEffect(Claims)
 
 const fromClaims = (payload: JWTPayload) =>
   decodeClaims(payload).pipe(
-    Effect.map(({ exp, name, sub }): Identity => ({ user: sub, name, expiresAt: exp * 1000 })),
+    Effect.map(({ exp, sub }): Identity => ({ user: sub, expiresAt: exp * 1000 })),
     Effect.mapError(() => new Unauthorized({ reason: "the token's claims are not sub, exp and name" }))
   )
