@@ -1,5 +1,5 @@
-// The HTTP server and its sockets. Effect's router answers plain requests. Beside it `ws` takes the upgrades, by callbacks,
-// with no fiber for an idle socket: that, and not the router's own upgrade, keeps a connection under 12 kB.
+// The HTTP server and its sockets. Effect's router answers plain requests. Beside it `ws` takes the upgrades, by
+// callbacks, with no fiber for an idle socket: that, and not the router's own upgrade, keeps a connection under 12 kB.
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
@@ -166,8 +166,8 @@ export class Gateway extends Context.Service<
         })
       )
 
-      // Shutdown: every client is notified. Those with nothing under way are closed at once, the others when they have their
-      // replies. The HTTP server goes on answering "draining", and is closed last.
+      // Shutdown: every client is notified. Those with nothing under way are closed at once, the others when they have
+      // their replies. The HTTP server goes on answering "draining", and is closed last.
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
           yield* lifecycle.drain

@@ -1,5 +1,6 @@
-// Every error that a client can get: its code, whether the same request may be tried again, and what it means. The README's
-// table and the OpenRPC document are generated from here. JSON-RPC's own codes come first, then hotpath's, −32000 to −32099.
+// Every error that a client can get: its code, whether the same request may be tried again, and what it means. The
+// README's table and the OpenRPC document are generated from here. JSON-RPC's own codes come first, then hotpath's,
+// −32000 to −32099.
 
 import { Schema } from "effect"
 

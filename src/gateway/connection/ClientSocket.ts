@@ -1,5 +1,5 @@
-// The sockets of `ws`, which takes upgrades and calls back for each frame. Listeners are shared functions and find their
-// connection through the socket, so that 10,000 sockets need no closure each.
+// The sockets of `ws`, which takes upgrades and calls back for each frame. Listeners are shared functions and find
+// their connection through the socket, so that 10,000 sockets need no closure each.
 import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from "ws"
 import type { SettingsShape } from "../../Settings.ts"
 import type { Connection } from "./Connection.ts"

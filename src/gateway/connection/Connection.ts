@@ -1,13 +1,14 @@
 // One socket: frames in, replies out, and the limits of what one client can do.
 //
-// At most MAX_IN_FLIGHT requests are in flight, and at most half of MAX_OUTBOUND_BYTES of replies wait to be read; at either
-// limit, and at those of Inbound, the socket is paused. Up to `maxAside` requests that wait for a model are not counted as in
-// flight. A client is closed (1013) if it reads nothing for `stallMs` while that much waits, or if MAX_OUTBOUND_BYTES wait all
-// the same (see SendQueue).
+// At most MAX_IN_FLIGHT requests are in flight, and at most half of MAX_OUTBOUND_BYTES of replies wait to be read; at
+// either limit, and at those of Inbound, the socket is paused. Up to `maxAside` requests that wait for a model are not
+// counted as in flight. A client is closed (1013) if it reads nothing for `stallMs` while that much waits, or if
+// MAX_OUTBOUND_BYTES wait all the same (see SendQueue).
 //
-// States: open → (draining) → closing → closed. `drain` announces the shutdown to the client; a draining connection answers
-// what it received, refuses new requests (see Dispatcher) and closes when the last reply is out. `close` sends a close frame;
-// `closed` is called when the socket has ended, whichever side ended it, and interrupts what still runs for the connection.
+// States: open → (draining) → closing → closed. `drain` announces the shutdown to the client; a draining connection
+// answers what it received, refuses new requests (see Dispatcher) and closes when the last reply is out. `close` sends
+// a close frame; `closed` is called when the socket has ended, whichever side ended it, and interrupts what still runs
+// for the connection.
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"
@@ -129,8 +130,8 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   /**
-   * Every entry of a batch is charged before any is begun. Its requests run in the free slots among those in flight; the
-   * replies go out as one array, when all are ready.
+   * Every entry of a batch is charged before any is begun. Its requests run in the free slots among those in flight;
+   * the replies go out as one array, when all are ready.
    */
   #startBatch(batch: ReadonlyArray<Message>, text: string): void {
     const { dispatcher, now, settings } = this.#shared

@@ -1,5 +1,5 @@
-// Finds dead connections: a ping goes out every PING_INTERVAL, and its pong has to come within PONG_TIMEOUT. Any frame of the
-// client counts as its pong: the pong itself may be queued behind megabytes of requests.
+// Finds dead connections: a ping goes out every PING_INTERVAL, and its pong has to come within PONG_TIMEOUT. Any frame
+// of the client counts as its pong: the pong itself may be queued behind megabytes of requests.
 
 export class Heartbeat {
   #pingedAt: number

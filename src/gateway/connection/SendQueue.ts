@@ -1,9 +1,9 @@
 // What goes out on one socket, and the limit of what may wait for the client to read it.
 //
-// With more than half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it, and closes
-// it after a while. With all of it waiting it is closed at once. Large replies are counted apart: several may be under way for
-// a client that reads, so together they may take `replyShare` times as much; one that would exceed that is not written (see
-// `replyRoom`). No more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
+// With more than half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it,
+// and closes it after a while. With all of it waiting it is closed at once. Large replies are counted apart: several
+// may be under way for a client that reads, so together they may take `replyShare` times as much; one that would exceed
+// that is not written (see `replyRoom`). No more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 
@@ -17,7 +17,8 @@ export interface SendQueueOwner {
 const turnBytes = 16_384
 
 /**
- * Large replies may take `replyShare` × MAX_OUTBOUND_BYTES; a reply is large from MAX_OUTBOUND_BYTES / `largeFraction` on.
+ * Large replies may take `replyShare` × MAX_OUTBOUND_BYTES; a reply is large from MAX_OUTBOUND_BYTES / `largeFraction`
+ * on.
  */
 const [replyShare, largeFraction] = [4, 16]
 
@@ -30,9 +31,10 @@ interface LargeReply {
 const uncork = (queue: SendQueue) => queue.uncork()
 
 /**
- * Holds replies back for one more turn of the event loop, for all connections of an instance. Who changes a room is answered
- * in one turn, and the event of the change arrives at the end of it from another socket: so both go out as one write. It
- * costs an idle instance some microseconds of waiting, and saves a document's edit a write, 8 to 15 µs of CPU.
+ * Holds replies back for one more turn of the event loop, for all connections of an instance. Who changes a room is
+ * answered in one turn, and the event of the change arrives at the end of it from another socket: so both go out as one
+ * write. It costs an idle instance some microseconds of waiting, and saves a document's edit a write, 8 to 15 µs of
+ * CPU.
  */
 export class Lingering {
   #fresh: Array<SendQueue> = []
@@ -67,8 +69,8 @@ export interface SendQueueShared {
 
 export class SendQueue {
   readonly #socket: WebSocket
-  // The TCP socket under it. Without compression `ws` queues nothing, so frames written here and frames of `ws` itself (ping,
-  // close) never mix.
+  // The TCP socket under it. Without compression `ws` queues nothing, so frames written here and frames of `ws` itself
+  // (ping, close) never mix.
   readonly #wire: Duplex
   readonly #maxBytes: number
   readonly #owner: SendQueueOwner
@@ -92,7 +94,9 @@ export class SendQueue {
     this.#shared = shared
   }
 
-  /** Frames sent in one turn of the event loop go out as one write: a burst of requests costs one write, not one each. */
+  /**
+   * Frames sent in one turn of the event loop go out as one write: a burst of requests costs one write, not one each.
+   */
   send(frame: Buffer): boolean {
     if (!this.#mayWrite()) return false
     this.#cork(this.#receivesEvents)
@@ -122,8 +126,8 @@ export class SendQueue {
   }
 
   /**
-   * Events of rooms. They are written at once, since they come gathered; while a request is in flight they wait for its reply,
-   * which often belongs to them.
+   * Events of rooms. They are written at once, since they come gathered; while a request is in flight they wait for its
+   * reply, which often belongs to them.
    */
   deliver(frames: Buffer, isAnswering: boolean): void {
     this.#receivesEvents = true

@@ -1,6 +1,6 @@
-// What the methods of the assistant do. A model is slow, so a request that waits for one is not among its connection's requests
-// in flight: chat, calls and cancels go on. A prompt is sent in the order of the connection's other writes; its generation is
-// outside of that order.
+// What the methods of the assistant do. A model is slow, so a request that waits for one is not among its connection's
+// requests in flight: chat, calls and cancels go on. A prompt is sent in the order of the connection's other writes;
+// its generation is outside of that order.
 import { Effect } from "effect"
 import { Coaching } from "../../assistant/Coaching.ts"
 import { Generation } from "../../assistant/Generation.ts"

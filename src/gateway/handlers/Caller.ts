@@ -15,14 +15,18 @@ export interface Caller extends Guest {
   readonly notify: (method: string, params: unknown) => void
   /** Runs long work outside the connection's requests in flight (up to a number of them). */
   readonly aside: <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  /** Runs the effect until the connection ends, in place of an earlier one of that name; undefined only ends that one. */
+  /**
+   * Runs the effect until the connection ends, in place of an earlier one of that name; undefined only ends that one.
+   */
   readonly keep: (name: string, effect: Effect.Effect<void> | undefined) => void
 }
 
 /** Does the write of a `mixed` method in the order of the connection's writes. */
 export type InOrder = <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
-/** In the types of services that share one error type for all that they do; only methods that declare them give them. */
+/**
+ * In the types of services that share one error type for all that they do; only methods that declare them give them.
+ */
 type Widened = BufferFull | Forbidden
 
 /** A handler for each method. One that can fail with an error that its method does not declare does not compile. */

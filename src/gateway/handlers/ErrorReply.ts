@@ -1,5 +1,5 @@
-// What a client reads of an error: its text, and those of its fields that ErrorCodes.ts names. Nothing else of it leaves the
-// process.
+// What a client reads of an error: its text, and those of its fields that ErrorCodes.ts names. Nothing else of it
+// leaves the process.
 import { describeLimit } from "../../domain/Overload.ts"
 import { ErrorCodes, type ErrorType, errorFields, type ProtocolError } from "../../protocol/ErrorCodes.ts"
 import type { ClientError } from "../../protocol/methods/Methods.ts"

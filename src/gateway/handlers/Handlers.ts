@@ -1,5 +1,5 @@
-// What each method does, from decoded params to a result. The types come from Methods.ts: a method without a handler, and a
-// handler whose result or errors its method does not declare, does not compile.
+// What each method does, from decoded params to a result. The types come from Methods.ts: a method without a handler,
+// and a handler whose result or errors its method does not declare, does not compile.
 import { Context, Duration, Effect, Layer } from "effect"
 import { Call } from "../../calls/Call.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"

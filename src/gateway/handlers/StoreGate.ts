@@ -1,6 +1,6 @@
-// What happens in a room has to reach everyone in it. While this instance does not share its stores with the others, the
-// methods of rooms and of the assistant wait for the comparison of the stores, then fail with StoresDiffer. Calls, contacts and
-// feedback concern no other user, and go on.
+// What happens in a room has to reach everyone in it. While this instance does not share its stores with the others,
+// the methods of rooms and of the assistant wait for the comparison of the stores, then fail with StoresDiffer. Calls,
+// contacts and feedback concern no other user, and go on.
 import { Effect } from "effect"
 import type { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import type { StoresDiffer } from "../../domain/StoresDiffer.ts"

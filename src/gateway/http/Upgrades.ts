@@ -1,5 +1,5 @@
-// From the request to upgrade to the open socket: admission (Upgrade.ts), a place among the user's connections, the handshake.
-// Sockets in between are in Handshakes.
+// From the request to upgrade to the open socket: admission (Upgrade.ts), a place among the user's connections, the
+// handshake. Sockets in between are in Handshakes.
 import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import { Clock, Effect, type Fiber } from "effect"
@@ -75,8 +75,8 @@ export const makeUpgrades = Effect.fnUntraced(function* ({ fork, open, origins, 
     if (!isOpen) users.disconnect(use)
   }
 
-  // The place among the user's connections is given back when no connection comes of it. So nothing interrupts this from here
-  // on, and what it waits for has a deadline of its own.
+  // The place among the user's connections is given back when no connection comes of it. So nothing interrupts this
+  // from here on, and what it waits for has a deadline of its own.
   const connect = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) =>
     Effect.uninterruptible(
       Effect.flatMap(Effect.mapError(users.connect(identity.user), tooManyOfUser), (use) =>

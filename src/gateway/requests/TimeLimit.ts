@@ -1,9 +1,9 @@
 // The last resort against a wait that should have had a deadline: a request of rooms or of the assistant fails after
 // `longestMs`, its wait for earlier writes included. That is longer than the deadlines of all that it may do in turn.
 //
-// Not limited are requests that wait for a model, which takes as long as its integration allows; and the two that are sent
-// all the time, for which a timer each would cost a twentieth of their work: they wait for the buffer and for earlier
-// requests of the same connection only, which end.
+// Not limited are requests that wait for a model, which takes as long as its integration allows; and the two that are
+// sent all the time, for which a timer each would cost a twentieth of their work: they wait for the buffer and for
+// earlier requests of the same connection only, which end.
 import { Effect } from "effect"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { AssistantMethods } from "../../protocol/methods/AssistantMethods.ts"

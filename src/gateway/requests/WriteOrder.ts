@@ -1,6 +1,7 @@
-// Keeps the order of one connection's writes: each is done when all earlier ones have ended, in whichever room. A place is
-// taken when the request arrives and left when the request has ended, whether it waited, ran, failed or was interrupted;
-// leaving early lets nobody overtake. An uncontended write costs no effect.
+// Keeps the order of one connection's writes: each is done when all earlier ones have ended, in whichever room. A place
+// is taken when the request arrives and left when the request has ended, whether it waited, ran, failed or was
+// interrupted; leaving early lets no other overtake. A write that finds the order empty costs no effect, no fiber and
+// no timer.
 import { Effect } from "effect"
 
 export interface Place {

@@ -44,25 +44,25 @@ export const roomWrites = [...roomReads, Forbidden] as const
 
 export const Nothing = Schema.Struct({}).annotate({ identifier: "Empty" })
 export const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-/** Any JSON. It came out of a JSON parser, so it isn't walked a second time. */
+/** Any JSON. It comes from a JSON parser, so it is not checked again. */
 export const AnyJson = Schema.Unknown
 
-/** A time and an id, as `next` of a list is. */
+/** A time and an id: the form of `next`. */
 const isListCursor = Schema.makeFilter((text: string) => {
   const at = text.slice(0, 24)
   const ms = Date.parse(at)
   return text[24] === " " && text.length > 25 && Number.isFinite(ms) && new Date(ms).toISOString() === at
     ? true
-    : "must be the `next` of a list, as it was given"
+    : "must be the `next` of an earlier answer"
 })
 
-/** Params of a list that is answered in parts, and what the answer has beside the list. */
+/** Params of a list that is answered in parts, and what the answer has besides the list. */
 export const listParams = {
   limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
   cursor: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(300), isListCursor))
 }
 export const listRest = {
-  /** Whether there are others. */
+  /** Whether the list goes on. */
   more: Schema.Boolean,
   /** The `cursor` of the next part; null after the last one. */
   next: Schema.NullOr(Schema.String)

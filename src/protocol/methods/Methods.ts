@@ -1,5 +1,5 @@
-// Every method a client may call: its name, kind, params, result and errors. They decode the frames, type the handlers, and
-// generate the OpenRPC document and the README's table.
+// Every method a client may call: its name, kind, params, result and errors. They decode the frames, type the handlers,
+// and generate the OpenRPC document and the README's table.
 import { Schema } from "effect"
 import { RecordUnavailable } from "../../domain/CallRecord.ts"
 import { Ack, type InvalidInput } from "../../domain/Integration.ts"

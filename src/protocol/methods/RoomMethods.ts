@@ -42,7 +42,7 @@ const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.Stri
   identifier: "SequencedEvent"
 })
 
-/** What the methods fail with that concern no single room. */
+/** What methods may fail with that concern no single room. */
 const acrossRooms = [StorageUnavailable, StoresDiffer] as const
 
 export const RoomMethods = {
@@ -113,7 +113,7 @@ export const RoomMethods = {
       roomId: Id,
       limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 }))),
       cursor: Schema.optionalKey(
-        Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of a page before" }))
+        Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of an earlier answer" }))
       )
     },
     Schema.Struct({ items: Schema.Array(Invite), next: Schema.NullOr(Schema.String) }),
