@@ -23,7 +23,8 @@ export class WriteOrder {
   leave(place: Place): void {
     const index = this.#places.indexOf(place)
     if (index === -1) return
-    this.#places.splice(index, 1)
+    if (index === 0) this.#places.shift()
+    else this.#places.splice(index, 1)
     const [next] = this.#places
     if (index > 0 || next === undefined) return
     next.isFirst = true
