@@ -7,11 +7,6 @@ export interface Actor {
   readonly at: string
   /** The connection that made an edit: it gets the edit's event without the text, which it has already. */
   readonly connectionId?: string | undefined
-  /**
-   * The version of the room's members under which the role was read; the buffer compares it, Postgres reads the role
-   * itself.
-   */
-  readonly seen?: { readonly epoch: string; readonly people: number } | undefined
 }
 
 export const actorNow = (user: string): Effect.Effect<Actor> => Effect.map(now, (at) => ({ user, at }))
