@@ -24,6 +24,7 @@ import { type ConfigUnavailable, noConfig } from "../domain/UserConfig.ts"
 import { makeByteCache } from "../infra/ByteCache.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import { ModelRate } from "./ModelRate.ts"
 import { makePlaces } from "./Places.ts"
@@ -64,7 +65,7 @@ export class Coaching extends Context.Service<
   Coaching,
   {
     /** `{analysis, cached}`; `cached`: the integration was not called for this request. */
-    readonly coach: (user: string, text: string) => Effect.Effect<EncodedJson, CoachError>
+    readonly coach: (user: string, text: string) => Effect.Effect<EncodedJson<Result<"assistant.coach">>, CoachError>
   }
 >()("hotpath/assistant/Coaching") {
   static readonly layer = Layer.effect(
@@ -152,7 +153,7 @@ export class Coaching extends Context.Service<
           const isCached = !isMade || analysis.isShared
           if (!isMade) metrics.memoryHit.add()
           if (isCached) saved.add(analysis.tookMs / 1000)
-          return new EncodedJson(`{"analysis":${analysis.text},"cached":${isCached}}`)
+          return new EncodedJson<Result<"assistant.coach">>(`{"analysis":${analysis.text},"cached":${isCached}}`)
         })
       })
     })

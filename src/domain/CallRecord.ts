@@ -1,9 +1,9 @@
-// What is kept of an answered call.
+// The record of an answered call.
 import { Schema } from "effect"
 import { entryBytes, heapBytes } from "./HeapBytes.ts"
 
 export const CallRecord = Schema.Struct({
-  /** UUID version 7, made before the call: ids of one instance sort by time. */
+  /** UUID version 7, made from the time of the request: ids of one instance sort by time. */
   recordId: Schema.String,
   user: Schema.String,
   integration: Schema.String,
@@ -16,7 +16,7 @@ export const CallRecord = Schema.Struct({
   /** Milliseconds since the epoch. */
   requestedAt: Schema.Finite,
   repliedAt: Schema.Finite,
-  /** What the first two stages took, in milliseconds. */
+  /** How long the first two stages took, in milliseconds. */
   lookupMs: Schema.Finite,
   fetchMs: Schema.Finite,
   connectionId: Schema.String,
@@ -24,8 +24,8 @@ export const CallRecord = Schema.Struct({
 })
 export type CallRecord = typeof CallRecord.Type
 
-/** What it takes in memory, about. */
+/** What it takes in memory, approximately. */
 export const recordBytes = ({ body, input }: CallRecord): number => heapBytes(body) + heapBytes(input) + 10 * entryBytes
 
-/** The reply was to wait for its record, and the record could not be stored in time. */
+/** The reply had to wait for its record, and the record could not be stored in time. */
 export class RecordUnavailable extends Schema.TaggedError<RecordUnavailable>()("RecordUnavailable", {}) {}

@@ -1,4 +1,4 @@
-// What a user keeps beside rooms: contacts, and what they told us of our work.
+// What a user has besides rooms: contacts, and the feedback they gave.
 import { Schema } from "effect"
 import { Time } from "./Room.ts"
 
@@ -10,10 +10,10 @@ export const Contact = Schema.Struct({
 }).annotate({ identifier: "Contact" })
 export type Contact = typeof Contact.Type
 
-/** Contacts a user may keep. */
+/** Contacts that a user may have. */
 export const maxContacts = 1000
 
-/** The user keeps as many contacts as they may. */
+/** The user has as many contacts as they may. */
 export class TooManyContacts extends Schema.TaggedError<TooManyContacts>()("TooManyContacts", {
   most: Schema.Finite
 }) {}

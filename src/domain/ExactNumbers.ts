@@ -1,11 +1,11 @@
-// Numbers in JSON that a double changes: integers beyond 2^53 that it can't hold, and what overflows to infinity or underflows
-// to 0. `JSON.parse` changes them without a word, so they are looked for in the text. Not meant: decimals, which every
-// reader rounds to the nearest double, and -0, which is 0.
+// Numbers in JSON that a double changes: integers beyond 2^53 that it can't hold, and numbers that overflow to infinity
+// or underflow to 0. `JSON.parse` changes them silently, so they are searched for in the text. Decimals, which every
+// reader rounds to the nearest double, and -0 are not meant.
 
-/** A text without a match, as most are, needs no closer look. Strings may match, too. */
+/** Most texts have no match and are not searched further. Strings may match, too. */
 const suspicious = /[:,[\s]-?\d(?:[\d.]{15}|[\d.]*[eE])/
 
-/** Longer numbers are refused: PostgreSQL would keep every digit. */
+/** Longer numbers are refused: PostgreSQL would store every digit. */
 const maxLength = 400
 
 const [quote, backslash, comma, minus, plus, dot] = [34, 92, 44, 45, 43, 46]
@@ -15,10 +15,10 @@ const isOfNumber = (char: number) =>
   isDigit(char) || char === minus || char === plus || char === dot || char === 101 || char === 69
 
 export interface InexactNumber {
-  /** As it stands in the text, and where. */
+  /** As written in the text, and its position there. */
   readonly source: string
   readonly at: number
-  /** Which element of the outermost array it is in (0 when the text is no array). */
+  /** The element of the outermost array that it is in (0 if the text is not an array). */
   readonly element: number
 }
 
@@ -26,7 +26,7 @@ const isExact = (source: string): boolean => {
   if (source.length > maxLength) return false
   const value = Number(source)
   if (!Number.isFinite(value)) return false
-  // What is written again as it was read is not changed for any reader, though a double only comes near it.
+  // If the double is written as it was read, no reader sees a change, though the double is only near the number.
   if (/^-?\d+$/.test(source)) {
     return Number.isSafeInteger(value) || String(value) === source || BigInt(source) === BigInt(value)
   }
@@ -44,7 +44,10 @@ const endOfString = (text: string, from: number): number => {
   return text.length
 }
 
-/** `text` is valid JSON. `firstOnly`: of each element, where one is enough to refuse it: each costs 2 µs. */
+/**
+ * `text` is valid JSON. `firstOnly` finds only the first of each element, which is enough to refuse it: each costs 2
+ * µs.
+ */
 export const inexactNumbers = (text: string, firstOnly = false): ReadonlyArray<InexactNumber> => {
   const first = text.charCodeAt(0)
   if (!(isDigit(first) || first === minus || suspicious.test(text))) return []
@@ -64,7 +67,7 @@ export const inexactNumbers = (text: string, firstOnly = false): ReadonlyArray<I
         if (next === dot) isInteger = false
         else if (next === 101 || next === 69) hasExponent = true
       }
-      // Short integers and decimals without an exponent are not looked at: they are most.
+      // Short integers, and decimals without an exponent, are skipped: most numbers are such.
       const isEnough = firstOnly && found.at(-1)?.element === element
       if (!isEnough && (hasExponent || end - at > (isInteger ? 15 : maxLength))) {
         const source = text.slice(at, end)
@@ -76,12 +79,12 @@ export const inexactNumbers = (text: string, firstOnly = false): ReadonlyArray<I
   return found
 }
 
-/** An integer that only lacks room in a double, such as a 64-bit id. */
+/** An integer that is only too large for a double, such as a 64-bit id. */
 export const isBigInteger = ({ source }: InexactNumber): boolean => source.length <= maxLength && /^-?\d+$/.test(source)
 
 /**
- * The text with those numbers as strings that begin with NUL: what can't be stored has no such string, so that `unmark`
- * finds them again in what is made of the parsed value.
+ * The text with those numbers as strings that begin with NUL. No storable text has such a string, so `unmark` finds
+ * them again in what is made of the parsed value.
  */
 export const mark = (text: string, numbers: ReadonlyArray<InexactNumber>): string => {
   let marked = ""

@@ -1,4 +1,4 @@
-// How a generation can end without a response, besides the integration's own errors.
+// How a generation can end without a response, besides the errors of its integration.
 import { Schema } from "effect"
 
 /** The prompt is being answered already, by an earlier request. */
@@ -6,7 +6,7 @@ export class GenerationBusy extends Schema.TaggedError<GenerationBusy>()("Genera
   messageId: Schema.String
 }) {}
 
-/** Somebody who may cancelled it; the prompt stays, unanswered. */
+/** The generation was cancelled; the prompt stays unanswered. */
 export class GenerationCancelled extends Schema.TaggedError<GenerationCancelled>()("GenerationCancelled", {
   messageId: Schema.String
 }) {}

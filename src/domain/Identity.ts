@@ -1,12 +1,12 @@
-// Who is calling: the user a connection speaks for.
+// The user that a connection belongs to.
 import { Schema } from "effect"
 
-// Control characters (C0, C1), format characters (zero width, direction overrides), line separators, half surrogate pairs.
+// Control characters (C0, C1), format characters (zero width, direction overrides), separators, half surrogate pairs.
 const unusable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
 
 /**
- * What names a user, wherever one is named: the `sub` of a token, `?user=`, params, paths of the admin API. It stands in
- * keys, logs and rows, so two ids that differ must be two users to PostgreSQL too, and look different to a person.
+ * The id of a user, wherever one is named: the `sub` of a token, `?user=`, params, paths of the admin API. It is used
+ * in keys, logs and rows, so different ids must also differ for PostgreSQL and look different to a person.
  */
 export const UserId = Schema.String.check(
   Schema.isMinLength(1),
@@ -24,15 +24,14 @@ export const UserId = Schema.String.check(
 
 export interface Identity {
   readonly user: string
-  readonly name: string | undefined
   /** When the token expires, ms since the epoch; the connection is closed then. */
   readonly expiresAt: number | undefined
 }
 
-/** The token is missing, wrong or expired: 401 and no upgrade. */
+/** The token is missing, not valid or expired: 401 and no upgrade. */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", { reason: Schema.String }) {}
 
-/** The keys to check a token with can't be had now: 503 and no upgrade. */
+/** The keys to verify a token with are unavailable: 503 and no upgrade. */
 export class IdentityUnavailable extends Schema.TaggedError<IdentityUnavailable>()("IdentityUnavailable", {
   reason: Schema.String
 }) {}

@@ -1,17 +1,17 @@
-// Ids: UUIDs in lower case, with dashes. Which are well-formed, and how ids of records and of keyed messages are made.
+// Ids are UUIDs in lower case, with dashes.
 import { createHash, randomUUID } from "node:crypto"
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /**
- * Whether `id` has the shape of an id. Any other text is the id of no room, thread or message: it is answered "not found" and
- * never becomes part of a key or a statement (PostgreSQL accepts other spellings of the same UUID).
+ * Whether `id` has the form of an id. Any other text names no room, thread or message: the answer is "not found", and
+ * the text never becomes part of a key or a statement (PostgreSQL accepts other spellings of the same UUID).
  */
 export const isUuid = (id: string): boolean => uuid.test(id)
 
 /**
- * The id of a message that has a key: the same message gets the same id from every instance, so it is stored once. Knowing
- * room, author and key is enough to compute it, and gains nothing: only its author can store a message under that id, and a
- * user who is not in the room gets the answer of any unknown id.
+ * The id of a message that has a key: every instance computes the same id for it, so it is stored once. Anyone who
+ * knows room, author and key can compute it and gains nothing: only the author can store a message under that id, and
+ * to a user who is not in the room it is as unknown as any other.
  */
 export const keyedId = (roomId: string, author: string, key: string): string => {
   const hex = createHash("sha256")
@@ -22,9 +22,9 @@ export const keyedId = (roomId: string, author: string, key: string): string => 
 }
 
 /**
- * The id of a record: UUID version 7 (RFC 9562), so that rows of one time lie together in the index. Milliseconds of time, then
- * 74 random bits. The random ones come from `randomUUID`, which draws entropy in bulk: asking the system for 10 bytes a call
- * was 4% of a call's CPU time.
+ * The id of a record: UUID version 7 (RFC 9562), so that rows of one time lie together in the index. It holds the time
+ * in milliseconds and 74 random bits. Those come from `randomUUID`, which draws entropy in bulk: asking the system for
+ * 10 bytes per call took 4% of a call's CPU time.
  */
 export const makeRecordId = (nowMs: number): string => {
   const time = nowMs.toString(16).padStart(12, "0")

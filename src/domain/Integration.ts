@@ -1,7 +1,7 @@
-// An integration: the HTTP service that answers a call, as an operator defines it, and the ways it can fail a caller.
+// An integration: the HTTP service that answers a call, as an operator defines it; and how a call of it can fail.
 import { Effect, Schema } from "effect"
 
-/** What must hold before the reply leaves: queued, in Redis, or committed. */
+/** What must hold for the record before the reply is sent: queued in memory, in Redis, or committed in Postgres. */
 export const Ack = Schema.Literals(["memory", "redis", "postgres"])
 export type Ack = typeof Ack.Type
 
@@ -12,7 +12,7 @@ const Strings = Schema.Record(Schema.String, Schema.String)
 const between = (minimum: number, maximum: number) =>
   Schema.Finite.check(Schema.isInt(), Schema.isBetween({ minimum, maximum }))
 
-/** `url` alone is required; DESIGN.md section 4 says what each field does. */
+/** Only `url` is required. */
 export const IntegrationDefinition = Schema.Struct({
   url: Schema.String.check(Schema.isPattern(/^https?:\/\//)),
   method: withDefault(Schema.Literals(["GET", "POST"]), "POST"),
@@ -21,7 +21,7 @@ export const IntegrationDefinition = Schema.Struct({
   retries: withDefault(between(0, 10), 0),
   headers: withDefault(Strings, {}),
   query: withDefault(Strings, {}),
-  /** What POST sends in place of `{input, config}`: JSON with placeholders. */
+  /** The body that POST sends instead of `{input, config}`: JSON with placeholders. */
   body: Schema.optionalKey(Schema.Json),
   slashesInPath: Schema.optionalKey(
     Schema.Boolean.annotate({
@@ -57,21 +57,21 @@ export class IntegrationNotFound extends Schema.TaggedError<IntegrationNotFound>
   }
 }
 
-// For the log, not for clients: which integration, and what exactly was wrong.
+// For the log, not for clients: the integration, and what exactly was wrong.
 const forTheLog = { integration: Schema.optionalKey(Schema.String), detail: Schema.optionalKey(Schema.String) }
 
-/** For traces and logs; clients read what gateway/ErrorReply.ts says. */
+/** For traces and logs. Clients get the texts of gateway/handlers/ErrorReply.ts. */
 const inWords = ({ detail, integration }: { readonly integration?: string; readonly detail?: string }, what: string) =>
   `${integration ?? "an integration"}: ${detail ?? what}`
 
-/** No whole answer within `timeoutMs`, the wait for a slot included. */
+/** No complete answer within `timeoutMs`, the wait for a slot included. */
 export class IntegrationTimeout extends Schema.TaggedError<IntegrationTimeout>()("IntegrationTimeout", forTheLog) {
   override get message() {
     return inWords(this, "no whole answer in time")
   }
 }
 
-/** No connection, or it broke. */
+/** The connection failed or broke. */
 export class IntegrationUnreachable extends Schema.TaggedError<IntegrationUnreachable>()("IntegrationUnreachable", {
   ...forTheLog,
   reason: Schema.String
@@ -81,7 +81,7 @@ export class IntegrationUnreachable extends Schema.TaggedError<IntegrationUnreac
   }
 }
 
-/** It answered with a status that is not 2xx; `text` is what the definition's `errors` make of it. */
+/** The status of its answer is not 2xx; `text` comes from the definition's `errors`. */
 export class IntegrationRejected extends Schema.TaggedError<IntegrationRejected>()("IntegrationRejected", {
   ...forTheLog,
   status: Schema.Finite,
@@ -92,7 +92,7 @@ export class IntegrationRejected extends Schema.TaggedError<IntegrationRejected>
   }
 }
 
-/** Its answer is too big, no JSON, or lacks what `result` points at. */
+/** Its answer is too big, is not JSON, or lacks what `result` points at. */
 export class IntegrationInvalidResponse extends Schema.TaggedError<IntegrationInvalidResponse>()(
   "IntegrationInvalidResponse",
   { ...forTheLog, status: Schema.optionalKey(Schema.Finite) }
@@ -102,7 +102,7 @@ export class IntegrationInvalidResponse extends Schema.TaggedError<IntegrationIn
   }
 }
 
-/** Its breaker is open: it failed so often that it is left alone for a while. */
+/** Its circuit breaker is open: it failed so often that it is not called for a while. */
 export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("IntegrationOpen", {
   ...forTheLog,
   retryAfterMs: Schema.Finite
@@ -112,9 +112,9 @@ export class IntegrationOpen extends Schema.TaggedError<IntegrationOpen>()("Inte
   }
 }
 
-/** A placeholder's value can't stand where the definition puts it. */
+/** A value of the params is not usable, such as one that can't stand where a placeholder puts it. */
 export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
   reason: Schema.String,
-  /** Where in the params it is; unset: the `input`. */
+  /** Where in the params it is; by default `input`. */
   path: Schema.optionalKey(Schema.Array(Schema.String))
 }) {}

@@ -1,9 +1,9 @@
-// An invite, as those who may revoke it see it: never with its secret.
+// An invite as the users who may revoke it see it, without its secret.
 import { Schema } from "effect"
 import { Role, Time } from "./Room.ts"
 
 export const Invite = Schema.Struct({
-  /** The token's first half. */
+  /** The first half of the token. */
   inviteId: Schema.String,
   role: Role,
   createdBy: Schema.String,
@@ -16,7 +16,7 @@ export const Invite = Schema.Struct({
 }).annotate({ identifier: "RoomInvite" })
 export type Invite = typeof Invite.Type
 
-/** The member keeps as many invites of the room as they may (MAX_INVITES). */
+/** The member has as many invites in the room as they may (MAX_INVITES). */
 export class TooManyInvites extends Schema.TaggedError<TooManyInvites>()("TooManyInvites", {
   most: Schema.Finite
 }) {}

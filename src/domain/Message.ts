@@ -1,4 +1,4 @@
-// What people say in a room, and the threads it is sorted into.
+// The messages of a room, and the threads they are sorted into.
 import { Schema } from "effect"
 import { Time } from "./Room.ts"
 import { textBetween } from "./Text.ts"
@@ -13,14 +13,14 @@ export const Body = textBetween(1, maxBody)
 export const Emoji = Schema.String.check(
   Schema.isPattern(/^[^\s\p{Cc}]{1,32}$/u, { expected: "an emoji or its short name: 1 to 32 characters, no blanks" })
 )
-/** The client's own name for what it sends, so that sending again sends nothing new. */
+/** Chosen by the client: sending again with the same key sends nothing new. */
 export const IdempotencyKey = textBetween(1, 128)
 
-/** Who reacted with what, in the order they did. */
+/** The users of each reaction, in the order they reacted. */
 export const Reactions = Schema.Record(Schema.String, Schema.Array(Schema.String))
 export type Reactions = typeof Reactions.Type
 
-/** Reactions one message holds, and the characters of them all: each event of it carries them. */
+/** Reactions of one message, and their characters together: every event of the message carries them. */
 export const maxReactions = 2000
 export const maxReactionCharacters = 32_768
 
@@ -36,7 +36,7 @@ export const Message = Schema.Struct({
   editedAt: Schema.NullOr(Time),
   deletedAt: Schema.NullOr(Time),
   reactions: Reactions,
-  /** Of a prompt, and of nothing else: the message that answers it; null: it is unanswered. */
+  /** Of a prompt only: the message that answers it; null while it is unanswered. */
   answer: Schema.optionalKey(Schema.NullOr(Schema.String))
 }).annotate({ identifier: "Message" })
 export type Message = typeof Message.Type
@@ -62,24 +62,24 @@ export const Thread = Schema.Struct({
 }).annotate({ identifier: "Thread" })
 export type Thread = typeof Thread.Type
 
-/** No such message in a room of the caller's, or it is deleted and can't be changed. */
+/** There is no such message in the caller's rooms, or it is deleted and can't be changed. */
 export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("MessageNotFound", {}) {}
 
-/** No such thread in that room, or in a room of the caller's. */
+/** There is no such thread in the room, or in the caller's rooms. */
 export class ThreadNotFound extends Schema.TaggedError<ThreadNotFound>()("ThreadNotFound", {}) {}
 
-/** The message holds as many reactions as it can. */
+/** The message has as many reactions as it may. */
 export class TooManyReactions extends Schema.TaggedError<TooManyReactions>()("TooManyReactions", {
   most: Schema.Finite
 }) {}
 
-/** Adds a user's reaction; the same object when it is there already. */
+/** Adds a user's reaction; returns the same object if it exists already. */
 export const react = (reactions: Reactions, emoji: string, user: string): Reactions => {
   const users = Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
   return users.includes(user) ? reactions : { ...reactions, [emoji]: [...users, user] }
 }
 
-/** Takes a user's reaction away; the same object when there is none. */
+/** Removes a user's reaction; returns the same object if there is no such reaction. */
 export const unreact = (reactions: Reactions, emoji: string, user: string): Reactions => {
   const users = Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
   if (!users.includes(user)) return reactions
@@ -88,7 +88,7 @@ export const unreact = (reactions: Reactions, emoji: string, user: string): Reac
   return left.length === 0 ? others : { ...others, [emoji]: left }
 }
 
-/** Whether that is more than a message holds. */
+/** Whether they exceed what a message may have. */
 export const areTooMany = (reactions: Reactions): boolean =>
   countReactions(reactions) > maxReactions || JSON.stringify(reactions).length > maxReactionCharacters
 

@@ -1,10 +1,10 @@
-// The known name that a misspelt one was most likely meant to be.
+// Finds the known name that a misspelt one was most likely meant to be.
 import { distance } from "fastest-levenshtein"
 
 /** Longer names are not compared: the cost of a comparison grows with both lengths. */
 const maxLength = 64
 
-/** The known name nearest to `name`, if it is near: at most a third of its letters (and always two) may differ. */
+/** The known name nearest to `name`. At most a third of its letters may differ, or two if that is more. */
 export const nearest = (name: string, known: Iterable<string>): string | undefined => {
   if (name.length > maxLength) return undefined
   const wanted = name.toLowerCase()

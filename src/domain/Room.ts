@@ -1,11 +1,11 @@
-// A room: people, their roles, and the invites that bring them in.
+// A room, its participants and their roles.
 import { Schema } from "effect"
 import { UserId } from "./Identity.ts"
 import { textBetween } from "./Text.ts"
 
-/** Any text a client may name something by; what is no id of ours (Ids.ts) simply isn't found. */
+/** An id as clients send it. Text that is not an id (Ids.ts) is not found. */
 export const Id = textBetween(1, 64)
-/** When, as ISO 8601. */
+/** A time in ISO 8601. */
 export const Time = Schema.String
 
 export const Role = Schema.Literals(["owner", "member", "viewer"])
@@ -27,7 +27,7 @@ export const Title = textBetween(1, 200)
 export const Room = Schema.Struct({
   roomId: Schema.String,
   title: Schema.String,
-  /** Who made it. */
+  /** The user who created it. */
   owner: Schema.String,
   autoAssign: Schema.Boolean,
   createdAt: Time
@@ -39,16 +39,16 @@ export const Participant = Schema.Struct({ user: Schema.String, role: Role, join
 })
 export type Participant = typeof Participant.Type
 
-/** Somebody who has a connection in the room now. */
+/** A user who has connections in the room now. */
 export const Present = Schema.Struct({ user: UserId, connections: Schema.Int, since: Time }).annotate({
   identifier: "Presence"
 })
 export type Present = typeof Present.Type
 
-/** There is no such room (any more). */
+/** There is no such room, or it was deleted. */
 export class RoomNotFound extends Schema.TaggedError<RoomNotFound>()("RoomNotFound", {}) {}
 
-/** The caller does not belong to the room: an invite is needed. */
+/** The caller is not a member of the room: an invite is needed. */
 export class NotAMember extends Schema.TaggedError<NotAMember>()("NotAMember", {}) {}
 
 /** The caller's role does not allow it. */
@@ -57,19 +57,21 @@ export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
   needs: Schema.Union([Role, Schema.Literals(["rooms.leave, to remove oneself", "another than the room's maker"])])
 }) {}
 
-/** No such invite, or it was revoked, has expired or is used up: which one of these, a guesser is not told. */
+/**
+ * There is no such invite, or it was revoked, has expired or is used up. A client that guesses does not learn which.
+ */
 export class InviteInvalid extends Schema.TaggedError<InviteInvalid>()("InviteInvalid", {}) {}
 
-/** The connection is in as many rooms as it may be (MAX_ROOMS). */
+/** The connection is subscribed to as many rooms as it may be (MAX_ROOMS). */
 export class TooManyRooms extends Schema.TaggedError<TooManyRooms>()("TooManyRooms", { most: Schema.Finite }) {}
 
-/** No store could be asked, or it did not answer in time: a write may or may not have been kept, so repeat it. */
+/** No store could be reached, or it did not answer in time. A write may or may not have been stored: repeat it. */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   reason: Schema.String
 }) {}
 
-/** PostgreSQL is away, and as much waits for it as may (by count or by age): nothing was kept. */
+/** PostgreSQL is unavailable, and the buffer of unsaved writes is full (by count or by age): nothing was stored. */
 export class BufferFull extends Schema.TaggedError<BufferFull>()("BufferFull", {}) {}
 
-/** People came or went since the caller's membership was looked at: it has to be looked at again. Never told to a client. */
+/** The room's members changed since the caller's role was read: it has to be read again. No client gets this error. */
 export class MembershipUnsure extends Schema.TaggedError<MembershipUnsure>()("MembershipUnsure", {}) {}

@@ -1,4 +1,4 @@
-// What happens in a room, as its members are told: `room.event {roomId, seq, at, event}`.
+// The events of a room. Clients receive them as `room.event {roomId, seq, at, event}`.
 import { Schema } from "effect"
 import { Document } from "./Document.ts"
 import { Message, Thread } from "./Message.ts"
@@ -29,22 +29,24 @@ export const RoomEvent = Schema.Union([
   of("presence.joined", { user: Schema.String }),
   of("presence.left", { user: Schema.String }),
   of("generate.delta", { messageId: Schema.String, text: Schema.String }),
-  /** What was told of the response of that id is void: why, as an error's type; or `Restarted`: it is told anew. */
+  /** The deltas of that response so far are void. `reason` is an error's type, or `Restarted`: new deltas follow. */
   of("generate.ended", { messageId: Schema.String, promptId: Schema.String, reason: Schema.String }),
   of("room.deleted", {})
 ]).annotate({ identifier: "RoomEvent" })
 export type RoomEvent = typeof RoomEvent.Type
 
-/** An event that a committed write brings, ready to be numbered and sent. */
+/** An event of a committed write, before it gets its `seq`. */
 export interface RoomChange {
   readonly roomId: string
-  /** Counts the room's committed changes, without a gap: the order that the events must have. */
+  /** Counts the room's committed changes without a gap: events have this order. */
   readonly changeNumber: number
-  /** Grows whenever the room's numbering can't be trusted any more; see rooms/Hub.ts. */
+  /** Grows when the room's numbering can no longer be trusted; see rooms/delivery/Hub.ts. */
   readonly epochCounter: number
   readonly at: string
   readonly type: RoomEvent["type"]
-  /** Whom it is about, for `member.*` and `presence.*`; the connection it came from, for `document.updated`; else empty. */
+  /**
+   * The user, for `member.*` and `presence.*`; the connection that made the edit, for `document.updated`; else empty.
+   */
   readonly subject: string
   /** The event as JSON text. */
   readonly event: string

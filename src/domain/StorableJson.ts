@@ -1,5 +1,5 @@
-// What PostgreSQL can keep of JSON: jsonb refuses NUL and lone surrogates, and one such row would fail its whole batch,
-// so both are refused where they come in.
+// JSON that PostgreSQL can store: jsonb refuses NUL and lone surrogates, and one such row fails its whole batch. So
+// requests with them are refused.
 
 type Path = ReadonlyArray<string | number>
 
@@ -14,8 +14,8 @@ const find = (value: unknown, path: Path): Path | undefined => {
 }
 
 /**
- * Where a value parsed from `text` holds what can't be stored; undefined when nothing does. Valid UTF-8 holds neither NUL
- * nor a lone surrogate in a JSON string except escaped, so a text without `\u` needs no walk.
+ * The path to what can't be stored in a value parsed from `text`; undefined if all of it can. In valid UTF-8, JSON
+ * strings hold NUL and lone surrogates only as escapes, so a text without `\u` is not searched.
  */
 export const unstorableAt = (value: unknown, text: string): Path | undefined =>
   text.includes("\\u") ? find(value, []) : undefined

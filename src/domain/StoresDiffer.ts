@@ -1,7 +1,8 @@
-// This instance and the others don't share both stores, Redis and Postgres: what it wrote in a room, they would not learn of.
+// This instance and the others do not share both stores, Redis and Postgres: what it writes in a room would not reach
+// them.
 import { Schema } from "effect"
 
 export class StoresDiffer extends Schema.TaggedError<StoresDiffer>()("StoresDiffer", {
-  /** Which settings differ, in words; without addresses. */
+  /** The settings that differ, without addresses. */
   reason: Schema.String
 }) {}

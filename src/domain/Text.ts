@@ -1,4 +1,4 @@
-// Text of a bounded length, whose error says the bounds in words.
+// Text of limited length, whose error states the limits in words.
 import { Schema } from "effect"
 
 /** A string of `minimum` to `maximum` UTF-16 units. */

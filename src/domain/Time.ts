@@ -1,10 +1,10 @@
 // The two clocks: wall-clock time for what users read, monotonic time for leases and waits.
 import { Clock, Effect } from "effect"
 
-/** ISO 8601, in milliseconds. The engine's own formatter costs a sixth of DateTime's, and every edit carries its time. */
+/** ISO 8601 with milliseconds. The engine's formatter costs a sixth of DateTime's, and every edit carries its time. */
 export const now = Effect.map(Clock.currentTimeMillis, (ms) => new Date(ms).toISOString())
 
-/** Milliseconds of a clock that never goes back; comparable within this process only. */
+/** Milliseconds of a clock that never goes back. Comparable within this process only. */
 export const monotonicMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /** `monotonicMs` of the current clock. */

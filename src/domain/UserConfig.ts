@@ -1,4 +1,4 @@
-// A user's configuration: whatever JSON object the integrations are to be told about that user.
+// A user's configuration: a JSON object that integrations get with each call of the user.
 import { Schema } from "effect"
 
 export const ConfigObject = Schema.Record(Schema.String, Schema.Json)
@@ -6,7 +6,7 @@ export const ConfigObject = Schema.Record(Schema.String, Schema.Json)
 export interface UserConfig {
   readonly version: number
   readonly config: typeof ConfigObject.Type
-  /** The same as JSON text, so that it isn't encoded once per call. */
+  /** The same as JSON text, encoded once and not once per call. */
   readonly text: string
 }
 
@@ -16,10 +16,10 @@ export const makeUserConfig = (version: number, config: typeof ConfigObject.Type
   text: JSON.stringify(config)
 })
 
-/** What a user without a configuration has. */
+/** The configuration of a user who has none stored. */
 export const noConfig: UserConfig = makeUserConfig(0, {})
 
-/** Neither memory, Redis nor Postgres could say what the configuration (or the integration) is. */
+/** The configuration (or the integration) could be read neither from memory nor from Redis or Postgres. */
 export class ConfigUnavailable extends Schema.TaggedError<ConfigUnavailable>()("ConfigUnavailable", {
   reason: Schema.String
 }) {}

@@ -1,21 +1,24 @@
-// Versions of the catalog: what a key holds and since which change, what an editor expects to find, and the conflicts.
+// Versions of catalog entries: the value of a key with its version, what an edit expects, and the conflicts.
 import { type Option, Schema } from "effect"
 
-/** A key's value and the version it is from. Versions of a key only grow, across deletions too. */
+/** A key's value and its version. Versions of a key only grow, across deletions too. */
 export interface Versioned<A> {
   /** 0: the key never had a value. */
   readonly version: number
-  /** None: the key has no value, or was deleted. */
+  /** None: the key never had a value, or was deleted. */
   readonly value: Option.Option<A>
 }
 
 /** The two kinds of entries in the catalog. */
 export type CatalogKind = "integration" | "config"
 
-/** What an edit requires of the present value: `undefined`: nothing; `none`: no value; `some`: any value; a number: that version. */
+/**
+ * What an edit requires: `none`: that there is no value; `some`: that there is one; a number: that version; else
+ * nothing.
+ */
 export type Expected = number | "none" | "some" | undefined
 
-/** The present version is not the expected one. 0: there is no value. */
+/** The current version is not the expected one. 0: there is no value. */
 export class VersionMismatch extends Schema.TaggedError<VersionMismatch>()("VersionMismatch", {
   version: Schema.Finite
 }) {}

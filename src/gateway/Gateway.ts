@@ -1,34 +1,32 @@
-// The HTTP server and its sockets. Effect's router answers plain requests; `ws` takes the upgrades beside it, callback by
-// callback, with no fiber for an idle socket: that, not the router's own upgrade, is what keeps a connection under 12 kB.
-import { createServer, type IncomingMessage, type Server } from "node:http"
+// The HTTP server and its sockets. Effect's router answers plain requests. Beside it `ws` takes the upgrades, by
+// callbacks, with no fiber for an idle socket: that, and not the router's own upgrade, keeps a connection under 12 kB.
+import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Clock, Context, Deferred, Duration, Effect, type Fiber, Layer, References, Schema, Scope } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Layer, References, Schema, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter } from "effect/http"
-import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from "ws"
 import { UserLimits } from "../cluster/limits/UserLimits.ts"
 import type { UserUse } from "../cluster/limits/UserUse.ts"
 import type { Identity } from "../domain/Identity.ts"
+import { background } from "../observability/Background.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
-import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { protocolVersion } from "../protocol/methods/Methods.ts"
 import { isDevelopment, Settings } from "../Settings.ts"
+import { type ClientSocket, makeAttach } from "./connection/ClientSocket.ts"
 import { Connection, type Shared } from "./connection/Connection.ts"
 import { Lingering } from "./connection/SendQueue.ts"
 import { Slices } from "./connection/Slices.ts"
-import { Authentication } from "./http/Authentication.ts"
-import { Handshakes } from "./http/Handshakes.ts"
 import { HttpSockets, serverOptions } from "./http/HttpSockets.ts"
 import { makeOrigins } from "./http/Origins.ts"
 import { plainRequests } from "./http/PlainRequests.ts"
-import { admit, refusalText, selectProtocol, tooManyOfUser, UpgradeRefused } from "./http/Upgrade.ts"
+import { makeUpgrades } from "./http/Upgrades.ts"
 import { Dispatcher } from "./requests/Dispatcher.ts"
 
-/** It can't listen there. */
+/** The server can't listen on its address. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
   address: Schema.String,
   reason: Schema.String
@@ -37,33 +35,6 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
     return `can't listen on ${this.address}: ${this.reason}`
   }
 }
-
-/** A socket that knows its connection: listeners are shared functions, and 10,000 sockets need no closure each. */
-class ClientSocket extends WebSocket {
-  connection: Connection | undefined
-  /** What a client reads when `ws` itself closes the socket for a broken frame, which it does with the code alone. */
-  reasons: ReadonlyMap<number, string> | undefined
-
-  override close(code?: number, reason?: string | Buffer): void {
-    super.close(code, reason ?? (code === undefined ? undefined : this.reasons?.get(code)))
-  }
-}
-
-const connectionOf = (socket: WebSocket) => (socket instanceof ClientSocket ? socket.connection : undefined)
-function onMessage(this: WebSocket, data: RawData, isBinary: boolean) {
-  connectionOf(this)?.receive(data, isBinary)
-}
-function onPong(this: WebSocket) {
-  connectionOf(this)?.pong()
-}
-function onPing(this: WebSocket) {
-  connectionOf(this)?.ping()
-}
-function onClose(this: WebSocket, code: number) {
-  connectionOf(this)?.closed(code)
-}
-// A broken frame: `ws` has closed the socket with its code (1002, 1007, 1008, 1009), and `close` follows.
-function onError() {}
 
 const listen = (server: Server, port: number, host: string) =>
   Effect.callback<AddressInfo, ListenFailed>((resume) => {
@@ -78,10 +49,7 @@ const listen = (server: Server, port: number, host: string) =>
 
 export class Gateway extends Context.Service<
   Gateway,
-  {
-    readonly address: { readonly host: string; readonly port: number }
-    readonly connections: () => number
-  }
+  { readonly address: { readonly host: string; readonly port: number } }
 >()("hotpath/gateway/Gateway") {
   static readonly layer = Layer.effect(
     Gateway,
@@ -90,7 +58,6 @@ export class Gateway extends Context.Service<
       const metrics = yield* Metrics
       const lifecycle = yield* Lifecycle
       const dispatcher = yield* Dispatcher
-      const identify = yield* Authentication
       const users = yield* UserLimits
       const router = yield* HttpRouter.HttpRouter
       const scope = yield* Scope.Scope
@@ -105,21 +72,26 @@ export class Gateway extends Context.Service<
         if (connections.size === 0 && lifecycle.state() === "draining") Deferred.doneUnsafe(gone, Effect.void)
       }
       metrics.gauge("connections", "Open sockets", () => connections.size)
-      metrics.gauge("requests_in_flight", "Requests being worked on", () => {
+      const sum = (count: (connection: Connection) => number) => () => {
         let total = 0
-        for (const { asides, inFlight } of connections) total += inFlight + asides
+        for (const connection of connections) total += count(connection)
         return total
-      })
-      metrics.gauge("inbound_waiting_bytes", "What was read from clients and waits for its turn", () => {
-        let total = 0
-        for (const { waiting } of connections) total += waiting.inbound
-        return total
-      })
-      metrics.gauge("outbound_waiting_bytes", "What waits to be read by clients", () => {
-        let total = 0
-        for (const { waiting } of connections) total += waiting.outbound
-        return total
-      })
+      }
+      metrics.gauge(
+        "requests_in_flight",
+        "Requests being worked on",
+        sum(({ asides, inFlight }) => asides + inFlight)
+      )
+      metrics.gauge(
+        "inbound_waiting_bytes",
+        "Bytes received from clients that are not begun",
+        sum(({ waiting }) => waiting.inbound)
+      )
+      metrics.gauge(
+        "outbound_waiting_bytes",
+        "Bytes that wait for clients to read them",
+        sum(({ waiting }) => waiting.outbound)
+      )
 
       const shared: Shared = {
         settings,
@@ -138,52 +110,24 @@ export class Gateway extends Context.Service<
         }
       }
 
-      // `closeTimeout` is how long a client may take to answer a close; @types/ws doesn't know it yet.
-      const options: ServerOptions<typeof ClientSocket> & { readonly closeTimeout: number } = {
-        noServer: true,
-        clientTracking: false,
-        perMessageDeflate: false,
-        maxPayload: settings.MAX_FRAME_BYTES,
-        maxFragments: settings.MAX_FRAGMENTS,
-        closeTimeout: 2000,
-        handleProtocols: selectProtocol,
-        WebSocket: ClientSocket
-      }
-      const sockets = new WebSocketServer(options)
+      const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
       const limits = {
         maxFrameBytes: settings.MAX_FRAME_BYTES,
         maxInFlight: settings.MAX_IN_FLIGHT,
         requestRate: settings.REQUEST_RATE
       }
-      const reasons = new Map([
-        [1002, "not a WebSocket frame"],
-        [1007, "not UTF-8"],
-        [1008, `a message may have ${settings.MAX_FRAGMENTS} fragments (MAX_FRAGMENTS)`],
-        [1009, `a frame may have ${settings.MAX_FRAME_BYTES} bytes (MAX_FRAME_BYTES)`]
-      ])
-      const heartbeatMs = Duration.toMillis(settings.PING_INTERVAL)
-
+      const attach = makeAttach(settings)
       const open = (socket: ClientSocket, wire: Duplex, identity: Identity, use: UserUse) => {
-        const connection = new Connection(
-          socket,
-          wire,
-          SecureRandom.uuidV7Unsafe(),
-          identity,
-          use,
-          shared,
-          clock.currentTimeMillisUnsafe()
-        )
-        socket.connection = connection
-        socket.reasons = reasons
+        const connection = new Connection(socket, wire, SecureRandom.uuidV7Unsafe(), identity, use, shared)
+        attach(socket, connection)
         connections.add(connection)
         metrics.connectionsOpened.add()
-        socket.on("message", onMessage).on("pong", onPong).on("ping", onPing).on("close", onClose).on("error", onError)
         const { id: connectionId, user } = connection
         connection.notify("connected", { connectionId, user, protocol: protocolVersion, heartbeatMs, limits })
       }
 
       const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
-      const handshakes = new Handshakes(() => settings.MAX_CONNECTIONS - connections.size)
+      const upgrades = yield* makeUpgrades({ origins, size: () => connections.size, open, fork: run })
       const dropped = metrics.counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
       const ahead = metrics.counter("http_sockets_ahead_total", "Sockets closed for requests sent ahead of the answers")
       const httpSockets = new HttpSockets(
@@ -193,82 +137,9 @@ export class Gateway extends Context.Service<
       )
       metrics.gauge(
         "http_sockets",
-        "Open TCP sockets that are no WebSocket, upgrades under way aside",
+        "Open TCP sockets that are neither WebSockets nor upgrading",
         () => httpSockets.size
       )
-      metrics.gauge("upgrades_checking", "Upgrades whose caller is being checked", () => handshakes.checking)
-      metrics.gauge(
-        "upgrades_refused_open",
-        "Refused upgrades whose socket is not closed yet",
-        () => handshakes.refused
-      )
-
-      const isFull = () =>
-        lifecycle.state() === "draining"
-          ? "the instance is shutting down: reconnect"
-          : connections.size >= settings.MAX_CONNECTIONS
-            ? "no room for another connection now (MAX_CONNECTIONS)"
-            : undefined
-      const admission = { identify, origins, isFull }
-      const logOrigin = yield* makeLimitedLog
-      const refuse = (socket: Duplex, refused: UpgradeRefused) => {
-        const { limit, origin, status } = refused
-        metrics.upgradesRefused(String(status)).add()
-        if (limit !== undefined) metrics.rateLimited(limit).add()
-        handshakes.refuse(socket, refusalText(refused))
-        if (origin === undefined) return
-        const hint = "ALLOWED_ORIGINS has to name it"
-        run(logOrigin((leftOut) => Effect.logWarning("a page's origin was refused", { origin, hint, leftOut })))
-      }
-      const tooMany = new UpgradeRefused({
-        status: 503,
-        reason: "too many callers are connected or being checked (MAX_CONNECTIONS): try again"
-      })
-      const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity, use: UserUse) => {
-        // Others were let in while this one was checked.
-        const full = isFull()
-        if (full !== undefined) refuse(socket, new UpgradeRefused({ status: 503, reason: full }))
-        let isOpen = false
-        if (full === undefined) {
-          handshakes.take(socket)
-          sockets.handleUpgrade(request, socket, head, (ws) => {
-            isOpen = true
-            handshakes.taken(socket)
-            open(ws, socket, identity, use)
-          })
-        }
-        if (!isOpen) users.disconnect(use)
-      }
-      // Its place among the user's connections is given back when no connection comes of it: so nothing interrupts it from
-      // here on, and what it waits for has a deadline of its own.
-      const seat = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) =>
-        Effect.uninterruptible(
-          Effect.flatMap(Effect.mapError(users.connect(identity.user), tooManyOfUser), (use) =>
-            Effect.sync(() => {
-              if (handshakes.isChecking(socket)) accept(request, socket, head, identity, use)
-              else users.disconnect(use)
-            })
-          )
-        )
-      const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-        let check: Fiber.Fiber<void> | undefined
-        const giveUp = () => {
-          check?.interruptUnsafe()
-          refuse(socket, tooMany)
-        }
-        if (!handshakes.begin(socket, clock.currentTimeMillisUnsafe(), giveUp)) return refuse(socket, tooMany)
-        check = run(
-          Effect.match(
-            Effect.flatMap(admit(request, admission), (identity) => seat(request, socket, head, identity)),
-            {
-              onSuccess: () => {},
-              onFailure: (refused) => {
-                if (handshakes.isChecking(socket)) refuse(socket, refused)
-              }
-            }
-          )
-        )
-      }
 
       const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
       const server = createServer(
@@ -276,26 +147,27 @@ export class Gateway extends Context.Service<
         plainRequests(origins, handler, (request, response) => httpSockets.request(request, response))
       )
       httpSockets.attach(server)
-      server.on("upgrade", upgrade)
+      server.on("upgrade", upgrades.upgrade)
 
       const pongTimeout = Duration.toMillis(settings.PONG_TIMEOUT)
-      yield* Effect.sync(() => {
+      const beat = Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
         for (const connection of connections) connection.beat(now, heartbeatMs, pongTimeout)
-        handshakes.sweep(now)
-      }).pipe(Effect.delay("1 second"), Effect.forever, Effect.forkScoped)
+        upgrades.sweep(now)
+      })
+      yield* background("heartbeat", beat, "1 second")
 
       const { port } = yield* Effect.acquireRelease(listen(server, settings.PORT, settings.HOST), () =>
         Effect.callback<void>((resume) => {
           server.close(() => resume(Effect.void))
           server.closeAllConnections()
-          // The server does not know of these any more, and waits for them.
-          handshakes.destroyAll()
+          // The server no longer manages these, and yet waits for them.
+          upgrades.destroyAll()
         })
       )
 
-      // Shutdown: every client is told; those with nothing under way are closed at once, the others when they have their
-      // replies; the HTTP server goes on saying "draining" to whoever asks, and is closed last.
+      // Shutdown: every client is notified. Those with nothing under way are closed at once, the others when they have
+      // their replies. The HTTP server goes on answering "draining", and is closed last.
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
           yield* lifecycle.drain
@@ -312,7 +184,7 @@ export class Gateway extends Context.Service<
         })
       )
       yield* lifecycle.ready
-      return Gateway.of({ address: { host: settings.HOST, port }, connections: () => connections.size })
+      return Gateway.of({ address: { host: settings.HOST, port } })
     })
   )
 }

@@ -1,5 +1,5 @@
-// JSON-RPC 2.0 (https://www.jsonrpc.org/specification) as a codec: text in, requests out; results in, text out. No
-// sockets, no effects: every frame decodes to something that can be answered.
+// JSON-RPC 2.0 (https://www.jsonrpc.org/specification) as a codec: text in, requests out; results in, text out. It
+// knows no sockets and no effects. Every frame decodes to something that can be answered.
 import { Predicate, Result } from "effect"
 import { type InexactNumber, inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
 import { ErrorCodes, type ErrorType, type ProtocolError } from "./ErrorCodes.ts"
@@ -8,11 +8,11 @@ export type Id = string | number | null
 
 export interface Request {
   readonly _tag: "Request"
-  /** Undefined: a notification, which is never answered. */
+  /** Undefined for a notification, which is never answered. */
   readonly id: Id | undefined
   readonly method: string
   readonly params: unknown
-  /** A number of the message that a double can't hold; what stands in `params` for it is another. */
+  /** A number of the message that a double can't hold; `params` has another one in its place. */
   readonly inexact?: string
 }
 
@@ -27,7 +27,7 @@ export type Message = Request | Invalid
 /** One message, or a batch of them in the order they came. */
 export type Frame = Message | ReadonlyArray<Message> | TooLongBatch
 
-/** A batch that is refused as a whole: none of its entries is looked at. */
+/** A batch that is refused as a whole, without a look at its entries. */
 export interface TooLongBatch {
   readonly _tag: "TooLongBatch"
   readonly refusal: Invalid
@@ -43,15 +43,15 @@ const quote = 34
 const backslash = 92
 
 /**
- * Whether brackets nest deeper than `max`, found by one scan before anything is parsed: 60 kB of `[` costs 60 kB of
- * looking, and neither memory nor stack.
+ * Whether brackets nest deeper than `max`, by one scan before anything is parsed: 60 kB of `[` cost a scan of 60 kB,
+ * and neither memory nor stack.
  */
 export const nestsDeeperThan = (text: string, max: number): boolean => {
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const char = text.charCodeAt(i)
     if (char === quote) {
-      // Strings are jumped over by the engine's own search: 2 × faster than looking at each of their characters.
+      // The engine's own search skips strings: twice as fast as looking at each of their characters.
       let end = text.indexOf('"', i + 1)
       while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1)
       if (end === -1) return false
@@ -76,7 +76,7 @@ const notJson: Invalid = {
   error: { _tag: "ParseError", message: `not JSON; a request looks like ${example}` }
 }
 
-/** A number that JSON.parse had to bend could not be given back unchanged, so it is no id. */
+/** A number that JSON.parse changed could not be sent back as it was, so it is not accepted as an id. */
 const isId = (id: unknown): id is Id =>
   id === null ||
   typeof id === "string" ||
@@ -86,8 +86,7 @@ const decodeMessage = (value: unknown): Message => {
   if (!Predicate.isObject(value) || Array.isArray(value)) return invalid(`a request is an object: ${example}`)
   const message = value as { readonly [key: string]: unknown }
   const hasId = Object.hasOwn(message, "id")
-  if (hasId && !isId(message["id"]))
-    return invalid("id is a string, a number that can be given back unchanged, or null")
+  if (hasId && !isId(message["id"])) return invalid("id is a string, a number that a double holds exactly, or null")
   const id = hasId ? (message["id"] as Id) : undefined
   if (message["jsonrpc"] !== "2.0") return invalid('jsonrpc must be "2.0"', id)
   const method = message["method"]
@@ -129,22 +128,26 @@ const withInexact = (
 }
 
 /**
- * A result that is JSON text already, so that the reply needs no second encoding. Elsewhere it is what it says: `value` to
- * work with, and within another value `JSON.stringify` writes it as that value.
+ * A value of type `A` as JSON text, so that a reply with it needs no second encoding. Within another value
+ * `JSON.stringify` writes it as that value. Copied field by field it has nothing.
  */
 export class EncodedJson<out A = unknown> {
-  readonly text: string
+  readonly #text: string
   constructor(text: string) {
-    this.text = text
+    this.#text = text
+  }
+
+  get text(): string {
+    return this.#text
   }
 
   /** Parsed anew each time. */
   get value(): A {
-    return JSON.parse(this.text) as A
+    return JSON.parse(this.#text) as A
   }
 
   toJSON(): unknown {
-    return withExactNumbers(this.text)
+    return withExactNumbers(this.#text)
   }
 }
 
@@ -155,7 +158,7 @@ const encodeId = (id: Id): string => (typeof id === "number" ? String(id) : JSON
 export const encodeResult = (id: Id, result: unknown): string =>
   `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${encodeValue(result ?? {})}}`
 
-/** `fields` are the error's own, beside `type`, `retryable` and `traceId` in `data`. */
+/** `fields` are the error's own fields in `data`, besides `type`, `retryable` and `traceId`. */
 export const encodeError = (
   id: Id,
   type: ErrorType,

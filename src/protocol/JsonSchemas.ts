@@ -1,5 +1,5 @@
-// The schemas of the protocol as JSON Schema, for the OpenRPC document: what is named stands once, in `components`, and
-// every schema has a title, since that is what code generators name their types by.
+// The schemas of the protocol as JSON Schema, for the OpenRPC document. A named schema is written once, in
+// `components`. Every schema has a title, because code generators name their types by it.
 import { Schema, SchemaAST } from "effect"
 
 export type Json = { readonly [key: string]: unknown }
@@ -7,7 +7,7 @@ export type Json = { readonly [key: string]: unknown }
 export const pascal = (name: string): string =>
   name.replace(/(^|[^A-Za-z0-9]+)([A-Za-z0-9])/g, (_all, _between, letter: string) => letter.toUpperCase())
 
-/** Titles of schemas that say nothing but a type: they are the same wherever they stand. */
+/** Titles of schemas that are only a type. */
 const plainTitles: Readonly<Record<string, string>> = {
   string: "Text",
   integer: "Whole",
@@ -16,7 +16,7 @@ const plainTitles: Readonly<Record<string, string>> = {
   null: "Nothing"
 }
 
-/** A param that may be null leaves the short title to the one that may not. */
+/** The short title of a param is left to the variant that may not be null. */
 const paramTitles = (name: string, owner: string, nullable: boolean): ReadonlyArray<string> => {
   const suffix = nullable ? "OrNull" : ""
   return [`${pascal(name)}${suffix}`, `${owner}${pascal(name)}${suffix}`]
@@ -27,12 +27,12 @@ const isNullable = ({ ast }: Schema.Constraint): boolean =>
 
 const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Collects what is named, and gives titles so that no two schemas that differ have the same. */
+/** Collects the named schemas, and gives titles so that different schemas have different ones. */
 export class JsonSchemas {
   readonly components: Record<string, Json> = {}
   readonly #titles = new Map<string, string>()
 
-  /** The schema as JSON Schema; where it has no name of its own it is titled with the first of `names` that is free. */
+  /** The schema as JSON Schema. Without a name of its own, its title is the first of `names` that is free. */
   of(schema: Schema.Constraint, ...names: ReadonlyArray<string>): Json {
     const document = Schema.toJsonSchemaDocument(schema as Schema.Top, { onExcessProperty: "ignore" })
     for (const [key, definition] of Object.entries(document.definitions)) {
@@ -52,7 +52,7 @@ export class JsonSchemas {
 
   #titled(schema: Json, names: ReadonlyArray<string>): Json {
     const { $ref } = schema
-    // What Effect says of an object without fields.
+    // Effect's form of an object without fields.
     if ("not" in schema) return this.#titled({ type: "object", properties: {} }, names)
     if (typeof $ref === "string") return { $ref: $ref.replace(/^#\/\$defs\//, "#/components/schemas/") }
     const own = names.at(-1) ?? ""

@@ -4,7 +4,7 @@ import { ErrorCodes, type ErrorType, errorFields } from "./ErrorCodes.ts"
 import { JsonSchemas, pascal } from "./JsonSchemas.ts"
 import { commonErrors, Methods, Notifications, protocolVersion } from "./methods/Methods.ts"
 
-/** An error's `data` carries what every one has, and the fields of its own. */
+/** The `data` of an error: the fields that all errors have, and its own. */
 const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>
   Schema.Struct({
     type: Schema.Literal(type),
@@ -16,7 +16,7 @@ const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>
 const describe = () => {
   const schemas = new JsonSchemas()
 
-  /** Params, required ones first: a generator makes positional parameters of them. */
+  /** Required params come first, because generators make positional parameters of them. */
   const params = (struct: Schema.Struct<Schema.Struct.Fields>, owner: string) =>
     schemas.params(struct, owner).sort((one, other) => Number(other.required) - Number(one.required))
 
@@ -26,7 +26,9 @@ const describe = () => {
     paramStructure: "by-name",
     params: params(method.params, pascal(name)),
     result: { name: `${pascal(name)}Result`, schema: schemas.of(method.result, `${pascal(name)}Result`) },
-    errors: [...new Set([...method.errors, ...commonErrors])].map((type) => ({ $ref: `#/components/errors/${type}` }))
+    errors: [...new Set([...method.errors.map(({ identifier }) => identifier), ...commonErrors])].map((type) => ({
+      $ref: `#/components/errors/${type}`
+    }))
   }))
   const notifications = Object.entries(Notifications).map(([name, notification]) => ({
     name,

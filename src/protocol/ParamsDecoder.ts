@@ -1,10 +1,10 @@
-// Decodes a method's params, and says everything that is wrong with them at once, in words for the client's author. A
-// param that the method does not know is refused: a misspelt optional one would be ignored without a word.
+// Decodes a method's params and reports all that is wrong with them at once, in words for the client's author. Unknown
+// params are refused: otherwise a misspelt optional one would be ignored silently.
 import { Result, Schema, SchemaIssue } from "effect"
 import { nearest } from "../domain/Nearest.ts"
 import type { ProtocolError } from "./ErrorCodes.ts"
 
-/** One thing that is wrong: where (`["params' name", …]`), and what is taken there. */
+/** One fault: its path in the params, and what is accepted there. */
 export interface ParamsIssue {
   readonly path: ReadonlyArray<string | number>
   readonly message: string
@@ -12,12 +12,12 @@ export interface ParamsIssue {
 
 export type ParamsDecoder = (params: object) => Result.Result<unknown, ProtocolError>
 
-/** Issues that one error lists; a frame of misspelt names would make thousands. */
+/** Issues in one error. A frame full of misspelt names would make thousands. */
 const maxIssues = 20
-/** Characters that are repeated of a name the client sent. */
+/** Characters that an error repeats of a name that the client sent. */
 const maxShown = 64
 
-/** What any request may carry beside its method's params. */
+/** What every request may have besides its method's params. */
 const reserved = "_meta"
 
 const shown = (name: string) => JSON.stringify(name.length > maxShown ? `${name.slice(0, maxShown)}…` : name)
@@ -52,7 +52,7 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
 const pathOf = (path: ReadonlyArray<unknown> | undefined): ParamsIssue["path"] =>
   (path ?? []).map((part) => (typeof part === "number" ? part : String(part)))
 
-/** The error that lists these issues; its message is for people who read no `data`. */
+/** The error that lists these issues. Its message repeats them for people who do not read `data`. */
 export const invalidParams = (issues: ReadonlyArray<ParamsIssue>): ProtocolError => ({
   _tag: "InvalidParams",
   message: `Invalid params: ${issues
@@ -67,9 +67,9 @@ const compile = (schema: Schema.Codec<unknown, unknown>) => ({
 })
 
 /**
- * Compiled once a method. Names are compared here and not by the schema: looking for excess properties there costs a
- * valid request 1.4 µs, a look into a set of names nothing that could be measured. A decode that fails is done again to
- * find all issues.
+ * Compiled once per method. Names are compared here and not by the schema, whose search for excess properties costs a
+ * valid request 1.4 µs; a look into a set of names costs nothing measurable. After a failed decode a second one finds
+ * all issues.
  */
 export const makeParamsDecoder = (params: Schema.Struct<Schema.Struct.Fields>): ParamsDecoder => {
   const { decode, decodeAll } = compile(params as unknown as Schema.Codec<unknown, unknown>)
@@ -77,7 +77,7 @@ export const makeParamsDecoder = (params: Schema.Struct<Schema.Struct.Fields>): 
   const known = new Set([...names, reserved])
   const takes = names.length === 0 ? "the method takes no params" : `the method takes ${names.join(", ")}`
 
-  // No more are looked at than are listed: a frame holds thousands.
+  // Stops when enough are found: a frame can hold thousands.
   const unknownNames = (given: object): ReadonlyArray<string> => {
     const found: Array<string> = []
     for (const name in given) {

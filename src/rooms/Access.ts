@@ -189,17 +189,14 @@ export class Access extends Context.Service<
         minimum: Exclude<Role, "viewer">,
         write: (seen: Versions | undefined) => Effect.Effect<A, E | MembershipUnsure>
       ) => {
-        const unlessUnsure = <E2>(first: Effect.Effect<A, E2 | MembershipUnsure>, second: Effect.Effect<A, E2>) =>
-          Effect.catch(first, (error) => (error instanceof MembershipUnsure ? second : Effect.fail(error)))
-        const again: Effect.Effect<A, E | AccessError | Forbidden> = Effect.flatMap(
-          require(roomId, user, minimum),
-          () =>
-            unlessUnsure<E | StorageUnavailable>(
-              write(undefined),
-              Effect.fail(new StorageUnavailable({ reason: "memberships kept changing" }))
-            )
-        )
-        return unlessUnsure(
+        const ifUnsure = <E2>(first: Effect.Effect<A, E2 | MembershipUnsure>, otherwise: () => Effect.Effect<A, E2>) =>
+          Effect.catch(first, (error) => (error instanceof MembershipUnsure ? otherwise() : Effect.fail(error)))
+        const keepsChanging = () => Effect.fail(new StorageUnavailable({ reason: "memberships kept changing" }))
+        const again = () =>
+          Effect.flatMap(require(roomId, user, minimum), () =>
+            ifUnsure<E | StorageUnavailable>(write(undefined), keepsChanging)
+          )
+        return ifUnsure<E | AccessError | Forbidden>(
           Effect.flatMap(presume(roomId, user, minimum), ({ versions }) => write(versions)),
           again
         )

@@ -5,6 +5,7 @@ import type { Contact, TooManyContacts } from "../domain/Contact.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import { ContactStore } from "../storage/rooms/ContactStore.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
 
@@ -23,7 +24,10 @@ export class Contacts extends Context.Service<
       contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
     ) => Effect.Effect<Contact, StorageUnavailable | TooManyContacts>
     /** `{contacts, more, next}`, oldest first. */
-    readonly contacts: (owner: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
+    readonly contacts: (
+      owner: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson<Result<"contacts.list">>, StorageUnavailable>
     readonly removeContact: (owner: string, user: string) => Effect.Effect<void, StorageUnavailable>
     readonly submit: (user: string, opinion: Opinion) => Effect.Effect<string, StorageUnavailable>
   }
@@ -39,7 +43,10 @@ export class Contacts extends Context.Service<
         contacts: (owner, params) =>
           Effect.map(
             store.list(owner, toQuery(params)),
-            (found) => new EncodedJson(`{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`)
+            (found) =>
+              new EncodedJson<Result<"contacts.list">>(
+                `{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`
+              )
           ),
         removeContact: (owner, user) => store.remove(owner, user),
         submit: Effect.fn("Contacts.submit")(function* (user, { about, comment, rating }) {

@@ -4,9 +4,10 @@ import { SecureRandom } from "effect/crypto"
 import { actorNow } from "../domain/Actor.ts"
 import { keyedId } from "../domain/Ids.ts"
 import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactions } from "../domain/Message.ts"
-import type { BufferFull } from "../domain/Room.ts"
+import type { BufferFull, NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { MessageStore } from "../storage/rooms/MessageStore.ts"
 import { makeRoomIndex } from "../storage/rooms/RoomIndex.ts"
@@ -34,6 +35,9 @@ export interface Page {
 
 const usualPage = 50
 
+/** A message of a room that is not the caller's is not found. */
+type ChangeRefused = Exclude<WriteRefused, NotAMember>
+
 export class Messages extends Context.Service<
   Messages,
   {
@@ -45,17 +49,20 @@ export class Messages extends Context.Service<
       user: string,
       messageId: string,
       body: string
-    ) => Effect.Effect<Message, WriteRefused | MessageNotFound>
+    ) => Effect.Effect<Message, ChangeRefused | MessageNotFound>
     /** By its author, or an owner of the room. */
-    readonly delete: (user: string, messageId: string) => Effect.Effect<void, WriteRefused | MessageNotFound>
+    readonly delete: (user: string, messageId: string) => Effect.Effect<void, ChangeRefused | MessageNotFound>
     readonly react: (
       user: string,
       messageId: string,
       emoji: string,
       adds: boolean
-    ) => Effect.Effect<Message, WriteRefused | MessageNotFound | TooManyReactions>
+    ) => Effect.Effect<Message, ChangeRefused | MessageNotFound | TooManyReactions>
     /** `{messages, more}` */
-    readonly list: (user: string, page: Page) => Effect.Effect<EncodedJson, AccessError | MessageNotFound>
+    readonly list: (
+      user: string,
+      page: Page
+    ) => Effect.Effect<EncodedJson<Result<"messages.list">>, AccessError | MessageNotFound>
   }
 >()("hotpath/rooms/Messages") {
   static readonly layer = Layer.effect(
@@ -105,10 +112,12 @@ export class Messages extends Context.Service<
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
           const { versions } = yield* access.member(roomId, user)
           if (before === undefined)
-            return new EncodedJson(`{${yield* reads.newest(roomId, threadId, limit, versions)}}`)
+            return new EncodedJson<Result<"messages.list">>(
+              `{${yield* reads.newest(roomId, threadId, limit, versions)}}`
+            )
           const page = yield* store.page(roomId, { before, limit, threadId, maxBytes: pageBytes })
           const { more, text } = lastOf(page.messages, limit, page.more)
-          return new EncodedJson(`{"messages":[${text}],"more":${more}}`)
+          return new EncodedJson<Result<"messages.list">>(`{"messages":[${text}],"more":${more}}`)
         })
       })
     })

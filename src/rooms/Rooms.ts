@@ -7,6 +7,7 @@ import type { RateLimited } from "../domain/Overload.ts"
 import { Forbidden, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
@@ -27,7 +28,10 @@ export class Rooms extends Context.Service<
     ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError>
     /** `{rooms, more, next}`, newest first. */
-    readonly list: (user: string, params: ListParams) => Effect.Effect<EncodedJson, StorageUnavailable>
+    readonly list: (
+      user: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson<Result<"rooms.list">>, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
     /** Ends the caller's membership. The room's maker stays its member: only the connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
@@ -67,7 +71,9 @@ export class Rooms extends Context.Service<
           Effect.map(
             rooms.list(user, toQuery(params)),
             (found) =>
-              new EncodedJson(`{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`)
+              new EncodedJson<Result<"rooms.list">>(
+                `{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`
+              )
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, "owner")

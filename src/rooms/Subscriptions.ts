@@ -5,16 +5,10 @@ import { Context, Effect, Layer } from "effect"
 import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import type {
-  Forbidden,
-  InviteInvalid,
-  Participant,
-  Present,
-  StorageUnavailable,
-  TooManyRooms
-} from "../domain/Room.ts"
+import type { InviteInvalid, Participant, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
@@ -48,19 +42,36 @@ const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] a
 const bytesOf = (events: ReadonlyArray<SequencedEvent>) =>
   events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
 
-type JoinError = AccessError | WriteRefused | Forbidden | InviteInvalid | RateLimited | TooManyRooms
+type ResumeError = AccessError | TooManyRooms
+type JoinError = ResumeError | WriteRefused | InviteInvalid | RateLimited
 
 export class Subscriptions extends Context.Service<
   Subscriptions,
   {
     /** `{room, participants, present, document, messages, cursor}` */
-    readonly join: (guest: Guest, roomId: string, invite: string | undefined) => Effect.Effect<EncodedJson, JoinError>
+    readonly join: (
+      guest: Guest,
+      roomId: string,
+      invite: string | undefined
+    ) => Effect.Effect<EncodedJson<Result<"rooms.join">>, JoinError>
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
-    readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<EncodedJson, JoinError>
+    readonly resume: (
+      guest: Guest,
+      roomId: string,
+      cursor: string
+    ) => Effect.Effect<EncodedJson<Result<"rooms.resume">>, ResumeError>
     /** `{present, more, next}`, in the order of arrival. */
-    readonly present: (user: string, roomId: string, params: ListParams) => Effect.Effect<EncodedJson, AccessError>
+    readonly present: (
+      user: string,
+      roomId: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError>
     /** `{participants, more, next}`, in the order they joined. */
-    readonly participants: (user: string, roomId: string, params: ListParams) => Effect.Effect<EncodedJson, AccessError>
+    readonly participants: (
+      user: string,
+      roomId: string,
+      params: ListParams
+    ) => Effect.Effect<EncodedJson<Result<"rooms.participants">>, AccessError>
   }
 >()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
@@ -109,7 +120,7 @@ export class Subscriptions extends Context.Service<
        * Subscribes the connection and replies with what `answer` returns. If `answer` fails, so does the
        * subscription.
        */
-      const subscribed = <E>(
+      const subscribed = <A, E>(
         guest: Guest,
         roomId: string,
         answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
@@ -124,7 +135,7 @@ export class Subscriptions extends Context.Service<
             // If the membership ended before the connection was subscribed, its end did not reach the connection.
             yield* access.member(roomId, guest.user)
             entrance.settle(true)
-            return new EncodedJson(text)
+            return new EncodedJson<A>(text)
           }).pipe(Effect.onError(() => Effect.sync(() => entrance.settle(false))))
           // Outside a request (in a test) the reply counts as sent when it is returned.
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
@@ -149,14 +160,14 @@ export class Subscriptions extends Context.Service<
               yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })
             }
           }
-          return yield* subscribed(guest, roomId, (snapshot, { cursor }) =>
+          return yield* subscribed<Result<"rooms.join">, never>(guest, roomId, (snapshot, { cursor }) =>
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
         resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
           const { session } = yield* access.member(roomId, guest.user)
           const membership = { user: guest.user, joinedAt: session.joinedAt }
-          return yield* subscribed(guest, roomId, (snapshot, entrance) =>
+          return yield* subscribed<Result<"rooms.resume">, never>(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
               const missed = yield* entrance.missed(cursor, membership)
               if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
@@ -171,12 +182,14 @@ export class Subscriptions extends Context.Service<
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
           const found = laterThan(yield* presence.list(roomId), keyOfPresent, params)
-          return new EncodedJson(`{${listed("present", found, params, keyOfPresent)}}`)
+          return new EncodedJson<Result<"presence.list">>(`{${listed("present", found, params, keyOfPresent)}}`)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
           const found = yield* members.list(roomId, toQuery(params))
-          return new EncodedJson(`{${listed("participants", found, params, keyOfParticipant)}}`)
+          return new EncodedJson<Result<"rooms.participants">>(
+            `{${listed("participants", found, params, keyOfParticipant)}}`
+          )
         })
       })
     })

@@ -3,8 +3,10 @@ import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { actorNow } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
+import type { NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { type ThreadChange, ThreadStore } from "../storage/rooms/ThreadStore.ts"
 import { Access, type AccessError } from "./Access.ts"
@@ -28,12 +30,12 @@ export class Threads extends Context.Service<
       roomId: string,
       archived: boolean | undefined,
       params: ListParams
-    ) => Effect.Effect<EncodedJson, AccessError>
+    ) => Effect.Effect<EncodedJson<Result<"threads.list">>, AccessError>
     readonly change: (
       user: string,
       threadId: string,
       change: ThreadChange
-    ) => Effect.Effect<Thread, WriteRefused | ThreadNotFound>
+    ) => Effect.Effect<Thread, Exclude<WriteRefused, NotAMember> | ThreadNotFound>
   }
 >()("hotpath/rooms/Threads") {
   static readonly layer = Layer.effect(
@@ -53,7 +55,9 @@ export class Threads extends Context.Service<
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.member(roomId, user)
-          return new EncodedJson(`{${yield* reads.threads(roomId, archived, versions, params)}}`)
+          return new EncodedJson<Result<"threads.list">>(
+            `{${yield* reads.threads(roomId, archived, versions, params)}}`
+          )
         }),
         change: Effect.fn("Threads.change")(
           function* (user, threadId, change) {

@@ -1,7 +1,8 @@
 // A client of rooms: typed requests, and for each room the ledger of what it was told, watched for gaps and strays.
 import { isDeepStrictEqual } from "node:util"
+import { Schema } from "effect"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
-import type { MethodName, Methods, Params } from "../../src/protocol/methods/Methods.ts"
+import { type MethodName, Methods, type Params } from "../../src/protocol/methods/Methods.ts"
 import type { Client } from "./Client.ts"
 import { until } from "./Until.ts"
 
@@ -58,6 +59,19 @@ export interface RoomClient {
   readonly hears: (roomId: string, isIt: (event: RoomEvent) => boolean, what: string) => Promise<Told>
   readonly close: () => Promise<unknown>
   readonly kill: () => Promise<unknown>
+}
+
+const decoders = new Map(
+  Object.entries(Methods).map(([method, { result }]) => [
+    method,
+    Schema.decodeUnknownResult(result as unknown as Schema.Codec<unknown, unknown>, { onExcessProperty: "error" })
+  ])
+)
+
+/** How a result differs from what its method declares: some are written as JSON by hand. */
+const undeclared = (method: string, result: unknown): string | undefined => {
+  const decoded = decoders.get(method)?.(result)
+  return decoded?._tag === "Failure" ? `${method} answered otherwise than declared: ${decoded.failure}` : undefined
 }
 
 const parse = (cursor: string) => {
@@ -126,7 +140,11 @@ export const roomClient = (user: string, client: Client): RoomClient => {
     if (request === undefined) return
     sent.delete(frame.id ?? "")
     const { cursor, roomId = "" } = request.params
-    if (frame.result !== undefined) answered(request.method, roomId, frame.result as Record<string, unknown>, cursor)
+    if (frame.result !== undefined) {
+      const wrong = undeclared(request.method, frame.result)
+      if (wrong !== undefined) return request.fail(new Error(wrong))
+      answered(request.method, roomId, frame.result as Record<string, unknown>, cursor)
+    }
     request.settle(frame)
   }
   client.socket.on("message", (data) => {

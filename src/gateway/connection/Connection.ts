@@ -1,12 +1,14 @@
-// One socket: frames in, replies out, and the bounds of what one client can do.
+// One socket: frames in, replies out, and the limits of what one client can do.
 //
-// Requests in flight are bounded by MAX_IN_FLIGHT, replies that wait to be read by half of MAX_OUTBOUND_BYTES; at either bound,
-// and at those of Inbound, the socket is paused. Up to `maxAside` requests that wait for a model are not among those in flight.
-// A client that takes nothing for `stallMs` with that much waiting, or for which MAX_OUTBOUND_BYTES wait all the same (see
-// Outbound), is closed (1013).
+// At most MAX_IN_FLIGHT requests are in flight, and at most half of MAX_OUTBOUND_BYTES of replies wait to be read; at
+// either limit, and at those of Inbound, the socket is paused. Up to `maxAside` requests that wait for a model are not
+// counted as in flight. A client is closed (1013) if it reads nothing for `stallMs` while that much waits, or if
+// MAX_OUTBOUND_BYTES wait all the same (see SendQueue).
 //
-// open → (draining: tells the client, takes no more requests, ends when the last reply is out) → closed. Closing, from
-// whichever side, interrupts whatever still runs for the connection.
+// States: open → (draining) → closing → closed. `drain` announces the shutdown to the client; a draining connection
+// answers what it received, refuses new requests (see Dispatcher) and closes when the last reply is out. `close` sends
+// a close frame; `closed` is called when the socket has ended, whichever side ended it, and interrupts what still runs
+// for the connection.
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"
@@ -15,89 +17,76 @@ import type { UserUse } from "../../cluster/limits/UserUse.ts"
 import type { Identity } from "../../domain/Identity.ts"
 import { RequestInfo } from "../../observability/RequestContext.ts"
 import { type CloseCode, CloseCodes, closeLabel } from "../../protocol/CloseCodes.ts"
-import {
-  decode,
-  encodeNotification,
-  type Frame,
-  type Invalid,
-  type Message,
-  type Request
-} from "../../protocol/JsonRpc.ts"
+import { decode, encodeNotification, type Invalid, type Message, type Request } from "../../protocol/JsonRpc.ts"
 import { textFrame } from "../../protocol/TextFrame.ts"
 import type { SettingsShape } from "../../Settings.ts"
 import { admitBatch } from "../requests/BatchAdmission.ts"
 import type { Dispatcher, Origin } from "../requests/Dispatcher.ts"
 import { takeTokens } from "../requests/RequestRate.ts"
 import { TokenBucket } from "../requests/TokenBucket.ts"
+import { WriteOrder } from "../requests/WriteOrder.ts"
 import { ConnectionFibers, type Fork } from "./ConnectionFibers.ts"
+import { Heartbeat } from "./Heartbeat.ts"
 import { Inbound, type InboundOwner, type InboundShared } from "./Inbound.ts"
-import { type Lingering, SendQueue, type SendQueueOwner } from "./SendQueue.ts"
+import { SendQueue, type SendQueueOwner, type SendQueueShared } from "./SendQueue.ts"
 
 /** What all connections of an instance share. */
-export interface Shared extends InboundShared {
+export interface Shared extends InboundShared, SendQueueShared {
   readonly settings: SettingsShape
   readonly dispatcher: Dispatcher["Service"]
-  readonly lingering: Lingering
   readonly fork: Fork
   readonly forget: (connection: Connection) => void
 }
 
-/** Requests worked on aside, beyond which they keep their places. */
+/** Requests of one connection that may run outside its requests in flight. */
 const maxAside = 256
+/** How long a client may read nothing while half of MAX_OUTBOUND_BYTES wait for it. */
+const stallMs = 5000
 
 export class Connection implements Origin, InboundOwner, SendQueueOwner {
   readonly id: string
   readonly user: string
-  /** Where it comes from, as far as TCP says. */
+  /** The client's address, as far as TCP says. */
   readonly address: string
   readonly connectedAt: number
-  readonly expiresAt: number | undefined
   readonly use: UserUse
   requests = 0
   inFlight = 0
+  /** Requests that run outside those in flight. */
   asides = 0
-  draining = false
-  /** When the last ping went out, and whether its pong is still to come. */
-  pingedAt: number
-  awaitsPong = false
+  #state: "open" | "draining" | "closing" | "closed" = "open"
+  /** The code this side closed with. */
+  #closedWith: number | undefined
+  readonly #expiresAt: number | undefined
+  readonly #heartbeat: Heartbeat
   readonly #socket: WebSocket
   readonly #inbound: Inbound
   readonly #outbound: SendQueue
   readonly #shared: Shared
-  readonly #running: ConnectionFibers
-  // Made when it is first needed: most connections are idle.
+  readonly #fibers: ConnectionFibers
+  // Made when they are first needed: most connections are idle.
+  #writes: WriteOrder | undefined
   #whenClosed: Array<() => void> | undefined
-  #isClosed = false
-  #closedWith: number | undefined
 
-  constructor(
-    socket: WebSocket,
-    wire: Duplex,
-    id: string,
-    identity: Identity,
-    use: UserUse,
-    shared: Shared,
-    now: number
-  ) {
-    this.use = use
-    this.#socket = socket
-    const bucket = new TokenBucket(shared.settings.REQUEST_RATE, shared.settings.REQUEST_BURST, now)
-    this.#inbound = new Inbound(socket, bucket, this, shared)
-    this.#outbound = new SendQueue(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared.lingering)
-    this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
-    this.#shared = shared
-    this.#running = new ConnectionFibers(shared.fork)
+  constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, use: UserUse, shared: Shared) {
+    const now = shared.now()
+    const { REQUEST_BURST, REQUEST_RATE } = shared.settings
     this.id = id
     this.user = identity.user
-    this.expiresAt = identity.expiresAt
+    this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
     this.connectedAt = now
-    // The first pings of connections that came together are spread out.
-    this.pingedAt = now - Math.random() * 1000
+    this.use = use
+    this.#expiresAt = identity.expiresAt
+    this.#heartbeat = new Heartbeat(now)
+    this.#socket = socket
+    this.#inbound = new Inbound(socket, new TokenBucket(REQUEST_RATE, REQUEST_BURST, now), this, shared)
+    this.#outbound = new SendQueue(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared)
+    this.#shared = shared
+    this.#fibers = new ConnectionFibers(shared.fork)
   }
 
   receive(data: RawData, isBinary: boolean): void {
-    // A client that sends is alive: a pong may stand behind megabytes of requests.
-    this.awaitsPong = false
+    this.#heartbeat.alive()
     if (isBinary) return this.close(CloseCodes.binary)
     this.#inbound.receive(data.toString())
   }
@@ -109,20 +98,19 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   work(text: string): void {
     const { MAX_JSON_DEPTH, REQUEST_BURST } = this.#shared.settings
     const frame = decode(text, MAX_JSON_DEPTH, REQUEST_BURST)
-    if (isBatch(frame)) return this.#startBatch(frame, text)
-    switch (frame._tag) {
-      case "Request": {
-        const limited = takeTokens(this.#inbound.bucket, this.use, this.#shared.now())
-        if (limited === undefined) return this.#start(frame, text)
-        this.#reply(this.#shared.dispatcher.limit(frame, limited, this.#info()))
-        return this.#inbound.payDebt()
-      }
-      case "Invalid":
-        return this.#refuse(frame, 1)
-      case "TooLongBatch":
-        // It costs as much as the longest one that is taken.
-        return this.#refuse(frame.refusal, REQUEST_BURST)
-    }
+    if (!("_tag" in frame)) return this.#startBatch(frame, text)
+    // It costs as much as the longest batch that is accepted.
+    if (frame._tag === "TooLongBatch") return this.#refuse(frame.refusal, REQUEST_BURST)
+    if (frame._tag === "Invalid") return this.#refuse(frame, 1)
+    const limited = takeTokens(this.#inbound.bucket, this.use, this.#shared.now())
+    if (limited === undefined) return this.#start(frame, text)
+    this.#reply(this.#shared.dispatcher.limit(frame, limited, this.#info()))
+    this.#inbound.payDebt()
+  }
+
+  get writes(): WriteOrder {
+    this.#writes ??= new WriteOrder()
+    return this.#writes
   }
 
   #info() {
@@ -142,8 +130,8 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   /**
-   * Every entry of a batch is charged before any is begun. The requests among them take the slots that are free and work in
-   * them; the replies go out as one array, when all are there.
+   * Every entry of a batch is charged before any is begun. Its requests run in the free slots among those in flight;
+   * the replies go out as one array, when all are ready.
    */
   #startBatch(batch: ReadonlyArray<Message>, text: string): void {
     const { dispatcher, now, settings } = this.#shared
@@ -153,10 +141,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     const { refusals, requests } = admitBatch(batch, bucket, this.use, now(), dispatcher, refused)
     this.requests += batch.length - requests.length
     this.#inbound.payDebt()
-    if (requests.length === 0) {
-      if (refusals.length > 0) this.#reply(`[${refusals.join(",")}]`)
-      return
-    }
+    if (requests.length === 0) return this.#reply(refusals.length === 0 ? undefined : `[${refusals.join(",")}]`)
     const slots = Math.max(1, Math.min(requests.length, settings.MAX_IN_FLIGHT - this.inFlight))
     const infos: Array<RequestInfo> = []
     const next = () => {
@@ -171,7 +156,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
 
   #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number, answered: () => void): void {
     this.inFlight += slots
-    this.#running.start(effect, info, (reply) => this.#finish(reply, slots, answered))
+    this.#fibers.start(effect, info, (reply) => this.#finish(reply, slots, answered))
   }
 
   #finish(reply: string | undefined, slots: number, answered: () => void): void {
@@ -180,7 +165,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     if (reply !== undefined) this.#inbound.chargeReply(reply.length)
     answered()
     if (this.#inbound.hasBacklog) this.#inbound.workOff()
-    if (this.draining) this.#closeWhenIdle()
+    if (this.#state === "draining") this.#closeWhenIdle()
   }
 
   aside<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
@@ -188,7 +173,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
       if (this.asides >= maxAside) return work
       this.asides++
       this.inFlight--
-      // Later: what waits in the backlog may come here as well.
+      // Later, and not within this call: a request from the backlog may come here as well.
       if (this.#inbound.paused) setImmediate(() => this.#inbound.workOff())
       const back = Effect.sync(() => {
         this.asides--
@@ -206,8 +191,8 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   resumed(): void {
-    // A paused socket hears no pong: its time begins anew.
-    this.awaitsPong = false
+    // A paused socket receives no pong: the wait for it starts again.
+    this.#heartbeat.alive()
   }
 
   overRate(): void {
@@ -225,7 +210,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     return this.#outbound.replyRoom(gathered)
   }
 
-  /** What was read and waits for its turn, in UTF-16 units; and the bytes that wait to be read by the client. */
+  /** What was received and not begun, in UTF-16 units; and the bytes that wait for the client to read them. */
   get waiting(): { readonly inbound: number; readonly outbound: number } {
     return { inbound: this.#inbound.waiting, outbound: this.#outbound.waiting }
   }
@@ -251,24 +236,20 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   keep(name: string, effect: Effect.Effect<void> | undefined): void {
-    this.#running.keep(name, this.#socket.readyState === this.#socket.OPEN ? effect : undefined)
+    this.#fibers.keep(name, this.#socket.readyState === this.#socket.OPEN ? effect : undefined)
   }
 
   /** Called once a second. */
   beat(now: number, pingInterval: number, pongTimeout: number): void {
-    if (this.expiresAt !== undefined && now >= this.expiresAt) return this.close(CloseCodes.tokenExpired)
+    if (this.#expiresAt !== undefined && now >= this.#expiresAt) return this.close(CloseCodes.tokenExpired)
     if (this.#outbound.stalledFor(now) >= stallMs) return this.close(CloseCodes.overload)
     if (!this.#outbound.isStalled) this.#inbound.peek()
-    if (this.awaitsPong && !this.#inbound.paused && now - this.pingedAt >= pongTimeout) return this.#socket.terminate()
-    if (now - this.pingedAt < pingInterval || this.#socket.readyState !== this.#socket.OPEN) return
-    this.pingedAt = now
-    this.awaitsPong = true
-    this.#socket.ping()
+    if (!this.#inbound.paused && this.#heartbeat.isOverdue(now, pongTimeout)) return this.#socket.terminate()
+    if (this.#socket.readyState === this.#socket.OPEN && this.#heartbeat.pings(now, pingInterval)) this.#socket.ping()
   }
 
   pong(): void {
-    if (!this.awaitsPong) return this.#inbound.control()
-    this.awaitsPong = false
+    if (!this.#heartbeat.alive()) this.#inbound.control()
   }
 
   ping(): void {
@@ -276,7 +257,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   drain(deadlineMs: number): void {
-    this.draining = true
+    if (this.#state === "open") this.#state = "draining"
     this.notify("draining", { deadlineMs })
     this.#closeWhenIdle()
   }
@@ -286,6 +267,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   close({ code, reason }: CloseCode): void {
+    if (this.#state !== "closed") this.#state = "closing"
     this.#closedWith ??= code
     this.#socket.close(code, reason)
     this.#inbound.end()
@@ -296,23 +278,18 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   whenClosed(callback: () => void): void {
-    if (this.#isClosed) return callback()
+    if (this.#state === "closed") return callback()
     this.#whenClosed ??= []
     this.#whenClosed.push(callback)
   }
 
   closed(code: number): void {
-    this.#isClosed = true
+    this.#state = "closed"
     for (const callback of this.#whenClosed ?? []) callback()
     // A client that does not read does not answer a close either, which then looks like a broken connection.
     this.#shared.metrics.closed(closeLabel(this.#closedWith ?? code)).add()
-    this.#running.interrupt()
+    this.#fibers.interrupt()
     this.#inbound.end()
     this.#shared.forget(this)
   }
 }
-
-/** How long a client may take nothing of what waits for it, when that is half of MAX_OUTBOUND_BYTES. */
-const stallMs = 5000
-
-const isBatch = (frame: Frame): frame is ReadonlyArray<Message> => Array.isArray(frame)

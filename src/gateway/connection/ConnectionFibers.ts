@@ -1,4 +1,7 @@
-// What runs for one connection: its requests, and what is kept going beside them. It ends with the connection.
+// What runs for one connection: its requests, and named effects beside them. All of it ends with the connection.
+//
+// An idle connection, which most are, spends 100 bytes on it; a FiberSet and a FiberMap in their scope take 3,300 of
+// the 7,800 that a connection has.
 import type { Effect, Fiber } from "effect"
 import type { RequestInfo } from "../../observability/RequestContext.ts"
 
@@ -6,15 +9,18 @@ export type Fork = <A>(effect: Effect.Effect<A>, info: RequestInfo | undefined) 
 
 export class ConnectionFibers {
   readonly #fork: Fork
-  // Made when they are first needed: most connections are idle, and an empty Set is 200 bytes.
+  // Made when they are first needed: an empty Set takes 200 bytes.
   #fibers: Set<Fiber.Fiber<unknown>> | undefined
-  #kept: Map<string, Fiber.Fiber<unknown>> | undefined
+  #named: Map<string, Fiber.Fiber<unknown>> | undefined
 
   constructor(fork: Fork) {
     this.#fork = fork
   }
 
-  /** `finish` gets what it comes to, undefined if that is nothing; at once, if it is done at once. */
+  /**
+   * `finish` gets the result, undefined if it failed or was interrupted. It is called at once if the effect is done at
+   * once.
+   */
   start<A>(effect: Effect.Effect<A>, info: RequestInfo, finish: (value: A | undefined) => void): void {
     const fiber = this.#fork(effect, info)
     const finished = fiber.pollUnsafe()
@@ -27,17 +33,17 @@ export class ConnectionFibers {
     })
   }
 
-  /** In place of the one that went under that name. */
+  /** Runs it in place of an earlier one of that name. */
   keep(name: string, effect: Effect.Effect<void> | undefined): void {
-    this.#kept?.get(name)?.interruptUnsafe()
-    this.#kept?.delete(name)
+    this.#named?.get(name)?.interruptUnsafe()
+    this.#named?.delete(name)
     if (effect === undefined) return
-    this.#kept ??= new Map()
-    this.#kept.set(name, this.#fork(effect, undefined))
+    this.#named ??= new Map()
+    this.#named.set(name, this.#fork(effect, undefined))
   }
 
   interrupt(): void {
     for (const fiber of this.#fibers ?? []) fiber.interruptUnsafe()
-    for (const fiber of this.#kept?.values() ?? []) fiber.interruptUnsafe()
+    for (const fiber of this.#named?.values() ?? []) fiber.interruptUnsafe()
   }
 }

@@ -1,13 +1,14 @@
-// Frames of one connection that were read and wait for their turn, first in, first out. Its owner bounds it: a socket whose
-// connection has a backlog is paused, so the backlog holds what one read brought, and what single later reads add to it.
+// The frames of one connection that were received and not begun, first in, first out. Its owner limits it: a socket
+// whose connection has a backlog is paused, so it holds what one read of the socket brought and what single later reads
+// add.
 
-/** Taken entries that are kept in front of the others before they are cut off. */
+/** Entries that were taken are cut off when there are so many of them. */
 const maxTaken = 1024
 
 export class Backlog {
   #texts: Array<string> = []
   #next = 0
-  /** UTF-16 units: bytes, as far as the text is ASCII. */
+  /** In UTF-16 units, which are bytes as far as the text is ASCII. */
   size = 0
 
   get length(): number {
@@ -24,7 +25,7 @@ export class Backlog {
     if (text === undefined) return undefined
     this.#next++
     this.size -= text.length
-    // Array.shift moves all that is left, each time.
+    // Array.shift would move all other entries each time.
     if (this.#next >= maxTaken) {
       this.#texts = this.#texts.slice(this.#next)
       this.#next = 0

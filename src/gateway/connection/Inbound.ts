@@ -1,11 +1,11 @@
-// What comes in on one socket, and when it is read.
+// What comes in on one socket, and when the socket is read.
 //
-// Three things bound it: its owner, as long as that is busy; the rate: what finds no token is refused, and a client that goes
-// on all the same is not read until it has paid for the refusals, too; and the turn of the event loop, in which a connection
-// is served one slice. At each of them the socket is paused, so that the client feels it as TCP backpressure. `ws` hands over
-// all that one read brought, whether the socket is paused meanwhile or not: those frames wait in the backlog, which so holds
-// one read and the frame that it completed (128 KiB), and as much again by peeking. Below all bounds the backlog is worked
-// off, then the socket resumed.
+// Three limits pause the socket, so that the client feels TCP backpressure. The owner is busy. The rate is exceeded:
+// requests without a token are refused, and a client that goes on sending is not read until it has paid for the
+// refusals as well. Or the connection has used its slice of this turn of the event loop. `ws` hands over all frames of
+// one read, even if the socket is paused meanwhile: they wait in the backlog, which holds one read and the frame that
+// it completed (128 KiB), and as much again by peeking. When no limit holds any more, the backlog is worked off and
+// then the socket is resumed.
 import type { WebSocket } from "ws"
 import type { Metrics } from "../../observability/Metrics.ts"
 import type { TokenBucket } from "../requests/TokenBucket.ts"
@@ -13,15 +13,15 @@ import { Backlog } from "./FrameBacklog.ts"
 import type { Sliced, Slices } from "./Slices.ts"
 
 export interface InboundOwner {
-  /** Whether it takes no frame now; `workOff` is called when it does again. */
+  /** Whether it accepts no frame now. It calls `workOff` when it does again. */
   readonly isBusy: () => boolean
   /** Works on a frame. */
   readonly work: (text: string) => void
-  /** Takes so many tokens for the size of a frame: 0, or the milliseconds until there are so many. */
+  /** Takes `count` tokens for the size of a frame; returns 0, or the milliseconds until there are enough. */
   readonly payFor: (count: number) => number
   /** The client owes more than a minute of its rate. */
   readonly overRate: () => void
-  /** The socket is read again: what it said meanwhile was not heard. */
+  /** The socket is read again. What the client sent while it was paused arrives only now. */
   readonly resumed: () => void
 }
 
@@ -34,18 +34,18 @@ export interface InboundShared {
 }
 
 /**
- * A frame costs a token for each of these (UTF-16 units), taken before it is parsed: the parts of a large one cost as much as
- * so many requests. One that finds no token waits unparsed.
+ * A frame costs one token more for each of these units (UTF-16), taken before it is parsed: a large frame costs as much
+ * as several requests. Without enough tokens it waits unparsed.
  */
 const largeFrame = 16_384
-/** A backlog beyond this is not added to by peeking. */
+/** With a backlog beyond this, the socket is not peeked. */
 const maxPeeked = 65_536
-/** A client that owes more than this for what it was refused is closed. */
+/** A client that owes more than this for refused requests is closed. */
 const maxDebtMs = 60_000
 /**
- * What a connection is served in one turn of the event loop, and when many connections wait for theirs: each frame is one, and
- * one more for every 4 KiB of it, entry of it, or 4 KiB of its reply. Up to `watched` nothing is asked about turns: most
- * clients send a frame at a time.
+ * The units that a connection is served in one turn of the event loop; and when many connections wait for theirs. A
+ * frame is one unit, plus one for every 4 KiB of it, entry of its batch, or 4 KiB of its reply. Slices are not counted
+ * up to `watched` units: most clients send one frame at a time.
  */
 const [slice, crowdedSlice, watched] = [32, 4, 8]
 
@@ -70,7 +70,7 @@ export class Inbound implements Sliced {
     this.#shared = shared
   }
 
-  /** UTF-16 units that wait in the backlog. */
+  /** What waits in the backlog, in UTF-16 units. */
   get waiting(): number {
     return (this.#backlog?.size ?? 0) + (this.#large?.length ?? 0)
   }
@@ -80,7 +80,7 @@ export class Inbound implements Sliced {
   }
 
   receive(text: string): void {
-    if (this.#state !== "open") return this.#pass()
+    if (this.#state !== "open") return this.#drop()
     if (this.#isBusy() || this.hasBacklog) {
       this.#backlog ??= new Backlog()
       this.#backlog.push(text)
@@ -88,24 +88,24 @@ export class Inbound implements Sliced {
     } else this.#work(text)
   }
 
-  /** A big reply costs as much as so many requests: one for each 16 KiB. */
+  /** A large reply costs as much as one request for each 16 KiB. */
   chargeReply(length: number): void {
     if (length < largeFrame) return
     this.bucket.charge(this.#shared.now(), Math.floor(length / largeFrame))
     this.payDebt()
   }
 
-  /** A ping, or a pong that was not asked for: costs as much as a request. */
+  /** A ping, or a pong without a ping, costs as much as a request. */
   control(): void {
     if (this.#state === "open") {
       this.bucket.charge(this.#shared.now())
       this.payDebt()
     }
-    this.#pass()
+    this.#drop()
   }
 
-  /** Nothing is done for it, but handing it over takes its time as well. */
-  #pass(): void {
+  /** Counts a frame that is dropped: receiving it takes time as well. */
+  #drop(): void {
     this.serve(1)
     if (this.#isServed()) this.pause()
   }
@@ -143,7 +143,7 @@ export class Inbound implements Sliced {
     this.workOff()
   }
 
-  /** A client that owes for refusals is not read until the rate has paid for them. */
+  /** Stops reading a client that owes for refusals until the rate has paid for them. */
   payDebt(): void {
     const ms = this.bucket.debtMs
     if (ms === 0 || this.#owes) return
@@ -187,14 +187,14 @@ export class Inbound implements Sliced {
     this.#socket.resume()
   }
 
-  /** A paused socket does not hear that its client has left: from time to time it is read a little further. */
+  /** Reads a paused socket a little further: otherwise it would not notice that its client has left. */
   peek(): void {
     if (!this.paused || this.#owes || this.#state === "cut" || this.waiting >= maxPeeked) return
     this.paused = false
     this.#socket.resume()
   }
 
-  /** Nothing is worked on any more; the socket is read on, for the client's answer to the close. */
+  /** Drops the backlog and all later frames. The socket is still read, for the client's answer to the close frame. */
   end(): void {
     this.#backlog = undefined
     this.#large = undefined
@@ -203,7 +203,7 @@ export class Inbound implements Sliced {
     this.#resume()
   }
 
-  /** Nothing is worked on nor read any more: `ws` destroys the socket two seconds after the close. */
+  /** Stops reading for good: `ws` destroys the socket two seconds after the close frame. */
   cut(): void {
     this.#backlog = undefined
     this.#large = undefined

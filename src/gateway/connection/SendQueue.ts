@@ -1,9 +1,9 @@
-// What goes out on one socket, and the bound of what may wait to be read.
+// What goes out on one socket, and the limit of what may wait for the client to read it.
 //
-// With half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it, and gives it up
-// after a while; with all of it waiting it is given up at once. Large replies are counted apart: several may be under way at
-// once for a client that reads, so together they may take `replyShare` times as much, and one that would pass that is not
-// written (see `replyRoom`). So no more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
+// With more than half of MAX_OUTBOUND_BYTES waiting the client is stalled: its owner reads no more requests from it,
+// and closes it after a while. With all of it waiting it is closed at once. Large replies are counted apart: several
+// may be under way for a client that reads, so together they may take `replyShare` times as much; one that would exceed
+// that is not written (see `replyRoom`). No more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 
@@ -13,32 +13,36 @@ export interface SendQueueOwner {
   readonly overloaded: () => void
 }
 
-/** What is gathered for one write, at the most: more would look like a client that does not read. */
+/** Bytes gathered for one write, at most: more would look like a client that does not read. */
 const turnBytes = 16_384
 
-/** How many times MAX_OUTBOUND_BYTES may wait as large replies; and which are large: so many to the bound. */
+/**
+ * Large replies may take `replyShare` × MAX_OUTBOUND_BYTES; a reply is large from MAX_OUTBOUND_BYTES / `largeFraction`
+ * on.
+ */
 const [replyShare, largeFraction] = [4, 16]
 
-/** Where a large reply ends in all that was written, and its size. */
+/** A large reply: where it ends in the stream of all bytes written, and its size. */
 interface LargeReply {
   readonly end: number
   readonly bytes: number
 }
 
-const uncork = (outbound: SendQueue) => outbound.uncork()
+const uncork = (queue: SendQueue) => queue.uncork()
 
 /**
- * Lets replies wait for one more turn of the event loop, for all connections of an instance: who changes a room is answered
- * in one turn and told of the change at the end of it, by another socket's reading, and both go out as one write. It costs
- * an instance at rest some microseconds of waiting, and spares a document's edit a write: 8 to 15 µs of CPU.
+ * Holds replies back for one more turn of the event loop, for all connections of an instance. Who changes a room is
+ * answered in one turn, and the event of the change arrives at the end of it from another socket: so both go out as one
+ * write. It costs an idle instance some microseconds of waiting, and saves a document's edit a write, 8 to 15 µs of
+ * CPU.
  */
 export class Lingering {
   #fresh: Array<SendQueue> = []
   #due: Array<SendQueue> = []
   #isScheduled = false
 
-  add(outbound: SendQueue): void {
-    this.#fresh.push(outbound)
+  add(queue: SendQueue): void {
+    this.#fresh.push(queue)
     this.#schedule()
   }
 
@@ -50,56 +54,66 @@ export class Lingering {
       const due = this.#due
       this.#due = this.#fresh
       this.#fresh = []
-      for (const outbound of due) outbound.uncork()
+      for (const queue of due) queue.uncork()
       if (this.#due.length > 0) this.#schedule()
     })
   }
 }
 
+/** What the send queues of an instance share. */
+export interface SendQueueShared {
+  readonly lingering: Lingering
+  /** In ms since the epoch. */
+  readonly now: () => number
+}
+
 export class SendQueue {
   readonly #socket: WebSocket
-  // The TCP socket under it. Without compression `ws` queues nothing, so that frames of ours and of its own (ping, close)
-  // never mix.
+  // The TCP socket under it. Without compression `ws` queues nothing, so frames written here and frames of `ws` itself
+  // (ping, close) never mix.
   readonly #wire: Duplex
-  readonly #most: number
+  readonly #maxBytes: number
   readonly #owner: SendQueueOwner
-  readonly #lingering: Lingering
+  readonly #shared: SendQueueShared
   #corked = false
-  /** Whether it is told of what happens in rooms. */
-  #hears = false
-  /** When the client, having more to read than half its bound, last took any of it, in ms since the epoch. */
+  /** Whether it was ever sent events of a room. */
+  #receivesEvents = false
+  /** When a stalled client last read anything, in ms since the epoch; undefined: it is not stalled. */
   #stalledAt: number | undefined
+  /** Bytes the client had read at that time. */
   #taken = 0
   #written = 0
-  /** Those that still wait. */
+  /** The large replies that still wait. */
   #large: Array<LargeReply> | undefined
 
-  constructor(socket: WebSocket, wire: Duplex, most: number, owner: SendQueueOwner, lingering: Lingering) {
+  constructor(socket: WebSocket, wire: Duplex, maxBytes: number, owner: SendQueueOwner, shared: SendQueueShared) {
     this.#socket = socket
     this.#wire = wire
-    this.#most = most
+    this.#maxBytes = maxBytes
     this.#owner = owner
-    this.#lingering = lingering
+    this.#shared = shared
   }
 
-  /** What is sent in one turn of the event loop goes out as one write: a burst of requests costs one, not one a reply. */
+  /**
+   * Frames sent in one turn of the event loop go out as one write: a burst of requests costs one write, not one each.
+   */
   send(frame: Buffer): boolean {
     if (!this.#mayWrite()) return false
-    this.#cork(this.#hears)
+    this.#cork(this.#receivesEvents)
     this.#write(frame)
     return true
   }
 
-  /** As `send`, for what was asked for. */
+  /** As `send`, for a reply to a request. */
   reply(frame: Buffer): void {
-    if (!this.send(frame) || frame.length * largeFraction < this.#most) return
+    if (!this.send(frame) || frame.length * largeFraction < this.#maxBytes) return
     this.#large ??= []
     this.#large.push({ end: this.#written, bytes: frame.length })
   }
 
-  /** How many bytes the next reply may have, beside `gathered` of others that are not written yet. */
+  /** How many bytes the next reply may have, besides `gathered` bytes of others that are not written yet. */
   replyRoom(gathered = 0): number {
-    return Math.min(this.#most, this.#most * replyShare - this.#wire.writableLength - gathered)
+    return Math.min(this.#maxBytes, this.#maxBytes * replyShare - this.#wire.writableLength - gathered)
   }
 
   get waiting(): number {
@@ -112,11 +126,11 @@ export class SendQueue {
   }
 
   /**
-   * Frames that many connections get: written at once, for they are gathered already; unless a reply is on its way, which
-   * they are often about.
+   * Events of rooms. They are written at once, since they come gathered; while a request is in flight they wait for its
+   * reply, which often belongs to them.
    */
   deliver(frames: Buffer, isAnswering: boolean): void {
-    this.#hears = true
+    this.#receivesEvents = true
     if (!this.#mayWrite()) return
     if (isAnswering) this.#cork(true)
     this.#write(frames)
@@ -126,7 +140,7 @@ export class SendQueue {
     if (this.#corked) return
     this.#corked = true
     this.#wire.cork()
-    if (lingers) this.#lingering.add(this)
+    if (lingers) this.#shared.lingering.add(this)
     else process.nextTick(uncork, this)
   }
 
@@ -140,7 +154,7 @@ export class SendQueue {
     return this.#stalledAt !== undefined
   }
 
-  /** For how long it has taken nothing, while more than half its bound waits. */
+  /** For how long a stalled client has read nothing; 0: it is not stalled. */
   stalledFor(now: number): number {
     if (this.#stalledAt === undefined) return 0
     const taken = this.#takenSoFar()
@@ -167,12 +181,12 @@ export class SendQueue {
     if (this.#socket.readyState !== this.#socket.OPEN) return false
     if (this.#corked && this.#wire.writableLength > turnBytes) this.uncork()
     const waiting = this.#wire.writableLength
-    if (waiting > this.#most && waiting - this.#largeWaiting() > this.#most) {
+    if (waiting > this.#maxBytes && waiting - this.#largeWaiting() > this.#maxBytes) {
       this.#owner.overloaded()
       return false
     }
-    if (waiting > this.#most / 2 && this.#stalledAt === undefined) {
-      this.#stalledAt = Date.now()
+    if (waiting > this.#maxBytes / 2 && this.#stalledAt === undefined) {
+      this.#stalledAt = this.#shared.now()
       this.#taken = this.#takenSoFar()
       this.#owner.stalled()
       this.#wire.once("drain", () => {

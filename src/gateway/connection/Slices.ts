@@ -1,14 +1,15 @@
-// Shares the event loop among connections. libuv reads one socket up to 32 times in a row, and one read holds thousands of
-// small frames: a connection that was served its slice of a turn waits for the next turn, in which the sockets of all others
-// are read first. The slices of one turn together are bounded in time, too: those that are left go on in the turn after it.
+// Shares the event loop among connections. libuv reads one socket up to 32 times in a row, and one read holds thousands
+// of small frames. So a connection that has used its slice of a turn waits for the next one, in which the sockets of
+// all others are read first. The time of all slices in one turn is limited as well: the rest of them run in the turn
+// after it.
 
 export interface Sliced {
   readonly nextSlice: () => void
 }
 
-/** What the slices of one turn may take together before the sockets are read again. */
+/** How long the slices of one turn may take together before the sockets are read again. */
 const turnMs = 4
-/** With so many waiting, each gets less at a time. */
+/** When so many wait, each gets a smaller slice. */
 const crowd = 16
 
 export class Slices {
@@ -36,7 +37,7 @@ export class Slices {
     const began = performance.now()
     const due = this.#waiting.length
     let done = 0
-    // Those that are added meanwhile stand behind them.
+    // Those added meanwhile come after them.
     while (done < due && performance.now() - began < turnMs) this.#waiting[done++]?.nextSlice()
     this.#waiting = this.#waiting.slice(done)
     if (this.#waiting.length > 0) this.#schedule()

@@ -1,49 +1,8 @@
-// What a client reads of an error: its text and the fields that are its own. Nothing else of it leaves the process.
-import type { CoachError } from "../../assistant/Coaching.ts"
-import type { GenerateError } from "../../assistant/Generation.ts"
-import type { CallError } from "../../calls/Call.ts"
-import type { TooManyContacts } from "../../domain/Contact.ts"
-import type { VersionConflict } from "../../domain/Document.ts"
-import type { TooManyInvites } from "../../domain/Invite.ts"
-import type { MessageNotFound, ThreadNotFound, TooManyReactions } from "../../domain/Message.ts"
-import { type Draining, describeLimit, type RateLimited, type ReplyTooLarge } from "../../domain/Overload.ts"
-import type {
-  BufferFull,
-  Forbidden,
-  InviteInvalid,
-  NotAMember,
-  RoomNotFound,
-  StorageUnavailable,
-  TooManyRooms
-} from "../../domain/Room.ts"
-import type { StoresDiffer } from "../../domain/StoresDiffer.ts"
-import type { ErrorType, ProtocolError } from "../../protocol/ErrorCodes.ts"
-
-type RoomError =
-  | RoomNotFound
-  | NotAMember
-  | Forbidden
-  | InviteInvalid
-  | TooManyRooms
-  | ThreadNotFound
-  | MessageNotFound
-  | TooManyReactions
-  | TooManyContacts
-  | TooManyInvites
-  | StorageUnavailable
-  | VersionConflict
-  | BufferFull
-  | StoresDiffer
-
-export type ClientError =
-  | CallError
-  | GenerateError
-  | CoachError
-  | RateLimited
-  | ReplyTooLarge
-  | Draining
-  | RoomError
-  | ProtocolError
+// What a client reads of an error: its text, and those of its fields that ErrorCodes.ts names. Nothing else of it
+// leaves the process.
+import { describeLimit } from "../../domain/Overload.ts"
+import { ErrorCodes, type ErrorType, errorFields, type ProtocolError } from "../../protocol/ErrorCodes.ts"
+import type { ClientError } from "../../protocol/methods/Methods.ts"
 
 interface ErrorReply {
   readonly type: ErrorType
@@ -51,8 +10,10 @@ interface ErrorReply {
   readonly fields?: Readonly<Record<string, unknown>>
 }
 
-/** What a request is about, by the params that name it: so that an error says which room, thread or message it means. */
-const subjectOf = (params: unknown): Readonly<Record<string, string>> => {
+/** What a request is about, by the params that name it: an error says which room, thread or message it means. */
+type Subject = { readonly [name in "roomId" | "threadId" | "messageId"]?: string }
+
+const subjectOf = (params: unknown): Subject => {
   if (typeof params !== "object" || params === null) return {}
   const subject: Record<string, string> = {}
   for (const name of ["roomId", "threadId", "messageId"] as const) {
@@ -64,101 +25,81 @@ const subjectOf = (params: unknown): Readonly<Record<string, string>> => {
 
 const named = (what: string, id: string | undefined): string => (id === undefined ? what : `${what} ${id}`)
 
+/** How long to wait where an error does not say it itself. */
+const waits: Partial<Record<ErrorType, number>> = {
+  Overloaded: 1000,
+  StorageUnavailable: 1000,
+  BufferFull: 1000,
+  GenerationBusy: 1000,
+  StoresDiffer: 5000
+}
+
+const fieldNames: ReadonlyMap<string, ReadonlyArray<string>> = new Map(
+  Object.keys(ErrorCodes).map((type) => [type, Object.keys(errorFields(type as ErrorType))])
+)
+
+type DomainError = Exclude<ClientError, ProtocolError>
+
+/** The text of each error. */
+const messages: {
+  readonly [Tag in DomainError["_tag"]]: (
+    error: Extract<DomainError, { readonly _tag: Tag }>,
+    subject: Subject
+  ) => string
+} = {
+  InvalidInput: ({ reason }) => reason,
+  IntegrationNotFound: ({ integration }) => `No integration named ${integration}`,
+  ConfigUnavailable: () => "Configuration unavailable",
+  IntegrationTimeout: () => "Request timeout - API too slow",
+  IntegrationUnreachable: ({ reason }) => `API error: ${reason}`,
+  IntegrationRejected: ({ status, text }) => text ?? `API status: ${status}`,
+  IntegrationInvalidResponse: () => "Invalid API response",
+  IntegrationOpen: () => "API unavailable: it failed too often and is not called for a while",
+  Overloaded: ({ what }) => `Overloaded: too many ${what} waiting`,
+  RateLimited: ({ limit }) => describeLimit(limit),
+  Draining: () => "Shutting down: reconnect",
+  ReplyTooLarge: ({ bytes, isOfBatch }) =>
+    isOfBatch === true
+      ? `The reply of ${bytes} bytes does not fit beside the others of its batch: ask for it by itself`
+      : `The reply of ${bytes} bytes is too large: ask for less`,
+  RecordUnavailable: () => "The record could not be stored in time",
+  RoomNotFound: (_error, { roomId }) => named("No room", roomId),
+  NotAMember: (_error, { roomId }) => `${named("Not a member of room", roomId)}: an invite is needed`,
+  Forbidden: ({ needs }) => `Not allowed: needs ${needs}`,
+  InviteInvalid: () => "The invite is not valid",
+  TooManyRooms: ({ most }) => `A connection may be in at most ${most} rooms`,
+  ThreadNotFound: (_error, { threadId }) => `${named("No thread", threadId)} in the room`,
+  MessageNotFound: (_error, { messageId }) => `${named("No message", messageId)} that the caller may read or change`,
+  TooManyReactions: ({ most }) => `A message can have at most ${most} reactions`,
+  TooManyContacts: ({ most }) => `A user can have at most ${most} contacts`,
+  TooManyInvites: ({ most }) => `A member can have at most ${most} invites in a room`,
+  VersionConflict: () => "The document has changed",
+  BufferFull: () => "Too many writes wait to be saved; try again",
+  StoresDiffer: () => "This instance does not share its stores with the others: reconnect to another",
+  GenerationBusy: () => "The prompt is already being answered",
+  GenerationCancelled: () => "The generation was cancelled",
+  StorageUnavailable: () => "Storage unavailable"
+}
+
+const isProtocolError = (error: ClientError): error is ProtocolError => !Object.hasOwn(messages, error._tag)
+
 /** `params`: those of the request that failed. */
 export const errorReply = (error: ClientError, params?: unknown): ErrorReply => {
-  const type = error._tag
-  switch (type) {
-    case "InvalidInput":
-      return {
-        type: "InvalidParams",
-        message: error.reason,
-        fields: { issues: [{ path: error.path ?? ["input"], message: error.reason }] }
-      }
-    case "IntegrationNotFound":
-      return { type, message: `No integration named ${error.integration}`, fields: { integration: error.integration } }
-    case "ConfigUnavailable":
-      return { type, message: "Configuration unavailable" }
-    case "IntegrationTimeout":
-      return { type, message: "Request timeout - API too slow" }
-    case "IntegrationUnreachable":
-      return { type, message: `API error: ${error.reason}` }
-    case "IntegrationRejected":
-      return { type, message: error.text ?? `API status: ${error.status}`, fields: { status: error.status } }
-    case "IntegrationInvalidResponse":
-      return { type, message: "Invalid API response" }
-    case "IntegrationOpen":
-      return { type, message: "API left alone: it failed too often", fields: { retryAfterMs: error.retryAfterMs } }
-    case "Overloaded":
-      return { type, message: `Overloaded: too many ${error.what} waiting`, fields: { retryAfterMs: 1000 } }
-    case "RateLimited":
-      return {
-        type,
-        message: describeLimit(error.limit),
-        fields: { limit: error.limit, retryAfterMs: error.retryAfterMs }
-      }
-    case "Draining":
-      return { type, message: "Shutting down: reconnect" }
-    case "ReplyTooLarge": {
-      const { bytes, isOfBatch, most } = error
-      const message =
-        isOfBatch === true
-          ? `The reply of ${bytes} bytes does not fit beside the others of its batch: ask for it by itself`
-          : `The reply of ${bytes} bytes is too large: ask for less`
-      return { type, message, fields: { bytes, most } }
-    }
-    case "RecordUnavailable":
-      return { type, message: "The record could not be stored in time" }
-    case "RoomNotFound": {
-      const fields = subjectOf(params)
-      return { type, message: named("No room", fields["roomId"]), fields }
-    }
-    case "NotAMember": {
-      const fields = subjectOf(params)
-      return { type, message: `${named("Not a member of room", fields["roomId"])}: an invite is needed`, fields }
-    }
-    case "Forbidden":
-      return { type, message: `Not allowed: needs ${error.needs}`, fields: { needs: error.needs } }
-    case "InviteInvalid":
-      return { type, message: "The invite is not good (any more)" }
-    case "TooManyRooms":
-      return { type, message: `A connection may be in ${error.most} rooms`, fields: { most: error.most } }
-    case "ThreadNotFound": {
-      const fields = subjectOf(params)
-      return { type, message: `${named("No thread", fields["threadId"])} in the room`, fields }
-    }
-    case "MessageNotFound": {
-      const fields = subjectOf(params)
-      return { type, message: `${named("No message", fields["messageId"])} that the caller may read or change`, fields }
-    }
-    case "TooManyReactions":
-      return { type, message: `A message holds ${error.most} reactions`, fields: { most: error.most } }
-    case "TooManyContacts":
-      return { type, message: `A user keeps ${error.most} contacts`, fields: { most: error.most } }
-    case "TooManyInvites":
-      return { type, message: `A member keeps ${error.most} invites in a room`, fields: { most: error.most } }
-    case "VersionConflict": {
-      const { name, text, version } = error
-      return { type, message: "The document has changed", fields: { name, version, text } }
-    }
-    case "BufferFull":
-      return { type, message: "Too much waits to be saved", fields: { retryAfterMs: 1000 } }
-    case "StoresDiffer":
-      return {
-        type,
-        message: "This instance does not share its stores with the others: reconnect to another",
-        fields: { retryAfterMs: 5000 }
-      }
-    case "GenerationBusy":
-      return {
-        type,
-        message: "The prompt is being answered already",
-        fields: { messageId: error.messageId, retryAfterMs: 1000 }
-      }
-    case "GenerationCancelled":
-      return { type, message: "The generation was cancelled", fields: { messageId: error.messageId } }
-    case "StorageUnavailable":
-      return { type, message: "Storage unavailable", fields: { retryAfterMs: 1000 } }
-    default:
-      return { type, message: error.message, ...(error.fields !== undefined && { fields: error.fields }) }
+  if (isProtocolError(error)) {
+    const { _tag: type, fields, message } = error
+    return { type, message, ...(fields !== undefined && { fields }) }
   }
+  const subject = subjectOf(params)
+  const message = (messages[error._tag] as (error: DomainError, subject: Subject) => string)(error, subject)
+  if (error._tag === "InvalidInput") {
+    return { type: "InvalidParams", message, fields: { issues: [{ path: error.path ?? ["input"], message }] } }
+  }
+  const type = error._tag
+  const values: Readonly<Record<string, unknown>> = { ...error }
+  const fields: Record<string, unknown> = {}
+  for (const name of fieldNames.get(type) ?? []) {
+    const value = values[name] ?? subject[name as keyof Subject] ?? (name === "retryAfterMs" ? waits[type] : undefined)
+    if (value !== undefined) fields[name] = value
+  }
+  return { type, message, fields }
 }

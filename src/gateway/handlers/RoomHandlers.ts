@@ -1,7 +1,6 @@
-// What the methods of rooms, threads, messages and people do.
+// What the methods of rooms, messages, threads, documents, contacts and feedback do.
 import { Effect } from "effect"
 import { InvalidInput } from "../../domain/Integration.ts"
-import type { makeKeyedMutex } from "../../infra/KeyedMutex.ts"
 import type { DocumentMethods } from "../../protocol/methods/DocumentMethods.ts"
 import type { MessageMethods } from "../../protocol/methods/MessageMethods.ts"
 import type { RoomMethods } from "../../protocol/methods/RoomMethods.ts"
@@ -13,43 +12,34 @@ import { Rooms } from "../../rooms/Rooms.ts"
 import { Subscriptions } from "../../rooms/Subscriptions.ts"
 import { Threads } from "../../rooms/Threads.ts"
 import type { Caller, Handlers } from "./Caller.ts"
-import type { ClientError } from "./ErrorReply.ts"
 import { writes } from "./WriteQuota.ts"
-
-type Part = Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods | keyof typeof DocumentMethods>
 
 const nothing = Effect.map(() => ({}))
 
-/** `turns`: what one connection asks to write is done in the order it was asked, though its requests work side by side. */
-export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<typeof makeKeyedMutex>) {
+export const makeRoomHandlers = Effect.gen(function* () {
+  const contacts = yield* Contacts
   const documents = yield* Documents
   const invites = yield* Invites
-  const joining = yield* Subscriptions
   const messages = yield* Messages
-  const people = yield* Contacts
   const rooms = yield* Rooms
+  const subscriptions = yield* Subscriptions
   const threads = yield* Threads
 
-  const inTurn =
-    <P, A>(write: (params: P, caller: Caller) => Effect.Effect<A, ClientError>) =>
+  /** Counts `textOf`, which is what the request adds to the room, against the bytes that the user may write. */
+  const counted =
+    <P, A, E>(textOf: (params: P) => string, handle: (params: P, caller: Caller) => Effect.Effect<A, E>) =>
     (params: P, caller: Caller) =>
-      turns(caller.id, write(params, caller))
+      Effect.andThen(writes(caller.use, textOf(params)), handle(params, caller))
 
-  /** `textOf`: what stands in the room then; it is of the bytes that the user may write. */
-  const writing =
-    <P, A>(textOf: (params: P) => string, write: (params: P, caller: Caller) => Effect.Effect<A, ClientError>) =>
-    (params: P, caller: Caller) =>
-      Effect.andThen(writes(caller.use, textOf(params)), write(params, caller))
-
-  const handlers: Part = {
+  return {
     "rooms.create": ({ autoAssign = false, title }, { user }) => rooms.create(user, title, autoAssign),
     "rooms.get": ({ roomId }, { user }) => rooms.get(user, roomId),
     "rooms.list": (params, { user }) => rooms.list(user, params),
-    "rooms.participants": ({ roomId, ...part }, { user }) => joining.participants(user, roomId, part),
+    "rooms.participants": ({ roomId, ...part }, { user }) => subscriptions.participants(user, roomId, part),
     "rooms.delete": ({ roomId }, { user }) => nothing(rooms.delete(user, roomId)),
-    "rooms.join": inTurn(({ invite, roomId }, caller) => joining.join(caller, roomId, invite)),
-    "rooms.resume": inTurn(({ cursor, roomId }, caller) => joining.resume(caller, roomId, cursor)),
-    "rooms.leave": inTurn(({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id))),
+    "rooms.join": ({ invite, roomId }, caller) => subscriptions.join(caller, roomId, invite),
+    "rooms.resume": ({ cursor, roomId }, caller) => subscriptions.resume(caller, roomId, cursor),
+    "rooms.leave": ({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id)),
     "rooms.remove": ({ roomId, user }, caller) => nothing(rooms.remove(caller.user, roomId, user)),
     "rooms.invite": ({ roomId, ...options }, { user }) =>
       Effect.map(invites.create(user, roomId, options), (token) => ({ token })),
@@ -59,36 +49,38 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
       if (inviteId !== undefined && token === undefined) return nothing(invites.revoke(user, roomId, { inviteId }))
       return Effect.fail(new InvalidInput({ reason: "name the invite by its token, or by its inviteId", path: [] }))
     },
-    "presence.list": ({ roomId, ...part }, { user }) => joining.present(user, roomId, part),
+    "presence.list": ({ roomId, ...part }, { user }) => subscriptions.present(user, roomId, part),
 
-    "threads.create": writing(
+    "threads.create": counted(
       ({ title }) => title,
-      inTurn(({ category = null, roomId, title }, { user }) => threads.create(user, roomId, title, category))
+      ({ category = null, roomId, title }, { user }) => threads.create(user, roomId, title, category)
     ),
     "threads.list": ({ archived, roomId, ...part }, { user }) => threads.list(user, roomId, archived, part),
-    "threads.rename": inTurn(({ threadId, title }, { user }) => threads.change(user, threadId, { title })),
-    "threads.categorize": inTurn(({ category, threadId }, { user }) => threads.change(user, threadId, { category })),
-    "threads.archive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: true })),
-    "threads.unarchive": inTurn(({ threadId }, { user }) => threads.change(user, threadId, { archived: false })),
+    "threads.rename": ({ threadId, title }, { user }) => threads.change(user, threadId, { title }),
+    "threads.categorize": ({ category, threadId }, { user }) => threads.change(user, threadId, { category }),
+    "threads.archive": ({ threadId }, { user }) => threads.change(user, threadId, { archived: true }),
+    "threads.unarchive": ({ threadId }, { user }) => threads.change(user, threadId, { archived: false }),
 
-    "messages.send": writing(
+    "messages.send": counted(
       ({ body }) => body,
-      inTurn((params, { user }) => messages.send(user, params))
+      (params, { user }) => messages.send(user, params)
     ),
-    "messages.edit": writing(
+    "messages.edit": counted(
       ({ body }) => body,
-      inTurn(({ body, messageId }, { user }) => messages.edit(user, messageId, body))
+      ({ body, messageId }, { user }) => messages.edit(user, messageId, body)
     ),
-    "messages.delete": inTurn(({ messageId }, { user }) => nothing(messages.delete(user, messageId))),
+    "messages.delete": ({ messageId }, { user }) => nothing(messages.delete(user, messageId)),
     "messages.list": (params, { user }) => messages.list(user, params),
-    "messages.react": writing(
+    "messages.react": counted(
       ({ emoji }) => emoji,
-      inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true))
+      ({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, true)
     ),
-    "messages.unreact": inTurn(({ emoji, messageId }, { user }) => messages.react(user, messageId, emoji, false)),
+    "messages.unreact": ({ emoji, messageId }, { user }) =>
+      // One reaction less is never too many.
+      Effect.catchTag(messages.react(user, messageId, emoji, false), "TooManyReactions", Effect.die),
 
     "document.get": ({ roomId }, { user }) => documents.get(user, roomId),
-    "document.update": writing(
+    "document.update": counted(
       ({ text }) => text,
       ({ roomId, ...edit }, caller) =>
         Effect.map(documents.update(caller, roomId, edit), ({ savedVersion, version }) => ({
@@ -96,18 +88,17 @@ export const makeRoomHandlers = Effect.fnUntraced(function* (turns: ReturnType<t
           savedVersion
         }))
     ),
-    "document.switch": writing(
+    "document.switch": counted(
       ({ name }) => name,
       ({ name, roomId }, caller) => documents.switch(caller, roomId, name)
     ),
 
-    "contacts.add": (params, { user }) => people.addContact(user, params),
-    "contacts.list": (params, { user }) => people.contacts(user, params),
-    "contacts.remove": ({ user: other }, { user }) => nothing(people.removeContact(user, other)),
-    "feedback.submit": writing(
+    "contacts.add": (params, { user }) => contacts.addContact(user, params),
+    "contacts.list": (params, { user }) => contacts.contacts(user, params),
+    "contacts.remove": ({ user: other }, { user }) => nothing(contacts.removeContact(user, other)),
+    "feedback.submit": counted(
       ({ comment }) => comment ?? "",
-      (params, { user }) => Effect.map(people.submit(user, params), (feedbackId) => ({ feedbackId }))
+      (params, { user }) => Effect.map(contacts.submit(user, params), (feedbackId) => ({ feedbackId }))
     )
-  }
-  return handlers
+  } satisfies Pick<Handlers, keyof typeof RoomMethods | keyof typeof MessageMethods | keyof typeof DocumentMethods>
 })

@@ -1,42 +1,35 @@
-// What happens in a room has to reach everybody in it: while this instance does not share its stores with the others, the
-// methods of rooms and of the assistant wait for the comparison, then fail with StoresDiffer. Calls, contacts and feedback
-// concern nobody else, and go on.
-//
-// And the last resort against a wait that should have had a deadline: such a request fails after `longestMs`, which is longer
-// than the deadlines of all that it may do in turn. Not those that wait for a model, which takes as long as its integration
-// allows; nor the two that are sent all the time, for which a timer each would cost a twentieth of their work: those wait
-// only for the buffer and for requests of the same connection, which end.
+// What happens in a room has to reach everyone in it. While this instance does not share its stores with the others,
+// the methods of rooms and of the assistant wait for the comparison of the stores, then fail with StoresDiffer. Calls,
+// contacts and feedback concern no other user, and go on.
 import { Effect } from "effect"
 import type { SharedStores } from "../../cluster/stores/SharedStores.ts"
-import { StorageUnavailable } from "../../domain/Room.ts"
-import type { ClientError } from "./ErrorReply.ts"
+import type { StoresDiffer } from "../../domain/StoresDiffer.ts"
 
-type Handle = (params: never, caller: never) => Effect.Effect<unknown, ClientError>
+type Handler = (params: never, caller: never, inOrder: never) => Effect.Effect<unknown, unknown>
 
-const longestMs = 45_000
-const withoutLimit = new Set(["assistant.generate", "assistant.coach", "messages.send", "document.update"])
+/** The methods that are not gated. */
+type Ungated = `contacts.${string}` | `feedback.${string}`
 
-const concernsOthers = (method: string) => !method.startsWith("contacts.") && !method.startsWith("feedback.")
+/** A handler that may fail with StoresDiffer as well, unless its method is not gated. */
+type Gated<Method, H> = H extends (...args: infer Args) => Effect.Effect<infer A, infer E>
+  ? (...args: Args) => Effect.Effect<A, E | (Method extends Ungated ? never : StoresDiffer)>
+  : never
 
-const limited =
-  (handle: Handle): Handle =>
-  (params, caller) =>
-    Effect.timeoutOrElse(handle(params, caller), {
-      duration: longestMs,
-      orElse: () => Effect.fail(new StorageUnavailable({ reason: "the request took too long" }))
-    })
+const isGated = (method: string) => !method.startsWith("contacts.") && !method.startsWith("feedback.")
 
-export const gated = <H extends object>(handlers: H, stores: Pick<SharedStores["Service"], "agreed" | "isAgreed">): H =>
+export const gated = <H extends object>(
+  handlers: H,
+  stores: Pick<SharedStores["Service"], "agreed" | "isAgreed">
+): { readonly [M in keyof H]: Gated<M, H[M]> } =>
   Object.fromEntries(
-    Object.entries(handlers as Readonly<Record<string, Handle>>).map(([method, handle]) => {
-      const inTime = withoutLimit.has(method) ? handle : limited(handle)
-      const afterwards: Handle = (params, caller) =>
+    Object.entries(handlers as Readonly<Record<string, Handler>>).map(([method, handle]) => {
+      const whenAgreed: Handler = (params, caller, inOrder) =>
         stores.isAgreed()
-          ? inTime(params, caller)
+          ? handle(params, caller, inOrder)
           : Effect.andThen(
               stores.agreed,
-              Effect.suspend(() => inTime(params, caller))
+              Effect.suspend(() => handle(params, caller, inOrder))
             )
-      return [method, concernsOthers(method) ? afterwards : inTime]
+      return [method, isGated(method) ? whenAgreed : handle]
     })
-  ) as H
+  ) as { readonly [M in keyof H]: Gated<M, H[M]> }

@@ -1,5 +1,5 @@
-// Who is calling: a JWT (`Authorization: Bearer`; for browsers a subprotocol or `?token=`), or in development the user
-// that `?user=` names.
+// Identifies the caller: by a JWT (`Authorization: Bearer`, for browsers a subprotocol or `?token=`), or in development
+// by `?user=`.
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import {
   createRemoteJWKSet,
@@ -14,7 +14,7 @@ import { type Identity, IdentityUnavailable, Unauthorized, UserId } from "../../
 import { makeLimitedLog } from "../../observability/LimitedLog.ts"
 import { isLoopback, Settings } from "../../Settings.ts"
 
-/** Without keys anyone may say who they are: not on an address that others can reach. */
+/** Without keys anyone may claim to be any user, so the instance must not listen where others reach it. */
 export class DevelopmentOnPublicAddress extends Schema.TaggedError<DevelopmentOnPublicAddress>()(
   "DevelopmentOnPublicAddress",
   { host: Schema.String }
@@ -26,7 +26,7 @@ export class DevelopmentOnPublicAddress extends Schema.TaggedError<DevelopmentOn
 
 interface Credentials {
   readonly authorization: string | undefined
-  /** What came as the subprotocol `bearer.…`. */
+  /** The token of the subprotocol `bearer.…`. */
   readonly protocol?: string | undefined
   readonly query: URLSearchParams
 }
@@ -87,11 +87,11 @@ const decodeUser = Schema.decodeUnknownEffect(UserId)
 
 const development = (user: string | null) =>
   decodeUser(user).pipe(
-    Effect.map((decoded): Identity => ({ user: decoded, name: undefined, expiresAt: undefined })),
+    Effect.map((decoded): Identity => ({ user: decoded, expiresAt: undefined })),
     Effect.mapError(() => new Unauthorized({ reason: "development: say who you are with ?user=NAME" }))
   )
 
-// The algorithm is bound to the kind of key: a public key is never taken for an HMAC secret.
+// The algorithm is bound to the kind of key: a public key is never used as an HMAC secret.
 const asymmetric = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 interface Checks {
@@ -100,10 +100,10 @@ interface Checks {
   readonly claims: Pick<JWTVerifyOptions, "issuer" | "audience">
 }
 
-/** The issuer did not say which keys it signs with: nothing can be said of the token. */
+/** The issuer's keys could not be fetched: the token can be neither accepted nor refused. */
 class KeysUnavailable extends Error {}
 
-// What the key set has no key for is the token's fault, everything else the issuer's (or the network's).
+// A token whose key is not in the key set is at fault itself; every other error is the issuer's or the network's.
 const isTokensFault = (error: unknown) =>
   error instanceof errors.JWKSNoMatchingKey ||
   error instanceof errors.JWKSMultipleMatchingKeys ||
@@ -122,7 +122,7 @@ const refusedFor = (error: unknown) =>
   error instanceof errors.JWTExpired
     ? "the token has expired"
     : error instanceof errors.JWTClaimValidationFailed && (error.claim === "aud" || error.claim === "iss")
-      ? `the token's ${error.claim} is not one that is accepted here`
+      ? `the token's ${error.claim} is not accepted here`
       : "the token is not valid"
 
 const verify = (token: string, { claims, keys, secret }: Checks) =>
@@ -142,10 +142,10 @@ const verify = (token: string, { claims, keys, secret }: Checks) =>
         : new Unauthorized({ reason: refusedFor(error) })
   })
 
-/** With the issuer's keys, which may have to be fetched, more than once. */
+/** For verifying with the issuer's keys, which may have to be fetched more than once. */
 const deadline = "5 seconds"
 const tooSlow = Effect.fail(
-  new IdentityUnavailable({ reason: "the issuer's keys can't be had now: it takes too long" })
+  new IdentityUnavailable({ reason: "the issuer's keys can't be had now: fetching them takes too long" })
 )
 
 const Claims = Schema.Struct({ sub: UserId, name: Schema.optionalKey(Schema.String), exp: Schema.Finite })
@@ -153,6 +153,6 @@ const decodeClaims = Schema.decodeUnknownEffect(Claims)
 
 const fromClaims = (payload: JWTPayload) =>
   decodeClaims(payload).pipe(
-    Effect.map(({ exp, name, sub }): Identity => ({ user: sub, name, expiresAt: exp * 1000 })),
+    Effect.map(({ exp, sub }): Identity => ({ user: sub, expiresAt: exp * 1000 })),
     Effect.mapError(() => new Unauthorized({ reason: "the token's claims are not sub, exp and name" }))
   )

@@ -1,19 +1,19 @@
-// Sockets between the request to upgrade and the connection: being checked, or refused. Nothing else closes them: the
-// HTTP server does not manage them any more, and yet `server.close` waits for them.
+// Sockets between the request to upgrade and the connection. Nothing else closes them: the HTTP server no longer
+// manages them, and yet `server.close` waits for them.
 //
-// being checked → taken (a connection's from then on) | refused → destroyed
+// States: checking → taken (it belongs to a connection from then on) | refused → destroyed.
 //
-// A refused one is destroyed when its answer has been written, so a client that keeps its side open, or has sent what
-// nobody reads, holds nothing. Whatever is left after `limitMs` is destroyed, whatever it waits for. At most `most()` are
-// being checked at once (the connections that may still be opened); beyond it, one that has waited for more than
-// `patienceMs` (an issuer that does not answer) makes place, else the new one is refused: checks that are merely many are
-// finished in order.
+// A refused socket is destroyed when its answer has been written, so a client that keeps its side open, or has sent
+// bytes that are never read, holds nothing. A socket that is left after `limitMs` is destroyed. At most `limit()` are
+// being checked at once (the connections that may still be opened). Beyond that, one that has been checked for more
+// than `patienceMs` (an issuer that does not answer) is refused to make room; without such a one the new socket is
+// refused, and the others are checked in order.
 import type { Duplex } from "node:stream"
 
 interface Handshake {
   readonly since: number
   /** Undefined once it was refused. */
-  giveUp: (() => void) | undefined
+  abandon: (() => void) | undefined
 }
 
 const limitMs = 10_000
@@ -23,14 +23,14 @@ const patienceMs = 1000
 const ignore = () => {}
 
 export class Handshakes {
-  readonly #most: () => number
+  readonly #limit: () => number
   readonly #sockets = new Map<Duplex, Handshake>()
-  /** Those being checked, the one that came first in front. */
+  /** Those being checked, oldest first. */
   readonly #checking = new Set<Duplex>()
   readonly #forget: (this: Duplex) => void
 
-  constructor(most: () => number) {
-    this.#most = most
+  constructor(limit: () => number) {
+    this.#limit = limit
     const forget = (socket: Duplex) => this.#remove(socket)
     this.#forget = function (this: Duplex) {
       forget(this)
@@ -41,36 +41,36 @@ export class Handshakes {
     return this.#checking.size
   }
 
-  /** Refused, and not closed yet. */
+  /** Sockets that were refused and are not closed yet. */
   get refused(): number {
     return this.#sockets.size - this.#checking.size
   }
 
-  /** `giveUp` ends the check and refuses the socket. False: there is no place, and the socket is to be refused. */
-  begin(socket: Duplex, now: number, giveUp: () => void): boolean {
+  /** `abandon` ends the check and refuses the socket. False: there is no room, and the socket is to be refused. */
+  begin(socket: Duplex, now: number, abandon: () => void): boolean {
     socket.on("error", ignore).once("close", this.#forget)
-    this.#sockets.set(socket, { since: now, giveUp })
+    this.#sockets.set(socket, { since: now, abandon })
     this.#checking.add(socket)
-    if (this.#checking.size <= this.#most()) return true
+    if (this.#checking.size <= this.#limit()) return true
     const [first] = this.#checking
     const longest = first === undefined ? undefined : this.#sockets.get(first)
     if (first === socket || longest === undefined || now - longest.since < patienceMs) return false
-    longest.giveUp?.()
+    longest.abandon?.()
     return true
   }
 
-  /** Still to be decided: not refused meanwhile, not closed. */
+  /** Neither refused meanwhile nor closed. */
   isChecking(socket: Duplex): boolean {
     return this.#checking.has(socket) && !socket.destroyed
   }
 
-  /** It becomes a connection, or `ws` answers it; its errors are heard there. */
+  /** Hands it to `ws`, which answers it and listens to its errors. */
   take(socket: Duplex): void {
     this.#checking.delete(socket)
     socket.off("error", ignore)
   }
 
-  /** It has become a connection, and ends as one. */
+  /** It has become a connection, which ends it. */
   taken(socket: Duplex): void {
     this.#remove(socket)
     socket.off("close", this.#forget)
@@ -79,7 +79,7 @@ export class Handshakes {
   refuse(socket: Duplex, answer: string): void {
     this.#checking.delete(socket)
     const handshake = this.#sockets.get(socket)
-    if (handshake !== undefined) handshake.giveUp = undefined
+    if (handshake !== undefined) handshake.abandon = undefined
     socket.once("finish", () => socket.destroy())
     socket.end(answer)
   }

@@ -1,15 +1,15 @@
-// TCP sockets that are no WebSocket: silent ones and those with a plain request. `Handshakes` bounds those that ask to
-// upgrade. At most `most` are open; beyond it the one that has waited longest for a request is closed in favour of the new
-// one (a client needs a moment between its socket and its request; a flood of silent sockets stays). When all of them have
-// a request under way, the new one is closed.
+// TCP sockets that are not WebSockets: silent ones and those with a plain request (`Handshakes` limits those that
+// upgrade). At most `limit` are open. Beyond that, the socket that has been without a request for longest is closed in
+// favour of the new one: a client needs only a moment between its socket and its request, a flood of silent sockets
+// stays. When all of them have a request under way, the new one is closed.
 //
-// A socket with more than `maxAhead` requests under way is closed: one read holds 2,000 small ones, all of which Node hands over
-// at once, and no browser or proxy sends the next request before it has the answer.
+// A socket with more than `maxAhead` requests under way is closed. One read can hold 2,000 small ones, all of which
+// Node hands over at once, and no browser or proxy sends the next request before it has the answer.
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 
-/** Node's own deadlines: of the headers, of a whole request, and how often they are looked at. */
+/** Node's own deadlines for the headers and for a whole request, and how often they are checked. */
 export const serverOptions = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
@@ -18,23 +18,23 @@ export const serverOptions = {
 
 const maxAhead = 8
 
-/** How long a socket may stand still while its answer is not read. `ws` lifts it from its own. */
+/** How long a client may read nothing of its answer. `ws` removes this limit from its sockets. */
 const standstillMs = 30_000
 
 export class HttpSockets {
-  readonly #most: number
+  readonly #limit: number
   readonly #onDropped: () => void
   readonly #onAhead: () => void
-  /** With the requests that each has under way. */
+  /** All of them, with the number of requests under way. */
   readonly #all = new Map<Duplex, number>()
-  /** Without a request, the one that waits longest in front. */
+  /** Those without a request, the longest waiting first. */
   readonly #silent = new Set<Duplex>()
-  // One listener for all: most sockets become idle connections.
+  // One listener for all of them.
   readonly #closed: (this: Duplex) => void
 
-  /** `onDropped`, `onAhead`: a socket is closed at `most`, or for what it sent ahead. */
-  constructor(most: number, onDropped: () => void, onAhead: () => void) {
-    this.#most = most
+  /** `onDropped`: a socket is closed at the limit; `onAhead`: one is closed for requests sent ahead. */
+  constructor(limit: number, onDropped: () => void, onAhead: () => void) {
+    this.#limit = limit
     this.#onDropped = onDropped
     this.#onAhead = onAhead
     const release = (socket: Duplex) => this.release(socket)
@@ -57,7 +57,7 @@ export class HttpSockets {
     this.#all.set(socket, 0)
     this.#silent.add(socket)
     socket.on("close", this.#closed)
-    if (this.#all.size <= this.#most) return
+    if (this.#all.size <= this.#limit) return
     this.#onDropped()
     const [longest] = this.#silent
     const dropped = longest ?? socket
@@ -65,7 +65,7 @@ export class HttpSockets {
     dropped.destroy()
   }
 
-  /** Called with each plain request, before it is worked on; false: its socket is closed, there is nobody to answer. */
+  /** Called for each plain request before it is handled. False: its socket is closed, and no answer can be sent. */
   request({ socket }: IncomingMessage, response: ServerResponse): boolean {
     if (socket.destroyed) return false
     const underWay = (this.#all.get(socket) ?? 0) + 1
@@ -85,7 +85,7 @@ export class HttpSockets {
     return true
   }
 
-  /** It is gone, or asks to become a WebSocket. */
+  /** Forgets a socket that has closed or asks to become a WebSocket. */
   release(socket: Duplex): void {
     this.#all.delete(socket)
     this.#silent.delete(socket)

@@ -1,21 +1,21 @@
 // Which web pages may open a connection, and under which names this instance answers.
 //
-// A browser sends the page's origin (`Origin`) with every upgrade; other clients send none and are judged by their token
-// alone. The same origin is the same host and port. The scheme is compared where a proxy states it
-// (`x-forwarded-proto`): the instance itself speaks plain HTTP, and cannot know whether TLS ended in front of it. A page
-// cannot set that header, so it only ever narrows what is allowed.
+// A browser sends the page's origin (`Origin`) with every upgrade. Other clients send none, and only their token
+// counts. The same origin is the same host and port. The scheme is compared if a proxy states it (`x-forwarded-proto`):
+// the instance itself speaks plain HTTP and cannot know whether TLS ended in front of it. A page cannot set that
+// header, so it can only narrow what is allowed.
 //
-// In development everybody may claim to be any user. So only pages of this machine may connect, and only loopback names
+// In development anyone may claim to be any user. So only pages of this machine may connect, and only loopback names
 // are answered: a page that points its own name at 127.0.0.1 (DNS rebinding) is refused by its `Host`.
 
-/** The host part of a `Host` header, without its port; undefined when it is no host. */
+/** The host part of a `Host` header, without its port; undefined if it is not a host. */
 const hostname = (host: string) =>
   /^[^\s/@?#\\]+$/.test(host) && URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname : undefined
 
 const isLoopback = (name: string) =>
   name === "localhost" || name.endsWith(".localhost") || name === "[::1]" || /^127(\.\d{1,3}){3}$/.test(name)
 
-/** An origin as browsers write it, taken apart; undefined for `null`, other schemes, and other spellings. */
+/** A parsed origin as browsers write it; undefined for `null`, other schemes, and other spellings. */
 const parse = (origin: string) => {
   if (!URL.canParse(origin)) return undefined
   const url = new URL(origin)
@@ -31,7 +31,7 @@ const isSameOrigin = (origin: URL, host: string, forwardedProto: string | undefi
 }
 
 export interface Origins {
-  /** The `Host` of any request. Without one it was not a browser. */
+  /** Judges the `Host` of any request. Browsers always send one. */
   readonly isHostAllowed: (host: string | undefined) => boolean
   readonly isOriginAllowed: (
     origin: string | undefined,

@@ -1,12 +1,12 @@
-// What holds for every plain HTTP request, before the router sees it: the names this instance answers under, and paths
-// as they are written. A proxy's rule for `/metrics` or `/admin` compares text, so no other spelling may lead there: the
-// router takes exact paths (case, slashes), and what it would decode or cut off is refused here.
+// Checks of every plain HTTP request before the router: the host name, and the spelling of the path. A proxy's rule for
+// `/metrics` or `/admin` compares text, so no other spelling may lead there: the router takes exact paths (case,
+// slashes), and whatever it would decode or cut off is refused here.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
 import { Slices } from "../connection/Slices.ts"
 import type { Origins } from "./Origins.ts"
 import { misdirected } from "./Upgrade.ts"
 
-/** Whether the part of a path that routes are made of is spelt literally; the rest may be percent-encoded. */
+/** Whether the part of a path that routes consist of is spelt literally; the rest may be percent-encoded. */
 export const isLiteralPath = (url: string): boolean => {
   const [path = ""] = url.split("?", 1)
   if (!path.startsWith("/") || /[;#\\]/.test(path)) return false
@@ -20,8 +20,8 @@ const answer = (response: ServerResponse, status: 403 | 404, title: string, deta
 }
 
 /**
- * `begun`: whether the request is to be answered at all. The answers have turns of the event loop of their own, bounded in time
- * (Slices.ts): however many ask without a token, what comes in on the WebSockets is read in between.
+ * `begun`: whether the request is to be answered at all. Answers run in slices of the event loop, limited in time
+ * (Slices.ts): however many clients ask without a token, the WebSockets are read in between.
  */
 export const plainRequests = (
   origins: Origins,

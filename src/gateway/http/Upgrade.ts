@@ -1,5 +1,5 @@
-// Whether a request may become a WebSocket: the path, the host, the origin, the room there is, and who is calling. A
-// refusal is a plain HTTP answer, and no upgrade.
+// Whether a request may become a WebSocket: by its path, host and origin, by the connections that are left, and by its
+// caller. A refusal is a plain HTTP answer without an upgrade.
 import type { IncomingMessage } from "node:http"
 import { Effect, Schema } from "effect"
 import type { Identity } from "../../domain/Identity.ts"
@@ -11,9 +11,9 @@ import type { Origins } from "./Origins.ts"
 export class UpgradeRefused extends Schema.TaggedError<UpgradeRefused>()("UpgradeRefused", {
   status: Schema.Literals([400, 401, 403, 404, 429, 503]),
   reason: Schema.String,
-  /** The page that was refused for where it came from. */
+  /** The origin that was refused. */
   origin: Schema.optionalKey(Schema.String),
-  /** Which limit it was, if it was one. */
+  /** The limit that was exceeded. */
   limit: Schema.optionalKey(Schema.String),
   retryAfterMs: Schema.optionalKey(Schema.Finite)
 }) {}
@@ -27,7 +27,7 @@ const reasons = {
   503: "Service Unavailable"
 } as const
 
-/** The subprotocol that a browser asks for beside `bearer.JWT`; what the server selects. */
+/** The subprotocol that a browser offers besides `bearer.JWT`, and that the server selects. */
 export const subprotocol = "hotpath.1"
 const bearer = "bearer."
 
@@ -38,7 +38,7 @@ const bearerOf = (header: string | undefined) =>
     .find((part) => part.startsWith(bearer))
     ?.slice(bearer.length)
 
-/** What is spoken here, if the client offers it: never a protocol that is not, and never the token. */
+/** The subprotocol of this service if the client offers it; never another one, and never the token. */
 export const selectProtocol = (protocols: ReadonlySet<string>): string | false =>
   protocols.has(subprotocol) ? subprotocol : false
 
@@ -47,7 +47,7 @@ const refusal = (status: UpgradeRefused["status"], reason: string) => new Upgrad
 export interface Admission {
   readonly identify: Authentication["Service"]
   readonly origins: Origins
-  /** Why no connection can be taken now, if none can. */
+  /** Why no connection can be accepted now; undefined: one can. */
   readonly isFull: () => string | undefined
 }
 
@@ -90,7 +90,7 @@ export const admit = (
     )
   })
 
-/** The user has as many connections as they may. */
+/** The refusal of a user who has as many connections as they may. */
 export const tooManyOfUser = ({ limit, retryAfterMs }: RateLimited): UpgradeRefused =>
   new UpgradeRefused({ status: 429, reason: describeLimit(limit), limit, retryAfterMs })
 

@@ -1,5 +1,5 @@
-// `GET /`: what this is, and where to look. A browser gets a page of links, other clients JSON. `GET /ws` without an
-// upgrade says what it is for.
+// `GET /` describes the service and links to the rest: as a page for browsers, as JSON for other clients. `GET /ws`
+// without an upgrade says what it is for.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { protocolVersion } from "../../protocol/methods/Methods.ts"
@@ -25,7 +25,7 @@ const meanings: Readonly<Record<keyof typeof links, string>> = {
   metrics: "Prometheus, or JSON with Accept: application/json"
 }
 
-// The name comes back in the page: nothing but the characters of a host name and a port.
+// The name is repeated in the page: only characters of a host name and a port are accepted.
 const isPlainHost = /^[\w.:[\]-]+$/
 
 const socketUrl = (headers: Readonly<Record<string, string | undefined>>) => {

@@ -1,4 +1,5 @@
-// Which entries of a batch are begun: each is charged before any of them is, and those that find no token are answered here.
+// Decides which entries of a batch are begun. Every entry is charged before any is begun; entries without a token are
+// refused.
 import type { UserUse } from "../../cluster/limits/UserUse.ts"
 import type { RequestInfo } from "../../observability/RequestContext.ts"
 import type { Message, Request } from "../../protocol/JsonRpc.ts"
@@ -8,11 +9,11 @@ import type { TokenBucket } from "./TokenBucket.ts"
 
 interface Admitted {
   readonly requests: ReadonlyArray<Request>
-  /** The replies to all others. */
+  /** The replies to all other entries. */
   readonly refusals: ReadonlyArray<string>
 }
 
-/** `refused`: one for all that are refused, which so are traced together. */
+/** `refused` is the trace of all refused entries together. */
 export const admitBatch = (
   batch: ReadonlyArray<Message>,
   bucket: TokenBucket,

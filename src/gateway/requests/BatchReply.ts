@@ -1,15 +1,15 @@
-// The replies to one batch as they are gathered, and the bound of what they come to: a batch is one frame of a few hundred
-// bytes, and each of its requests may be answered with a page.
+// Gathers the replies to one batch and limits their size: a batch may be a frame of a few hundred bytes whose requests
+// are each answered with a page.
 
 export class BatchReply {
   readonly #replies: Array<string>
-  readonly #most: number
+  readonly #maxBytes: number
   bytes = 0
 
-  /** `most`: what may wait for the connection, in bytes. */
-  constructor(replies: ReadonlyArray<string>, most: number) {
+  /** `maxBytes`: what may wait for the connection. */
+  constructor(replies: ReadonlyArray<string>, maxBytes: number) {
     this.#replies = [...replies]
-    this.#most = most
+    this.#maxBytes = maxBytes
     for (const reply of replies) this.bytes += Buffer.byteLength(reply)
   }
 
@@ -19,9 +19,9 @@ export class BatchReply {
     this.#replies.push(reply)
   }
 
-  /** Nothing more is begun; what is under way is answered as if it had been asked for by itself. */
+  /** When it is full, no further request is begun; those under way are answered. */
   get isFull(): boolean {
-    return this.bytes >= this.#most / 2
+    return this.bytes >= this.#maxBytes / 2
   }
 
   get text(): string | undefined {

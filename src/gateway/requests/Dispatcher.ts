@@ -1,6 +1,6 @@
-// From one decoded request to its reply: rate limit, method, params, trace, handler, error. Never fails: whatever
-// happens becomes a reply (or, for a notification, nothing).
-import { Cause, Clock, Context, Effect, Layer, Option, Result, Tracer } from "effect"
+// From one decoded request to its reply: method, params, trace, order, handler, error. It never fails: every outcome
+// becomes a reply, or nothing for a notification.
+import { Cause, Clock, Context, Effect, identity, Layer, Option, Result, Tracer } from "effect"
 import { nearest } from "../../domain/Nearest.ts"
 import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { unstorableAt } from "../../domain/StorableJson.ts"
@@ -10,22 +10,25 @@ import { RequestContext, type RequestInfo } from "../../observability/RequestCon
 import { parseTraceParent, type TraceParent } from "../../observability/Tracing.ts"
 import type { ProtocolError } from "../../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../../protocol/JsonRpc.ts"
-import { isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
+import { type ClientError, isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
 import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../../protocol/ParamsDecoder.ts"
 import { Settings } from "../../Settings.ts"
-import type { Caller } from "../handlers/Caller.ts"
-import { type ClientError, errorReply } from "../handlers/ErrorReply.ts"
+import type { Caller, InOrder } from "../handlers/Caller.ts"
+import { errorReply } from "../handlers/ErrorReply.ts"
 import { Handling } from "../handlers/Handlers.ts"
 import { BatchReply } from "./BatchReply.ts"
 import { FailureLog } from "./FailureLog.ts"
+import { withTimeLimit } from "./TimeLimit.ts"
 import { TokenBucket } from "./TokenBucket.ts"
+import { inPlace, type Place, type WriteOrder } from "./WriteOrder.ts"
 
 export interface Origin extends Caller {
-  /** How large a reply may be that is written now, with so many bytes of others. */
+  readonly writes: WriteOrder
+  /** How large a reply written now may be, besides `gathered` bytes of others. */
   readonly replyRoom: (gathered: number) => number
 }
 
-/** Characters that are repeated of a method's name. */
+/** Characters that an error repeats of a method's name. */
 const maxShownName = 64
 
 const methodNotFound = (method: string): ProtocolError => {
@@ -43,7 +46,7 @@ const methodNotFound = (method: string): ProtocolError => {
 const isByName = (params: unknown): params is object =>
   typeof params === "object" && params !== null && !Array.isArray(params)
 
-/** Requests by method: the names are the code's, so there are as many series as methods. */
+/** Requests by method. Only names of existing methods count, so there are as many series as methods. */
 const methodOutcomes = (metrics: Metrics["Service"]) =>
   new Map(
     Object.keys(Methods).map((method) => {
@@ -53,12 +56,12 @@ const methodOutcomes = (metrics: Metrics["Service"]) =>
     })
   )
 
-type Handler = (params: unknown, caller: Caller) => Effect.Effect<unknown, ClientError>
+type Handler = (params: unknown, caller: Caller, inOrder: InOrder) => Effect.Effect<unknown, ClientError>
 
 export class Dispatcher extends Context.Service<
   Dispatcher,
   {
-    /** The reply's text; undefined when there is none to send. `text` is the frame the request came in. */
+    /** The text of the reply; undefined: there is nothing to send. `text` is the frame that the request came in. */
     readonly handle: (
       request: Request,
       text: string,
@@ -66,11 +69,11 @@ export class Dispatcher extends Context.Service<
       info: RequestInfo
     ) => Effect.Effect<string | undefined>
     readonly refuse: (invalid: Invalid, info: RequestInfo) => string
-    /** Answers a request beyond the rate, which costs no fiber. */
+    /** Answers a request beyond the rate, without a fiber. */
     readonly limit: (request: Request, limited: RateLimited, info: RequestInfo) => string | undefined
     /**
-     * The replies to a batch's requests beside those in `replies`, in one array and any order; undefined when there is
-     * none. Once half of MAX_OUTBOUND_BYTES is gathered, the requests that were not begun are `Overloaded`.
+     * The replies to a batch's requests and those in `replies`, as one array in any order; undefined: there is nothing
+     * to send. Once half of MAX_OUTBOUND_BYTES is gathered, the requests that were not begun are `Overloaded`.
      */
     readonly batch: (
       requests: ReadonlyArray<Request>,
@@ -92,23 +95,39 @@ export class Dispatcher extends Context.Service<
       const failures = yield* FailureLog
       const clock = yield* Clock.Clock
       const outcomes = methodOutcomes(metrics)
+      const ordered = new Set(
+        Object.entries(Methods).flatMap(([name, { kind }]) => (kind === "write" || kind === "mixed" ? [name] : []))
+      )
       const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
       const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
       const { TRACE_CLIENT_RATE } = settings
       const clientTraces = new TokenBucket(TRACE_CLIENT_RATE, TRACE_CLIENT_RATE, clock.currentTimeMillisUnsafe())
 
-      // Hoisted: a decoder is compiled once a method, not once a request.
+      // A decoder is compiled once per method, not once per request.
       const decoders = new Map<string, ParamsDecoder>(
         Object.entries(Methods).map(([name, { params }]) => [name, makeParamsDecoder(params)])
       )
 
       const refuseParams = (...issues: ReadonlyArray<ParamsIssue>) => Effect.fail(invalidParams(issues))
 
-      const invoke = (method: MethodName, params: object, caller: Caller): Effect.Effect<unknown, ClientError> => {
+      const invoke = (
+        method: MethodName,
+        params: object,
+        origin: Origin,
+        place: Place | undefined
+      ): Effect.Effect<unknown, ClientError> => {
         const decoded = decoders.get(method)?.(params)
         if (decoded === undefined) return Effect.fail(methodNotFound(method))
         if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
-        return (handlers[method] as Handler)(decoded.success, caller)
+        const handle = (inOrder: InOrder) => (handlers[method] as Handler)(decoded.success, origin, inOrder)
+        return withTimeLimit(
+          method,
+          place === undefined
+            ? handle(identity)
+            : Methods[method].kind === "mixed"
+              ? handle((write) => origin.writes.run(place, write))
+              : inPlace(place, () => handle(identity))
+        )
       }
 
       const errorText = (id: Id, error: ClientError, info: RequestInfo, request?: Request) => {
@@ -121,14 +140,14 @@ export class Dispatcher extends Context.Service<
         return encodeError(id, type, message, info.traceId, fields)
       }
 
-      // A client may ask for its requests to be traced, and what all clients ask for is bounded: exporting costs more than
-      // a request.
+      // A client may have its requests traced, at a limited rate for all clients together: exporting costs more than a
+      // request.
       const isSampled = (parent: TraceParent | undefined): boolean =>
         parent?.sampled === true && clientTraces.take(clock.currentTimeMillisUnsafe()) === 0
           ? true
           : parent === undefined && Math.random() < ratio
 
-      // A failure is named on its span, by what the client was told of it.
+      // The span of a failed request has the error that the client got.
       const withError = (effect: Effect.Effect<unknown, ClientError>) =>
         Effect.tapError(effect, (error) => {
           const { message, type } = errorReply(error)
@@ -143,7 +162,7 @@ export class Dispatcher extends Context.Service<
       ) => {
         const parent = traceparent === undefined ? undefined : parseTraceParent(traceparent)
         if (parent !== undefined) info.joinTrace(parent.traceId)
-        // Decided here, before any span: what is not sampled makes none.
+        // Decided before any span is made: a request that is not sampled makes none.
         if (!traced || !isSampled(parent)) return effect
         return Effect.withFiber((fiber) => {
           const span = fiber.cache.span
@@ -167,7 +186,8 @@ export class Dispatcher extends Context.Service<
         request: Request,
         text: string,
         origin: Origin,
-        info: RequestInfo
+        info: RequestInfo,
+        place: Place | undefined
       ): Effect.Effect<unknown, ClientError> => {
         if (lifecycle.state() === "draining") return Effect.fail(new Draining())
         const { method, params = {} } = request
@@ -184,31 +204,40 @@ export class Dispatcher extends Context.Service<
         }
         const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
         const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
-        return withTrace(invoke(method, params, origin), method, traceparent, info)
+        return withTrace(invoke(method, params, origin, place), method, traceparent, info)
       }
 
-      /** The reply, or one that says that it is too large. */
+      /** The reply, or an error if it is too large. */
       const sized = (id: Id, reply: string, origin: Origin, gathered: BatchReply | undefined, info: RequestInfo) => {
         if (reply.length <= smallReply) return reply
         const room = origin.replyRoom(0)
-        const most = Math.max(0, origin.replyRoom(gathered?.bytes ?? 0))
+        const left = Math.max(0, origin.replyRoom(gathered?.bytes ?? 0))
         const bytes = Buffer.byteLength(reply)
-        return bytes <= most ? reply : errorText(id, new ReplyTooLarge({ bytes, most, isOfBatch: bytes <= room }), info)
+        if (bytes <= left) return reply
+        return errorText(id, new ReplyTooLarge({ bytes, most: left, isOfBatch: bytes <= room }), info)
       }
+
+      /** A write takes its place when it arrives, before anything of it is done. */
+      const placeOf = ({ method }: Request, origin: Origin) => (ordered.has(method) ? origin.writes.take() : undefined)
 
       const answer = (
         request: Request,
         text: string,
         origin: Origin,
         info: RequestInfo,
+        place: Place | undefined,
         gathered?: BatchReply
       ): Effect.Effect<string | undefined> =>
         Effect.suspend(() => {
           const began = performance.now()
           const { id } = request
           metrics.requests.add()
-          const answered = Effect.matchCauseEffect(run(request, text, origin, info), {
+          const ended = () => {
+            if (place !== undefined) origin.writes.leave(place)
+          }
+          const answered = Effect.matchCauseEffect(run(request, text, origin, info, place), {
             onSuccess: (result) => {
+              ended()
               metrics.successful.add()
               outcomes.get(request.method)?.successful.add()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
@@ -216,6 +245,7 @@ export class Dispatcher extends Context.Service<
               return Effect.succeed(sized(id, encodeResult(id, result), origin, gathered, info))
             },
             onFailure: (cause) => {
+              ended()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
               const failure = Cause.findErrorOption(cause)
               if (Option.isSome(failure)) {
@@ -226,9 +256,10 @@ export class Dispatcher extends Context.Service<
               return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
             }
           })
-          // The caller left: nobody is there to be answered.
+          // The connection has ended: no reply can be sent.
           return Effect.onInterrupt(answered, () =>
             Effect.sync(() => {
+              ended()
               metrics.failed.add()
               metrics.errors("ClientGone").add()
             })
@@ -242,7 +273,7 @@ export class Dispatcher extends Context.Service<
       }
 
       return Dispatcher.of({
-        handle: (request, text, origin, info) => answer(request, text, origin, info),
+        handle: (request, text, origin, info) => answer(request, text, origin, info, placeOf(request, origin)),
         refuse: (invalid, info) => {
           metrics.requests.add()
           return errorText(invalid.id, invalid.error, info)
@@ -251,12 +282,16 @@ export class Dispatcher extends Context.Service<
         batch: (requests, replies, text, origin, concurrency, info) =>
           Effect.suspend(() => {
             const gathered = new BatchReply(replies, settings.MAX_OUTBOUND_BYTES)
-            const one = (request: Request) =>
+            // All places are taken now, so that a write of a later frame comes after those that are not begun yet.
+            const places = requests.map((request) => placeOf(request, origin))
+            const one = (request: Request, index: number) =>
               Effect.suspend(() => {
                 const own = info()
+                const place = places[index]
+                if (gathered.isFull && place !== undefined) origin.writes.leave(place)
                 const reply = gathered.isFull
                   ? Effect.succeed(refused(request, new Overloaded({ what: "replies" }), own))
-                  : answer(request, text, origin, own, gathered)
+                  : answer(request, text, origin, own, place, gathered)
                 return Effect.provideService(
                   Effect.map(reply, (text) => gathered.add(text)),
                   RequestContext,
@@ -270,5 +305,5 @@ export class Dispatcher extends Context.Service<
   )
 }
 
-/** Replies up to so many characters are not measured. */
+/** Replies up to this length are not measured. */
 const smallReply = 1024

@@ -1,7 +1,7 @@
-// What is known here of requests that failed: a log line each, under the traceId that the client was given. Lines of one
-// kind (error, method, integration) are written at `info` or `warn` a few times a second; the rest at `debug`, so that a
-// client that only fails fills no disk, and an operator who looks for one traceId can still have all of them. So nothing that a
-// client makes up is of a kind: methods that there are not are one, and an integration counts where it is known to be there.
+// Logs each failed request, with the traceId that the client got. Lines of one kind (error, method, integration) are
+// written at `info` or `warn` a few times a second, the rest at `debug`: so a client that only fails fills no disk, and
+// an operator who looks for one traceId can still find it. A client can make up no kinds: all unknown methods are one
+// kind, and an integration counts only with errors that prove that it exists.
 import { Clock, Context, Effect, Layer, LogLevel, References } from "effect"
 import { LRUCache } from "lru-cache"
 import { RequestContext, type RequestInfo } from "../../observability/RequestContext.ts"
@@ -9,12 +9,12 @@ import type { ErrorType } from "../../protocol/ErrorCodes.ts"
 import { isMethodName } from "../../protocol/methods/Methods.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
-/** Lines of one kind: at once, and per second after that. */
+/** Lines of one kind: at once, and then per second. */
 const [burst, perSecond] = [10, 1]
-/** Kinds that are told apart; the least recent one is forgotten, and may log at once again. */
+/** Kinds that are counted; the least recent one is forgotten, and may log at once again. */
 const maxKinds = 1000
 
-/** They come of an integration that there is. With any other error, the name is whatever the client sent. */
+/** Errors of an existing integration. With any other error the name is only what the client sent. */
 const ofIntegration: ReadonlySet<ErrorType> = new Set<ErrorType>([
   "IntegrationTimeout",
   "IntegrationUnreachable",
@@ -24,7 +24,7 @@ const ofIntegration: ReadonlySet<ErrorType> = new Set<ErrorType>([
   "RecordUnavailable"
 ])
 
-/** These are the service's or an upstream's fault; all others are what the caller did. */
+/** Faults of the service or of an integration; all other errors are the caller's. */
 const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
   ...ofIntegration,
   "InternalError",
@@ -42,7 +42,7 @@ export interface Failure {
   readonly method: string | undefined
   readonly message: string
   readonly params: unknown
-  /** The error's own fields: a status, a room, a limit. */
+  /** The fields of the error: a status, a room, a limit. */
   readonly fields: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -51,7 +51,7 @@ const integrationOf = (params: unknown): string | undefined => {
   return typeof params.integration === "string" ? params.integration.slice(0, 128) : undefined
 }
 
-/** Fields of an error that a line names; others may be as long as a document. */
+/** Fields of an error that are logged; others may be as long as a document. */
 const logged = ["status", "roomId", "threadId", "messageId", "needs", "limit", "most"] as const
 
 export class FailureLog extends Context.Service<

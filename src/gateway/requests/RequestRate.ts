@@ -1,9 +1,9 @@
-// What a request has to find before it is begun: a token of its connection, and one of its user.
+// The rate limits of a request: it needs a token of its connection and one of its user.
 import type { UserUse } from "../../cluster/limits/UserUse.ts"
 import { RateLimited } from "../../domain/Overload.ts"
 import type { TokenBucket } from "./TokenBucket.ts"
 
-/** Takes both tokens; or the refusal, which is charged to the connection. */
+/** Takes both tokens; otherwise returns the refusal, which is charged to the connection. */
 export const takeTokens = (bucket: TokenBucket, use: UserUse, now: number): RateLimited | undefined => {
   const wait = bucket.take(now)
   const userWait = wait > 0 ? 0 : use.take(now)

@@ -1,12 +1,12 @@
-// How fast one connection may ask: `burst` at once, `rate` a second after that; and how fast it may be refused: as much
-// again. What is served and what is refused are counted apart, so that a client that waits as long as `retryAfterMs` says
-// is served, however many of its requests were refused meanwhile. Three numbers a connection.
+// The rate of one connection: `burst` requests at once, then `rate` a second; and as many refusals again. Requests and
+// refusals are counted apart, so that a client that waits as long as `retryAfterMs` says is served, however many of its
+// requests were refused meanwhile.
 
 export class TokenBucket {
   readonly #rate: number
   readonly #burst: number
   #tokens: number
-  /** Refusals that are still free; below zero the client owes, and is not read until it has paid. */
+  /** Refusals that are free; below zero the client owes, and is not read until it has paid. */
   #refusals: number
   #at: number
 
@@ -26,7 +26,7 @@ export class TokenBucket {
     this.#at = now
   }
 
-  /** Takes a token: 0, or the milliseconds until there is one. */
+  /** Takes a token and returns 0; or returns the milliseconds until there is one. */
   take(now: number): number {
     this.#refill(now)
     if (this.#tokens < 1) return Math.ceil(((1 - this.#tokens) * 1000) / this.#rate)
@@ -34,12 +34,12 @@ export class TokenBucket {
     return 0
   }
 
-  /** Charges what found no token. */
+  /** Charges a request that found no token. */
   refuse(count = 1): void {
     this.#refusals -= count
   }
 
-  /** Charges what is answered without being served, or needs no answer: tokens as far as there are, then refusals. */
+  /** Charges a frame that is refused or needs no answer: tokens first, then refusals. */
   charge(now: number, count = 1): void {
     this.#refill(now)
     const paid = Math.min(count, Math.floor(this.#tokens))
@@ -47,7 +47,7 @@ export class TokenBucket {
     this.#refusals -= count - paid
   }
 
-  /** How many milliseconds it takes to pay what is owed; 0: nothing is. */
+  /** Milliseconds until what the client owes is paid; 0: it owes nothing. */
   get debtMs(): number {
     return this.#refusals >= 0 ? 0 : Math.ceil((-this.#refusals * 1000) / this.#rate)
   }

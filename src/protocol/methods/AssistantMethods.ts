@@ -1,39 +1,51 @@
 // The methods of the assistant.
 import { Schema } from "effect"
-import { Body, IdempotencyKey, Message } from "../../domain/Message.ts"
-import { Id } from "../../domain/Room.ts"
-import type { ErrorType } from "../ErrorCodes.ts"
-import { AnyJson, method, Nothing, roomWrites } from "./Method.ts"
+import { GenerationBusy, GenerationCancelled } from "../../domain/Generation.ts"
+import {
+  IntegrationInvalidResponse,
+  IntegrationNotFound,
+  IntegrationOpen,
+  IntegrationRejected,
+  IntegrationTimeout,
+  IntegrationUnreachable
+} from "../../domain/Integration.ts"
+import { Body, IdempotencyKey, Message, MessageNotFound } from "../../domain/Message.ts"
+import { Overloaded } from "../../domain/Overload.ts"
+import { BufferFull, Id } from "../../domain/Room.ts"
+import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { ConfigUnavailable } from "../../domain/UserConfig.ts"
+import { AnyJson, action, mixed, Nothing, roomReads, roomWrites } from "./Method.ts"
 
-/** What may come of any exchange with an integration. */
-export const exchanges: ReadonlyArray<ErrorType> = [
-  "IntegrationNotFound",
-  "ConfigUnavailable",
-  "IntegrationTimeout",
-  "IntegrationUnreachable",
-  "IntegrationRejected",
-  "IntegrationInvalidResponse",
-  "IntegrationOpen",
-  "Overloaded"
-]
+/** What any exchange with an integration may fail with. */
+export const exchanges = [
+  IntegrationNotFound,
+  ConfigUnavailable,
+  IntegrationTimeout,
+  IntegrationUnreachable,
+  IntegrationRejected,
+  IntegrationInvalidResponse,
+  IntegrationOpen,
+  Overloaded
+] as const
 
 export const AssistantMethods = {
-  "assistant.generate": method(
-    "has the `generate` integration answer a prompt in the room; asked again while it is unanswered, it is the same prompt",
+  // The prompt is a write; the generation may take minutes.
+  "assistant.generate": mixed(
+    "sends a prompt to the room and has the `generate` integration answer it; the same prompt again, while unanswered, is not sent twice",
     { roomId: Id, prompt: Body, key: Schema.optionalKey(IdempotencyKey) },
     Schema.Struct({ prompt: Message, response: Message }),
-    [...exchanges, ...roomWrites, "BufferFull", "MessageNotFound", "GenerationBusy", "GenerationCancelled"]
+    [...exchanges, ...roomWrites, BufferFull, MessageNotFound, GenerationBusy, GenerationCancelled]
   ),
-  "assistant.cancel": method(
-    "ends the generation of a prompt's response; by the prompt's author, or an owner",
+  "assistant.cancel": action(
+    "cancels the generation of a response; for the prompt's author and for owners",
     { roomId: Id, messageId: Id },
     Nothing,
-    [...roomWrites, "MessageNotFound"]
+    [...roomReads, MessageNotFound]
   ),
-  "assistant.coach": method(
-    "what the `analyze` integration says of a draft; the same text is analysed once an hour",
+  "assistant.coach": action(
+    "returns what the `analyze` integration says about a draft; the analysis of a text is cached for an hour",
     { text: Body },
     Schema.Struct({ analysis: AnyJson, cached: Schema.Boolean }),
-    exchanges
+    [...exchanges, StoresDiffer]
   )
 } as const

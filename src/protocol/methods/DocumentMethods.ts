@@ -1,24 +1,21 @@
 // The methods of documents.
 import { Schema } from "effect"
-import { Document, DocumentName, DocumentText, Version } from "../../domain/Document.ts"
-import { Id } from "../../domain/Room.ts"
-import type { ErrorType } from "../ErrorCodes.ts"
-import { Count, method, roomReads, roomWrites } from "./Method.ts"
-
-const writes: ReadonlyArray<ErrorType> = [...roomWrites, "BufferFull"]
+import { Document, DocumentName, DocumentText, Version, VersionConflict } from "../../domain/Document.ts"
+import { BufferFull, Id } from "../../domain/Room.ts"
+import { Count, read, roomReads, roomWrites, write } from "./Method.ts"
 
 export const DocumentMethods = {
-  "document.get": method("the document that the room has open", { roomId: Id }, Document, roomReads),
-  "document.update": method(
-    "replaces the text of the open document; `baseVersion` is the version it was made from, `name` says of which one",
+  "document.get": read("returns the room's open document", { roomId: Id }, Document, roomReads),
+  "document.update": write(
+    "replaces the text of the open document; `baseVersion` is the version the edit was made from, `name` the document it is meant for",
     { roomId: Id, baseVersion: Version, text: DocumentText, name: Schema.optionalKey(DocumentName) },
     Schema.Struct({ version: Count, savedVersion: Count }),
-    [...writes, "VersionConflict"]
+    [...roomWrites, BufferFull, VersionConflict]
   ),
-  "document.switch": method(
-    "opens a document for all, made empty if it is new; the former one is saved",
+  "document.switch": write(
+    "opens another document for everyone in the room, creating it if needed; the previous one is saved",
     { roomId: Id, name: DocumentName },
     Document,
-    writes
+    roomWrites
   )
 } as const

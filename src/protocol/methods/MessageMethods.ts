@@ -1,16 +1,31 @@
 // The methods of messages and threads.
 import { Schema } from "effect"
-import { Body, Category, Emoji, IdempotencyKey, Message, Thread } from "../../domain/Message.ts"
-import { Id, Title } from "../../domain/Room.ts"
-import type { ErrorType } from "../ErrorCodes.ts"
-import { listParams, listRest, method, Nothing, roomReads, roomWrites } from "./Method.ts"
+import {
+  Body,
+  Category,
+  Emoji,
+  IdempotencyKey,
+  Message,
+  MessageNotFound,
+  Thread,
+  ThreadNotFound,
+  TooManyReactions
+} from "../../domain/Message.ts"
+import { BufferFull, Forbidden, Id, RoomNotFound, StorageUnavailable, Title } from "../../domain/Room.ts"
+import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
-/** What comes of a change to something that is named alone: of a room that is not the caller's it is not found, of a deleted one its room is not. */
-const foundAlone: ReadonlyArray<ErrorType> = ["RoomNotFound", "Forbidden", "StorageUnavailable", "StoresDiffer"]
+/**
+ * What a change to a message or thread that is named by its id alone may fail with. One that is in a room of others is
+ * "not found"; if its room was deleted, the room is.
+ */
+const changes = [RoomNotFound, Forbidden, StorageUnavailable, StoresDiffer] as const
+const messageChanges = [...changes, MessageNotFound] as const
+const threadChanges = [...changes, ThreadNotFound] as const
 
 export const MessageMethods = {
-  "messages.send": method(
-    "sends a message to the room; the same `key` again is the same message",
+  "messages.send": write(
+    "sends a message to the room; sending again with the same `key` returns the same message",
     {
       roomId: Id,
       threadId: Schema.optionalKey(Schema.NullOr(Id)),
@@ -18,20 +33,17 @@ export const MessageMethods = {
       key: Schema.optionalKey(IdempotencyKey)
     },
     Message,
-    [...roomWrites, "ThreadNotFound", "BufferFull"]
+    [...roomWrites, ThreadNotFound, BufferFull]
   ),
-  "messages.edit": method("changes a message of the caller's", { messageId: Id, body: Body }, Message, [
-    ...foundAlone,
-    "MessageNotFound"
-  ]),
-  "messages.delete": method(
-    "empties a message: of the caller's own, or for owners anyone's",
+  "messages.edit": write("edits one of the caller's messages", { messageId: Id, body: Body }, Message, messageChanges),
+  "messages.delete": write(
+    "deletes a message, leaving it empty; one of the caller's own, or for owners any",
     { messageId: Id },
     Nothing,
-    [...foundAlone, "MessageNotFound"]
+    messageChanges
   ),
-  "messages.list": method(
-    "a page of messages, oldest first, ending just before `before` or with the newest; `more`: there are older ones",
+  "messages.list": read(
+    "returns a page of messages, oldest first: the newest ones, or those just before `before`; `more` says whether there are older ones",
     {
       roomId: Id,
       threadId: Schema.optionalKey(Id),
@@ -39,39 +51,37 @@ export const MessageMethods = {
       limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })))
     },
     Schema.Struct({ messages: Schema.Array(Message), more: Schema.Boolean }),
-    [...roomReads, "MessageNotFound"]
+    [...roomReads, MessageNotFound]
   ),
-  "messages.react": method("adds a reaction", { messageId: Id, emoji: Emoji }, Message, [
-    ...foundAlone,
-    "MessageNotFound",
-    "TooManyReactions"
+  "messages.react": write("adds a reaction to a message", { messageId: Id, emoji: Emoji }, Message, [
+    ...messageChanges,
+    TooManyReactions
   ]),
-  "messages.unreact": method("takes a reaction away", { messageId: Id, emoji: Emoji }, Message, [
-    ...foundAlone,
-    "MessageNotFound"
-  ]),
-  "threads.create": method(
-    "makes a thread to sort messages into",
+  "messages.unreact": write(
+    "removes the caller's reaction from a message",
+    { messageId: Id, emoji: Emoji },
+    Message,
+    messageChanges
+  ),
+  "threads.create": write(
+    "creates a thread in the room",
     { roomId: Id, title: Title, category: Schema.optionalKey(Schema.NullOr(Category)) },
     Thread,
     roomWrites
   ),
-  "threads.list": method(
-    "the room's threads, oldest first: archived ones, the others, or all",
+  "threads.list": read(
+    "returns the room's threads, oldest first; `archived` selects archived or open ones, without it both are returned",
     { roomId: Id, archived: Schema.optionalKey(Schema.Boolean), ...listParams },
     Schema.Struct({ threads: Schema.Array(Thread), ...listRest }),
     roomReads
   ),
-  "threads.rename": method("gives a thread another title", { threadId: Id, title: Title }, Thread, [
-    ...foundAlone,
-    "ThreadNotFound"
-  ]),
-  "threads.categorize": method(
-    "puts a thread into a category, or (null) into none",
+  "threads.rename": write("renames a thread", { threadId: Id, title: Title }, Thread, threadChanges),
+  "threads.categorize": write(
+    "sets a thread's category; `null` removes it",
     { threadId: Id, category: Schema.NullOr(Category) },
     Thread,
-    [...foundAlone, "ThreadNotFound"]
+    threadChanges
   ),
-  "threads.archive": method("puts a thread away", { threadId: Id }, Thread, [...foundAlone, "ThreadNotFound"]),
-  "threads.unarchive": method("brings a thread back", { threadId: Id }, Thread, [...foundAlone, "ThreadNotFound"])
+  "threads.archive": write("archives a thread", { threadId: Id }, Thread, threadChanges),
+  "threads.unarchive": write("restores an archived thread", { threadId: Id }, Thread, threadChanges)
 } as const

@@ -1,38 +1,42 @@
-// Every method a client may call: its name, params, result and errors. The same schemas decode the frames, type the
-// handlers and generate the OpenRPC document and README's table.
+// Every method a client may call: its name, kind, params, result and errors. They decode the frames, type the handlers,
+// and generate the OpenRPC document and the README's table.
 import { Schema } from "effect"
-import { Ack } from "../../domain/Integration.ts"
+import { RecordUnavailable } from "../../domain/CallRecord.ts"
+import { Ack, type InvalidInput } from "../../domain/Integration.ts"
+import { Draining, Overloaded, RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
 import { textBetween } from "../../domain/Text.ts"
-import type { ErrorType } from "../ErrorCodes.ts"
+import type { ErrorType, ProtocolError } from "../ErrorCodes.ts"
 import { AssistantMethods, exchanges } from "./AssistantMethods.ts"
 import { DocumentMethods } from "./DocumentMethods.ts"
 import { MessageMethods } from "./MessageMethods.ts"
-import { AnyJson, Count, type MethodDefinition, method, Nothing } from "./Method.ts"
+import { AnyJson, action, Count, type MethodDefinition, Nothing, read } from "./Method.ts"
 import { RoomMethods } from "./RoomMethods.ts"
 
 export const Methods = {
-  "rpc.discover": method("the OpenRPC document of this service", {}, AnyJson),
-  "session.get": method(
-    "what this connection is",
+  "rpc.discover": read("returns the OpenRPC document of this service", {}, AnyJson, []),
+  "session.get": read(
+    "describes this connection",
     {},
-    Schema.Struct({ connectionId: Schema.String, user: Schema.String, connectedAt: Schema.String, requests: Count })
+    Schema.Struct({ connectionId: Schema.String, user: Schema.String, connectedAt: Schema.String, requests: Count }),
+    []
   ),
-  "stats.subscribe": method(
-    "sends `stats` notifications, the first one at once",
+  "stats.subscribe": action(
+    "starts `stats` notifications; the first one comes at once",
     { everyMs: Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 3_600_000 })) },
-    Nothing
+    Nothing,
+    []
   ),
-  "stats.unsubscribe": method("ends the `stats` notifications", {}, Nothing),
-  call: method(
-    "asks an integration, with the user's configuration, and answers with what it said",
+  "stats.unsubscribe": action("stops the `stats` notifications", {}, Nothing, []),
+  call: action(
+    "calls an integration with the user's configuration and returns its answer",
     {
       integration: textBetween(1, 128),
       input: AnyJson,
       ack: Schema.optionalKey(Ack)
     },
     Schema.Struct({ status: Count, body: AnyJson, configVersion: Count, recordId: Schema.String, ack: Ack }),
-    [...exchanges, "RecordUnavailable"]
+    [...exchanges, RecordUnavailable]
   ),
   ...RoomMethods,
   ...MessageMethods,
@@ -42,23 +46,32 @@ export const Methods = {
 
 export type MethodName = keyof typeof Methods
 export type Params<M extends MethodName> = (typeof Methods)[M]["params"]["Type"]
+export type Result<M extends MethodName> = (typeof Methods)[M]["result"]["Type"]
 
 export const isMethodName = (name: string): name is MethodName => Object.hasOwn(Methods, name)
 
-/** Any method may fail with these. */
+const common = [RateLimited, ReplyTooLarge, Overloaded, Draining] as const
+
+/** The types of the errors that any method may fail with. */
 export const commonErrors: ReadonlyArray<ErrorType> = [
   "InvalidParams",
-  "RateLimited",
-  "ReplyTooLarge",
-  "Overloaded",
-  "Draining",
+  ...common.map((error) => error.identifier as ErrorType),
   "InternalError"
 ]
 
-/** What the server says unasked. */
+/** What a method's handler may fail with. `InvalidInput` is answered as `InvalidParams`. */
+export type MethodError<M extends MethodName = MethodName> =
+  | InstanceType<(typeof Methods)[M]["errors"][number]>
+  | InstanceType<(typeof common)[number]>
+  | InvalidInput
+
+/** Every error that a client can get. */
+export type ClientError = MethodError | ProtocolError
+
+/** What the server sends without a request. */
 export const Notifications = {
   connected: {
-    summary: "once, first",
+    summary: "sent once, before anything else",
     params: Schema.Struct({
       connectionId: Schema.String,
       user: Schema.String,
@@ -68,7 +81,7 @@ export const Notifications = {
     })
   },
   "room.event": {
-    summary: "something happened in a room that this connection joined; `seq` counts them without a gap",
+    summary: "an event of a room that this connection is subscribed to; `seq` increases by one with each",
     params: Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: RoomEvent })
   },
   stats: {

@@ -1,16 +1,28 @@
 // The methods of rooms, presence, contacts and feedback.
 import { Schema } from "effect"
-import { Contact } from "../../domain/Contact.ts"
+import { Contact, TooManyContacts } from "../../domain/Contact.ts"
 import { Document } from "../../domain/Document.ts"
 import { UserId } from "../../domain/Identity.ts"
-import { Invite } from "../../domain/Invite.ts"
+import { Invite, TooManyInvites } from "../../domain/Invite.ts"
 import { Message } from "../../domain/Message.ts"
-import { Id, Participant, Present, Role, Room, Title } from "../../domain/Room.ts"
+import { RateLimited } from "../../domain/Overload.ts"
+import {
+  Id,
+  InviteInvalid,
+  Participant,
+  Present,
+  Role,
+  Room,
+  StorageUnavailable,
+  Title,
+  TooManyRooms
+} from "../../domain/Room.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
+import { StoresDiffer } from "../../domain/StoresDiffer.ts"
 import { textBetween } from "../../domain/Text.ts"
-import { Count, listParams, listRest, method, Nothing, roomReads, roomWrites } from "./Method.ts"
+import { Count, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
-const Text = (most: number) => textBetween(1, most)
+const Text = (maxLength: number) => textBetween(1, maxLength)
 const Cursor = textBetween(0, 100)
 
 const state = {
@@ -21,7 +33,7 @@ const state = {
   messages: Schema.Array(Message),
   /** Whether there are older messages. */
   more: Schema.Boolean,
-  /** Whether there are others; `rooms.participants` and `presence.list` have them. */
+  /** Present and true when the list was cut; `rooms.participants` and `presence.list` return the rest. */
   moreParticipants: Schema.optionalKey(Schema.Boolean),
   morePresent: Schema.optionalKey(Schema.Boolean)
 }
@@ -30,41 +42,44 @@ const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.Stri
   identifier: "SequencedEvent"
 })
 
+/** What methods may fail with that concern no single room. */
+const acrossRooms = [StorageUnavailable, StoresDiffer] as const
+
 export const RoomMethods = {
-  "rooms.create": method(
-    "makes a room; its maker is its owner",
+  "rooms.create": write(
+    "creates a room; the caller becomes its owner",
     { title: Title, autoAssign: Schema.optionalKey(Schema.Boolean) },
     Room,
-    ["StorageUnavailable"]
+    acrossRooms
   ),
-  "rooms.get": method("a room", { roomId: Id }, Room, roomReads),
-  "rooms.list": method(
-    "the caller's rooms, newest first",
+  "rooms.get": read("returns a room", { roomId: Id }, Room, roomReads),
+  "rooms.list": read(
+    "returns the caller's rooms, newest first",
     listParams,
     Schema.Struct({ rooms: Schema.Array(Room), ...listRest }),
-    ["StorageUnavailable"]
+    acrossRooms
   ),
-  "rooms.participants": method(
-    "the room's participants, in the order they joined",
+  "rooms.participants": read(
+    "returns the room's participants, in the order they joined",
     { roomId: Id, ...listParams },
     Schema.Struct({ participants: Schema.Array(Participant), ...listRest }),
     roomReads
   ),
-  "rooms.delete": method("ends a room for everybody; for owners", { roomId: Id }, Nothing, roomWrites),
-  "rooms.join": method(
-    "comes into a room with this connection: its state, and from the cursor on every event; with an invite, becomes a member",
+  "rooms.delete": write("deletes a room for everyone; for owners", { roomId: Id }, Nothing, roomWrites),
+  "rooms.join": write(
+    "subscribes this connection to a room: returns its state, then every event after `cursor`; with an invite, the caller becomes a member first",
     { roomId: Id, invite: Schema.optionalKey(Text(100)) },
     Schema.Struct({ ...state, cursor: Schema.String }),
-    [...roomReads, "InviteInvalid", "RateLimited", "TooManyRooms"]
+    [...roomReads, InviteInvalid, RateLimited, TooManyRooms]
   ),
-  "rooms.leave": method(
-    "ends the caller's membership; the room's maker stays its owner, and leaves with this connection only",
+  "rooms.leave": write(
+    "ends the caller's membership; the room's creator stays its owner, and only unsubscribes this connection",
     { roomId: Id },
     Nothing,
-    roomWrites
+    roomReads
   ),
-  "rooms.resume": method(
-    "comes back into a room: what was missed since the cursor, or (`recovered: false`) the state anew, as of a join",
+  "rooms.resume": write(
+    "subscribes this connection again after a reconnect: returns the events missed since `cursor`, or with `recovered: false` the state, as a join does",
     { roomId: Id, cursor: Cursor },
     Schema.Struct({
       recovered: Schema.Boolean,
@@ -79,10 +94,10 @@ export const RoomMethods = {
       moreParticipants: state.moreParticipants,
       morePresent: state.morePresent
     }),
-    [...roomReads, "TooManyRooms"]
+    [...roomReads, TooManyRooms]
   ),
-  "rooms.invite": method(
-    "makes an invite; members invite members and viewers, owners anyone",
+  "rooms.invite": write(
+    "creates an invite; members may invite members and viewers, owners anyone",
     {
       roomId: Id,
       role: Role,
@@ -90,59 +105,59 @@ export const RoomMethods = {
       maxUses: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
     },
     Schema.Struct({ token: Schema.String }),
-    [...roomWrites, "TooManyInvites"]
+    [...roomWrites, TooManyInvites]
   ),
-  "rooms.invites": method(
-    "a page of the room's invites, newest first: all of them for owners, members see their own; `next` is the next page's `cursor`",
+  "rooms.invites": read(
+    "returns a page of the room's invites, newest first: all of them for owners, for members their own; `next` is the `cursor` of the next page",
     {
       roomId: Id,
       limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 }))),
       cursor: Schema.optionalKey(
-        Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of a page before" }))
+        Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of an earlier answer" }))
       )
     },
     Schema.Struct({ items: Schema.Array(Invite), next: Schema.NullOr(Schema.String) }),
     roomWrites
   ),
-  "rooms.revokeInvite": method(
-    "makes an invite useless, by its `token` or its `inviteId`; owners any, members their own",
+  "rooms.revokeInvite": write(
+    "revokes an invite, named by its `token` or its `inviteId`; owners any, members their own",
     { roomId: Id, token: Schema.optionalKey(Text(100)), inviteId: Schema.optionalKey(Text(100)) },
     Nothing,
     roomWrites
   ),
-  "rooms.remove": method(
-    "ends somebody's membership and their invites, at once; no invite made before lets them in again; for owners",
+  "rooms.remove": write(
+    "removes a member and revokes their invites at once; invites created before do not let them in again; for owners",
     { roomId: Id, user: UserId },
     Nothing,
     roomWrites
   ),
-  "presence.list": method(
-    "who has connections in the room now, in the order they came",
+  "presence.list": read(
+    "returns the users who are connected to the room now, in the order they came",
     { roomId: Id, ...listParams },
     Schema.Struct({ present: Schema.Array(Present), ...listRest }),
     roomReads
   ),
-  "contacts.add": method(
-    "keeps a contact of the caller's; again: with another name and note",
+  "contacts.add": write(
+    "adds a contact of the caller's, or replaces its name and note",
     { user: UserId, name: Schema.optionalKey(Text(200)), note: Schema.optionalKey(Text(2000)) },
     Contact,
-    ["TooManyContacts", "StorageUnavailable"]
+    [TooManyContacts, StorageUnavailable]
   ),
-  "contacts.list": method(
-    "the caller's contacts, oldest first",
+  "contacts.list": read(
+    "returns the caller's contacts, oldest first",
     listParams,
     Schema.Struct({ contacts: Schema.Array(Contact), ...listRest }),
-    ["StorageUnavailable"]
+    [StorageUnavailable]
   ),
-  "contacts.remove": method("forgets a contact", { user: UserId }, Nothing, ["StorageUnavailable"]),
-  "feedback.submit": method(
-    "tells us what the caller thinks of something; `rating` 1 to 5",
+  "contacts.remove": write("removes a contact", { user: UserId }, Nothing, [StorageUnavailable]),
+  "feedback.submit": write(
+    "submits feedback about anything; `rating` is 1 to 5",
     {
       about: Text(200),
       rating: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })),
       comment: Schema.optionalKey(Text(5000))
     },
     Schema.Struct({ feedbackId: Schema.String }),
-    ["StorageUnavailable"]
+    [StorageUnavailable]
   )
 } as const

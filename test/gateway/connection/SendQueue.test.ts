@@ -14,7 +14,7 @@ const most = 12 * 1024 * 1024
 const page = textFrame("x".repeat(most - 1024))
 const event = textFrame("x".repeat(64 * 1024))
 
-describe("Outbound", () => {
+describe("SendQueue", () => {
   const ends: Array<() => void> = []
   afterEach(() => {
     for (const end of ends.splice(0)) end()
@@ -52,7 +52,7 @@ describe("Outbound", () => {
           heard.drained++
         }
       },
-      new Lingering()
+      { lingering: new Lingering(), now: Date.now }
     )
     let received = 0
     client.on("message", (data: Buffer) => {

@@ -1,11 +1,9 @@
-// The gate before the methods of rooms: closed while the stores differ; and nothing behind it is waited for without an end.
+// The gate before the methods of rooms: closed while the stores differ.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
 import { TestClock } from "effect/testing"
 import { StoresDiffer } from "../../../src/domain/StoresDiffer.ts"
 import { gated } from "../../../src/gateway/handlers/StoreGate.ts"
-
-const open = { isAgreed: () => true, agreed: Effect.void }
 
 describe("the gate before rooms", () => {
   it.effect("refuses what is of rooms, and only that, while the stores differ", () =>
@@ -33,18 +31,6 @@ describe("the gate before rooms", () => {
       isAgreed = true
       yield* latch.open
       assert.strictEqual(yield* Fiber.join(asked), "done")
-    })
-  )
-
-  it.effect("fails what never ends", () =>
-    Effect.gen(function* () {
-      const handlers = gated(
-        { "rooms.join": () => Effect.never as Effect.Effect<never, { readonly _tag: string }> },
-        open
-      )
-      const asked = yield* Effect.forkChild(Effect.flip(handlers["rooms.join"]()), { startImmediately: true })
-      yield* TestClock.adjust("1 minute")
-      assert.strictEqual((yield* Fiber.join(asked))._tag, "StorageUnavailable")
     })
   )
 })

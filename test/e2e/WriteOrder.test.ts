@@ -1,0 +1,127 @@
+// What one connection asks to write is done in the order it was asked; what it asks beside that waits for none of it.
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import type { Client } from "../support/Client.ts"
+import { freshDatabase, query } from "../support/Databases.ts"
+import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
+import { type RunningServer, startRedis } from "../support/Servers.ts"
+import { until } from "../support/Until.ts"
+
+interface Frame {
+  readonly id?: number
+  readonly result?: Record<string, unknown>
+  readonly error?: { readonly message: string }
+}
+
+describe("the writes of one connection", () => {
+  let redis: RunningServer
+  let database: string
+  let hotpath: Hotpath
+  beforeAll(async () => {
+    redis = await startRedis()
+    database = await freshDatabase()
+    hotpath = await startHotpath({ DATABASE_URL: database, REDIS_URL: redis.url })
+  })
+  afterAll(async () => {
+    await hotpath?.stop()
+    await redis?.stop()
+  })
+
+  /** Holds up what writes a contact, for a second; resolves once it does. */
+  const blockContacts = async () => {
+    const over = query(
+      database,
+      "DO $$ BEGIN LOCK TABLE contacts IN SHARE ROW EXCLUSIVE MODE; PERFORM pg_sleep(1); END $$"
+    )
+    const isLocked = async () =>
+      (await query(database, "SELECT 1 FROM pg_locks WHERE mode = 'ShareRowExclusiveLock' AND granted")).length > 0
+    while (!(await isLocked())) await new Promise((resolve) => setTimeout(resolve, 10))
+    return { over }
+  }
+
+  const roomOf = async (client: Client) => {
+    const roomId = String((await client.request("rooms.create", { title: "a room" })).result?.["roomId"])
+    const invite = async () =>
+      String((await client.request("rooms.invite", { roomId, role: "member" })).result?.["token"])
+    return { roomId, token: await invite(), other: await invite() }
+  }
+
+  const answered = (client: Client) =>
+    (client.messages as ReadonlyArray<Frame>).flatMap(({ id }) => (id === undefined ? [] : [id]))
+
+  it("are done in the order they were asked, whatever they write", async () => {
+    const [ann, bob] = [await hotpath.client("ann"), await hotpath.client("bob")]
+    const { other, roomId, token } = await roomOf(ann)
+    assert.isDefined((await bob.request("rooms.join", { roomId, invite: other })).result)
+    const { over } = await blockContacts()
+    const asked = [
+      ["contacts.add", { user: "bob" }],
+      ["document.update", { roomId, baseVersion: 0, text: "first" }],
+      ["document.switch", { roomId, name: "second" }],
+      ["rooms.invite", { roomId, role: "viewer" }],
+      ["rooms.revokeInvite", { roomId, token }],
+      ["rooms.remove", { roomId, user: "bob" }],
+      ["rooms.create", { title: "another" }],
+      ["feedback.submit", { about: "order", rating: 5 }],
+      ["contacts.remove", { user: "bob" }],
+      ["rooms.delete", { roomId }]
+    ] as const
+    const before = answered(ann).length
+    const replies = await Promise.all(asked.map(([method, params]) => ann.request(method, params)))
+    await over
+    for (const { error, result } of replies) assert.isDefined(result, error?.message)
+    const order = answered(ann).slice(before)
+    assert.deepEqual(
+      order,
+      order.toSorted((a, b) => a - b)
+    )
+    for (const client of [ann, bob]) client.close()
+  })
+
+  it("hold up neither reads nor cancels, calls or other connections", async () => {
+    const [ann, other] = [await hotpath.client("ann"), await hotpath.client("ann")]
+    const { roomId } = await roomOf(ann)
+    const { over } = await blockContacts()
+    let isWritten = false
+    const written = ann.request("contacts.add", { user: "cid" }).then((reply) => {
+      isWritten = true
+      return reply
+    })
+    await Promise.all([
+      ann.request("session.get"),
+      ann.request("contacts.list"),
+      ann.request("messages.list", { roomId }),
+      ann.request("assistant.cancel", { roomId, messageId: "none" }),
+      ann.request("call", { integration: "weather", input: { city: "London" } }),
+      other.request("feedback.submit", { about: "order", rating: 5 })
+    ])
+    assert.isFalse(isWritten)
+    assert.isDefined((await written).result)
+    await over
+    for (const client of [ann, other]) client.close()
+  })
+
+  it("are in order within a batch, and beside it", async () => {
+    const ann = await hotpath.client("ann")
+    const { roomId } = await roomOf(ann)
+    const { over } = await blockContacts()
+    const text = async () => (await ann.request("document.get", { roomId })).result?.["text"]
+    const request = (id: number, method: string, params: unknown) => ({ jsonrpc: "2.0", id, method, params })
+    // 15 of 16 places are taken, so that the batch begins with its first entry alone.
+    const singles = Array.from({ length: 15 }, () => ann.request("contacts.add", { user: "dan" }))
+    ann.socket.send(
+      JSON.stringify([
+        request(900, "contacts.remove", { user: "dan" }),
+        request(901, "document.update", { roomId, baseVersion: 0, text: "batch" })
+      ])
+    )
+    const last = await ann.request("document.update", { roomId, baseVersion: 1, text: "after" })
+    assert.deepInclude(last.result, { version: 2 })
+    await over
+    await Promise.all(singles)
+    await until(() => ann.messages.some(Array.isArray), "the batch's reply")
+    const batch = ann.messages.find(Array.isArray) as ReadonlyArray<Frame>
+    for (const { error, result } of batch) assert.isDefined(result, error?.message)
+    assert.strictEqual(await text(), "after")
+    ann.close()
+  })
+})
