@@ -57,7 +57,7 @@ import { LocalHosts } from "./infra/http/LocalHosts.ts"
 import * as PostgresEmbedded from "./infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "./infra/postgres/PostgresServer.ts"
 import * as Redis from "./infra/redis/Redis.ts"
-import * as RedisMemory from "./infra/redis/RedisMemory.ts"
+import { RedisHealth } from "./infra/redis/RedisHealth.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import * as Logging from "./observability/Logging.ts"
 import { Metrics } from "./observability/Metrics.ts"
@@ -102,36 +102,23 @@ const DatabaseLayer = Layer.unwrap(
   )
 )
 
-const RedisLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_PREFIX, REDIS_TIMEOUT, REDIS_URL }) =>
-    REDIS_URL === undefined
-      ? RedisMemory.layer
-      : Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000, prefix: REDIS_PREFIX })
-  )
-)
-
 const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, EgressPolicy.layer)))
 
-// Before anything is asked of Redis: whether it is the one that the other instances use.
-const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
-
-const HotCopyLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerMemory : CatalogRedis.layer))
-)
-
-const RecordStreamLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? RecordStream.layerNone : RecordStream.layer))
-)
+/** SharedStores verifies that Redis is the one of the other instances, before another layer sends a command there. */
+const infra = <A, E, R>(redis: Layer.Layer<A, E, R>) =>
+  Layer.mergeAll(SharedStores.layer, DeadLetters.layer).pipe(
+    Layer.provideMerge(Layer.mergeAll(DatabaseLayer, HttpLayer, redis))
+  )
 
 const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(RecordWriter.layer),
-  Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadLetters.layer, RecordStreamLayer))
+  Layer.provideMerge(RecordStore.layer)
 )
 
-/** Where rooms last: Postgres, with a buffer in Redis before it where that is wanted, and there is a Redis. */
-const RepositoryLayer = Layer.unwrap(
-  Effect.map(Settings, ({ FLUSH_INTERVAL, REDIS_URL, ROOM_WRITES }) =>
-    REDIS_URL === undefined || ROOM_WRITES === "postgres"
+/** The stores of rooms where there is a Redis: Postgres, behind a write buffer in Redis unless ROOM_WRITES says otherwise. */
+const BufferedRooms = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL, ROOM_WRITES }) =>
+    ROOM_WRITES === "postgres"
       ? RepositoryPostgres.layer
       : BufferedRepository.layer.pipe(
           Layer.provide(WriteMode.layer),
@@ -142,38 +129,47 @@ const RepositoryLayer = Layer.unwrap(
   )
 )
 
-const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RepositoryLayer)
-
-const ClusterAlone = Layer.mergeAll(
+/** Without Redis there is a single instance, which keeps in its memory what instances would share. */
+const InProcess = Layer.mergeAll(
+  CatalogRedis.layerMemory,
+  RecordStream.layerNone,
+  RepositoryPostgres.layer,
   PresenceMemory.layer,
   MembershipCache.layerMemory,
   Locks.layerMemory,
   RateLimits.layerMemory,
-  UserLimits.layerMemory
+  UserLimits.layerMemory,
+  SharedCache.layerMemory
 ).pipe(Layer.provideMerge(RoomBusAlone.layer))
 
-const ClusterRedis = Layer.mergeAll(
+/** Over a Redis that all instances share. */
+const OverRedis = Layer.mergeAll(
+  CatalogRedis.layer,
+  RecordStream.layer,
+  BufferedRooms,
   RoomBusRedis.layer,
   PresenceRedis.layer,
   MembershipCache.layer,
   Locks.layer,
   RateLimits.layer,
-  UserLimitsRedis.layer
+  UserLimitsRedis.layer,
+  SharedCache.layer
 )
 
-/** What the instances share through Redis; without one there is a single instance, which shares with nobody. */
-const Cluster = Layer.unwrap(
-  Effect.map(
-    Settings,
-    ({
-      REDIS_URL
-    }): Layer.Layer<
-      Layer.Success<typeof ClusterRedis>,
-      never,
-      Layer.Services<typeof ClusterRedis | typeof ClusterAlone>
-    > => (REDIS_URL === undefined ? ClusterAlone : ClusterRedis)
+/** Infrastructure, and what stands on it with or without Redis. */
+const Backing = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_PREFIX, REDIS_TIMEOUT, REDIS_URL }) =>
+    REDIS_URL === undefined
+      ? InProcess.pipe(Layer.provideMerge(infra(RedisHealth.layerNone)))
+      : OverRedis.pipe(
+          Layer.provideMerge(
+            infra(
+              Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000, prefix: REDIS_PREFIX })
+            )
+          )
+        )
   )
-).pipe(Layer.merge(SharedCache.layer))
+)
 
 const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
 
@@ -235,10 +231,10 @@ const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 /** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
 export const Service = Edge.pipe(
   Layer.provide([Assistant, Calls, RoomServices]),
-  Layer.provide([Catalogs, Cluster]),
+  Layer.provide(Catalogs),
   Layer.provideMerge(Samples),
-  Layer.provide(Stores),
-  Layer.provideMerge(Infra)
+  Layer.provide([CatalogStore.layer, Records]),
+  Layer.provideMerge(Backing)
 )
 
 export const App = Service.pipe(

@@ -15,6 +15,7 @@ import { RedisHealth } from "./RedisHealth.ts"
 import { makeRedisNamespace, type RedisNamespace } from "./RedisNamespace.ts"
 import { openShared } from "./RedisShared.ts"
 import * as RedisSubscriber from "./RedisSubscriber.ts"
+import { isRefusal, NotSent } from "./RedisUnavailable.ts"
 
 export type { RedisOptions } from "./RedisConnections.ts"
 
@@ -22,12 +23,6 @@ const { RedisError } = EffectRedis
 type Send = EffectRedis.Redis["Service"]["send"]
 
 const unansweredInARow = 5
-
-/** Redis got the command and answered with an error. */
-export const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
-
-/** The command never left this process. */
-class NotSent extends Error {}
 
 const failure = (message: string) => new RedisError({ cause: new Error(message) })
 const away = Effect.fail(new RedisError({ cause: new NotSent("Redis is away") }))
@@ -41,10 +36,6 @@ const ofAConnection = new Set(
     ","
   )
 )
-
-/** Whether a command that failed can't have been applied: it was not sent, or Redis refused it. */
-export const isNotSent = (error: unknown): boolean =>
-  error instanceof RedisError && (error.cause instanceof NotSent || isRefusal(error.cause))
 
 /** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
 const caller = (client: AnyClient, names: RedisNamespace) => {
