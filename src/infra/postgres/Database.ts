@@ -1,7 +1,19 @@
 // PostgreSQL as hotpath uses it: one SQL client, whose every use has a deadline and fails with one of two errors; and
 // the state of the schema. PostgresServer.ts (a server) and PostgresEmbedded.ts (PGlite) stand behind it.
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import { Context, Deferred, type Duration, Effect, Fiber, type Queue, Schedule, Schema, type Scope } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  type Duration,
+  Effect,
+  Fiber,
+  Queue,
+  Schedule,
+  Schema,
+  type Scope,
+  Stream
+} from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { makeHealth, type StoreHealth, StoreMisconfigured, up } from "../StoreFault.ts"
 import { lastingFault, sqlStateOf, words } from "./DatabaseFaults.ts"
@@ -20,6 +32,28 @@ export class DatabaseRefused extends Schema.TaggedError<DatabaseRefused>()("Data
   cause: Schema.Defect()
 }) {}
 
+/** What a subscriber of a channel receives. Postgres keeps no notifications: those sent while nobody listens are gone. */
+export type Notification =
+  /** The channel is listened to from here on. Notifications may be missing before it: re-read what they are about. */
+  | { readonly _tag: "Gap" }
+  /** Notifications are missing until the next `Gap`: the connection was lost, or too many were unread. */
+  | { readonly _tag: "Lost" }
+  | { readonly _tag: "Notified"; readonly payloads: ReadonlyArray<string> }
+
+export interface Listener {
+  readonly receive: (payload: string) => void
+  /** The connection is lost, or does not answer. */
+  readonly lost: (reason: string) => void
+}
+
+/** Unread notifications of one subscriber; beyond it, re-reading everything is cheaper. */
+const maxUnread = 100_000
+/** Payloads in one `Notified`. */
+const maxPayloads = 1000
+const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")]).pipe(
+  Schedule.jittered
+)
+
 export class Database extends Context.Service<
   Database,
   {
@@ -34,12 +68,10 @@ export class Database extends Context.Service<
     /** Asks the server whether it is there and takes writes, within the deadline. */
     readonly check: Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
     /**
-     * The payloads of a channel's notifications, from when this returns, over a connection of its own. The queue fails
-     * when the connection is lost, or answers no more: what is notified after that is told to nobody.
+     * The notifications of a channel, over a connection of its own, once the schema is there. A lost connection is replaced,
+     * after pauses that grow up to 2 s, and the stream goes on with a `Gap`.
      */
-    readonly listen: (
-      channel: string
-    ) => Effect.Effect<Queue.Dequeue<string, DatabaseUnavailable>, DatabaseUnavailable, Scope.Scope>
+    readonly subscribe: (channel: string) => Stream.Stream<Notification>
     /** Waits until the schema is there. */
     readonly migrated: Effect.Effect<void>
   }
@@ -87,7 +119,8 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
   readonly sql: PgClient.PgClient
   readonly timeout: Duration.Duration
   readonly patience: Duration.Duration
-  readonly listen: Database["Service"]["listen"]
+  /** Listens on a connection of its own, from when this completes until the scope is closed. */
+  readonly listen: (channel: string, listener: Listener) => Effect.Effect<void, DatabaseUnavailable, Scope.Scope>
 }): Effect.fn.Return<Database["Service"], StoreMisconfigured, Scope.Scope> {
   const { kind, sql, timeout } = options
   const schema = yield* Deferred.make<void>()
@@ -185,13 +218,39 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     )
   }
 
+  const session = Effect.fnUntraced(function* (channel: string) {
+    const unread = yield* Queue.dropping<string, DatabaseUnavailable>(maxUnread)
+    const lost = (reason: string) => {
+      Queue.failCauseUnsafe(unread, Cause.fail(new DatabaseUnavailable({ reason })))
+    }
+    const receive = (payload: string) => {
+      if (!Queue.offerUnsafe(unread, payload)) lost("too many unread notifications")
+    }
+    yield* options.listen(channel, { receive, lost })
+    const notified = Effect.map(
+      Queue.takeBetween(unread, 1, maxPayloads),
+      (payloads): Notification => ({ _tag: "Notified", payloads })
+    )
+    return Stream.fromEffectRepeat(notified).pipe(
+      Stream.prepend<Notification>([{ _tag: "Gap" }]),
+      Stream.catch((error) => Stream.concat(Stream.succeed<Notification>({ _tag: "Lost" }), Stream.fail(error)))
+    )
+  })
+
+  const subscribe = (channel: string) =>
+    Stream.unwrap(Effect.andThen(Deferred.await(schema), session(channel))).pipe(
+      Stream.retry(reconnect),
+      // The schedule has no end.
+      Stream.orDie
+    )
+
   return Database.of({
     kind,
     sql,
     run,
     health: health.now,
     check,
-    listen: options.listen,
+    subscribe,
     migrated: Deferred.await(schema)
   })
 })

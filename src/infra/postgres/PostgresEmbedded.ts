@@ -4,7 +4,7 @@ import { Duplex } from "node:stream"
 import { setFlagsFromString } from "node:v8"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { PGlite } from "@electric-sql/pglite"
-import { Duration, Effect, FileSystem, Layer, Path, Queue, Schema } from "effect"
+import { Duration, Effect, FileSystem, Layer, Path, Schema } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
 import { extractImage, makeMemoryFiles, makePrivate } from "./EmbeddedFiles.ts"
@@ -153,18 +153,14 @@ export const layer = (options: { readonly dataDir: string; readonly timeout: Dur
         sql,
         timeout: options.timeout,
         patience: Duration.seconds(60),
-        listen: (channel) =>
-          Effect.gen(function* () {
-            const payloads = yield* Queue.make<string, DatabaseUnavailable>()
-            yield* Effect.acquireRelease(
-              Effect.tryPromise({
-                try: () => database.listen(channel, (payload) => Queue.offerUnsafe(payloads, payload)),
-                catch: () => new DatabaseUnavailable({ reason: "the embedded database does not listen" })
-              }),
-              (unlisten) => Effect.ignore(Effect.tryPromise(() => unlisten()))
-            )
-            return payloads
-          })
+        listen: (channel, { receive }) =>
+          Effect.acquireRelease(
+            Effect.tryPromise({
+              try: () => database.listen(channel, receive),
+              catch: () => new DatabaseUnavailable({ reason: "the embedded database does not listen" })
+            }),
+            (unlisten) => Effect.ignore(Effect.tryPromise(() => unlisten()))
+          )
       })
     })
   ).pipe(Layer.provide(Reactivity.layer))

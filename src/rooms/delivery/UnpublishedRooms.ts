@@ -3,8 +3,9 @@
 // common then: each instance that can't tell a change notifies the others before it acknowledges it (only then: NOTIFY takes
 // a lock at commit, and is nothing for every message), and they look for the room's changes, tell their own connections, and
 // go on bringing them to Redis until that takes them.
-import { Context, Effect, Layer, Queue } from "effect"
-import { Database } from "../../infra/postgres/Database.ts"
+import { Context, Effect, Layer, Queue, Stream } from "effect"
+import { Database, type Notification } from "../../infra/postgres/Database.ts"
+import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 
 const channel = "hotpath_rooms"
@@ -53,24 +54,13 @@ export class UnpublishedRooms extends Context.Service<
         if (rooms.size > maxRooms && oldest !== undefined) rooms.delete(oldest)
       }
 
-      const listen = Effect.gen(function* () {
-        yield* database.migrated
-        const payloads = yield* database.listen(channel)
-        return yield* Effect.forever(
-          Effect.flatMap(Queue.takeBetween(payloads, 1, 1000), (some) =>
-            Effect.andThen(
-              Effect.sync(() => {
-                for (const roomId of some) note(roomId)
-              }),
-              Queue.offerAll(heard, [...new Set(some)])
-            )
-          )
-        )
-      })
-      // What is notified while nobody listens is found by the sweep, which looks for changes that are kept for too long.
-      yield* Effect.forkScoped(
-        Effect.forever(Effect.andThen(Effect.ignoreCause(Effect.scoped(listen)), Effect.sleep("500 millis")))
-      )
+      const receive = (notification: Notification) => {
+        // The sweep finds what a gap left out: it looks for changes that stay unpublished for too long.
+        if (notification._tag !== "Notified") return Effect.void
+        for (const roomId of notification.payloads) note(roomId)
+        return Queue.offerAll(heard, new Set(notification.payloads))
+      }
+      yield* background("unpublished rooms", Stream.runForEach(database.subscribe(channel), receive))
 
       return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),
