@@ -131,7 +131,7 @@ const BufferedRooms = Layer.unwrap(
 
 /** Without Redis there is a single instance, which keeps in its memory what instances would share. */
 const InProcess = Layer.mergeAll(
-  CatalogRedis.layerMemory,
+  CatalogRedis.layerNone,
   RecordStream.layerNone,
   RepositoryPostgres.layer,
   PresenceMemory.layer,

@@ -100,13 +100,13 @@ export class AutoAssign extends Context.Service<AutoAssign, { readonly waiting: 
       /** The thread that the integration names, made if it is new; or why none. */
       const choose = Effect.fnUntraced(function* (message: Message) {
         const { author, body, messageId, roomId } = message
-        const found = lookup.known("assign", author) ?? (yield* lookup.find("assign", author))
+        const target = yield* lookup.get("assign", author)
         const offered = yield* repository.threads(roomId, false)
         const input = {
           message: { messageId, author, body },
           threads: offered.slice(-maxThreads).map(({ category, threadId, title }) => ({ threadId, title, category }))
         }
-        const answer = yield* fetch.exchange(found, input, JSON.stringify(input), 0)
+        const answer = yield* fetch.exchange(target, input, JSON.stringify(input), 0)
         // A model says it in a text.
         const text = textOf(answer.body)
         const decoded = text === undefined ? decodeAssignment(answer.body) : decodeAssignmentText(text)

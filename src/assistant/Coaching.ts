@@ -13,9 +13,9 @@
 // It is about the text alone, and shared by all who write it: the integration is not told whose it is, nor their configuration.
 import { hash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
-import type { FetchError } from "../calls/fetch/Answer.ts"
+import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
 import { Fetch } from "../calls/fetch/Fetch.ts"
-import { type Found, Lookup } from "../calls/Lookup.ts"
+import { Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/locks/Locks.ts"
 import { SharedCache } from "../cluster/SharedCache.ts"
 import { heapBytes } from "../domain/HeapBytes.ts"
@@ -96,11 +96,11 @@ export class Coaching extends Context.Service<
         return { text: JSON.stringify(analysis), tookMs, leftMs, isShared: true } satisfies Analysis
       })
 
-      const analyse = Effect.fnUntraced(function* (found: Found, text: string, digest: string, began: number) {
-        yield* modelRate.take(found.user)
+      const analyse = Effect.fnUntraced(function* (target: Target, text: string, digest: string, began: number) {
+        yield* modelRate.take(target.user)
         const input = { text }
         const asked = yield* Clock.currentTimeMillis
-        const { body } = yield* fetch.exchange(found, input, JSON.stringify(input), asked - began)
+        const { body } = yield* fetch.exchange(target, input, JSON.stringify(input), asked - began)
         const at = yield* Clock.currentTimeMillis
         const analysis: Analysis = {
           text: JSON.stringify(body),
@@ -113,7 +113,7 @@ export class Coaching extends Context.Service<
         return analysis
       })
 
-      const make = Effect.fnUntraced(function* (found: Found, text: string, digest: string) {
+      const make = Effect.fnUntraced(function* (target: Target, text: string, digest: string) {
         const began = yield* Clock.currentTimeMillis
         const shared = yield* readShared(digest)
         if (shared !== undefined) {
@@ -123,8 +123,8 @@ export class Coaching extends Context.Service<
         metrics.redisMiss.add()
         const sharedOr = <E>(otherwise: Effect.Effect<Analysis, E>) =>
           Effect.flatMap(readShared(digest), (there) => (there === undefined ? otherwise : Effect.succeed(there)))
-        const own = analyse(found, text, digest, began)
-        const wait = found.endpoint.integration.definition.timeoutMs
+        const own = analyse(target, text, digest, began)
+        const wait = target.endpoint.integration.definition.timeoutMs
         return yield* locks
           .withAdvisoryLock(`analysis:${digest}`, { ttl: lockTtl, wait }, sharedOr(own))
           .pipe(Effect.catchTag("LockBusy", () => sharedOr(Effect.fail(new IntegrationTimeout()))))
@@ -141,7 +141,7 @@ export class Coaching extends Context.Service<
         coach: Effect.fn("Coaching.coach")(function* (user, draft) {
           const text = draft.trim()
           if (text === "") return yield* new InvalidInput({ reason: "the text is blank", path: ["text"] })
-          const found = lookup.known("analyze", user) ?? (yield* lookup.find("analyze", user))
+          const found = yield* lookup.get("analyze", user)
           const digest = hash("sha256", JSON.stringify([found.endpoint.circuit, normalise(text)]), "hex")
           let isMade = false
           const flight = Effect.suspend(() => {

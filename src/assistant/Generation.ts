@@ -9,9 +9,9 @@
 // keeping it is not interrupted any more. A prompt that is taken up again begins anew: the room is told that first, since nobody
 // told the end of what an instance that was killed had said.
 import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule } from "effect"
-import type { FetchError } from "../calls/fetch/Answer.ts"
+import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
 import { Fetch } from "../calls/fetch/Fetch.ts"
-import { type Found, Lookup } from "../calls/Lookup.ts"
+import { Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/locks/Locks.ts"
 import { GenerationBusy, GenerationCancelled } from "../domain/Generation.ts"
 import type { IntegrationNotFound } from "../domain/Integration.ts"
@@ -120,10 +120,10 @@ export class Generation extends Context.Service<
         }
       })
 
-      const produce = Effect.fnUntraced(function* (found: Found, prompt: Message) {
+      const produce = Effect.fnUntraced(function* (target: Target, prompt: Message) {
         const input = yield* gather(prompt)
         return yield* deltas.telling(prompt.roomId, responseIdOf(prompt), (onText) =>
-          fetch.text(found, input, JSON.stringify(input), { maxCharacters: maxBody, onText })
+          fetch.text(target, input, JSON.stringify(input), { maxCharacters: maxBody, onText })
         )
       })
 
@@ -138,7 +138,7 @@ export class Generation extends Context.Service<
         )
       }
 
-      const run = Effect.fnUntraced(function* (found: Found, opened: Opened, cancelledBefore: string | undefined) {
+      const run = Effect.fnUntraced(function* (target: Target, opened: Opened, cancelledBefore: string | undefined) {
         const { isNew, prompt } = opened
         const { messageId, roomId } = prompt
         const before = yield* prompts.find(prompt)
@@ -151,7 +151,7 @@ export class Generation extends Context.Service<
         if (!isNew) yield* end("Restarted")
         const producing = cancels.unlessCancelled(
           messageId,
-          Effect.raceFirst(produce(found, prompt), whileAsked(prompt)),
+          Effect.raceFirst(produce(target, prompt), whileAsked(prompt)),
           new GenerationCancelled({ messageId }),
           cancelledBefore
         )
@@ -174,15 +174,15 @@ export class Generation extends Context.Service<
         generate: Effect.fn("Generation.generate")(function* (user, asked, inTurn) {
           const begin = Effect.gen(function* () {
             yield* access.require(asked.roomId, user, writers)
-            const found = lookup.known("generate", user) ?? (yield* lookup.find("generate", user))
+            const target = yield* lookup.get("generate", user)
             yield* modelRate.take(user)
-            return { found, ...(yield* prompts.open(user, asked)) }
+            return { target, ...(yield* prompts.open(user, asked)) }
           })
           return yield* places.within(
             user,
             Effect.gen(function* () {
               const opened = yield* inTurn(begin)
-              const { found, isNew, prompt } = opened
+              const { target, isNew, prompt } = opened
               const { messageId } = prompt
               // Who ran then may not have seen it yet.
               const cancelledBefore = isNew ? undefined : yield* cancels.latest(messageId)
@@ -193,7 +193,7 @@ export class Generation extends Context.Service<
                 .withAdvisoryLock(
                   `generate:${messageId}`,
                   lockOptions,
-                  Effect.andThen(over, run(found, opened, cancelledBefore))
+                  Effect.andThen(over, run(target, opened, cancelledBefore))
                 )
                 .pipe(Effect.catchTag("LockBusy", busy), Effect.ensuring(over))
             })

@@ -1,10 +1,10 @@
-// Keeps this instance's catalog in step with Postgres: a listener hears of every change when it commits, and comparisons
-// find what it missed.
+// Keeps this instance's catalog in step with Postgres: a listener receives every change when it commits, and
+// comparisons find what it missed.
 //
 // The listener subscribes to a channel of Postgres. On each (re)connection everything is compared at once, because
-// notifications sent before it may be missing. The comparisons go on beside it: every CATALOG_REFRESH of everything, every
-// second of what came from Redis.
-import { Cause, Clock, Context, Duration, Effect, Layer, Queue, Stream } from "effect"
+// notifications in between are missing. Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified
+// entries every second.
+import { Clock, Context, Duration, Effect, Layer, Queue, Stream } from "effect"
 import type { CatalogKind } from "../domain/Version.ts"
 import { Database, type Notification } from "../infra/postgres/Database.ts"
 import { background } from "../observability/Background.ts"
@@ -16,10 +16,10 @@ import type { CatalogStoreError } from "./CatalogStore.ts"
 const channel = "hotpath_catalog"
 /** Changes taken from the listener at once. */
 const maxChanges = 1000
-/** Changes whose copies in Redis are still to be renewed. */
+/** Changes whose copies in Redis wait to be renewed. */
 const maxUnpublished = 100_000
 
-/** `kind:version:key`; undefined: about all of them, or not understood, which is the same. */
+/** `kind:version:key`. Undefined: the payload is about all keys, or not understood, which is treated alike. */
 const parse = (payload: string): Change | undefined => {
   const [, kind, version, key] = /^(integration|config):(\d+):(.+)$/s.exec(payload) ?? []
   if (kind === undefined || key === undefined) return undefined
@@ -41,25 +41,28 @@ export class CatalogSync extends Context.Service<
       const database = yield* Database
       const { counter, gauge } = yield* Metrics
       const refreshMs = Duration.toMillis((yield* Settings).CATALOG_REFRESH)
-      const heard = counter("catalog_changes_total", "Changes of the catalog that the listener heard of")
+      const received = counter("catalog_changes_total", "Changes of the catalog that the listener received")
       const lost = counter("catalog_listener_lost_total", "Times the listener lost its connection")
       let listening = false
-      gauge("catalog_listening", "1 while changes of the catalog are heard at once", () => (listening ? 1 : 0))
+      gauge("catalog_listening", "1 while changes of the catalog are received as they commit", () =>
+        listening ? 1 : 0
+      )
 
       const sync = Effect.gen(function* () {
         const checked = catalog.size()
         return { checked, changed: yield* catalog.check("all") }
       })
 
-      // Behind the listener: 50,000 changes of users who are not here must not keep the next change waiting. What does not
-      // fit stays in Redis as it was, and is corrected when it is read.
+      // Apart from the listener, so that 50,000 changes of users who are not in memory do not delay the next change.
+      // Beyond the bound the oldest are dropped: those copies stay as they are, and are compared when they are read.
       const unpublished = yield* Queue.sliding<Name>(maxUnpublished)
-      yield* Effect.forkScoped(
-        Effect.forever(Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish))
+      yield* background(
+        "catalog copies",
+        Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish)
       )
 
-      const hear = (payloads: ReadonlyArray<string>) => {
-        heard.add(payloads.length)
+      const receive = (payloads: ReadonlyArray<string>) => {
+        received.add(payloads.length)
         const changes = payloads.map(parse)
         const known = changes.filter((change) => change !== undefined)
         return Effect.andThen(
@@ -67,10 +70,6 @@ export class CatalogSync extends Context.Service<
           known.length < changes.length ? Effect.ignore(catalog.check("all")) : Effect.void
         )
       }
-
-      // A loop that ends is worse than whatever ended it.
-      const unexpected = (cause: Cause.Cause<unknown>) =>
-        Cause.hasDies(cause) ? Effect.logError("the catalog's sync stumbled, and goes on", cause) : Effect.void
 
       const onNotification = Effect.fnUntraced(function* (notification: Notification) {
         switch (notification._tag) {
@@ -85,7 +84,7 @@ export class CatalogSync extends Context.Service<
               everyMs: refreshMs
             })
           case "Notified":
-            return yield* hear(notification.payloads)
+            return yield* receive(notification.payloads)
         }
       })
       yield* background(
@@ -103,9 +102,9 @@ export class CatalogSync extends Context.Service<
         const now = yield* Clock.currentTimeMillis
         const isDue = now >= dueAt
         if (isDue) dueAt = now + refreshMs
-        yield* catalog.check(isDue ? "all" : "doubtful")
+        yield* catalog.check(isDue ? "all" : "unverified")
       })
-      yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.catchCause(tick, unexpected), "1 second")))
+      yield* background("catalog comparison", tick, "1 second")
 
       return CatalogSync.of({ sync, isListening: () => listening })
     })

@@ -41,7 +41,7 @@ const app = (options: {
     Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
     Layer.provide([Breaker.layer, ResponseCache.layer]),
     Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
-    Layer.provide(CatalogRedis.layerMemory),
+    Layer.provide(CatalogRedis.layerNone),
     Layer.provide(options.catalog ?? weather),
     Layer.provide([RecordWriter.layer, RecordStream.layerNone]),
     Layer.provideMerge(DeadLetters.layerMemory),
