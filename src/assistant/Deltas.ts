@@ -38,7 +38,7 @@ export class Deltas extends Context.Service<
 
       const tell = Effect.fnUntraced(function* (roomId: string, event: Generated) {
         const passing = { at: yield* now, type: event.type, subject: "", event: JSON.stringify(event) }
-        yield* Effect.catch(bus.emit(roomId, [passing]), () => hub.tellAlone(roomId, [passing]))
+        yield* Effect.catch(bus.emit(roomId, [passing]), () => hub.deliverLocally(roomId, [passing]))
       })
 
       return Deltas.of({

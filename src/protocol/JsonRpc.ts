@@ -148,12 +148,12 @@ export class EncodedJson<out A = unknown> {
   }
 }
 
+const encodeValue = (value: unknown): string => (value instanceof EncodedJson ? value.text : JSON.stringify(value))
+
 const encodeId = (id: Id): string => (typeof id === "number" ? String(id) : JSON.stringify(id))
 
 export const encodeResult = (id: Id, result: unknown): string =>
-  `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${
-    result instanceof EncodedJson ? result.text : JSON.stringify(result ?? {})
-  }}`
+  `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${encodeValue(result ?? {})}}`
 
 /** `fields` are the error's own, beside `type`, `retryable` and `traceId` in `data`. */
 export const encodeError = (
@@ -169,4 +169,4 @@ export const encodeError = (
 }
 
 export const encodeNotification = (method: string, params: unknown): string =>
-  JSON.stringify({ jsonrpc: "2.0", method, params })
+  `{"jsonrpc":"2.0","method":${JSON.stringify(method)},"params":${encodeValue(params)}}`

@@ -11,7 +11,11 @@
 // Somebody who is no member is told apart from a room that is not there: a client has to know whether to ask for an invite. It
 // gives nothing away that could be found by trying, for a room's id is 122 random bits: who has one was given it.
 import { Cache, Clock, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
-import { MembershipCache, type Session, sessionMs } from "../cluster/rooms/MembershipCache.ts"
+import {
+  MembershipCache,
+  type Membership as Session,
+  membershipMs as sessionMs
+} from "../cluster/rooms/MembershipCache.ts"
 import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import { isUuid } from "../domain/Ids.ts"
 import { Forbidden, type NotAMember, type Role, RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
@@ -107,7 +111,7 @@ export class Access extends Context.Service<
         })
 
       const shared = Effect.fnUntraced(function* (roomId: string, user: string) {
-        const { session, versions } = yield* sessions.read(roomId, user)
+        const { membership: session, versions } = yield* sessions.read(roomId, user)
         if (session !== undefined) {
           metrics.redisHit.add()
           return { session: yield* remember(roomId, user, session, versions), versions }

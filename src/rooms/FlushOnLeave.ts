@@ -9,7 +9,7 @@ export const layer = Layer.effectDiscard(
     const repository = yield* Repository
     const scope = yield* Effect.scope
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    hub.onSeat((roomId, _user, connections) => {
+    yield* hub.onConnection((roomId, _user, connections) => {
       if (connections > 0 || hub.present(roomId).size > 0) return
       // Should Postgres be away, it stays where it waits.
       run(Effect.forkIn(Effect.ignore(repository.flushRoom(roomId)), scope))

@@ -57,7 +57,7 @@ export class PresenceTracker extends Context.Service<
           }
         }
         unsaid.set(roomId, new Set([...(unsaid.get(roomId) ?? []), ...users]))
-        yield* hub.tellAlone(roomId, events)
+        yield* hub.deliverLocally(roomId, events)
       })
 
       const say = (roomId: string, room: Room): Effect.Effect<void> =>
@@ -101,7 +101,7 @@ export class PresenceTracker extends Context.Service<
         return made
       }
 
-      hub.onSeat((roomId, user, connections) => {
+      yield* hub.onConnection((roomId, user, connections) => {
         const room = roomOf(roomId)
         if (connections === 0) room.counts.delete(user)
         else room.counts.set(user, connections)

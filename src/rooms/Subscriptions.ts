@@ -20,7 +20,7 @@ import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/roo
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
 import { Hub } from "./delivery/Hub.ts"
-import type { Entrance } from "./delivery/RoomEntry.ts"
+import type { PendingSubscription } from "./delivery/HubRoom.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
@@ -113,20 +113,20 @@ export class Subscriptions extends Context.Service<
       const seated = <E>(
         guest: Guest,
         roomId: string,
-        answer: (snapshot: RoomSnapshot, entrance: Entrance) => Effect.Effect<string, E | StorageUnavailable>
+        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
       ) =>
         Effect.gen(function* () {
           const snapshot = yield* repository.room(roomId)
-          const entrance = yield* hub.enter(roomId, guest, snapshot)
+          const entrance = yield* hub.subscribe(roomId, guest, snapshot)
           const request = yield* RequestContext
           request?.whenAnswered(entrance.release)
           const answered = Effect.gen(function* () {
             const text = yield* answer(snapshot, entrance)
             // A membership that ended before the seat was taken had nobody to be told here.
             yield* access.require(roomId, guest.user, everyone)
-            entrance.decide(true)
+            entrance.settle(true)
             return new EncodedJson(text)
-          }).pipe(Effect.onError(() => Effect.sync(() => entrance.decide(false))))
+          }).pipe(Effect.onError(() => Effect.sync(() => entrance.settle(false))))
           // Outside a request (a test, work of the service's own) nobody says when the answer has left: it has when it is given.
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
         })
@@ -165,7 +165,7 @@ export class Subscriptions extends Context.Service<
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
               }
               // Looking for what was missed may have moved the seat on.
-              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.again())}}`
+              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.advance())}}`
             })
           )
         }),

@@ -1,17 +1,17 @@
 // One suite over every layer of RoomBus: memory, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, Schema, type Scope } from "effect"
-import type { RoomBus, SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
-import { kept } from "../../src/infra/redis/RoomLog.ts"
-import { change, changesOf, heard, kinds, memoryInstance, passing, redisInstance } from "../support/RoomInstances.ts"
+import { Effect, Option, Schema, type Scope } from "effect"
+import { maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
+import { retention } from "../../src/infra/redis/RoomLog.ts"
+import { change, changesOf, kinds, memoryInstance, passing, received, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 
 type Bus = RoomBus["Service"]
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
-const revisions = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
+const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
 for (const [kind, start] of Object.entries(kinds)) {
   describe(`RoomBus: ${kind}`, () => {
@@ -47,7 +47,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.deepEqual(history, { seq: 6, changeNumber: 4, events: wanted, isWhole: true })
         assert.match(epoch, /^[0-9a-z-]{1,40}$/)
         assert.deepEqual(
-          yield* heard(bus, roomId, 6),
+          yield* received(bus, roomId, 6),
           wanted.map((one) => ({ ...one, roomId, epoch }))
         )
       }).pipe(Effect.scoped)
@@ -64,10 +64,10 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
         assert.deepEqual([seq, changeNumber], [5, 5])
         assert.deepEqual(seqs(events), upTo(5))
-        assert.deepEqual(revisions(events), upTo(5))
+        assert.deepEqual(changeNumbers(events), upTo(5))
         // Those that come again are told nobody.
         yield* bus.emit(roomId, [passing("generate.delta")])
-        assert.deepEqual(revisions(yield* heard(bus, roomId, 6)), [...upTo(5), 0])
+        assert.deepEqual(changeNumbers(yield* received(bus, roomId, 6)), [...upTo(5), 0])
       }).pipe(Effect.scoped)
     )
 
@@ -82,14 +82,14 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.isUndefined(yield* publish(false, 1, 2))
         assert.strictEqual(yield* publish(false, 3, 5, 6), 3)
         assert.strictEqual(yield* publish(false, 2, 6), 3)
-        assert.deepEqual(revisions((yield* bus.history(roomId, 0, 0, 100)).events), [1, 2, 3])
+        assert.deepEqual(changeNumbers((yield* bus.history(roomId, 0, 0, 100)).events), [1, 2, 3])
         assert.isUndefined(yield* publish(true, 2, 5, 8))
         assert.strictEqual(yield* publish(false, 10), 8)
         assert.isUndefined(yield* publish(false, 7, 8, 9))
         const { events } = yield* bus.history(roomId, 0, 0, 100)
-        assert.deepEqual(revisions(events), [1, 2, 3, 5, 8, 9])
+        assert.deepEqual(changeNumbers(events), [1, 2, 3, 5, 8, 9])
         assert.deepEqual(seqs(events), upTo(6))
-        assert.deepEqual(seqs(yield* heard(bus, roomId, 6)), upTo(6))
+        assert.deepEqual(seqs(yield* received(bus, roomId, 6)), upTo(6))
       }).pipe(Effect.scoped)
     )
 
@@ -128,7 +128,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           }
           const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 1000)
           assert.deepEqual([seq, changeNumber], [told.length, last])
-          assert.deepEqual(revisions(events), told)
+          assert.deepEqual(changeNumbers(events), told)
           assert.deepEqual(seqs(events), upTo(told.length))
         }).pipe(Effect.scoped),
       { arbitrary: { runs: 25 } }
@@ -155,19 +155,19 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
-        const last = kept.events + 400
+        const last = retention.events + 400
         for (let n = 0; n < last; n += 200) {
           yield* bus.publish(roomId, 0, changesOf(roomId, ...upTo(200).map((m) => n + m)), false)
         }
         const all = yield* bus.history(roomId, 0, 0, 10_000)
         assert.isFalse(all.isWhole)
-        assert.isAtLeast(all.events.length, kept.events)
-        assert.isAtMost(all.events.length, kept.events + 110)
+        assert.isAtLeast(all.events.length, retention.events)
+        assert.isAtMost(all.events.length, retention.events + 110)
         assert.deepEqual(seqs(all.events), upTo(last).slice(-all.events.length))
         const first = all.events[0]?.seq ?? 0
         assert.isTrue((yield* bus.history(roomId, 0, first - 1, 10_000)).isWhole)
         assert.isFalse((yield* bus.history(roomId, 0, first - 2, 10_000)).isWhole)
-        assert.isTrue((yield* bus.history(roomId, 0, last - kept.events, kept.events)).isWhole)
+        assert.isTrue((yield* bus.history(roomId, 0, last - retention.events, retention.events)).isWhole)
       }).pipe(Effect.scoped)
     )
 
@@ -198,8 +198,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* bus.publish(roomId, 4, changesOf(roomId, 3), false)
         const { epoch, events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
         assert.deepEqual([seq, changeNumber], [6, 3])
-        assert.deepEqual(revisions(events), [1, 2, 0, 0, 0, 3])
-        const taken = yield* heard(bus, roomId, 6)
+        assert.deepEqual(changeNumbers(events), [1, 2, 0, 0, 0, 3])
+        const taken = yield* received(bus, roomId, 6)
         assert.deepEqual(
           taken.map((event) => epochs.indexOf(event.epoch)),
           [0, 1, 3, 3, 3, 3]
@@ -242,6 +242,36 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
+    it.live("drops what waits beyond its bound, and says so by a gap", () =>
+      Effect.gen(function* () {
+        const bus = yield* open
+        const roomId = randomUUID()
+        // A subscription that was away before the first one says so once.
+        yield* Effect.timeoutOption(bus.gap, "50 millis")
+        const batch = Array.from({ length: 1000 }, () => passing("generate.delta"))
+        const batches = 2 + maxQueued / batch.length
+        for (let n = 0; n < batches; n++) yield* bus.emit(roomId, batch)
+        const drain = Effect.gen(function* () {
+          let count = 0
+          let taken = yield* Effect.timeoutOption(bus.take, "500 millis")
+          while (Option.isSome(taken)) {
+            count += taken.value.length
+            taken = yield* Effect.timeoutOption(bus.take, "500 millis")
+          }
+          return count
+        })
+        // The messages of a subscription arrive behind the reply to what published them.
+        yield* Effect.sleep("500 millis")
+        assert.isAtMost(yield* drain, maxQueued)
+        yield* Effect.timeout(bus.gap, "1 second")
+        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(bus.gap, "50 millis")))
+        // The room's stream has what was dropped, as far as it keeps events; new events come as before.
+        assert.strictEqual((yield* bus.history(roomId, 0, 0, 0)).seq, batches * batch.length)
+        yield* bus.emit(roomId, [passing("presence.joined")])
+        assert.deepEqual(seqs(yield* received(bus, roomId, 1)), [batches * batch.length + 1])
+      }).pipe(Effect.scoped)
+    )
+
     it.live("rooms have nothing to do with each other", () =>
       Effect.gen(function* () {
         const bus = yield* open
@@ -259,7 +289,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         for (const [n, roomId] of rooms.entries()) {
           const { epoch, events } = yield* bus.history(roomId, 0, 0, 100)
           epochs.add(epoch)
-          assert.deepEqual(revisions(events), [...upTo(n + 1), 0])
+          assert.deepEqual(changeNumbers(events), [...upTo(n + 1), 0])
         }
         assert.strictEqual(epochs.size, rooms.length)
       }).pipe(Effect.scoped)

@@ -91,7 +91,7 @@ export class OutboxRelay extends Context.Service<
         Effect.gen(function* () {
           // A bus of this process alone has nobody else to tell.
           if (bus.kind === "shared") yield* untold.add(roomId)
-          yield* hub.tellAlone(roomId, changes)
+          yield* hub.deliverLocally(roomId, changes)
           // The others hear of it within milliseconds: whoever is answered finds them knowing.
           if (bus.kind === "shared") yield* Effect.sleep(noticeMs)
           if (isAway) return
@@ -157,11 +157,11 @@ export class OutboxRelay extends Context.Service<
       /** What others could not tell: from here, if the bus is there for us; else to our own connections. */
       const tellOthers = (roomId: string) =>
         Effect.catch(late(roomId), () =>
-          Effect.flatMap(repository.unsent(roomId, 0), (changes) => hub.tellAlone(roomId, changes))
+          Effect.flatMap(repository.unsent(roomId, 0), (changes) => hub.deliverLocally(roomId, changes))
         ).pipe(Effect.ignore)
       yield* Effect.forkScoped(
         Effect.forever(
-          Effect.flatMap(untold.heard, (some) => Effect.forEach(some, tellOthers, { concurrency: 4, discard: true }))
+          Effect.flatMap(untold.notified, (some) => Effect.forEach(some, tellOthers, { concurrency: 4, discard: true }))
         )
       )
 
