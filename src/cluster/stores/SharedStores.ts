@@ -1,22 +1,18 @@
 // Verifies that this instance shares both stores, Redis and Postgres, with the other instances. With another Redis
-// beside the same Postgres (or the reverse, or without Redis), writes in a room here would not reach the clients of
-// the others.
+// beside the same Postgres (or the reverse, or without Redis), writes in a room here would not reach the clients of the
+// others.
 //
 // Each instance sends a heartbeat to both stores every second (StoreRoster.ts), and compares which instances each of
 // them lists (StoreComparison.ts, StoreAgreement.ts): at its start, on a new connection to Redis, when Postgres
 // returns, and with every heartbeat. An instance is in one of three states:
 //
-// - waiting: an instance that one store lists is missing in the other, which may be a matter of a second. Rooms are
-// not
+// - waiting: an instance that one store lists is missing in the other, which may be a matter of a second. Rooms are not
 //   served, and requests wait. Without such an instance it becomes active; when the difference to an active one is
-// proven, it
-//   becomes refused.
-// - active: rooms are served. Of two active instances that differ (they could not see each other before) the later
-// one
-//   becomes refused. After a store was away or a connection is new, an unproven difference makes it wait.
-// - refused: rooms and Redis are left alone; everything else goes on as it does without Redis. When the instances
-// that it
-//   differs from have left, it becomes active.
+//   proven, it becomes refused.
+// - active: rooms are served. Of two active instances that differ (they could not see each other before) the later one
+//   becomes refused. After a store was away, or when a connection is new, an unproven difference makes it wait.
+// - refused: rooms and Redis are left alone; everything else goes on as it does without Redis. When the instances that
+//   it differs from have left, it becomes active.
 //
 // Over a new connection to Redis nothing but heartbeats is sent until one is answered by the right Redis: until then
 // Redis counts as away. A store that is away causes no refusal: the instance works as it does without that store, and

@@ -1,5 +1,5 @@
-// A PostgreSQL server behind the Database service. The pool connects when it is used, so an absent server does not stop
-// the start; statements are bounded by the server as well as here.
+// The Database service over a PostgreSQL server. The pool connects when it is used, so a server that is away does not
+// stop the start. The server bounds statements as well, by `statement_timeout`.
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { Duration, Effect, Layer, Queue, Redacted } from "effect"
@@ -39,7 +39,7 @@ const makeListen = (config: PgConnection.Config, timeout: Duration.Duration) =>
     Effect.mapError(() => new DatabaseUnavailable({ reason: lostConnection }))
   )
 
-/** Where the URL points: the client's spans name what is given by name, and would say localhost otherwise. */
+/** The parts of the URL by name: the client's spans would say localhost otherwise. */
 const server = (url: Redacted.Redacted) => {
   const { hostname, pathname, port } = new URL(Redacted.value(url))
   if (hostname === "") return {}
@@ -72,7 +72,8 @@ export const layer = (options: PostgresOptions) =>
         patience: options.timeout,
         listen: makeListen({ ...connection, applicationName: "hotpath listener" }, options.timeout)
       })
-      // The statements' own spans are named by their database; this one is the unit of work, and the same everywhere.
+      // The spans of statements are named after their database; this one, around a unit of work, has the same name
+      // always.
       const span = spanIfSampled("postgres", { kind: "client", attributes: { "db.system.name": "postgresql" } })
       return { ...database, run: (effect) => span(database.run(effect)) }
     })

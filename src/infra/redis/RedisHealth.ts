@@ -13,11 +13,13 @@ export class RedisHealth extends Context.Service<
     /** Writes and removes a key within the command deadline. (A server that is full still answers reads.) */
     readonly check: Effect.Effect<void, Redis.RedisError>
     /**
-     * In a Cluster, a channel whose name begins with a hash tag is sharded: it is published with SPUBLISH, and delivered by
-     * the node that owns its slot.
+     * In a Cluster, a channel whose name begins with a hash tag is sharded: it is published with SPUBLISH, and
+     * delivered by the node that owns its slot.
      */
     readonly isCluster: boolean
-    /** A key or channel with its prefix, for script arguments that name a key without being one of the command's keys. */
+    /**
+     * A key or channel with its prefix, for script arguments that name a key without being one of the command's keys.
+     */
     readonly named: (name: string) => string
     /** Completes after the first connection, or the first failure, or a second. */
     readonly settled: Effect.Effect<void>
