@@ -1,4 +1,4 @@
-// The whole graph: which layer stands behind which service. Swap a line here, or provide another layer in a test.
+// The dependency graph: which layer provides which service. To swap an implementation, change its line here.
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Duration, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
@@ -104,7 +104,7 @@ const DatabaseLayer = Layer.unwrap(
 
 const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, EgressPolicy.layer)))
 
-/** SharedStores verifies that Redis is the one of the other instances, before another layer sends a command there. */
+/** SharedStores is built right after Redis: it verifies that the instances share it, before another layer uses it. */
 const infra = <A, E, R>(redis: Layer.Layer<A, E, R>) =>
   Layer.mergeAll(SharedStores.layer, DeadLetters.layer).pipe(
     Layer.provideMerge(Layer.mergeAll(DatabaseLayer, HttpLayer, redis))
@@ -115,7 +115,7 @@ const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(RecordStore.layer)
 )
 
-/** The stores of rooms where there is a Redis: Postgres, behind a write buffer in Redis unless ROOM_WRITES says otherwise. */
+/** The stores of rooms over Redis: Postgres behind a write buffer, unless ROOM_WRITES is `postgres`. */
 const BufferedRooms = Layer.unwrap(
   Effect.map(Settings, ({ FLUSH_INTERVAL, ROOM_WRITES }) =>
     ROOM_WRITES === "postgres"
@@ -129,7 +129,7 @@ const BufferedRooms = Layer.unwrap(
   )
 )
 
-/** Without Redis there is a single instance, which keeps in its memory what instances would share. */
+/** Without REDIS_URL: a single instance, whose memory holds what instances share in Redis. */
 const InProcess = Layer.mergeAll(
   CatalogRedis.layerNone,
   RecordStream.layerNone,
@@ -142,7 +142,7 @@ const InProcess = Layer.mergeAll(
   SharedCache.layerMemory
 ).pipe(Layer.provideMerge(RoomBusAlone.layer))
 
-/** Over a Redis that all instances share. */
+/** With REDIS_URL: any number of instances. */
 const OverRedis = Layer.mergeAll(
   CatalogRedis.layer,
   RecordStream.layer,
@@ -156,7 +156,7 @@ const OverRedis = Layer.mergeAll(
   SharedCache.layer
 )
 
-/** Infrastructure, and what stands on it with or without Redis. */
+/** The only place that asks whether there is a Redis. */
 const Backing = Layer.unwrap(
   Effect.map(Settings, ({ REDIS_PREFIX, REDIS_TIMEOUT, REDIS_URL }) =>
     REDIS_URL === undefined
@@ -214,8 +214,8 @@ const Edge = Gateway.layer.pipe(
   Layer.provide(FailureLog.layer),
   Layer.provide(Handling.layer),
   Layer.provide(HttpRouter.layer),
-  // A user's id has up to 256 characters, and three times as many when they are escaped. Paths are taken exactly, so that
-  // a proxy's rule for one holds.
+  // A user's id has up to 256 characters, three times as many when escaped. Paths match exactly, so that a proxy's rule
+  // for a path can't be circumvented by another spelling.
   Layer.provide(
     Layer.succeed(HttpRouter.RouterConfig, {
       maxParamLength: 1024,
@@ -228,7 +228,7 @@ const Edge = Gateway.layer.pipe(
 
 const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
-/** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
+/** Everything except settings and telemetry. The gateway is built last, so that it listens when the rest is ready. */
 export const Service = Edge.pipe(
   Layer.provide([Assistant, Calls, RoomServices]),
   Layer.provide(Catalogs),
