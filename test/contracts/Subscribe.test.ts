@@ -2,7 +2,7 @@
 
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
 import { Database, type Notification } from "../../src/infra/postgres/Database.ts"
 import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as PostgresServer from "../../src/infra/postgres/PostgresServer.ts"
@@ -71,6 +71,31 @@ describe("a subscription whose connection is lost", () => {
         assert.deepStrictEqual(yield* next, { _tag: "Lost" })
       }
       assert.deepStrictEqual(yield* next, { _tag: "Gap" })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a subscription that is not read", () => {
+  it.live("is replaced when too many notifications wait, and goes on with a gap", () =>
+    Effect.gen(function* () {
+      const { run, sql, subscribe } = Context.get(yield* Layer.build(Layer.fresh(embedded)), Database)
+      const [isSubscribed, isSent] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      let unread = 0
+      const tags: Array<string> = []
+      const receive = Effect.fnUntraced(function* (notification: Notification) {
+        if (notification._tag === "Notified") unread += notification.payloads.length
+        else tags.push(notification._tag)
+        yield* Deferred.succeed(isSubscribed, undefined)
+        yield* Deferred.await(isSent)
+      })
+      const twoGaps = Stream.takeUntil(subscribe("news"), ({ _tag }) => _tag === "Gap" && tags.length > 0)
+      const subscription = yield* Effect.forkScoped(Stream.runForEach(twoGaps, receive))
+      yield* Deferred.await(isSubscribed)
+      yield* run(sql`SELECT pg_notify('news', n::text) FROM generate_series(1, 150000) n`)
+      yield* Deferred.succeed(isSent, undefined)
+      yield* Effect.timeout(Fiber.join(subscription), "20 seconds")
+      assert.deepStrictEqual(tags, ["Gap", "Lost", "Gap"])
+      assert.isAtMost(unread, 100_000)
     }).pipe(Effect.scoped)
   )
 })

@@ -15,7 +15,7 @@ import {
   type Scope,
   Stream
 } from "effect"
-import { SqlClient, type SqlError } from "effect/sql"
+import { SqlClient, SqlError } from "effect/sql"
 import { background } from "../../observability/Background.ts"
 import { makeHealth, type StoreHealth, StoreMisconfigured, up } from "../StoreFault.ts"
 import { lastingFault, sqlStateOf, words } from "./DatabaseFaults.ts"
@@ -100,9 +100,6 @@ export const classify = (error: SqlError.SqlError): DatabaseUnavailable | Databa
   return new DatabaseUnavailable({ reason: fault ?? words(error), ...(fault !== undefined && { isLasting: true }) })
 }
 
-const isSqlError = (error: unknown): error is SqlError.SqlError =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
-
 /** How often a server's health is probed. */
 const probeEvery = "1 second"
 
@@ -110,7 +107,7 @@ const healthOf = ({ isLasting, reason }: DatabaseUnavailable): StoreHealth =>
   isLasting === true ? { state: "misconfigured", reason, loses: false } : { state: "away", reason }
 
 const whyRefused = ({ cause, sqlState }: DatabaseRefused): string =>
-  isSqlError(cause)
+  SqlError.isSqlError(cause)
     ? `the schema can't be migrated. ${words(cause)}`
     : `the schema can't be migrated ${sqlState}: ${String(cause)}`
 
@@ -145,11 +142,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
         Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe())),
         Effect.tapError(() => Effect.sync(() => fiber.interruptUnsafe()))
       )
-    ).pipe(
-      Effect.mapError((error) =>
-        isSqlError(error) ? classify(error) : (error as Exclude<E, SqlError.SqlError> | DatabaseUnavailable)
-      )
-    )
+    ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.fail(classify(error))))
 
   const run: Database["Service"]["run"] = (effect) =>
     Effect.suspend(() =>
@@ -178,7 +171,9 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
   const migration = within(
     Effect.provideService(migrate, SqlClient.SqlClient, sql).pipe(
       Effect.catchTag("MigrationError", (error) =>
-        Effect.fail(isSqlError(error.cause) ? error.cause : new DatabaseRefused({ sqlState: "", cause: error }))
+        Effect.fail(
+          SqlError.isSqlError(error.cause) ? error.cause : new DatabaseRefused({ sqlState: "", cause: error })
+        )
       )
     ),
     options.patience
