@@ -114,7 +114,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     await until(() => one.output().includes("PostgreSQL is away"), "the loss in the log", 30_000)
     assert.strictEqual((await ready(one)).status, 200)
     const { works } = (await (await fetch(`${one.http}/readyz?verbose`)).json()) as { readonly works: string }
-    assert.match(works, /records wait in memory until the queue is full.*writes in rooms are refused/)
+    assert.match(works, /records wait in memory until the queue is full.*room writes are refused/)
     await postgres.start()
     await until(() => one.output().includes("PostgreSQL is up"), "the return in the log", 30_000)
   })
