@@ -27,6 +27,7 @@ const inner: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   cluster: [["rooms"], ["stores", "locks", "limits"], ["."]],
   catalog: [["sample"], ["."]],
   calls: [["."], ["fetch"]],
+  storage: [["buffer"], ["rooms", "records"], ["."]],
   rooms: [["."], ["delivery"]],
   gateway: [["."], ["http"], ["connection"], ["requests"], ["handlers"]]
 }

@@ -73,26 +73,28 @@ import { Invites } from "./rooms/Invites.ts"
 import { Messages } from "./rooms/Messages.ts"
 import { PresenceTracker } from "./rooms/PresenceTracker.ts"
 import * as PurgeJob from "./rooms/PurgeJob.ts"
-import { RoomIndex } from "./rooms/RoomIndex.ts"
 import { RoomReadCache } from "./rooms/RoomReadCache.ts"
 import { Rooms } from "./rooms/Rooms.ts"
 import { Subscriptions } from "./rooms/Subscriptions.ts"
 import { Threads } from "./rooms/Threads.ts"
 import { Settings } from "./Settings.ts"
-import * as BufferedRepository from "./storage/buffer/BufferedRepository.ts"
-import { Durable } from "./storage/buffer/Durable.ts"
+import * as DocumentStoreBuffered from "./storage/buffer/DocumentStoreBuffered.ts"
 import { Flusher } from "./storage/buffer/Flusher.ts"
+import * as FlushTargetSql from "./storage/buffer/FlushTargetSql.ts"
+import * as MessageStoreBuffered from "./storage/buffer/MessageStoreBuffered.ts"
 import { UnflushedWrites } from "./storage/buffer/UnflushedWrites.ts"
 import * as WriteBufferRedis from "./storage/buffer/WriteBufferRedis.ts"
 import { WriteMode } from "./storage/buffer/WriteMode.ts"
+import { WriteRouting } from "./storage/buffer/WriteRouting.ts"
 import { WriterLeases } from "./storage/buffer/WriterLeases.ts"
 import { DeadLetters } from "./storage/DeadLetters.ts"
+import { LockFences } from "./storage/LockFences.ts"
 import * as RecordDrain from "./storage/records/RecordDrain.ts"
 import * as RecordPartitions from "./storage/records/RecordPartitions.ts"
 import { RecordStore } from "./storage/records/RecordStore.ts"
 import { RecordStream } from "./storage/records/RecordStream.ts"
 import { RecordWriter } from "./storage/records/RecordWriter.ts"
-import * as RepositoryPostgres from "./storage/rooms/RepositoryPostgres.ts"
+import * as RoomStoresSql from "./storage/rooms/StoresSql.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -115,25 +117,33 @@ const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(RecordStore.layer)
 )
 
-/** The stores of rooms over Redis: Postgres behind a write buffer, unless ROOM_WRITES is `postgres`. */
-const BufferedRooms = Layer.unwrap(
-  Effect.map(Settings, ({ FLUSH_INTERVAL, ROOM_WRITES }) =>
-    ROOM_WRITES === "postgres"
-      ? RepositoryPostgres.layer
-      : BufferedRepository.layer.pipe(
-          Layer.provide(WriteMode.layer),
-          Layer.provide([Flusher.layer, UnflushedWrites.layer, WriterLeases.layer]),
-          Layer.provide(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),
-          Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer)))
-        )
+const RoomStores = RoomStoresSql.layer.pipe(Layer.provide(LockFences.layer))
+
+const DirectRoomStores = Layer.merge(RoomStores, Flusher.layerNone)
+
+/** Messages and documents are acknowledged by the buffer in Redis, and flushed to the stores behind it. */
+const WriteBuffering = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL }) =>
+    WriteRouting.layer.pipe(
+      Layer.provideMerge(WriteMode.layer),
+      Layer.provide(WriterLeases.layer),
+      Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
+      Layer.provide(FlushTargetSql.layer),
+      Layer.provideMerge(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL)))
+    )
   )
+)
+
+const BufferedRoomStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
+  Layer.provideMerge(WriteBuffering),
+  Layer.provideMerge(RoomStores)
 )
 
 /** Without REDIS_URL: a single instance, whose memory holds what instances share in Redis. */
 const InProcess = Layer.mergeAll(
   CatalogRedis.layerNone,
   RecordStream.layerNone,
-  RepositoryPostgres.layer,
+  DirectRoomStores,
   PresenceMemory.layer,
   MembershipCache.layerMemory,
   Locks.layerMemory,
@@ -146,7 +156,9 @@ const InProcess = Layer.mergeAll(
 const OverRedis = Layer.mergeAll(
   CatalogRedis.layer,
   RecordStream.layer,
-  BufferedRooms,
+  Layer.unwrap(
+    Effect.map(Settings, ({ ROOM_WRITES }) => (ROOM_WRITES === "postgres" ? DirectRoomStores : BufferedRoomStores))
+  ),
   RoomBusRedis.layer,
   PresenceRedis.layer,
   MembershipCache.layer,
@@ -192,7 +204,7 @@ const RoomServices = Layer.mergeAll(
   Layer.provide(PresenceTracker.layer),
   Layer.provideMerge(Hub.layer),
   Layer.provideMerge(Access.layer),
-  Layer.provide([RoomReadCache.layer, RoomIndex.layer]),
+  Layer.provide(RoomReadCache.layer),
   Layer.provide(UnpublishedRooms.layer)
 )
 

@@ -10,9 +10,11 @@ import { GenerationCancelled } from "../domain/Generation.ts"
 import { keyedId } from "../domain/Ids.ts"
 import { InvalidInput } from "../domain/Integration.ts"
 import { type Message, MessageNotFound, type ThreadNotFound } from "../domain/Message.ts"
+import type { BufferFull } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { OutboxRelay } from "../rooms/delivery/OutboxRelay.ts"
-import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
 
 export interface Asked {
   readonly roomId: string
@@ -44,21 +46,23 @@ export class Prompts extends Context.Service<
     /** Fails when the prompt was deleted, or has other words now: what is made of it is no answer then. */
     readonly look: (prompt: Message) => Effect.Effect<void, WriteRefused | MessageNotFound | GenerationCancelled>
     /** The prompt that waits for its answer already (or, with a key, the one that is there), or a new one. */
-    readonly open: (user: string, asked: Asked) => Effect.Effect<Opened, WriteRefused | ThreadNotFound | InvalidInput>
+    readonly open: (
+      user: string,
+      asked: Asked
+    ) => Effect.Effect<Opened, WriteRefused | BufferFull | ThreadNotFound | InvalidInput>
     /** The response of a prompt, if there is one; the prompt says so then. */
     readonly find: (prompt: Message) => Effect.Effect<Answered | undefined, WriteRefused | MessageNotFound>
     readonly answer: (
       prompt: Message,
       text: string
-    ) => Effect.Effect<Answered, WriteRefused | ThreadNotFound | MessageNotFound | GenerationCancelled>
+    ) => Effect.Effect<Answered, WriteRefused | BufferFull | ThreadNotFound | MessageNotFound | GenerationCancelled>
   }
 >()("hotpath/assistant/Prompts") {
   static readonly layer = Layer.effect(
     Prompts,
     Effect.gen(function* () {
-      const repository = yield* Repository
       const locks = yield* Locks
-      const { announced } = yield* OutboxRelay
+      const store = (yield* OutboxRelay).publishing(yield* MessageStore, MessageStore.writes)
 
       const send = Effect.fnUntraced(function* (
         user: string,
@@ -67,9 +71,7 @@ export class Prompts extends Context.Service<
         key: string | undefined,
         at: string
       ) {
-        return yield* announced(
-          repository.sendMessage({ messageId, roomId, threadId: null, author: user, kind: "prompt", body, at, key })
-        )
+        return yield* store.send({ messageId, roomId, threadId: null, author: user, kind: "prompt", body, at, key })
       })
 
       const keyed = Effect.fnUntraced(function* (user: string, asked: Asked, key: string) {
@@ -82,7 +84,7 @@ export class Prompts extends Context.Service<
 
       const waitingOr = <E>(user: string, { prompt, roomId }: Asked, otherwise: Effect.Effect<Opened, E>) =>
         Effect.flatMap(
-          repository.unanswered(roomId, user, prompt),
+          store.unanswered(roomId, user, prompt),
           (waiting): Effect.Effect<Opened, E> =>
             waiting === undefined ? otherwise : Effect.succeed({ prompt: waiting, isNew: false })
         )
@@ -101,7 +103,7 @@ export class Prompts extends Context.Service<
 
       /** As it is now: it may have been deleted meanwhile. */
       const present = Effect.fnUntraced(function* ({ messageId, roomId }: Message) {
-        const prompt = yield* repository.message(roomId, messageId)
+        const prompt = yield* store.find(roomId, messageId)
         return prompt === undefined || prompt.deletedAt !== null ? yield* new MessageNotFound() : prompt
       })
 
@@ -112,16 +114,14 @@ export class Prompts extends Context.Service<
         // Its author sent something under the key that is the response's.
         if (response.kind !== "response") return yield* new MessageNotFound()
         const { author, messageId, roomId } = prompt
-        const marking = announced(
-          repository.markAnswered(roomId, messageId, response.messageId, yield* actorNow(author))
-        )
+        const marking = store.markAnswered(roomId, messageId, response.messageId, yield* actorNow(author))
         return { prompt: prompt.answer === response.messageId ? prompt : yield* marking, response }
       })
 
       return Prompts.of({
         look: Effect.fnUntraced(function* (opened) {
           const { messageId, roomId } = opened
-          const prompt = yield* repository.message(roomId, messageId)
+          const prompt = yield* store.find(roomId, messageId)
           // What is not found may be out of reach just now: whether it is there is seen when it is answered.
           if (prompt === undefined) return
           if (prompt.deletedAt !== null) return yield* new MessageNotFound()
@@ -131,7 +131,7 @@ export class Prompts extends Context.Service<
           asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`),
         find: Effect.fnUntraced(function* (opened) {
           const prompt = yield* present(opened)
-          const response = yield* repository.message(prompt.roomId, responseIdOf(prompt))
+          const response = yield* store.find(prompt.roomId, responseIdOf(prompt))
           return response === undefined ? undefined : yield* mark(prompt, response)
         }),
         answer: Effect.fnUntraced(function* (opened, text) {
@@ -147,7 +147,7 @@ export class Prompts extends Context.Service<
             at: yield* now,
             key: responseKey(messageId)
           }
-          return yield* mark(prompt, yield* announced(repository.sendMessage(response)))
+          return yield* mark(prompt, yield* store.send(response))
         })
       })
     })

@@ -75,7 +75,7 @@ export class Call extends Context.Service<
             const exchange = () => restore(fetch.exchange(found, call.input, inputText, found.lookupMs))
             const fetchedAt = performance.now()
             const { status, text: body } = yield* timed(stages.fetch, exchange, "call.fetch").pipe(
-              Effect.onError(() => Effect.sync(() => record.giveBack(place)))
+              Effect.onError(() => record.release(place))
             )
             const fetchMs = performance.now() - fetchedAt
             const repliedAt = yield* Clock.currentTimeMillis
@@ -101,10 +101,10 @@ export class Call extends Context.Service<
             const keep =
               wanted === "memory" && place === "queue"
                 ? () => {
-                    record.add(row, span, place)
+                    record.add(row, span)
                     return Effect.succeed(wanted)
                   }
-                : () => restore(record.keep(row, span, place, wanted))
+                : () => record.keep(row, span, place, wanted)
             const level = yield* timed(stages.record, keep, "call.record")
             return yield* timed(stages.reply, () => Effect.succeed(encodeReply(row, level)), "call.reply")
           })

@@ -48,7 +48,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         server === undefined ? memoryInstance : redisInstance(server.url)
     )
 
-    it.live("finds who was written, in that room, and nobody else", () =>
+    it.live("finds the members that were written, in that room, and no others", () =>
       Effect.gen(function* () {
         const instance = yield* open
         const { roomId, versions } = yield* remembered(instance)
@@ -65,7 +65,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("finds them as long as nobody came or went", () =>
+    it.live("finds them until a member joins or leaves", () =>
       Effect.gen(function* () {
         const instance = yield* open
         const harmless: ReadonlyArray<RoomEvent["type"]> = ["message.sent", "thread.changed", "presence.left"]
@@ -85,7 +85,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("finds nobody of another epoch", () =>
+    it.live("finds no member of another epoch", () =>
       Effect.gen(function* () {
         const instance = yield* open
         const { roomId, versions } = yield* remembered(instance)
@@ -168,7 +168,7 @@ describe("MembershipCache: Redis", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a server that was restarted may have forgotten who went: nobody is found", () =>
+  it.live("a server that was restarted may have forgotten who left: no member is found", () =>
     Effect.gen(function* () {
       const server = yield* redisServer("--appendonly", "yes", "--appendfsync", "always")
       const instance = yield* redisInstance(server.url)

@@ -53,7 +53,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("gives a revision one number, however often it is published", () =>
+    it.live("gives a change one seq, however often it is published", () =>
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
@@ -65,7 +65,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.deepEqual([seq, changeNumber], [5, 5])
         assert.deepEqual(seqs(events), upTo(5))
         assert.deepEqual(changeNumbers(events), upTo(5))
-        // Those that come again are told nobody.
+        // Repeated changes are not published.
         yield* bus.emit(roomId, [passing("generate.delta")])
         assert.deepEqual(changeNumbers(yield* received(bus, roomId, 6)), [...upTo(5), 0])
       }).pipe(Effect.scoped)
@@ -106,7 +106,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           const bus = yield* open
           const roomId = randomUUID()
           let last = 0
-          const told: Array<number> = []
+          const expected: Array<number> = []
           for (const { batch, force, passing: count } of steps) {
             let missing: number | undefined
             for (const changeNumber of batch) {
@@ -116,7 +116,7 @@ for (const [kind, start] of Object.entries(kinds)) {
                 break
               }
               last = changeNumber
-              told.push(changeNumber)
+              expected.push(changeNumber)
             }
             const published = yield* bus.publish(roomId, 0, changesOf(roomId, ...batch), force)
             assert.deepEqual(published, { missingAfter: missing })
@@ -124,12 +124,12 @@ for (const [kind, start] of Object.entries(kinds)) {
               roomId,
               Array.from({ length: count }, () => passing("presence.left"))
             )
-            told.push(...Array.from({ length: count }, () => 0))
+            expected.push(...Array.from({ length: count }, () => 0))
           }
           const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 1000)
-          assert.deepEqual([seq, changeNumber], [told.length, last])
-          assert.deepEqual(changeNumbers(events), told)
-          assert.deepEqual(seqs(events), upTo(told.length))
+          assert.deepEqual([seq, changeNumber], [expected.length, last])
+          assert.deepEqual(changeNumbers(events), expected)
+          assert.deepEqual(seqs(events), upTo(expected.length))
         }).pipe(Effect.scoped),
       { arbitrary: { runs: 25 } }
     )
@@ -171,7 +171,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("begins another epoch with a higher generation only, and counts on in it", () =>
+    it.live("begins another epoch with a higher epoch counter only, and counts on in it", () =>
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
@@ -181,7 +181,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* look
         yield* bus.publish(roomId, 2, changesOf(roomId, 2), false)
         yield* look
-        // Also when all that it is published for is known, or when somebody only asks.
+        // Also when all changes were published before, or when only its history is read.
         yield* bus.publish(roomId, 3, changesOf(roomId, 2), false)
         yield* look
         yield* bus.history(roomId, 4, 0, 0)
@@ -217,7 +217,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { epoch } = yield* bus.history(roomId, 0, 0, 0)
         const parts = { messages: 0, threads: 0, people: 0 }
         assert.deepEqual(yield* bus.versions(roomId), { epoch, ...parts })
-        const told = {
+        const typesOf = {
           messages: ["message.sent", "message.edited", "message.deleted", "message.reacted"],
           threads: ["thread.created", "thread.changed"],
           people: ["member.joined", "member.left"],
@@ -225,7 +225,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         } as const
         let seq = 0
         for (const part of ["messages", "none", "threads", "people", "none", "messages"] as const) {
-          for (const type of told[part]) {
+          for (const type of typesOf[part]) {
             if (type.startsWith("presence") || type === "generate.delta") yield* bus.emit(roomId, [passing(type)])
             else yield* bus.publish(roomId, 0, [change(roomId, seq + 1, type)], true)
             seq++

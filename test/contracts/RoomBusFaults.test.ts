@@ -65,7 +65,7 @@ describe("RoomBus: instances", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("all at once: no number twice or left out, each revision once and in order, the same for all", () =>
+  it.live("all at once: no seq twice or left out, each change once and in order, the same for all", () =>
     Effect.gen(function* () {
       const { a, b, roomId } = yield* two
       // Each has every other change, and waits for the other's.
@@ -171,7 +171,7 @@ describe("RoomBus: Redis with faults", () => {
         const began = first === "history" ? undefined : (yield* b.bus.versions(roomId))?.epoch
         const after = yield* b.bus.history(roomId, 5, 0, 10)
         assert.notStrictEqual(after.epoch, before)
-        // The generation was kept with the rest: it begins none of its own.
+        // The epoch counter was kept with the rest, so it begins no epoch of its own.
         if (began !== undefined) assert.strictEqual(after.epoch, began)
         // What was kept is there, for those whose last event still stands in it; cursors are of the former epoch.
         assert.isTrue(after.isWhole)
@@ -218,7 +218,7 @@ describe("RoomBus: Redis with faults", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("full: what it refuses is not told, and not counted", () =>
+  it.live("full: what it refuses is not published, and not counted", () =>
     Effect.gen(function* () {
       const { a, roomId } = yield* two
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 1), false)

@@ -58,7 +58,7 @@ export const redisInstance = Effect.fnUntraced(function* (url: string) {
 })
 export type RedisInstance = Effect.Success<ReturnType<typeof redisInstance>>
 
-/** Its subscription stands: what is said now is heard. What was received before is taken. */
+/** Succeeds when its subscription receives what is published now; takes what came before. */
 const subscribed = ({ bus }: Instance) =>
   Effect.gen(function* () {
     const roomId = randomUUID()

@@ -13,11 +13,10 @@ import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext } from "../../observability/RequestContext.ts"
 import { Settings } from "../../Settings.ts"
-import { Repository } from "../../storage/rooms/Repository.ts"
+import { RoomStore } from "../../storage/rooms/RoomStore.ts"
 import { FeedSync } from "./FeedSync.ts"
 import { type HubRoom, makeHubRoom, type PendingSubscription, type StoredPosition } from "./HubRoom.ts"
-import { type MissedEvents, makeReadMissedEvents } from "./MissedEvents.ts"
-import type { ResumingMember } from "./Recovery.ts"
+import { makeReadMissedEvents } from "./MissedEvents.ts"
 import { RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
 
@@ -41,14 +40,6 @@ export class Hub extends Context.Service<
       subscriber: Subscriber,
       stored: StoredPosition
     ) => Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable>
-    /** The events between a client's cursor and the start of its subscription; see MissedEvents.ts and Recovery.ts. */
-    readonly missed: (
-      roomId: string,
-      subscription: PendingSubscription,
-      cursor: string,
-      stored: StoredPosition,
-      member: ResumingMember
-    ) => Effect.Effect<MissedEvents | undefined>
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
     /**
@@ -72,7 +63,7 @@ export class Hub extends Context.Service<
     Effect.gen(function* () {
       const bus = yield* RoomBus
       const sync = yield* FeedSync
-      const repository = yield* Repository
+      const { advanceEpoch } = yield* RoomStore
       const stores = yield* SharedStores
       const { MAX_ROOMS } = yield* Settings
       const { counter, gauge } = yield* Metrics
@@ -149,6 +140,8 @@ export class Hub extends Context.Service<
         })
       }
 
+      const readMissed = yield* makeReadMissedEvents
+
       const subscribe: Hub["Service"]["subscribe"] = (roomId, subscriber, stored) =>
         Effect.suspend((): Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable> => {
           const subscribed = roomsOf.get(subscriber.id)
@@ -171,6 +164,8 @@ export class Hub extends Context.Service<
             subscriptions.cover(pending)
             return feed.cursor
           }
+          const missed: PendingSubscription["missed"] = (cursor, member) =>
+            readMissed(room, stored, advance, cursor, member)
           const settle = (isAccepted: boolean) => subscriptions.settle(pending, isAccepted)
           const release = () => subscriptions.release(pending)
           return Deferred.await(room.ready).pipe(
@@ -181,22 +176,13 @@ export class Hub extends Context.Service<
                 return Effect.fail(new StorageUnavailable({ reason: "the room's events can't be read" }))
               }
             }),
-            Effect.map(() => ({ cursor: advance(), advance, settle, release })),
+            Effect.map(() => ({ cursor: advance(), advance, missed, settle, release })),
             Effect.onError(() => Effect.sync(release))
           )
         })
 
-      const readMissed = yield* makeReadMissedEvents
-
       return Hub.of({
         subscribe,
-        missed: (roomId, subscription, cursor, stored, member) =>
-          Effect.suspend(() => {
-            const room = rooms.get(roomId)
-            return room === undefined
-              ? Effect.succeed(undefined)
-              : readMissed(room, subscription, cursor, stored, member)
-          }),
         replyFirst: (roomId, write) =>
           Effect.flatMap(RequestContext, (request) => {
             const room = rooms.get(roomId)
@@ -209,7 +195,7 @@ export class Hub extends Context.Service<
             const room = rooms.get(roomId)
             if (room === undefined || events.length === 0) return
             if (!room.isEpochAdvanced) {
-              yield* repository.advanceEpoch(roomId)
+              yield* advanceEpoch(roomId)
               room.isEpochAdvanced = true
             }
             for (const event of events) if (room.feed.deliverLocally(event)) localEvents.add()

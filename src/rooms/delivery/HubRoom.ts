@@ -1,6 +1,8 @@
 // A room as the hub keeps it, and a subscription to it as a join or resume gets it.
-import { Deferred } from "effect"
+import { Deferred, type Effect } from "effect"
+import type { SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { EventBacklog } from "./EventBacklog.ts"
+import type { ResumingMember } from "./Recovery.ts"
 import type { RoomFeed } from "./RoomFeed.ts"
 
 /**
@@ -37,9 +39,20 @@ export interface StoredPosition {
   readonly epochCounter: number
 }
 
+export interface MissedEvents {
+  /** Numbered as the client counts. */
+  readonly events: ReadonlyArray<SequencedEvent>
+  readonly cursor: string
+}
+
 /** A subscription whose reply was not sent yet. */
 export interface PendingSubscription {
   readonly cursor: string
+  /**
+   * The events between a client's cursor and the subscription's start, which moves to now. Undefined: some are not in
+   * the room's stream any more, or the member may not have them; see Recovery.ts.
+   */
+  readonly missed: (cursor: string, member: ResumingMember) => Effect.Effect<MissedEvents | undefined>
   /** Moves the subscription's start to now, for a state that is read after this; returns the new cursor. */
   readonly advance: () => string
   /** The request has succeeded or failed. A new subscription ends with the last request that fails. */

@@ -10,7 +10,7 @@ import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
 import { Hub } from "../../../src/rooms/delivery/Hub.ts"
 import type { Subscriber } from "../../../src/rooms/delivery/Subscription.ts"
 import { Settings } from "../../../src/Settings.ts"
-import { Repository } from "../../../src/storage/rooms/Repository.ts"
+import { RoomStore } from "../../../src/storage/rooms/RoomStore.ts"
 import { history, makeSubscriber, numbered } from "../../support/RoomFeeds.ts"
 
 const stored = { changeNumber: 0, epochCounter: 0 }
@@ -30,7 +30,7 @@ const makeHub = Effect.gen(function* () {
           history: () => Effect.suspend(() => bus.history)
         }),
         Layer.mock(SharedStores)({ isAgreed: () => true, reason: () => undefined, refused: Queue.take(refusals) }),
-        Layer.mock(Repository)({ advanceEpoch: () => Effect.succeed(1) }),
+        Layer.mock(RoomStore)({ advanceEpoch: () => Effect.succeed(1) }),
         Metrics.layer,
         Settings.layer
       ])

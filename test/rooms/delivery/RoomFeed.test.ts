@@ -117,7 +117,7 @@ describe("RoomFeed", () => {
     )
     feed.subscriptions.unsubscribe(bob.id)
     feed.subscriptions.unsubscribe(bob.id)
-    feed.subscriptions.unsubscribe("nobody")
+    feed.subscriptions.unsubscribe("unknown")
     feed.subscriptions.unsubscribe(again.id)
     assert.deepEqual(ended, [
       [bob.id, 1],

@@ -43,7 +43,7 @@ class World {
     this.begin()
   }
 
-  /** A connection that comes in now: it has all that is committed, and takes the events of what is still to be told. */
+  /** A connection that joins now: it has all committed changes, and takes the events of those still to be published. */
   begin() {
     this.feed = new RoomFeed("room", () => {})
     this.ann = makeSubscriber("ann")
