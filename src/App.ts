@@ -1,4 +1,4 @@
-// The whole graph: which layer stands behind which service. Swap a line here, or provide another layer in a test.
+// The dependency graph: which layer provides which service. To swap an implementation, change its line here.
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Duration, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
@@ -57,7 +57,7 @@ import { LocalHosts } from "./infra/http/LocalHosts.ts"
 import * as PostgresEmbedded from "./infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "./infra/postgres/PostgresServer.ts"
 import * as Redis from "./infra/redis/Redis.ts"
-import * as RedisMemory from "./infra/redis/RedisMemory.ts"
+import { RedisHealth } from "./infra/redis/RedisHealth.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import * as Logging from "./observability/Logging.ts"
 import { Metrics } from "./observability/Metrics.ts"
@@ -104,33 +104,22 @@ const DatabaseLayer = Layer.unwrap(
   )
 )
 
-const RedisLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_PREFIX, REDIS_TIMEOUT, REDIS_URL }) =>
-    REDIS_URL === undefined
-      ? RedisMemory.layer
-      : Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000, prefix: REDIS_PREFIX })
-  )
-)
-
 const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.layer, EgressPolicy.layer)))
 
-// Before anything is asked of Redis: whether it is the one that the other instances use.
-const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
-
-const HotCopyLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerNone : CatalogRedis.layer))
-)
-
-const RecordStreamLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? RecordStream.layerNone : RecordStream.layer))
-)
+/** SharedStores is built right after Redis: it verifies that the instances share it, before another layer uses it. */
+const infra = <A, E, R>(redis: Layer.Layer<A, E, R>) =>
+  Layer.mergeAll(SharedStores.layer, DeadLetters.layer).pipe(
+    Layer.provideMerge(Layer.mergeAll(DatabaseLayer, HttpLayer, redis))
+  )
 
 const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(RecordWriter.layer),
-  Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadLetters.layer, RecordStreamLayer))
+  Layer.provideMerge(RecordStore.layer)
 )
 
 const RoomStores = RoomStoresSql.layer.pipe(Layer.provide(LockFences.layer))
+
+const DirectRoomStores = Layer.merge(RoomStores, Flusher.layerNone)
 
 /** Messages and documents are acknowledged by the buffer in Redis, and flushed to the stores behind it. */
 const WriteBuffering = Layer.unwrap(
@@ -139,55 +128,60 @@ const WriteBuffering = Layer.unwrap(
       Layer.provideMerge(WriteMode.layer),
       Layer.provide(WriterLeases.layer),
       Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
-      Layer.provide(FlushTargetSql.layer.pipe(Layer.provide(DeadLetters.layer))),
+      Layer.provide(FlushTargetSql.layer),
       Layer.provideMerge(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL)))
     )
   )
 )
+
 const BufferedRoomStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
   Layer.provideMerge(WriteBuffering),
   Layer.provideMerge(RoomStores)
 )
-const DirectRoomStores = Layer.merge(RoomStores, Flusher.layerNone)
 
-const RoomStoresLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL, ROOM_WRITES }) =>
-    REDIS_URL === undefined || ROOM_WRITES === "postgres" ? DirectRoomStores : BufferedRoomStores
-  )
-)
-
-const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RoomStoresLayer)
-
-const ClusterAlone = Layer.mergeAll(
+/** Without REDIS_URL: a single instance, whose memory holds what instances share in Redis. */
+const InProcess = Layer.mergeAll(
+  CatalogRedis.layerNone,
+  RecordStream.layerNone,
+  DirectRoomStores,
   PresenceMemory.layer,
   MembershipCache.layerMemory,
   Locks.layerMemory,
   RateLimits.layerMemory,
-  UserLimits.layerMemory
+  UserLimits.layerMemory,
+  SharedCache.layerMemory
 ).pipe(Layer.provideMerge(RoomBusAlone.layer))
 
-const ClusterRedis = Layer.mergeAll(
+/** With REDIS_URL: any number of instances. */
+const OverRedis = Layer.mergeAll(
+  CatalogRedis.layer,
+  RecordStream.layer,
+  Layer.unwrap(
+    Effect.map(Settings, ({ ROOM_WRITES }) => (ROOM_WRITES === "postgres" ? DirectRoomStores : BufferedRoomStores))
+  ),
   RoomBusRedis.layer,
   PresenceRedis.layer,
   MembershipCache.layer,
   Locks.layer,
   RateLimits.layer,
-  UserLimitsRedis.layer
+  UserLimitsRedis.layer,
+  SharedCache.layer
 )
 
-/** What the instances share through Redis; without one there is a single instance, which shares with nobody. */
-const Cluster = Layer.unwrap(
-  Effect.map(
-    Settings,
-    ({
-      REDIS_URL
-    }): Layer.Layer<
-      Layer.Success<typeof ClusterRedis>,
-      never,
-      Layer.Services<typeof ClusterRedis | typeof ClusterAlone>
-    > => (REDIS_URL === undefined ? ClusterAlone : ClusterRedis)
+/** The only place that asks whether there is a Redis. */
+const Backing = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_PREFIX, REDIS_TIMEOUT, REDIS_URL }) =>
+    REDIS_URL === undefined
+      ? InProcess.pipe(Layer.provideMerge(infra(RedisHealth.layerNone)))
+      : OverRedis.pipe(
+          Layer.provideMerge(
+            infra(
+              Redis.layer({ url: REDIS_URL, commandTimeout: REDIS_TIMEOUT, maxInFlight: 10_000, prefix: REDIS_PREFIX })
+            )
+          )
+        )
   )
-).pipe(Layer.merge(SharedCache.layer))
+)
 
 const Catalogs = Layer.mergeAll(CatalogEditor.layer, CatalogSync.layer).pipe(Layer.provideMerge(Catalog.layer))
 
@@ -232,8 +226,8 @@ const Edge = Gateway.layer.pipe(
   Layer.provide(FailureLog.layer),
   Layer.provide(Handling.layer),
   Layer.provide(HttpRouter.layer),
-  // A user's id has up to 256 characters, and three times as many when they are escaped. Paths are taken exactly, so that
-  // a proxy's rule for one holds.
+  // A user's id has up to 256 characters, three times as many when escaped. Paths match exactly, so that a proxy's rule
+  // for a path can't be circumvented by another spelling.
   Layer.provide(
     Layer.succeed(HttpRouter.RouterConfig, {
       maxParamLength: 1024,
@@ -246,13 +240,13 @@ const Edge = Gateway.layer.pipe(
 
 const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
-/** Everything but the settings and what is seen of it. The gateway comes last: it opens when the rest stands. */
+/** Everything except settings and telemetry. The gateway is built last, so that it listens when the rest is ready. */
 export const Service = Edge.pipe(
   Layer.provide([Assistant, Calls, RoomServices]),
-  Layer.provide([Catalogs, Cluster]),
+  Layer.provide(Catalogs),
   Layer.provideMerge(Samples),
-  Layer.provide(Stores),
-  Layer.provideMerge(Infra)
+  Layer.provide([CatalogStore.layer, Records]),
+  Layer.provideMerge(Backing)
 )
 
 export const App = Service.pipe(

@@ -1,5 +1,5 @@
-// Launches App, says where it listens, and turns signals into an orderly end: the first SIGTERM or SIGINT drains, the
-// second exits at once. Exit 0: nothing was lost; 1: it did not start, or something was left.
+// Launches App, prints where it listens, and shuts down on signals: the first SIGTERM or SIGINT drains, the second
+// exits at once. Exit code 0: all work was completed; 1: the start failed, or work was left at the deadline.
 import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Redacted, References, Scope } from "effect"
 import { App } from "./App.ts"
 import { AdminToken } from "./admin/AdminToken.ts"
@@ -7,7 +7,7 @@ import { Gateway } from "./gateway/Gateway.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import { isDevelopment, Settings } from "./Settings.ts"
 
-// Whatever this process writes is for its own user: the embedded database's files come with 0666 otherwise.
+// Files of this process are private to its user; the embedded database's would have mode 0666 otherwise.
 process.umask(0o077)
 
 const welcome = Effect.gen(function* () {
@@ -18,7 +18,7 @@ const welcome = Effect.gen(function* () {
   const ws = `ws://${host}:${address.port}/ws`
   const development = isDevelopment(settings)
   const attempt = `scripts/call call '{"integration":"weather","input":{"city":"London"}}' --url ${ws}${development ? "" : " --token JWT"}`
-  // Made at this start and nowhere else to be had. Where users' tokens are real, logs are kept and read by others.
+  // A token made at this start is printed in development only: elsewhere logs are stored, and read by others.
   const admin = isMade && development ? Redacted.value(token) : undefined
   if (settings.LOG_FORMAT === "json" || !process.stdout.isTTY) {
     yield* Effect.logInfo("listening", { ws, try: attempt, ...(admin !== undefined && { adminToken: admin }) })
@@ -60,7 +60,7 @@ const program = Effect.gen(function* () {
     yield* Fiber.join(signal)
     yield* lifecycle.drain
     yield* Effect.logInfo("draining")
-    // Whatever hangs in the shutdown ends with the process, soon after the deadline.
+    // A finalizer that hangs must not keep the process alive much longer than the deadline.
     const hardStop = Duration.sum(yield* lifecycle.remaining, Duration.seconds(3))
     yield* Effect.forkDetach(
       Effect.delay(

@@ -1,12 +1,12 @@
 // Keeps this instance's catalog in step with Postgres: a listener receives every change when it commits, and
 // comparisons find what it missed.
 //
-// The listener is listening, on a connection of its own, or away: it tries again with growing pauses of up to 2 s.
-// When it listens again, everything is compared at once, because changes in between were not announced to it.
-// Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified entries every second.
-import { Cause, Clock, Context, Duration, Effect, Layer, Queue } from "effect"
+// The listener subscribes to a channel of Postgres. On each (re)connection everything is compared at once, because
+// notifications in between are missing. Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified
+// entries every second.
+import { Clock, Context, Duration, Effect, Layer, Queue, Stream } from "effect"
 import type { CatalogKind } from "../domain/Version.ts"
-import { Database, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
+import { Database, type Notification } from "../infra/postgres/Database.ts"
 import { background } from "../observability/Background.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
@@ -44,7 +44,6 @@ export class CatalogSync extends Context.Service<
       const received = counter("catalog_changes_total", "Changes of the catalog that the listener received")
       const lost = counter("catalog_listener_lost_total", "Times the listener lost its connection")
       let listening = false
-      let attempts = 0
       gauge("catalog_listening", "1 while changes of the catalog are received as they commit", () =>
         listening ? 1 : 0
       )
@@ -62,7 +61,7 @@ export class CatalogSync extends Context.Service<
         Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish)
       )
 
-      const hear = (payloads: ReadonlyArray<string>) => {
+      const receive = (payloads: ReadonlyArray<string>) => {
         received.add(payloads.length)
         const changes = payloads.map(parse)
         const known = changes.filter((change) => change !== undefined)
@@ -72,39 +71,30 @@ export class CatalogSync extends Context.Service<
         )
       }
 
-      // A loop that ends is worse than whatever ended it.
-      const unexpected = (cause: Cause.Cause<unknown>) =>
-        Cause.hasDies(cause) ? Effect.logError("the catalog's sync stumbled, and goes on", cause) : Effect.void
-
-      const session: Effect.Effect<never, DatabaseUnavailable> = Effect.gen(function* () {
-        yield* database.migrated
-        const payloads = yield* database.listen(channel)
-        yield* Effect.ignore(sync)
-        if (!listening) yield* Effect.logDebug("changes of the catalog are heard")
-        listening = true
-        attempts = 0
-        return yield* Effect.forever(Effect.flatMap(Queue.takeBetween(payloads, 1, maxChanges), hear))
-      }).pipe(
-        Effect.scoped,
-        Effect.onError((cause) =>
-          Effect.suspend(() => {
-            if (!listening) return Effect.void
+      const onNotification = Effect.fnUntraced(function* (notification: Notification) {
+        switch (notification._tag) {
+          case "Gap":
+            yield* Effect.ignore(sync)
+            listening = true
+            return
+          case "Lost":
             listening = false
-            // An orderly stop ends the listener: nothing was lost.
-            if (Cause.hasInterruptsOnly(cause)) return Effect.void
             lost.add()
-            return Effect.logWarning("changes of the catalog are not heard; they are looked for", {
+            return yield* Effect.logWarning("changes of the catalog are not received; they are polled", {
               everyMs: refreshMs
             })
+          case "Notified":
+            return yield* receive(notification.payloads)
+        }
+      })
+      yield* background(
+        "catalog listener",
+        Effect.ensuring(
+          Stream.runForEach(database.subscribe(channel), onNotification),
+          Effect.sync(() => {
+            listening = false
           })
         )
-      )
-
-      const pause = Effect.suspend(() =>
-        Effect.sleep(Math.min(100 * 2 ** attempts++, 2000) * (0.8 + 0.4 * Math.random()))
-      )
-      yield* Effect.forkScoped(
-        Effect.forever(Effect.catchCause(session, (cause) => Effect.andThen(unexpected(cause), pause)))
       )
 
       let dueAt = (yield* Clock.currentTimeMillis) + refreshMs

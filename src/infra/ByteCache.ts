@@ -1,10 +1,11 @@
-// What is made once and kept for a while, bounded by the bytes of all that is kept: what was not asked for longest goes. Those
-// who ask for the same while it is being made share it; failures are not kept. Time is that of Effect's Clock.
+// A cache bounded by the bytes of its values: each value is made once and kept for its time to live, and the least
+// recently used values make room. Concurrent requests for one key share one flight. Failures are not cached. Time is
+// Effect's Clock.
 import { Cache, Clock, Duration, Effect, Equal, Hash } from "effect"
 import { LRUCache } from "lru-cache"
 import { entryBytes } from "../domain/HeapBytes.ts"
 
-/** Made at a time; beyond it who asks makes it anew. */
+/** Keys in flight at a time; beyond it a request does not share a flight. */
 const maxFlights = 10_000
 
 class Flight<A, E> implements Equal.Equal {
@@ -25,16 +26,16 @@ class Flight<A, E> implements Equal.Equal {
   }
 }
 
-interface Kept<A> {
+interface Entry<A> {
   readonly value: A
-  readonly until: number
+  readonly expiresAt: number
 }
 
 export interface ByteCacheOptions<A> {
   readonly maxBytes: number
-  /** What is bigger is not kept. */
+  /** A bigger value is not cached. */
   readonly maxEntryBytes: number
-  /** What a value takes in memory. */
+  /** The memory that a value takes. */
   readonly bytesOf: (value: A) => number
 }
 
@@ -44,7 +45,7 @@ export const makeByteCache = Effect.fnUntraced(function* <A, E>({
   maxEntryBytes
 }: ByteCacheOptions<A>) {
   const clock = yield* Clock.Clock
-  const kept = new LRUCache<string, Kept<A>>({
+  const entries = new LRUCache<string, Entry<A>>({
     maxSize: maxBytes,
     maxEntrySize: maxEntryBytes,
     sizeCalculation: ({ value }, key) => bytesOf(value) + 2 * key.length + entryBytes
@@ -54,17 +55,17 @@ export const makeByteCache = Effect.fnUntraced(function* <A, E>({
     timeToLive: () => Duration.zero
   })
   return {
-    /** What is kept under the key, or what `make` makes; `ttlMs` says how long that is kept. */
+    /** The cached value, or the one that `make` makes, which is cached for `ttlMs`. */
     get: (key: string, make: Effect.Effect<A, E>, ttlMs: (value: A) => number): Effect.Effect<A, E> =>
       Effect.suspend(() => {
-        const found = kept.get(key)
-        if (found !== undefined && found.until > clock.currentTimeMillisUnsafe()) return Effect.succeed(found.value)
+        const found = entries.get(key)
+        if (found !== undefined && found.expiresAt > clock.currentTimeMillisUnsafe()) return Effect.succeed(found.value)
         const made = Effect.map(make, (value) => {
-          kept.set(key, { value, until: clock.currentTimeMillisUnsafe() + ttlMs(value) })
+          entries.set(key, { value, expiresAt: clock.currentTimeMillisUnsafe() + ttlMs(value) })
           return value
         })
         return Cache.get(flights, new Flight(key, made))
       }),
-    bytes: () => kept.calculatedSize
+    bytes: () => entries.calculatedSize
   }
 })

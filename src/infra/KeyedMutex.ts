@@ -1,9 +1,9 @@
-// A keyed mutex, first come first served: what one connection asks to write, a room's changes on their way to the bus. Who
-// gives up while they wait leaves the queue, and nobody overtakes by it.
+// A keyed mutex in arrival order: for the writes of one connection, or the changes of one room on their way to the bus.
+// An interrupted waiter leaves the queue without letting another one overtake.
 import { Effect, Semaphore } from "effect"
 
 export const makeKeyedMutex = () => {
-  // By key, as long as somebody holds it or waits for it.
+  // An entry lives as long as its key is locked or waited for.
   const locks = new Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>()
   return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {

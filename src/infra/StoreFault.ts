@@ -1,16 +1,17 @@
-// A store that is merely away comes back, and is waited for. One that refuses us (a wrong password, a database that does not
-// exist) refuses us for good: that stops the start, and at any later time is said as an error, in words.
+// The health of a store. A store that is away may return, and is waited for. A store that is misconfigured (a wrong
+// password, a database that does not exist) stays so until an operator acts: at the start that is fatal, later it is
+// logged as an error.
 import { Effect, Schema } from "effect"
 
 export type StoreHealth =
   | { readonly state: "up" }
   | { readonly state: "away"; readonly reason: string }
-  /** Waiting does not help: an operator has to change something. `loses`: what is acknowledged now may be lost. */
+  /** An operator has to act. `loses`: data that is acknowledged now may be lost. */
   | { readonly state: "misconfigured"; readonly reason: string; readonly loses: boolean }
 
 export const up: StoreHealth = { state: "up" }
 
-/** A setting names a store that will not serve: the start ends with this. */
+/** Stops the start: a setting names a store that can't be used. */
 export class StoreMisconfigured extends Schema.TaggedError<StoreMisconfigured>()("StoreMisconfigured", {
   setting: Schema.String,
   /** The URL, without its password. */
@@ -18,11 +19,11 @@ export class StoreMisconfigured extends Schema.TaggedError<StoreMisconfigured>()
   reason: Schema.String
 }) {
   override get message() {
-    return `${this.setting}=${this.url} does not work, and will not by waiting: ${this.reason}`
+    return `${this.setting}=${this.url} does not work, and waiting does not help: ${this.reason}`
   }
 }
 
-/** URLs (several, comma-separated) as they may be shown: without passwords, and without parameters, which may be secrets. */
+/** Comma-separated URLs without passwords, and without parameters, which may be secrets. */
 export const withoutSecrets = (urls: string): string =>
   urls
     .split(",")
@@ -34,7 +35,7 @@ export const withoutSecrets = (urls: string): string =>
     })
     .join(",")
 
-/** Keeps a store's health, and says each change of it once. */
+/** Holds a store's health, and logs each change once. */
 export const makeHealth = (name: string, setting: string, initial: StoreHealth) => {
   let health = initial
   return {
@@ -43,11 +44,11 @@ export const makeHealth = (name: string, setting: string, initial: StoreHealth) 
       Effect.suspend(() => {
         const before = health
         health = next
-        if (next.state === "up") return before.state === "up" ? Effect.void : Effect.logInfo(`${name} is there`)
+        if (next.state === "up") return before.state === "up" ? Effect.void : Effect.logInfo(`${name} is up`)
         if (next.state === before.state) return Effect.void
         return next.state === "away"
           ? Effect.logWarning(`${name} is away`, { reason: next.reason })
-          : Effect.logError(`${name} does not work, and will not by waiting: ${next.reason}`, { setting })
+          : Effect.logError(`${name} does not work, and waiting does not help: ${next.reason}`, { setting })
       })
   }
 }
@@ -61,7 +62,7 @@ const certificateFaults = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
-/** A TLS handshake that fails each time: what is wrong, else undefined. */
+/** Why a TLS handshake will fail again; undefined if it may not. */
 export const tlsFault = (error: unknown): string | undefined => {
   if (!(error instanceof Error) || !("code" in error)) return undefined
   const code = String(error.code)

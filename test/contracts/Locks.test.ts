@@ -253,19 +253,19 @@ describe("Locks: memory, by the test's clock", () => {
   it.effect("LockTable holds so many names, and forgets those that are over or given back", () =>
     Effect.gen(function* () {
       const table = LockTable.make(2)
-      assert.isTrue(yield* table.take("a", "1", 1000))
-      assert.isTrue(yield* table.take("b", "1", 2000))
-      assert.isFalse(yield* table.take("c", "1", 1000))
+      assert.isTrue(yield* table.acquire("a", "1", 1000))
+      assert.isTrue(yield* table.acquire("b", "1", 2000))
+      assert.isFalse(yield* table.acquire("c", "1", 1000))
       yield* table.release("a", "2")
       assert.strictEqual(table.size(), 2)
       yield* table.release("a", "1")
       assert.strictEqual(table.size(), 1)
-      assert.isTrue(yield* table.take("c", "1", 1000))
+      assert.isTrue(yield* table.acquire("c", "1", 1000))
       yield* TestClock.adjust(1000)
       assert.isFalse(yield* table.renew("c", "1", 1000))
       assert.isTrue(yield* table.renew("b", "1", 1000))
-      assert.isTrue(yield* table.take("d", "1", 1000))
-      assert.isFalse(yield* table.take("e", "1", 1000))
+      assert.isTrue(yield* table.acquire("d", "1", 1000))
+      assert.isFalse(yield* table.acquire("e", "1", 1000))
     })
   )
 
@@ -439,7 +439,7 @@ describe("Locks: instances and faults", () => {
         assert.isAbove(yield* fenceOf(a, "x"), local.result)
       }).pipe(Effect.provide(logger))
       assert.lengthOf(
-        logged.filter((message) => String(message).includes("locks hold within this instance only")),
+        logged.filter((message) => String(message).includes("locks exclude within this instance only")),
         1
       )
     }).pipe(Effect.scoped)

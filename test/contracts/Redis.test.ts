@@ -1,11 +1,10 @@
-// One suite over every layer of Redis: in-process, a server, TLS, a Cluster. What the in-process twin does not have
-// (scripts) is asked of the servers alone.
-import { assert, describe, it, layer, type Vitest } from "@effect/vitest"
+// One suite over every kind of Redis: a server, TLS, a Cluster.
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Queue, Redacted, Scope } from "effect"
 import { Redis } from "effect/persistence"
 import * as RealRedis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
-import * as RedisMemory from "../../src/infra/redis/RedisMemory.ts"
+import { isNotSent } from "../../src/infra/redis/RedisUnavailable.ts"
 import type { StoreMisconfigured } from "../../src/infra/StoreFault.ts"
 import { ca, startRedisCluster, startRedisTls } from "../support/RedisKinds.ts"
 import { type RunningServer, startRedis } from "../support/Servers.ts"
@@ -31,17 +30,13 @@ const onServer = (start: () => Promise<RunningServer>, tls?: { readonly ca: stri
 const failing = (effect: Effect.Effect<unknown, Redis.RedisError>) =>
   Effect.map(Effect.flip(effect), ({ cause }) => (cause instanceof Error ? cause.message : String(cause)))
 
-const suite = (
-  name: string,
-  of: Layer.Layer<Redis.Redis | RedisHealth, Redis.RedisError | StoreMisconfigured>,
-  isServer: boolean
-) =>
+const suite = (name: string, of: Layer.Layer<Redis.Redis | RedisHealth, Redis.RedisError | StoreMisconfigured>) =>
   describe(name, () => {
     layer(of, { excludeTestServices: true })((it) => {
       it.effect("says what it is, and that it answers", () =>
         Effect.gen(function* () {
           const { check, kind } = yield* RedisHealth
-          assert.strictEqual(kind, isServer ? "server" : "in-process")
+          assert.strictEqual(kind, "server")
           yield* check
         })
       )
@@ -158,84 +153,78 @@ const suite = (
         }).pipe(Effect.scoped)
       )
 
-      if (isServer) servers(it)
+      it.effect("runs a script, also after the server forgot it", () =>
+        Effect.gen(function* () {
+          const redis = yield* Redis.Redis
+          const double = Redis.script((key: string, by: number) => [key, by], {
+            lua: "return redis.call('INCRBY', KEYS[1], ARGV[1] * 2)",
+            numberOfKeys: 1
+          }).withReturnType<number>()
+          assert.strictEqual(yield* redis.eval(double)("doubled", 2), 4)
+          yield* redis.send("SCRIPT", "FLUSH")
+          assert.strictEqual(yield* redis.eval(double)("doubled", 3), 10)
+        })
+      )
+
+      it.effect("blocks on a reserved connection, holding nobody up; letting go of it ends the command", () =>
+        Effect.gen(function* () {
+          const redis = yield* Redis.Redis
+          const pop = Effect.scoped(Effect.flatMap(redis.reserve, (own) => own.send("BLPOP", "jobs", "0")))
+          const waiting = yield* Effect.forkChild(pop)
+          yield* untilEffect(blocked(redis, 1))
+          yield* redis.send("RPUSH", "jobs", "first")
+          assert.deepStrictEqual(yield* Fiber.join(waiting), ["jobs", "first"])
+          const leaving = yield* Effect.forkChild(pop)
+          yield* untilEffect(blocked(redis, 1))
+          yield* Fiber.interrupt(leaving)
+          yield* untilEffect(blocked(redis, 0))
+        })
+      )
+
+      it.effect(
+        "behind its fence, commands fail as not sent, whenever they were made; the listeners hear when it opens",
+        () =>
+          Effect.gen(function* () {
+            const { send } = yield* Redis.Redis
+            const state = yield* RedisHealth
+            let opened = 0
+            yield* state.onReconnected(() => void opened++)
+            const made = send("SET", "fenced", "1")
+            state.setFenced(true)
+            const madeBehind = send("GET", "fenced")
+            for (const command of [made, madeBehind, state.check]) {
+              assert.isTrue(isNotSent(yield* Effect.flip(command)))
+            }
+            assert.isNull(yield* state.unfenced("GET", "fenced"))
+            assert.strictEqual(opened, 0)
+            state.setFenced(false)
+            assert.strictEqual(opened, 1)
+            yield* made
+            assert.strictEqual(yield* madeBehind, "1")
+            yield* state.check
+          }).pipe(Effect.scoped)
+      )
+
+      it.effect("keeps its shared connection from commands that would change it", () =>
+        Effect.gen(function* () {
+          const { send } = yield* Redis.Redis
+          for (const name of ["MULTI", "subscribe", "SELECT", "QUIT"]) {
+            assert.match(yield* failing(send(name, "1")), /needs a connection of its own/)
+          }
+          assert.strictEqual(yield* send("PING"), "PONG")
+        })
+      )
     })
   })
-
-/** What only a server does. */
-const servers = (it: Vitest.MethodsNonLive<Redis.Redis | RedisHealth>) => {
-  it.effect("runs a script, also after the server forgot it", () =>
-    Effect.gen(function* () {
-      const redis = yield* Redis.Redis
-      const double = Redis.script((key: string, by: number) => [key, by], {
-        lua: "return redis.call('INCRBY', KEYS[1], ARGV[1] * 2)",
-        numberOfKeys: 1
-      }).withReturnType<number>()
-      assert.strictEqual(yield* redis.eval(double)("doubled", 2), 4)
-      yield* redis.send("SCRIPT", "FLUSH")
-      assert.strictEqual(yield* redis.eval(double)("doubled", 3), 10)
-    })
-  )
-
-  it.effect("blocks on a reserved connection, holding nobody up; letting go of it ends the command", () =>
-    Effect.gen(function* () {
-      const redis = yield* Redis.Redis
-      const pop = Effect.scoped(Effect.flatMap(redis.reserve, (own) => own.send("BLPOP", "jobs", "0")))
-      const waiting = yield* Effect.forkChild(pop)
-      yield* untilEffect(blocked(redis, 1))
-      yield* redis.send("RPUSH", "jobs", "first")
-      assert.deepStrictEqual(yield* Fiber.join(waiting), ["jobs", "first"])
-      const leaving = yield* Effect.forkChild(pop)
-      yield* untilEffect(blocked(redis, 1))
-      yield* Fiber.interrupt(leaving)
-      yield* untilEffect(blocked(redis, 0))
-    })
-  )
-
-  it.effect(
-    "behind its fence, commands fail as not sent, whenever they were made; the listeners hear when it opens",
-    () =>
-      Effect.gen(function* () {
-        const { send } = yield* Redis.Redis
-        const state = yield* RedisHealth
-        let opened = 0
-        yield* state.onReconnected(() => void opened++)
-        const made = send("SET", "fenced", "1")
-        state.setFenced(true)
-        const madeBehind = send("GET", "fenced")
-        for (const command of [made, madeBehind, state.check]) {
-          assert.isTrue(RealRedis.isNotSent(yield* Effect.flip(command)))
-        }
-        assert.isNull(yield* state.unfenced("GET", "fenced"))
-        assert.strictEqual(opened, 0)
-        state.setFenced(false)
-        assert.strictEqual(opened, 1)
-        yield* made
-        assert.strictEqual(yield* madeBehind, "1")
-        yield* state.check
-      }).pipe(Effect.scoped)
-  )
-
-  it.effect("keeps its shared connection from commands that would change it", () =>
-    Effect.gen(function* () {
-      const { send } = yield* Redis.Redis
-      for (const name of ["MULTI", "subscribe", "SELECT", "QUIT"]) {
-        assert.match(yield* failing(send(name, "1")), /needs a connection of its own/)
-      }
-      assert.strictEqual(yield* send("PING"), "PONG")
-    })
-  )
-}
 
 const blocked = (redis: Redis.Redis["Service"], wanted: number) =>
   Effect.flatMap(redis.send<string>("INFO", "clients"), (info) =>
     info.includes(`blocked_clients:${wanted}\r`) ? Effect.void : Effect.fail(info)
   )
 
-suite("in-process", RedisMemory.layer, false)
-suite("a server", onServer(startRedis), true)
-suite("TLS", onServer(startRedisTls, { ca }), true)
-suite("a Cluster", onServer(startRedisCluster), true)
+suite("a server", onServer(startRedis))
+suite("TLS", onServer(startRedisTls, { ca }))
+suite("a Cluster", onServer(startRedisCluster))
 
 describe("TLS", () => {
   it.live("does not trust a certificate nobody vouches for", () =>

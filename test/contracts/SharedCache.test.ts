@@ -1,8 +1,8 @@
-// One suite over every layer of SharedValues: the in-process Redis, a real one, a Redis Cluster. Then a Redis that is away.
+// One suite over every layer of SharedCache: memory, a Redis, a Redis Cluster. Then a Redis that is away.
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
+import { TestClock } from "effect/testing"
 import { SharedCache } from "../../src/cluster/SharedCache.ts"
-import * as RedisMemory from "../../src/infra/redis/RedisMemory.ts"
 import { overRedis } from "../support/OverRedis.ts"
 import { kinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -12,10 +12,7 @@ type Service = SharedCache["Service"]
 
 const over = (url: string) =>
   Effect.map(overRedis(SharedCache.layer, url, 200), ({ context }) => Context.get(context, SharedCache))
-const memory = Effect.map(
-  Layer.build(Layer.fresh(SharedCache.layer).pipe(Layer.provide(Layer.fresh(RedisMemory.layer)))),
-  Context.get(SharedCache)
-)
+const memory = Effect.map(Layer.build(Layer.fresh(SharedCache.layerMemory)), Context.get(SharedCache))
 
 for (const [kind, start] of Object.entries(kinds)) {
   describe(`SharedCache: ${kind}`, () => {
@@ -51,10 +48,33 @@ for (const [kind, start] of Object.entries(kinds)) {
           assert.strictEqual(yield* other.read("shared"), "text")
           yield* Effect.promise(async () => server?.kill())
           for (const asked of [one.read("shared"), one.write("shared", "x", 1000)]) {
-            assert.strictEqual((yield* Effect.flip(asked))._tag, "CacheUnavailable")
+            assert.strictEqual((yield* Effect.flip(asked))._tag, "RedisUnavailable")
           }
         }).pipe(Effect.scoped)
       )
     }
   })
 }
+
+describe("SharedCache in memory", () => {
+  it.effect("follows the clock, and makes room with the texts that were used longest ago", () =>
+    Effect.gen(function* () {
+      const { read, write } = yield* SharedCache
+      yield* write("short", "x", 50)
+      yield* TestClock.adjust("49 millis")
+      assert.strictEqual(yield* read("short"), "x")
+      yield* TestClock.adjust("1 millis")
+      assert.isUndefined(yield* read("short"))
+
+      const big = "x".repeat(2 ** 20)
+      yield* write("used", big, 60_000)
+      yield* write("unused", big, 60_000)
+      for (let n = 0; n < 62; n++) {
+        yield* write(String(n), big, 60_000)
+        yield* read("used")
+      }
+      assert.strictEqual(yield* read("used"), big)
+      assert.isUndefined(yield* read("unused"))
+    }).pipe(Effect.provide(SharedCache.layerMemory))
+  )
+})

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Redacted, type Scope } from "effect"
 import { inject } from "vitest"
 import {
-  type Announcement,
+  type Heartbeat,
   makeDatabaseRoster,
   makeMemoryRoster,
   makeRedisRoster,
@@ -17,7 +17,7 @@ import { startRedisCluster } from "../support/RedisKinds.ts"
 import { id } from "../support/RoomStores.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
-const entry = (beat: number, more: Partial<Announcement> = {}): Announcement => ({
+const entry = (beat: number, more: Partial<Heartbeat> = {}): Heartbeat => ({
   beat,
   acked: beat - 1,
   isUp: true,
@@ -65,9 +65,9 @@ for (const [kind, make] of Object.entries(kinds)) {
     it.live("lists who announced themselves, as they did last, in the order they came, until they leave", () =>
       Effect.gen(function* () {
         const roster = yield* make()
-        assert.deepInclude((yield* roster.announce("a", entry(1)))[0], { ...entry(1), instance: "a" })
-        yield* roster.announce("b", entry(7, { state: "waiting" }))
-        const listed = yield* roster.announce("a", entry(2, { isUp: false, state: "refused" }))
+        assert.deepInclude((yield* roster.heartbeat("a", entry(1)))[0], { ...entry(1), instance: "a" })
+        yield* roster.heartbeat("b", entry(7, { state: "waiting" }))
+        const listed = yield* roster.heartbeat("a", entry(2, { isUp: false, state: "refused" }))
         const [first, second] = [...listed].sort((x, y) => x.since - y.since)
         assert.lengthOf(listed, 2)
         assert.deepInclude(first, { ...entry(2, { isUp: false, state: "refused" }), instance: "a" })
@@ -76,7 +76,7 @@ for (const [kind, make] of Object.entries(kinds)) {
         for (const { ageMs } of listed) assert.isAtLeast(ageMs, 0)
         // Whoever comes back comes last.
         yield* roster.leave("a")
-        const again = [...(yield* roster.announce("a", entry(1)))].sort((x, y) => x.since - y.since)
+        const again = [...(yield* roster.heartbeat("a", entry(1)))].sort((x, y) => x.since - y.since)
         assert.deepEqual(
           again.map(({ instance }) => instance),
           ["b", "a"]
@@ -89,7 +89,7 @@ for (const [kind, make] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const roster = yield* make()
         const names = Array.from({ length: 8 }, (_, n) => `i${n}`)
-        const lists = yield* Effect.forEach(names, (name) => roster.announce(name, entry(1)), { concurrency: 8 })
+        const lists = yield* Effect.forEach(names, (name) => roster.heartbeat(name, entry(1)), { concurrency: 8 })
         for (const [n, own] of names.entries()) {
           for (const [m, other] of names.entries()) {
             if (n === m) continue
@@ -98,7 +98,7 @@ for (const [kind, make] of Object.entries(kinds)) {
             assert.isTrue(finds === true || isFound === true, `${own} and ${other}`)
           }
         }
-        const all = yield* roster.announce("i0", entry(2))
+        const all = yield* roster.heartbeat("i0", entry(2))
         assert.strictEqual(new Set(all.map(({ since }) => since)).size, names.length)
       }).pipe(Effect.scoped)
     )

@@ -85,7 +85,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     assert.isFalse(await isUp(one, "postgres"))
     await rename("elsewhere", name)
     await until(async () => (await ready(one)).status === 200, "the database to be back", 30_000)
-    assert.include(one.output(), "PostgreSQL is there")
+    assert.include(one.output(), "PostgreSQL is up")
     await until(() => isUp(one, "postgres"), "the gauge", 30_000)
   })
 
@@ -114,9 +114,9 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     await until(() => one.output().includes("PostgreSQL is away"), "the loss in the log", 30_000)
     assert.strictEqual((await ready(one)).status, 200)
     const { works } = (await (await fetch(`${one.http}/readyz?verbose`)).json()) as { readonly works: string }
-    assert.match(works, /records wait in memory until the queue is full.*writes in rooms are refused/)
+    assert.match(works, /records wait in memory until the queue is full.*room writes are refused/)
     await postgres.start()
-    await until(() => one.output().includes("PostgreSQL is there"), "the return in the log", 30_000)
+    await until(() => one.output().includes("PostgreSQL is up"), "the return in the log", 30_000)
   })
 
   it("Redis: a password that is missing or wrong, a database that is not there, a server that is no Cluster", async () => {
@@ -127,7 +127,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     assert.notInclude(wrong, "GUESS")
     assert.match(await refusal({ REDIS_URL: `redis://:sesame@127.0.0.1:${port}/99` }), /no database of the number/)
     const node = `redis://:sesame@127.0.0.1:${port}`
-    assert.match(await refusal({ REDIS_URL: `${node},${node}` }), /this server is none/)
+    assert.match(await refusal({ REDIS_URL: `${node},${node}` }), /does not run as one/)
   })
 
   it("Redis: a user who may not run the commands, or not use the prefix", async () => {

@@ -1,7 +1,9 @@
-// Effect's rate limiter over memory, for so many keys and no more: its own store never forgets one, and keys are made of
-// what strangers send. So each key has a store of its own, and the key that was not asked for longest is forgotten.
+// Effect's rate limiter in memory, for a bounded number of keys. Effect's own memory store never forgets a key, and
+// clients choose what keys are made of. So each key has a store of its own, and the least recently used key is
+// forgotten.
 import { Effect, Layer } from "effect"
 import { RateLimiter } from "effect/persistence"
+import { LRUCache } from "lru-cache"
 
 const makeOne = Effect.provide(RateLimiter.make, Layer.fresh(RateLimiter.layerStoreMemory))
 
@@ -10,27 +12,27 @@ export interface LocalLimits {
   readonly size: () => number
 }
 
-/** `onForgotten`: a key's place was taken by another; whoever it was for begins anew. */
+/** `onForgotten`: a key made room for another, and its count begins anew. */
 export const make = (maxKeys: number, onForgotten: () => void): LocalLimits => {
-  const limiters = new Map<string, RateLimiter.RateLimiter>()
-  const touch = (key: string, limiter: RateLimiter.RateLimiter) => {
-    limiters.delete(key)
-    limiters.set(key, limiter)
-    const [longest] = limiters.keys()
-    if (limiters.size > maxKeys && longest !== undefined) {
-      limiters.delete(longest)
-      onForgotten()
+  const limiters = new LRUCache<string, RateLimiter.RateLimiter>({
+    max: maxKeys,
+    dispose: (_limiter, _key, reason) => {
+      if (reason === "evict") onForgotten()
     }
-    return limiter
-  }
+  })
+  const limiterOf = (key: string) =>
+    Effect.suspend(() => {
+      const found = limiters.get(key)
+      if (found !== undefined) return Effect.succeed(found)
+      return Effect.map(makeOne, (made) => {
+        // Another fiber may have made it meanwhile.
+        const limiter = limiters.get(key) ?? made
+        limiters.set(key, limiter)
+        return limiter
+      })
+    })
   return {
-    consume: (options) =>
-      Effect.suspend(() => {
-        const found = limiters.get(options.key)
-        if (found !== undefined) return touch(options.key, found).consume(options)
-        // Somebody else may have made it meanwhile.
-        return Effect.flatMap(makeOne, (made) => touch(options.key, limiters.get(options.key) ?? made).consume(options))
-      }),
+    consume: (options) => Effect.flatMap(limiterOf(options.key), (limiter) => limiter.consume(options)),
     size: () => limiters.size
   }
 }

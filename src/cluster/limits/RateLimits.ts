@@ -1,8 +1,8 @@
-// Limits over all instances: so many of a key within a window. Counted in Redis; while Redis is away each instance counts
-// for itself, from nothing, and goes back to Redis with the first command that works.
+// Rate limits over all instances: a number of tokens per key and window. Counted in Redis. While Redis is away each
+// instance counts by itself, from zero, and returns to Redis with the first command that works.
 //
-// The window is that of Effect's limiter ("fixed-window"): each token keeps the count alive for window / limit longer, and
-// when that time is over the count begins anew. So at most `limit` at once, and `limit` a window in the long run.
+// The window is the "fixed-window" of Effect's limiter: each token extends it by window / limit, and when it is over
+// the count begins anew. So at most `limit` tokens at once, and `limit` per window in the long run.
 import { Context, Duration, Effect, Layer } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { type Limit, RateLimited } from "../../domain/Overload.ts"
@@ -10,14 +10,14 @@ import { Metrics } from "../../observability/Metrics.ts"
 import * as LocalLimits from "./LocalLimits.ts"
 
 export interface LimitRule {
-  /** What the refusal says it was. */
+  /** The limit's name in `RateLimited`. */
   readonly name: Limit
-  /** Tokens that may be used at once, and a window in the long run; at least 1. */
+  /** Tokens at once, and per window in the long run; at least 1. */
   readonly limit: number
   readonly window: Duration.Input
 }
 
-/** Keys an instance counts by itself. */
+/** Keys that one instance counts by itself. */
 const maxLocalKeys = 10_000
 
 type Consume = RateLimiter.RateLimiter["consume"]
@@ -28,7 +28,7 @@ const limited = (limit: Limit, retryAfter: Duration.Duration) =>
 const makeLocal = Effect.map(Metrics, ({ counter }) => {
   const forgotten = counter(
     "rate_limits_forgotten_total",
-    "Keys an instance stopped counting by itself, because they were too many"
+    "Keys that an instance forgot while counting by itself, because there were too many"
   )
   return LocalLimits.make(maxLocalKeys, () => forgotten.add()).consume
 })
@@ -42,7 +42,7 @@ const makeService = (consume: Consume): RateLimits["Service"] => {
     )
   return {
     consume: (key, rule, tokens = 1) => Effect.asVoid(use(key, rule, tokens)),
-    // No token always fits and uses none; what remains, and until when, is told all the same.
+    // Zero tokens always fit; the answer still says how many remain, and when the window is over.
     check: (key, rule) =>
       Effect.flatMap(use(key, rule, 0), ({ remaining, resetAfter }) =>
         remaining > 0 ? Effect.void : Effect.fail(limited(rule.name, resetAfter))
@@ -53,11 +53,11 @@ const makeService = (consume: Consume): RateLimits["Service"] => {
 export class RateLimits extends Context.Service<
   RateLimits,
   {
-    /** Uses so many of the key's tokens, or fails and uses none. `retryAfterMs`: when all of them are there again. */
+    /** Consumes tokens of the key, or fails and consumes none. After `retryAfterMs` the full limit is available. */
     readonly consume: (key: string, rule: LimitRule, tokens?: number) => Effect.Effect<void, RateLimited>
     /**
-     * Fails when nothing is left, and uses nothing: for a limit of failures, check first and consume on failure. Those that
-     * are tried at the same time all pass the check.
+     * Fails if no token is left; consumes none. To limit failures, check first and consume on each failure. Concurrent
+     * attempts all pass the check.
      */
     readonly check: (key: string, rule: LimitRule) => Effect.Effect<void, RateLimited>
   }
@@ -70,7 +70,7 @@ export class RateLimits extends Context.Service<
       const shared = yield* Effect.provideService(RateLimiter.make, RateLimiter.RateLimiterStore, store)
       const { counter } = yield* Metrics
       const local = yield* makeLocal
-      const counted = counter("rate_limits_local_total", "Limits looked at within the instance, because Redis was away")
+      const counted = counter("rate_limits_local_total", "Limits checked within one instance, because Redis was away")
       let isAway = false
 
       const onAway = (cause: unknown) =>
@@ -78,7 +78,9 @@ export class RateLimits extends Context.Service<
           counted.add()
           if (isAway) return Effect.void
           isAway = true
-          return Effect.logWarning("Redis is away: limits hold for each instance by itself", { reason: String(cause) })
+          return Effect.logWarning("Redis is away: each instance counts rate limits by itself", {
+            reason: String(cause)
+          })
         })
       const back = Effect.sync(() => {
         isAway = false
@@ -97,6 +99,6 @@ export class RateLimits extends Context.Service<
     })
   )
 
-  /** Within the process, for one without Redis and for tests. */
+  /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(RateLimits, Effect.map(makeLocal, makeService))
 }

@@ -1,8 +1,9 @@
-// What one user may use, over all connections and instances: USER_CONNECTIONS open at once, USER_RATE requests a second,
-// USER_BYTES_PER_DAY written. The port and its layer for a single process; UserLimitsRedis.ts stands behind it where instances share a
-// Redis.
+// The quotas of one user over all connections and instances: USER_CONNECTIONS open at once, USER_RATE requests per
+// second, USER_BYTES_PER_DAY written. The port, and its layer for a single process; UserLimitsRedis.ts is the layer
+// for instances that share a Redis.
 import { Clock, Context, Effect, Layer } from "effect"
 import { RateLimited } from "../../domain/Overload.ts"
+import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings, type SettingsShape } from "../../Settings.ts"
 import { UserTable } from "./UserTable.ts"
@@ -11,10 +12,10 @@ import type { UserBounds, UserUse } from "./UserUse.ts"
 export class UserLimits extends Context.Service<
   UserLimits,
   {
-    /** A connection of the user's is to open: it counts from now on, until `disconnect`. Of those that come at once no more are let in. */
+    /** Admits a connection of the user, which counts until `disconnect`. Concurrent upgrades can't exceed the quota. */
     readonly connect: (user: string) => Effect.Effect<UserUse, RateLimited>
     readonly disconnect: (use: UserUse) => void
-    /** For what a user does without a connection. */
+    /** For requests without a connection. */
     readonly of: (user: string) => Effect.Effect<UserUse>
   }
 >()("hotpath/cluster/limits/UserLimits") {
@@ -32,7 +33,7 @@ export class UserLimits extends Context.Service<
         table.active.clear()
         table.forgetIdle(now, false)
       })
-      yield* Effect.forkScoped(Effect.forever(Effect.delay(tidy, "1 second")))
+      yield* background("idle users", tidy, "1 second")
       return UserLimits.of({
         connect: (user) =>
           Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -46,7 +47,7 @@ export class UserLimits extends Context.Service<
   )
 }
 
-/** Nobody knows when one of the others closes. */
+/** When another connection of the user closes can't be known, so the delay is a guess. */
 export const tooMany = Effect.fail(new RateLimited({ limit: "connections", retryAfterMs: 5000 }))
 
 export const boundsOf = ({ USER_BYTES_PER_DAY, USER_CONNECTIONS, USER_RATE }: SettingsShape): UserBounds => ({
@@ -56,4 +57,4 @@ export const boundsOf = ({ USER_BYTES_PER_DAY, USER_CONNECTIONS, USER_RATE }: Se
 })
 
 export const gauge = (table: UserTable) =>
-  Effect.map(Metrics, (metrics) => metrics.gauge("users", "Users this instance knows now", () => table.size))
+  Effect.map(Metrics, (metrics) => metrics.gauge("users", "Users that this instance keeps quotas of", () => table.size))

@@ -1,19 +1,25 @@
-// The limits of users over all instances, through Redis. An upgrade asks once (UserScripts.admit), with the number that this
-// instance would then have, those that are being let in included: so however many come at once, on however many instances, no more
-// are let in. A request asks nothing: twice a second the instances exchange who asks how much with them (those above a
-// quarter of an even part of USER_RATE, at most `maxReported`), and share the rate by that. What is written is added up here
-// and settled behind, at the latest with the next exchange.
+// The quotas of users over all instances, through Redis.
 //
-// What one user can have beyond the limits, for each instance but the first: of requests, a bucket and half a second's worth
-// before the instances hear of each other, and a quarter of an even part of the rate in the long run; of bytes, `settleAt`, and
-// what is written while that is settled.
+// Connections: an upgrade runs one script (UserScripts.admit) with the count that this instance would then have,
+// including upgrades under way. So concurrent upgrades can't exceed the quota, on however many instances.
 //
-// With Redis away, full or too slow for its deadline, each instance goes by what it knows: nobody is refused for that. Until an
-// exchange works again no upgrade waits for Redis. Counts are absolute, and set again when Redis is back, or the others took this instance out.
+// Requests: a request asks nothing. Twice a second the instances exchange reports of their users' demand (users above
+// a quarter of an even share of USER_RATE, at most `maxReported`), and each takes a share of the rate in proportion.
+//
+// Bytes: added up here and settled in Redis behind the request, at the latest with the next exchange.
+//
+// What one user can have beyond the quotas, for each instance but the first. Requests: a bucket, and half a second's
+// worth until the instances learn of each other; a quarter of an even share of the rate in the long run. Bytes:
+// `settleAt`, and what is written while that is settled.
+//
+// While Redis is away, full or too slow, each instance goes by what it knows and refuses no user for it. Until an
+// exchange works again no upgrade waits for Redis. Counts are absolute, and are written again when Redis is back, or
+// when the other instances removed this one.
 import { Clock, Effect, Layer, Option, Queue, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
+import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { boundsOf, gauge, tooMany, UserLimits } from "./UserLimits.ts"
@@ -23,13 +29,16 @@ import type { UserUse } from "./UserUse.ts"
 
 const exchangeMs = 500
 const maxReported = 1000
-/** Unsettled bytes of a user that wait no longer. */
+/** Unsettled bytes of a user that are settled at once. */
 const settleAt = 1_048_576
-/** Counts and bytes that are set in one round; those that are left follow with the next. */
+/** Counts and bytes written in one round; the rest follows with the next. */
 const maxInRound = 5000
-/** Users that wait for a Redis that is away. Of more, their counts are given up with this instance's name; of bytes, the oldest are. */
+/**
+ * Users whose counts or bytes wait for a Redis that is away. Beyond it this instance gives up its name, and with it
+ * all counts; of bytes, it drops those that wait longest.
+ */
 const maxWaiting = 100_000
-/** All counts are set again within this many exchanges: half an hour. */
+/** A sweep writes all counts again within this many exchanges: half an hour. */
 const exchangesPerSweep = 3600
 
 const Report = Schema.fromJsonString(Schema.Array(Schema.Tuple([Schema.String, Schema.Finite])))
@@ -48,45 +57,48 @@ export const layer = Layer.effect(
     const setScript = redis.eval(setCount)
     const addScript = redis.eval(addBytes)
 
-    const [unset, unwritten] = [new Set<UserUse>(), new Set<UserUse>()]
-    const wanted = yield* Queue.sliding<void>(1)
-    let others = new Map<string, number>()
+    // Users whose connection count, or whose bytes, are not in Redis yet.
+    const [uncounted, unsettled] = [new Set<UserUse>(), new Set<UserUse>()]
+    const roundDue = yield* Queue.sliding<void>(1)
+    /** What the other instances report: requests per second by user. */
+    let demandElsewhere = new Map<string, number>()
     let instance = ""
-    let living: ReadonlyArray<string> = []
+    let liveInstances: ReadonlyArray<string> = []
+    /** The last exchange worked. */
     let isShared = false
     let exchangedAt = yield* Clock.currentTimeMillis
 
-    /** What an instance may always give, and need not tell the others. */
-    const unheard = () => 1 / (4 * Math.max(1, living.length))
-    const shareFor = (user: string, own: number): number => {
-      const theirs = others.get(user) ?? 0
-      if (theirs === 0 || own + theirs <= bounds.rate / 2) return 1
-      return Math.min(1, Math.max(unheard(), own / (own + theirs)))
+    /** The share that an instance may always use, and need not report. */
+    const unreportedShare = () => 1 / (4 * Math.max(1, liveInstances.length))
+    const shareFor = (user: string, demandHere: number): number => {
+      const elsewhere = demandElsewhere.get(user) ?? 0
+      if (elsewhere === 0 || demandHere + elsewhere <= bounds.rate / 2) return 1
+      return Math.min(1, Math.max(unreportedShare(), demandHere / (demandHere + elsewhere)))
     }
     const table = new UserTable(
       bounds,
       (use) => {
-        unwritten.add(use)
-        const [oldest] = unwritten
-        if (unwritten.size > maxWaiting && oldest !== undefined) unwritten.delete(oldest)
-        if (use.unsettled >= settleAt) Queue.offerUnsafe(wanted, undefined)
+        unsettled.add(use)
+        const [oldest] = unsettled
+        if (unsettled.size > maxWaiting && oldest !== undefined) unsettled.delete(oldest)
+        if (use.unsettled >= settleAt) Queue.offerUnsafe(roundDue, undefined)
       },
       (user) => shareFor(user, 0)
     )
     yield* gauge(table)
-    const unsetAll = () => {
-      for (const use of table.all()) if (use.connections > 0) unset.add(use)
+    const recountAll = () => {
+      for (const use of table.all()) if (use.connections > 0) uncounted.add(use)
     }
-    const isUnset = (use: UserUse) => {
-      unset.add(use)
-      if (unset.size <= maxWaiting) return
-      unset.clear()
+    const recount = (use: UserUse) => {
+      uncounted.add(use)
+      if (uncounted.size <= maxWaiting) return
+      uncounted.clear()
       instance = ""
       isShared = false
     }
-    yield* onReconnected(unsetAll)
+    yield* onReconnected(recountAll)
 
-    // All of them from time to time, one after the other: what was lost without a word is there again.
+    // Redis may lose counts without a sign, so all of them are written again from time to time.
     let sweeping = table.all()
     const sweep = () => {
       for (let left = Math.ceil(table.size / exchangesPerSweep); left > 0; left--) {
@@ -95,21 +107,21 @@ export const layer = Layer.effect(
           sweeping = table.all()
           return
         }
-        if (next.value.connections > 0) unset.add(next.value)
+        if (next.value.connections > 0) uncounted.add(next.value)
       }
     }
 
     const rename = Effect.gen(function* () {
       const [seconds = "0", micros = "0"] = yield* redis.send<ReadonlyArray<string>>("TIME")
       instance = `${seconds}${micros.padStart(6, "0").slice(0, 3)}.${SecureRandom.uuidV4Unsafe()}`
-      unsetAll()
+      recountAll()
     })
 
-    const tell = Effect.fnUntraced(function* (report: string) {
+    const exchangeReports = Effect.fnUntraced(function* (report: string) {
       const isNew = instance === ""
       if (isNew) yield* rename
-      const said = yield* exchangeScript(instance, report, isNew)
-      if (said[0] === 1) return said
+      const answer = yield* exchangeScript(instance, report, isNew)
+      if (answer[0] === 1) return answer
       yield* rename
       return yield* exchangeScript(instance, report, true)
     })
@@ -120,58 +132,57 @@ export const layer = Layer.effect(
       exchangedAt = now
       const demands = Array.from(table.active, (use) => [use, use.demand() / seconds] as const)
       table.active.clear()
-      const least = bounds.rate * unheard()
+      const unreported = bounds.rate * unreportedShare()
       const report = demands
-        .filter(([, demand]) => demand > least)
+        .filter(([, demand]) => demand > unreported)
         .sort(([, a], [, b]) => b - a)
         .slice(0, maxReported)
         .map(([{ user }, demand]) => [user, Math.round(demand)])
-      const said = yield* Effect.option(tell(JSON.stringify(report)))
-      isShared = Option.isSome(said)
-      others = new Map()
-      if (Option.isSome(said)) {
-        living = said.value[1]
-        for (const text of said.value[2]) {
-          for (const [user, demand] of Option.getOrElse(decodeReport(text), () => [])) {
-            others.set(user, (others.get(user) ?? 0) + demand)
-          }
+      const answer = yield* Effect.option(exchangeReports(JSON.stringify(report)))
+      isShared = Option.isSome(answer)
+      demandElsewhere = new Map()
+      if (Option.isSome(answer)) {
+        const [, live, reports] = answer.value
+        liveInstances = live
+        for (const [user, demand] of reports.flatMap((text) => Option.getOrElse(decodeReport(text), () => []))) {
+          demandElsewhere.set(user, (demandElsewhere.get(user) ?? 0) + demand)
         }
       }
       for (const [use, demand] of demands) {
         use.share = shareFor(use.user, demand)
-        // It has to be looked at again, were it not to ask any more.
+        // A share below 1 is computed again next time, even if the user sends no more requests.
         if (use.share < 1) table.active.add(use)
       }
       sweep()
       table.forgetIdle(now, isShared)
-      if (unset.size + unwritten.size > 0) Queue.offerUnsafe(wanted, undefined)
+      if (uncounted.size + unsettled.size > 0) Queue.offerUnsafe(roundDue, undefined)
     })
 
-    const set = (use: UserUse) =>
+    const count = (use: UserUse) =>
       Effect.suspend(() => {
-        unset.delete(use)
+        uncounted.delete(use)
         const { connections } = use
-        // An upgrade may have overtaken it.
-        const isOver = () => use.connections !== connections && isUnset(use)
-        return Effect.map(setScript(use.user, instance, connections), isOver)
-      }).pipe(Effect.catch(() => Effect.sync(() => isUnset(use))))
+        // An upgrade may have changed the count meanwhile.
+        const recountIfChanged = () => use.connections !== connections && recount(use)
+        return Effect.map(setScript(use.user, instance, connections), recountIfChanged)
+      }).pipe(Effect.catch(() => Effect.sync(() => recount(use))))
     const settle = (use: UserUse) =>
       Effect.suspend(() => {
-        unwritten.delete(use)
+        unsettled.delete(use)
         const bytes = use.unsettled
         if (bytes === 0) return Effect.void
         return Effect.flatMap(addScript(use.user, bytes), ([total, leftMs]) =>
           Effect.map(Clock.currentTimeMillis, (now) => use.settle(bytes, total, leftMs, now))
         )
-      }).pipe(Effect.catch(() => Effect.sync(() => unwritten.add(use))))
+      }).pipe(Effect.catch(() => Effect.sync(() => unsettled.add(use))))
     const round = Effect.suspend(() => {
       if (!isShared) return Effect.void
-      const counts = [...unset].slice(0, maxInRound).map(set)
-      const sums = [...unwritten].slice(0, maxInRound).map(settle)
+      const counts = [...uncounted].slice(0, maxInRound).map(count)
+      const sums = [...unsettled].slice(0, maxInRound).map(settle)
       return Effect.all([...counts, ...sums], { concurrency: 100, discard: true })
     })
 
-    // Going in order, its connections count no more at once; without Redis the lease does it.
+    // An orderly stop releases this instance's name, and its connections with it. After a crash the lease expires.
     const goodbye = Effect.andThen(
       round,
       Effect.suspend(() =>
@@ -180,28 +191,28 @@ export const layer = Layer.effect(
     )
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(goodbye, "2 seconds")))
     yield* share
-    yield* Effect.forkScoped(Effect.forever(Effect.delay(share, exchangeMs)))
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Queue.take(wanted), round)))
+    yield* background("user limits exchange", share, exchangeMs)
+    yield* background("user limits round", Effect.andThen(Queue.take(roundDue), round))
 
-    const alone = (use: UserUse) =>
+    const admitAlone = (use: UserUse) =>
       Effect.sync(() => {
         local.add()
-        isUnset(use)
+        recount(use)
         return use
       })
     const leave = (use: UserUse) => {
       table.leave(use)
-      isUnset(use)
+      recount(use)
     }
-    const ask = (use: UserUse) =>
-      admitScript(use.user, instance, use.connections, bounds.connections, living).pipe(
+    const admitShared = (use: UserUse) =>
+      admitScript(use.user, instance, use.connections, bounds.connections, liveInstances).pipe(
         Effect.matchEffect({
           onFailure: () => {
             isShared = false
-            return alone(use)
+            return admitAlone(use)
           },
-          onSuccess: ([isIn, bytes, leftMs]) => {
-            if (isIn === 0) {
+          onSuccess: ([isAdmitted, bytes, leftMs]) => {
+            if (isAdmitted === 0) {
               table.leave(use)
               return tooMany
             }
@@ -220,7 +231,7 @@ export const layer = Layer.effect(
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
           const use = table.of(user, now)
           if (!table.enter(use)) return tooMany
-          return isShared ? ask(use) : alone(use)
+          return isShared ? admitShared(use) : admitAlone(use)
         }),
       disconnect: leave,
       of: (user) => Effect.map(Clock.currentTimeMillis, (now) => table.of(user, now))

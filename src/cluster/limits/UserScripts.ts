@@ -1,21 +1,21 @@
-// What instances keep in Redis of their users. Each user has a hash of the connections that every instance says it has open, and
-// the bytes of the day. Which instances live, and what their users ask for now, stands apart, in one place for all.
+// The quotas of users in Redis. Each user has a hash with the number of open connections per instance, and a count of
+// the day's bytes. Two keys for all users list the live instances, and report the present demand of their users.
 //
-// An instance's name begins with when it took it, by Redis's clock. A count under a name that is not among the living is
-// nobody's, unless the name is so new that the others need not have heard of it: it is not counted, and removed.
+// An instance's name begins with the time it was taken, by Redis's clock. A count under a name that is not among the
+// live instances is not counted, and removed; unless the name is so new that others need not know it yet.
 import { Redis } from "effect/persistence"
 import { dayMs } from "./UserUse.ts"
 
-/** How long an instance counts as alive after it was last heard of. */
+/** How long an instance counts as live after its last exchange. */
 export const leaseMs = 12_000
-/** So new may a name be that the others have not heard of it: several exchanges. */
+/** How long other instances may not know a new name: several exchanges. */
 const newMs = 5000
-/** How long a user's counts are kept after they were last set: longer than it takes to set all of them again. */
+/** How long a user's counts are kept after the last write: longer than a sweep that writes all of them again. */
 const keptMs = 7_200_000
 
 const living = "{hotpath:users}:instances"
 const reports = "{hotpath:users}:reports"
-// Both of a user's keys in one slot, whatever the user is called: a tag ends at the first brace after its beginning.
+// The hash tag keeps both keys of a user in one slot, whatever the user's id: it ends at the first closing brace.
 const connectionsKey = (user: string) => `{hotpath:user:${user}}:connections`
 const bytesKey = (user: string) => `{hotpath:user:${user}}:bytes`
 
@@ -24,7 +24,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
-/** Says that this instance is alive and what its users ask for; what the others say. An instance that was taken out is told so. */
+/**
+ * Renews this instance's lease and reports the demand of its users; returns the reports of the others. An instance
+ * whose lease expired learns it by `isKnown` 0.
+ */
 export const exchange = Redis.script(
   (instance: string, report: string, isNew: boolean) => [living, reports, instance, leaseMs, report, isNew ? 1 : 0],
   {
@@ -53,16 +56,16 @@ export const forget = (instance: string) =>
   ] as const
 
 /**
- * Sets how many connections this instance has, if all instances together have no more than `most` then. Says the user's bytes
- * of the day as well, and for how many milliseconds more they count.
+ * Sets this instance's connection count, if all instances together stay within `limit`. Returns the user's bytes of
+ * the day as well, and for how many milliseconds they still count.
  */
 export const admit = Redis.script(
-  (user: string, instance: string, count: number, most: number, instances: ReadonlyArray<string>) => [
+  (user: string, instance: string, count: number, limit: number, instances: ReadonlyArray<string>) => [
     connectionsKey(user),
     bytesKey(user),
     instance,
     count,
-    most,
+    limit,
     keptMs,
     newMs,
     ...instances
@@ -91,7 +94,7 @@ export const admit = Redis.script(
   }
 ).withReturnType<readonly [isIn: number, bytes: number, leftMs: number]>()
 
-/** Sets how many connections this instance has, whatever the others have. */
+/** Sets this instance's connection count, whatever the others have. */
 export const setCount = Redis.script(
   (user: string, instance: string, count: number) => [connectionsKey(user), instance, count, keptMs],
   {
@@ -106,7 +109,7 @@ export const setCount = Redis.script(
   }
 )
 
-/** Adds to the bytes of the day; what they are now, and for how many milliseconds more they count. */
+/** Adds to the bytes of the day; returns the total, and for how many milliseconds it still counts. */
 export const addBytes = Redis.script((user: string, bytes: number) => [bytesKey(user), bytes, dayMs], {
   numberOfKeys: 1,
   lua: `

@@ -1,13 +1,13 @@
-// The users that this instance knows: those with a connection here, and for a while those that had one. An idle user is
-// forgotten when that loses nothing; beyond `maxIdle` the one that was idle longest is forgotten all the same, and may use as
-// much as anybody new.
+// The users that this instance keeps quotas of: those with a connection here, and for a while those that had one. An
+// idle user is forgotten as soon as that loses nothing. Beyond `maxIdle` the user that was idle longest is forgotten
+// in any case, and begins with a fresh quota.
 import { type UserBounds, UserUse } from "./UserUse.ts"
 
-/** Users without a connection that are kept. */
+/** Users without a connection. */
 const maxIdle = 10_000
 
 export class UserTable {
-  /** Those that asked for something since this was last cleared. */
+  /** Users with requests since this was last cleared. */
   readonly active = new Set<UserUse>()
   readonly #users = new Map<string, UserUse>()
   readonly #idle = new Set<UserUse>()
@@ -15,7 +15,7 @@ export class UserTable {
   readonly #wrote: (use: UserUse) => void
   readonly #shareOf: (user: string) => number
 
-  /** `shareOf`: of somebody who is new here. */
+  /** `shareOf`: the share of a user who is new here. */
   constructor(bounds: UserBounds, wrote: (use: UserUse) => void, shareOf: (user: string) => number) {
     this.#bounds = bounds
     this.#wrote = wrote
@@ -40,10 +40,10 @@ export class UserTable {
     return made
   }
 
-  /** False: the user has as many connections here as there may be anywhere. */
+  /** False if the user has the whole quota of connections here already. */
   enter(use: UserUse): boolean {
     if (use.connections >= this.#bounds.connections) return false
-    // It may have been forgotten since it was asked for.
+    // The table may have forgotten it since `of`.
     this.#users.set(use.user, use)
     this.#idle.delete(use)
     use.connections++

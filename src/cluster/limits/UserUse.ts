@@ -1,11 +1,11 @@
-// What one user uses on this instance, and may: one object, shared by all of the user's connections, so that a request costs
-// a few additions and no look-up.
+// What one user uses on this instance. All connections of the user share the object, so that a request costs a few
+// additions and no lookup.
 //
-// Requests: a bucket of `rate` tokens that fills at `rate` a second. While the user asks on other instances too, this instance
-// has a `share` of both; the shares of all instances are one together.
+// Requests: a token bucket of `rate` tokens that refills at `rate` per second. While the user sends requests to other
+// instances too, this instance has a `share` of both; the shares of all instances add up to 1.
 //
-// Bytes: what was written in the current day over all instances, as far as it was heard (`total`), and what was written here
-// and is not settled with the others (`unsettled`). A day begins with the first byte.
+// Bytes: `total` is what was written in the current day over all instances, as of the last exchange; `unsettled` is
+// what was written here since. A day begins with its first byte.
 
 export interface UserBounds {
   readonly connections: number
@@ -13,9 +13,8 @@ export interface UserBounds {
   readonly bytesPerDay: number
 }
 
-/** Told by a user's object what has to be looked at. */
 export interface UseListener {
-  /** It was asked for the first time since `demand` was taken. */
+  /** The first request since `demand` was read. */
   readonly asked: (use: UserUse) => void
   readonly wrote: (use: UserUse) => void
 }
@@ -24,11 +23,11 @@ export const dayMs = 86_400_000
 
 export class UserUse {
   readonly user: string
-  /** Open here, those that are being let in included. */
+  /** Open here, including those being admitted. */
   connections = 0
   unsettled = 0
   #total = 0
-  /** When the day is over; 0: none has begun. */
+  /** When the day is over; 0: no day has begun. */
   #dayEnds = 0
   #tokens: number
   #at: number
@@ -42,28 +41,28 @@ export class UserUse {
     this.#bounds = bounds
     this.#listener = listener
     this.#share = share
-    this.#tokens = this.#most
+    this.#tokens = this.#capacity
     this.#at = now
   }
 
-  get #most(): number {
+  get #capacity(): number {
     return Math.max(1, this.#bounds.rate * this.#share)
   }
 
-  /** Takes a request's token, or `count` of them: 0, or the milliseconds until there are so many. */
+  /** Takes tokens: 0, or the milliseconds until so many are available. */
   take(now: number, count = 1): number {
     if (this.#asked === 0) this.#listener.asked(this)
     this.#asked += count
     const perMs = (this.#bounds.rate * this.#share) / 1000
-    this.#tokens = Math.min(this.#most, this.#tokens + Math.max(0, now - this.#at) * perMs)
+    this.#tokens = Math.min(this.#capacity, this.#tokens + Math.max(0, now - this.#at) * perMs)
     this.#at = now
-    const wanted = Math.min(count, this.#most)
+    const wanted = Math.min(count, this.#capacity)
     if (this.#tokens < wanted) return Math.ceil((wanted - this.#tokens) / perMs)
     this.#tokens -= wanted
     return 0
   }
 
-  /** Requests since it was last asked, refused ones included. */
+  /** Requests since the last call, including refused ones. */
   demand(): number {
     const asked = this.#asked
     this.#asked = 0
@@ -78,7 +77,7 @@ export class UserUse {
     this.#share = share
   }
 
-  /** Counts what is written: 0; or the milliseconds until the user may write again, and counts nothing. */
+  /** Counts bytes: 0, or the milliseconds until the user may write again (then nothing is counted). */
   write(bytes: number, now: number): number {
     this.#begin(now)
     if (this.written + bytes > this.#bounds.bytesPerDay) return Math.max(1, this.#dayEnds - now)
@@ -92,20 +91,22 @@ export class UserUse {
     return this.#total + this.unsettled
   }
 
-  /** `bytes` of the unsettled ones are in `total` now, which is over all instances and counts for `leftMs` more. */
+  /** `bytes` of the unsettled ones are in `total` now, which is over all instances and counts for another `leftMs`. */
   settle(bytes: number, total: number, leftMs: number, now: number): void {
     this.unsettled = Math.max(0, this.unsettled - bytes)
     this.#total = total
     this.#dayEnds = leftMs > 0 ? now + leftMs : 0
   }
 
-  /** There is nobody to settle with. */
+  /** For an instance that shares with no other. */
   settleAlone(): void {
     this.#total += this.unsettled
     this.unsettled = 0
   }
 
-  /** Nothing is lost when this object is forgotten: whoever comes back begins where they would be. */
+  /**
+   * True if the user would return to the same quota: the bucket is full again, and bytes are settled or out of date.
+   */
   isForgettable(now: number, isSettledElsewhere: boolean): boolean {
     if (this.connections > 0 || this.unsettled > 0 || now - this.#at < 2000) return false
     return isSettledElsewhere || this.#total === 0 || now >= this.#dayEnds

@@ -1,21 +1,21 @@
-// What locks are in Redis: a name's holder, a token that is gone after the lease's time; and the last fence, which outlives it.
-// A lock that has no fence leaves nothing.
+// Locks in Redis. A name has two keys: the token of its holder, which expires with the lease, and the last fence, which
+// outlives it. An advisory lock has no fence, and leaves nothing behind.
 import { Redis } from "effect/persistence"
 
-/** How long Redis remembers a name's last fence. After that, Redis's time alone makes the next one greater. */
+/** How long Redis keeps a name's last fence. After that, its clock alone makes the next fence greater. */
 const fenceLifetimeMs = 7 * 24 * 3_600_000
 
-// A Cluster keeps both keys in one place, by what is in the braces.
+// The hash tag keeps both keys in one slot of a Cluster.
 const keyOf = (name: string) => `hotpath:lock:{${name.replace(/[%}]/g, encodeURIComponent)}}`
 const keysOf = (name: string) => [keyOf(name), `${keyOf(name)}:fence`]
 
-/** The fence, or '' when somebody else has it. Taken twice under one token it is taken once, with a greater fence. */
-export const takeScript = Redis.script(
-  (name: string, token: string, ttlMs: number, least: number) => [
+/** Returns the fence, or '' if another token has the lock. A second call with the same token gives a greater fence. */
+export const acquireScript = Redis.script(
+  (name: string, token: string, ttlMs: number, minFence: number) => [
     ...keysOf(name),
     token,
     ttlMs,
-    least,
+    minFence,
     fenceLifetimeMs
   ],
   {
@@ -34,8 +34,8 @@ export const takeScript = Redis.script(
 ).withReturnType<string>()
 
 /**
- * 1: it is ours for another while. A lock that was taken while Redis was away ('1') is taken here now, if nobody else has
- * it, or had it after us.
+ * Returns 1 if the lease was renewed. A local lease (acquired while Redis was away) is acquired in Redis now, unless
+ * another token has the lock, or had it with a later fence.
  */
 export const renewScript = Redis.script(
   (name: string, token: string, ttlMs: number, fence: number, isLocal: boolean) => [
@@ -67,12 +67,15 @@ export const releaseScript = Redis.script((name: string, token: string) => [keyO
     return redis.call('DEL', KEYS[1])`
 }).withReturnType<number>()
 
-/** Takes it, or keeps it for another while: 0: somebody else has it. It has no fence. */
-export const holdScript = Redis.script((name: string, token: string, ttlMs: number) => [keyOf(name), token, ttlMs], {
-  numberOfKeys: 1,
-  lua: `
+/** Acquires or renews an advisory lock. Returns 0 if another token has it. */
+export const advisoryScript = Redis.script(
+  (name: string, token: string, ttlMs: number) => [keyOf(name), token, ttlMs],
+  {
+    numberOfKeys: 1,
+    lua: `
     local holder = redis.call('GET', KEYS[1])
     if holder and holder ~= ARGV[1] then return 0 end
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return 1`
-}).withReturnType<number>()
+  }
+).withReturnType<number>()

@@ -1,101 +1,110 @@
-// Locks over all instances, for as long as an effect runs: held in Redis under a token, renewed while it runs, and given up
-// with it (`LockLost`) when they can't be kept. While Redis is away a lock holds within the instance only.
+// Locks over all instances, for as long as an effect runs. A lock is leased in Redis under a token and renewed while
+// the effect runs; when it can't be renewed, the effect is interrupted (`LockLost`). While Redis is away a lock
+// excludes other fibers of this instance only.
 //
-// No lock of this kind is safe alone: a process that stalls longer than its lease wakes beside the next holder, and two
-// instances without Redis hold one each. So each lock has a fence, a number that is greater for every later holder; a write
-// that must not come late gives it to storage/Fences, which refuses the older holder's.
+// Such a lock alone protects no write: a process that stalls longer than its lease wakes beside the next holder, and
+// two instances without Redis can hold the same lock. Therefore each lock carries a fence, a number that is greater
+// for every later holder. A write that must not come late passes its fence to storage/LockFences, which refuses an
+// older holder.
 //
-// Work that is only dear to do twice, not wrong, takes an advisory lock: it has no fence, and losing it ends nothing.
+// Work that is only expensive to do twice takes an advisory lock: it has no fence, and losing it interrupts nothing.
 import { randomUUID } from "node:crypto"
 import { Context, Duration, Effect, Exit, Layer, Random, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { holdScript, releaseScript, renewScript, takeScript } from "./LockScripts.ts"
+import { acquireScript, advisoryScript, releaseScript, renewScript } from "./LockScripts.ts"
 import * as LockTable from "./LockTable.ts"
 
-/** Somebody else had it all the time that was to be waited. The effect was not begun. */
+/** Another holder kept the lock for the whole `wait`. The effect did not start. */
 export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", { name: Schema.String }) {}
 
-/** It could not be kept while the effect ran; the effect was interrupted. Some of it may have been done. */
+/** The lease could not be renewed, and the effect was interrupted. Some of its work may have been done. */
 export class LockLost extends Schema.TaggedError<LockLost>()("LockLost", { name: Schema.String }) {}
 
 export interface Lock {
   readonly name: string
   readonly token: string
-  /** A safe integer: greater than that of every holder before, whatever Redis forgot. About the time in µs. */
+  /** A safe integer, greater than that of every earlier holder even if Redis lost its data. About the time in µs. */
   readonly fence: number
 }
 
 export interface LockOptions {
   /**
-   * How long it outlives an instance that died with it, and how long one that lost Redis goes on. Some times the deadline
-   * of a Redis command, or a slow command costs the lock.
+   * How long a lease outlives an instance that crashed, and how long an instance that lost Redis goes on. Should be
+   * several times the deadline of a Redis command, else one slow command loses the lock.
    */
   readonly ttl: Duration.Input
-  /** How long to wait for it, one Redis command more or less; zero: tries once. */
+  /** How long to wait for the lock, give or take one Redis command. Zero: one attempt. */
   readonly wait: Duration.Input
 }
 
-/** `away`: can't be asked now. */
-type Renewal = "kept" | "gone" | "away"
+/** `unknown`: Redis can't say now. */
+type Renewal = "renewed" | "lost" | "unknown"
 
-interface Held {
+interface Lease {
   readonly renew: Effect.Effect<Renewal>
   readonly release: Effect.Effect<void>
 }
 
-interface Lease extends Held {
+interface FencedLease extends Lease {
   readonly lock: Lock
-  /** Since when it counts: not later than Redis began to count. */
+  /** When the lease began, at the latest when Redis began to count. */
   readonly since: number
 }
 
-/** One try to take it; undefined: somebody else has it. */
-type Take<A = Lease> = (name: string, ttlMs: number) => Effect.Effect<A | undefined>
+/** One attempt; undefined if another holder has the lock. */
+type Acquire<L extends Lease> = (name: string, ttlMs: number) => Effect.Effect<L | undefined>
 
-/** Names held at a time by one instance. Beyond it a lock is busy. */
+/** Locks that one instance can hold at a time. Beyond it every lock is busy. */
 const maxNames = 10_000
+
 const makeCounters = Effect.map(Metrics, ({ counter }) => ({
-  acquired: counter("locks_acquired_total", "Locks taken, those of the instance alone included"),
-  busy: counter("locks_busy_total", "Locks that were not free within the time to wait"),
-  lost: counter("locks_lost_total", "Locks that could not be kept while their effect ran"),
-  local: counter("locks_local_total", "Locks taken within the instance alone, because Redis was away")
+  acquired: counter("locks_acquired_total", "Locks acquired, including those within one instance"),
+  busy: counter("locks_busy_total", "Locks that stayed busy for the whole wait"),
+  lost: counter("locks_lost_total", "Leases that could not be renewed while their effect ran"),
+  local: counter("locks_local_total", "Locks acquired within one instance, because Redis was away")
 }))
 
 type Counters = Effect.Success<typeof makeCounters>
 
-/** Ends, by failing, when the lease does. */
-const keep = Effect.fnUntraced(function* ({ lock, renew, since }: Lease, ttlMs: number) {
-  let until = since + ttlMs
-  const [pauseKept, pauseAway] = [Math.ceil(ttlMs / 3), Math.ceil(ttlMs / 12)]
-  let pause = pauseKept
+/**
+ * Renews a third of the time to live after each renewal, sooner while Redis can't say. Fails when the lease is over.
+ */
+const renewUntilLost = Effect.fnUntraced(function* ({ lock, renew, since }: FencedLease, ttlMs: number) {
+  let expiresAt = since + ttlMs
+  const [afterRenewal, afterUnknown] = [Math.ceil(ttlMs / 3), Math.ceil(ttlMs / 12)]
+  let pause = afterRenewal
   while (true) {
-    yield* Effect.sleep(Math.min(pause, Math.max(0, until - (yield* monotonicMillis))))
-    const asked = yield* monotonicMillis
-    if (asked >= until) return yield* new LockLost({ name: lock.name })
+    yield* Effect.sleep(Math.min(pause, Math.max(0, expiresAt - (yield* monotonicMillis))))
+    const sentAt = yield* monotonicMillis
+    if (sentAt >= expiresAt) return yield* new LockLost({ name: lock.name })
     const renewal = yield* Effect.timeoutOrElse(renew, {
-      duration: until - asked,
-      orElse: () => Effect.succeed<Renewal>("away")
+      duration: expiresAt - sentAt,
+      orElse: () => Effect.succeed<Renewal>("unknown")
     })
-    if (renewal === "gone") return yield* new LockLost({ name: lock.name })
-    // Redis counts from when it got the command, which is after it was asked.
-    if (renewal === "kept") until = asked + ttlMs
-    pause = renewal === "kept" ? pauseKept : pauseAway
+    if (renewal === "lost") return yield* new LockLost({ name: lock.name })
+    // Redis counts from when it receives the command, which is later.
+    if (renewal === "renewed") expiresAt = sentAt + ttlMs
+    pause = renewal === "renewed" ? afterRenewal : afterUnknown
   }
 })
 
-/** For as long as the work goes on: what can't be asked now is asked again, and what is gone ends nothing. */
-const keepAdvisory = (renew: Effect.Effect<Renewal>, ttlMs: number, counters: Counters): Effect.Effect<never> =>
+/** Renews as long as the effect runs. A lease that is lost is only counted. */
+const renewAdvisory = (renew: Effect.Effect<Renewal>, ttlMs: number, counters: Counters): Effect.Effect<never> =>
   Effect.flatMap(Effect.delay(renew, Math.ceil(ttlMs / 3)), (renewal) => {
-    if (renewal !== "gone") return keepAdvisory(renew, ttlMs, counters)
+    if (renewal !== "lost") return renewAdvisory(renew, ttlMs, counters)
     counters.lost.add()
     return Effect.never
   })
 
-/** Takes it, and gives it back when `use` is over. A try is not interrupted: whether it took the lock has to be known. */
-const holding = <L extends Held, A, E, R>(
-  take: Take<L>,
+/** Grows from 25 ms to 400 ms, and is spread by half of it. */
+const retryPause = (attempt: number) =>
+  Effect.map(Random.next, (random) => Math.round(Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + random)))
+
+/** Acquires the lock, runs `use`, and releases. An attempt is uninterruptible, so that its outcome is always known. */
+const whileLeased = <L extends Lease, A, E, R>(
+  acquire: Acquire<L>,
   counters: Counters,
   name: string,
   { ttl, wait }: LockOptions,
@@ -106,7 +115,7 @@ const holding = <L extends Held, A, E, R>(
       const ttlMs = Math.max(1, Math.ceil(Duration.toMillis(ttl)))
       const deadline = (yield* monotonicMillis) + Duration.toMillis(wait)
       for (let attempt = 0; ; attempt++) {
-        const lease = yield* take(name, ttlMs)
+        const lease = yield* acquire(name, ttlMs)
         if (lease !== undefined) {
           counters.acquired.add()
           return yield* restore(use(lease, ttlMs)).pipe(Effect.ensuring(lease.release))
@@ -116,33 +125,36 @@ const holding = <L extends Held, A, E, R>(
           counters.busy.add()
           return yield* new LockBusy({ name })
         }
-        const pause = Math.round(Math.min(25 * 2 ** Math.min(attempt, 4), 400) * (0.5 + (yield* Random.next)))
-        yield* restore(Effect.sleep(Math.min(pause, left)))
+        yield* restore(Effect.sleep(Math.min(yield* retryPause(attempt), left)))
       }
     })
   )
 
-/** Keeps it, or takes it again when its lease was over and nobody else has it. */
-const holdHere = (table: LockTable.LockTable, name: string, token: string, ttlMs: number) =>
-  Effect.flatMap(table.renew(name, token, ttlMs), (kept) =>
-    kept ? Effect.succeed(true) : table.take(name, token, ttlMs)
+/** For advisory locks: a lease that expired is acquired again if no other holder has it. */
+const renewOrAcquire = (table: LockTable.LockTable, name: string, token: string, ttlMs: number) =>
+  Effect.flatMap(table.renew(name, token, ttlMs), (isRenewed) =>
+    isRenewed ? Effect.succeed(true) : table.acquire(name, token, ttlMs)
   )
 
-// A lock that is held for days is no trace of a day's renewals.
+// A lock that is held for days must not grow a trace by a day's renewals.
 const untraced = Effect.withTracerEnabled(false)
 
-const makeLocks = (take: Take, takeAdvisory: Take<Held>, counters: Counters): Locks["Service"] => ({
+const makeLocks = (
+  acquire: Acquire<FencedLease>,
+  acquireAdvisory: Acquire<Lease>,
+  counters: Counters
+): Locks["Service"] => ({
   withLock: (name, options, use) =>
-    holding(take, counters, name, options, (lease, ttlMs) => {
-      const lost = Effect.tapError(keep(lease, ttlMs), () => Effect.sync(() => counters.lost.add()))
+    whileLeased(acquire, counters, name, options, (lease, ttlMs) => {
+      const lost = Effect.tapError(renewUntilLost(lease, ttlMs), () => Effect.sync(() => counters.lost.add()))
       return Effect.raceFirst(
         Effect.suspend(() => use(lease.lock)),
         untraced(lost)
       )
     }),
   withAdvisoryLock: (name, options, use) =>
-    holding(takeAdvisory, counters, name, options, ({ renew }, ttlMs) =>
-      Effect.raceFirst(use, untraced(keepAdvisory(renew, ttlMs, counters)))
+    whileLeased(acquireAdvisory, counters, name, options, ({ renew }, ttlMs) =>
+      Effect.raceFirst(use, untraced(renewAdvisory(renew, ttlMs, counters)))
     )
 })
 
@@ -150,8 +162,8 @@ export class Locks extends Context.Service<
   Locks,
   {
     /**
-     * Runs the effect while nobody else holds the lock of that name; within it the name is busy for the effect too. An effect
-     * that can't be interrupted goes on beside the next holder, and its end is waited for.
+     * Runs the effect while no other holder has the lock of that name. It is not reentrant. An effect that can't be
+     * interrupted goes on beside the next holder, and its end is awaited.
      */
     readonly withLock: <A, E, R>(
       name: string,
@@ -159,8 +171,9 @@ export class Locks extends Context.Service<
       use: (lock: Lock) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E | LockBusy | LockLost, R>
     /**
-     * Runs the effect while nobody else holds the lock of that name, as far as can be known: it goes on when the lock is
-     * lost, and is taken again where Redis forgot it. For work that is dear to do twice; it guards no write.
+     * Runs the effect while no other holder has the lock of that name, as far as is known: the effect goes on when
+     * the lock is lost, and the lock is acquired again if Redis lost it. For work that is expensive to do twice;
+     * protects no write.
      */
     readonly withAdvisoryLock: <A, E, R>(
       name: string,
@@ -175,106 +188,110 @@ export class Locks extends Context.Service<
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
       const counters = yield* makeCounters
-      const takeThere = redis.eval(takeScript)
-      const renewThere = redis.eval(renewScript)
-      const releaseThere = redis.eval(releaseScript)
-      const holdThere = redis.eval(holdScript)
-      // Whoever takes one takes it here first: so within the instance it is exclusive whatever Redis does, and its waiters
-      // ask Redis one at a time.
+      const [acquireThere, advisoryThere] = [redis.eval(acquireScript), redis.eval(advisoryScript)]
+      const [renewThere, releaseThere] = [redis.eval(renewScript), redis.eval(releaseScript)]
+      // A lock is acquired here before it is acquired in Redis. So within the instance it is exclusive whatever Redis
+      // does, and its waiters send one command at a time.
       const table = LockTable.make(maxNames)
       let isAway = false
 
-      const onAway = Effect.fnUntraced(function* (error: Redis.RedisError) {
-        counters.local.add()
-        if (isAway) return
-        isAway = true
-        yield* Effect.logWarning("Redis is away: locks hold within this instance only", { reason: String(error.cause) })
-      })
+      /** Undefined if Redis is away: then the lease is local. */
+      const orLocal = <A>(command: Effect.Effect<A, Redis.RedisError>): Effect.Effect<A | undefined> =>
+        Effect.matchEffect(command, {
+          onSuccess: (answer) => {
+            isAway = false
+            return Effect.succeed(answer)
+          },
+          onFailure: ({ cause }) => {
+            counters.local.add()
+            if (isAway) return Effect.undefined
+            isAway = true
+            return Effect.as(
+              Effect.logWarning("Redis is away: locks exclude within this instance only", { reason: String(cause) }),
+              undefined
+            )
+          }
+        })
 
-      const take: Take = Effect.fnUntraced(function* (name, ttlMs) {
+      // A local lease may be in Redis all the same: a command that seemed to fail was applied, or a renewal was.
+      const release = (name: string, token: string) =>
+        Effect.andThen(Effect.ignore(releaseThere(name, token)), table.release(name, token))
+
+      const acquire: Acquire<FencedLease> = Effect.fnUntraced(function* (name, ttlMs) {
         const token = randomUUID()
         const since = yield* monotonicMillis
-        if (!(yield* table.take(name, token, ttlMs))) return undefined
-        const taken = yield* takeThere(name, token, ttlMs, table.lastFence() + 1).pipe(
-          Effect.catch((error) => Effect.as(onAway(error), undefined))
-        )
-        if (taken !== undefined) isAway = false
-        if (taken === "") {
+        if (!(yield* table.acquire(name, token, ttlMs))) return undefined
+        const fence = yield* orLocal(acquireThere(name, token, ttlMs, table.lastFence() + 1))
+        if (fence === "") {
           yield* table.release(name, token)
           return undefined
         }
-        if (taken !== undefined) table.learn(Number(taken))
+        if (fence !== undefined) table.learn(Number(fence))
         // Redis answered, or failed, so late that the lease is over.
         if (!(yield* table.renew(name, token, ttlMs))) {
           yield* Effect.ignore(releaseThere(name, token))
           return undefined
         }
 
-        let isLocal = taken === undefined
-        const lock = { name, token, fence: taken === undefined ? yield* table.nextFence : Number(taken) }
+        let isLocal = fence === undefined
+        const lock = { name, token, fence: fence === undefined ? yield* table.nextFence : Number(fence) }
         const renew = Effect.gen(function* () {
-          if (!(yield* table.renew(name, token, ttlMs))) return "gone"
-          const asked = renewThere(name, token, ttlMs, lock.fence, isLocal)
-          // What is held here only is not lost to a Redis that is slow.
-          const renewed = yield* Effect.exit(isLocal ? Effect.timeout(asked, ttlMs / 3) : asked)
-          if (Exit.isFailure(renewed)) return isLocal ? "kept" : "away"
-          if (renewed.value === 0) return "gone"
+          if (!(yield* table.renew(name, token, ttlMs))) return "lost"
+          const renewing = renewThere(name, token, ttlMs, lock.fence, isLocal)
+          // A slow Redis does not end a local lease.
+          const renewed = yield* Effect.exit(isLocal ? Effect.timeout(renewing, ttlMs / 3) : renewing)
+          if (Exit.isFailure(renewed)) return isLocal ? "renewed" : "unknown"
+          if (renewed.value === 0) return "lost"
           isLocal = false
-          return "kept"
+          return "renewed"
         })
-        // A local one may be in Redis all the same: the command that seemed to fail came through, or its renewal did.
-        const release = Effect.andThen(Effect.ignore(releaseThere(name, token)), table.release(name, token))
-        return { lock, since: isLocal ? yield* monotonicMillis : since, renew, release }
+        return { lock, since: isLocal ? yield* monotonicMillis : since, renew, release: release(name, token) }
       })
 
-      const takeAdvisory: Take<Held> = Effect.fnUntraced(function* (name, ttlMs) {
+      const acquireAdvisory: Acquire<Lease> = Effect.fnUntraced(function* (name, ttlMs) {
         const token = randomUUID()
-        if (!(yield* table.take(name, token, ttlMs))) return undefined
-        const hold = holdThere(name, token, ttlMs)
-        const taken = yield* Effect.catch(hold, (error) => Effect.as(onAway(error), undefined))
-        if (taken !== undefined) isAway = false
-        if (taken === 0) {
+        if (!(yield* table.acquire(name, token, ttlMs))) return undefined
+        const acquiring = advisoryThere(name, token, ttlMs)
+        if ((yield* orLocal(acquiring)) === 0) {
           yield* table.release(name, token)
           return undefined
         }
         const renew = Effect.gen(function* () {
-          if (!(yield* holdHere(table, name, token, ttlMs))) return "gone"
-          const held = yield* Effect.exit(Effect.timeout(hold, ttlMs / 3))
-          if (Exit.isFailure(held)) return "away"
-          return held.value === 0 ? "gone" : "kept"
+          if (!(yield* renewOrAcquire(table, name, token, ttlMs))) return "lost"
+          const renewed = yield* Effect.exit(Effect.timeout(acquiring, ttlMs / 3))
+          if (Exit.isFailure(renewed)) return "unknown"
+          return renewed.value === 0 ? "lost" : "renewed"
         })
-        const release = Effect.andThen(Effect.ignore(releaseThere(name, token)), table.release(name, token))
-        return { renew, release }
+        return { renew, release: release(name, token) }
       })
 
-      return Locks.of(makeLocks(take, takeAdvisory, counters))
+      return Locks.of(makeLocks(acquire, acquireAdvisory, counters))
     })
   )
 
-  /** Within the process, for one without Redis and for tests. */
+  /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(
     Locks,
     Effect.gen(function* () {
       const counters = yield* makeCounters
       const table = LockTable.make(maxNames)
-      const take: Take = Effect.fnUntraced(function* (name, ttlMs) {
+      const renewal = Effect.map((isRenewed: boolean): Renewal => (isRenewed ? "renewed" : "lost"))
+      const acquire: Acquire<FencedLease> = Effect.fnUntraced(function* (name, ttlMs) {
         const token = randomUUID()
         const since = yield* monotonicMillis
-        if (!(yield* table.take(name, token, ttlMs))) return undefined
+        if (!(yield* table.acquire(name, token, ttlMs))) return undefined
         return {
           lock: { name, token, fence: yield* table.nextFence },
           since,
-          renew: Effect.map(table.renew(name, token, ttlMs), (kept) => (kept ? "kept" : "gone")),
+          renew: renewal(table.renew(name, token, ttlMs)),
           release: table.release(name, token)
         }
       })
-      const takeAdvisory: Take<Held> = (name, ttlMs) =>
-        Effect.map(take(name, ttlMs), (lease) => {
-          if (lease === undefined) return undefined
-          const held = holdHere(table, name, lease.lock.token, ttlMs)
-          return { renew: Effect.map(held, (kept) => (kept ? "kept" : "gone")), release: lease.release }
-        })
-      return Locks.of(makeLocks(take, takeAdvisory, counters))
+      const acquireAdvisory: Acquire<Lease> = Effect.fnUntraced(function* (name, ttlMs) {
+        const lease = yield* acquire(name, ttlMs)
+        return lease && { ...lease, renew: renewal(renewOrAcquire(table, name, lease.lock.token, ttlMs)) }
+      })
+      return Locks.of(makeLocks(acquire, acquireAdvisory, counters))
     })
   )
 }

@@ -6,7 +6,7 @@
 // In order: a change whose predecessors were not published is refused; the publisher brings those first.
 import { Context, Effect, Schema } from "effect"
 import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
-import { isRefusal } from "../../infra/redis/Redis.ts"
+import { isRefusal } from "../../infra/redis/RedisUnavailable.ts"
 
 /** Redis is away, or did not answer in time: what was to be published may have been. */
 export class BusUnavailable extends Schema.TaggedError<BusUnavailable>()("BusUnavailable", {

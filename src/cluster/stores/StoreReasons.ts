@@ -1,18 +1,18 @@
-// Who of two instances with different stores gives way, and what is said about it.
+// Which of two instances with different stores gives way, and the texts about it.
 import { hostname } from "node:os"
 import { Redacted } from "effect"
 import type { Difference, Disagreement } from "./StoreAgreement.ts"
 
-/** Whether it keeps one from using rooms that does not use them yet. */
+/** Whether it stops an instance that does not serve rooms yet. */
 export const isBlocking = ({ isEarlier, other }: Disagreement): boolean => other.state === "active" || isEarlier
 
-/** Whether one that does has to stop. */
+/** Whether it stops an instance that serves rooms. */
 export const yields = ({ isEarlier, isProven, other }: Disagreement): boolean =>
   isProven && isEarlier && other.state === "active"
 
 export const place = `${hostname()}:${process.pid}`
 
-/** Where a store is, without who may use it. */
+/** A store's address, without credentials. */
 export const labelOf = (url: Redacted.Redacted): string =>
   Redacted.value(url)
     .split(",")
@@ -26,17 +26,17 @@ export const labelOf = (url: Redacted.Redacted): string =>
 
 const reasons: Readonly<Record<Difference, string>> = {
   redis:
-    "another instance uses the same PostgreSQL and another Redis, so its clients would not hear of what happens in rooms here; REDIS_URL and REDIS_PREFIX have to be the same on all instances of a service",
+    "another instance uses the same PostgreSQL and another Redis, so events of rooms here would not reach its clients; REDIS_URL and REDIS_PREFIX must be the same on all instances of a service",
   database:
-    "another instance uses the same Redis, with the same REDIS_PREFIX, and another PostgreSQL; DATABASE_URL has to be the same on all instances of a service, and services that share a Redis need a REDIS_PREFIX each",
+    "another instance uses the same Redis, with the same REDIS_PREFIX, and another PostgreSQL; DATABASE_URL must be the same on all instances of a service, and services that share a Redis need different REDIS_PREFIX settings",
   configuration:
-    "another instance uses the same PostgreSQL, and one of the two has no Redis, so its clients would not hear of what happens in rooms here; instances that share a PostgreSQL need the same REDIS_URL, all of them"
+    "another instance uses the same PostgreSQL, and one of the two has no Redis, so events of rooms here would not reach its clients; all instances that share a PostgreSQL need the same REDIS_URL"
 }
 
-/** Without addresses: clients and load balancers may read it. */
+/** For clients and load balancers: without addresses. */
 export const reasonOf = ([first]: ReadonlyArray<Disagreement>): string =>
   first === undefined
-    ? "whether the other instances use the same Redis and PostgreSQL is not known yet"
+    ? "it is not known yet whether the other instances use the same Redis and PostgreSQL"
     : reasons[first.what]
 
 /** For the log. */

@@ -1,6 +1,6 @@
-// The instances that use a store, as they say in that store itself: each announces itself every second, and reads who else
-// did. One port; Redis, Postgres and memory stand behind it. An instance is listed until it leaves, or for a minute after
-// its last announcement; how old that is goes by the store's own clock.
+// The instances that use a store, listed in the store itself: each sends a heartbeat every second, which returns the
+// whole list. The port, and its layers over Redis, Postgres and memory. An instance is listed until it leaves, or for
+// a minute after its last heartbeat, by the store's own clock.
 import { Clock, Effect, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Database } from "../../infra/postgres/Database.ts"
@@ -11,42 +11,42 @@ export class RosterUnavailable extends Schema.TaggedError<RosterUnavailable>()("
   cause: Schema.Defect()
 }) {}
 
-export const Announcement = Schema.Struct({
-  /** Counts its announcements. */
+export const Heartbeat = Schema.Struct({
+  /** Counts an instance's heartbeats. */
   beat: Schema.Finite,
-  /** The last of them that the other store took. */
+  /** The last of them that the other store confirmed. */
   acked: Schema.Finite,
-  /** Whether the other store took the last one. */
+  /** Whether the other store confirmed the last one. */
   isUp: Schema.Boolean,
-  /** It has no other store, because it is set up without Redis. */
+  /** The instance is set up without Redis, so there is no other store. */
   isAlone: Schema.Boolean,
-  /** `waiting`: it compares its stores. `refused`: they are not those of the others, and it leaves rooms alone. */
+  /** See SharedStores.ts. */
   state: Schema.Literals(["waiting", "active", "refused"]),
-  /** Where its process is, and which the other store is: for people. */
+  /** Where its process runs, and which the other store is: for people. */
   place: Schema.String,
   label: Schema.String
 })
-export type Announcement = typeof Announcement.Type
+export type Heartbeat = typeof Heartbeat.Type
 
-export interface Listed extends Announcement {
+export interface Listed extends Heartbeat {
   readonly instance: string
-  /** When it came, by the store's clock; nobody else came at the same time. */
+  /** When it was first listed, by the store's clock. No two instances have the same. */
   readonly since: number
   readonly ageMs: number
 }
 
 export interface StoreRoster {
-  /** Announces an instance, and returns all, itself too. */
-  readonly announce: (instance: string, entry: Announcement) => Effect.Effect<ReadonlyArray<Listed>, RosterUnavailable>
+  /** Returns all instances, including this one. */
+  readonly heartbeat: (instance: string, entry: Heartbeat) => Effect.Effect<ReadonlyArray<Listed>, RosterUnavailable>
   readonly leave: (instance: string) => Effect.Effect<void, RosterUnavailable>
 }
 
-/** How long an instance is listed after its last announcement. */
+/** How long an instance is listed after its last heartbeat. */
 const listedMs = 60_000
-/** How long the list itself outlives the last announcement in Redis. */
+/** How long Redis keeps the list after the last heartbeat of all. */
 const keptMs = 3_600_000
 
-const Stored = Schema.fromJsonString(Announcement)
+const Stored = Schema.fromJsonString(Heartbeat)
 const encode = Schema.encodeSync(Stored)
 const decode = Schema.decodeUnknownOption(Stored)
 
@@ -54,7 +54,7 @@ const unavailable = Effect.mapError((cause: unknown) => new RosterUnavailable({ 
 
 type Row = readonly [instance: string, since: number, ageMs: number, text: string]
 
-/** What can't be read was written by another release, which says nothing about its stores. */
+/** An entry that can't be decoded was written by another release, and is left out. */
 const toListed = (rows: ReadonlyArray<Row>): ReadonlyArray<Listed> =>
   rows.flatMap(([instance, since, ageMs, text]) =>
     Option.match(decode(text), { onNone: () => [], onSome: (entry) => [{ ...entry, instance, since, ageMs }] })
@@ -62,8 +62,9 @@ const toListed = (rows: ReadonlyArray<Row>): ReadonlyArray<Listed> =>
 
 const key = "hotpath:stores"
 
-// Goes on when Redis is full: from Redis 7 on, the first line says so. A value is `since renewed entry`. TIME comes in microseconds; no two scripts run at the same time.
-const announce = Redis.script((instance: string, text: string) => [key, instance, text, listedMs, keptMs], {
+// Works while Redis is full: its first line says so, from Redis 7 on. A value is `since renewed entry`. TIME has
+// microseconds, and scripts run one at a time, so no two instances get the same `since`.
+const heartbeat = Redis.script((instance: string, text: string) => [key, instance, text, listedMs, keptMs], {
   numberOfKeys: 1,
   lua: `#!lua flags=allow-oom
     local time = redis.call('TIME')
@@ -81,7 +82,7 @@ const announce = Redis.script((instance: string, text: string) => [key, instance
     return rows`
 }).withReturnType<ReadonlyArray<readonly [instance: string, since: string, ageMs: string, text: string]>>()
 
-/** In Redis. It passes the fence, which is about what is found here. */
+/** In Redis, in spite of the fence, which depends on what is found here. */
 export const makeRedisRoster = Effect.gen(function* () {
   const state = yield* RedisHealth
   const redis = yield* Redis.make({
@@ -89,10 +90,10 @@ export const makeRedisRoster = Effect.gen(function* () {
     subscribe: () => Effect.never,
     connect: Effect.never
   })
-  const announceThere = redis.eval(announce)
+  const heartbeatThere = redis.eval(heartbeat)
   const roster: StoreRoster = {
-    announce: (instance, entry) =>
-      announceThere(instance, encode(entry)).pipe(
+    heartbeat: (instance, entry) =>
+      heartbeatThere(instance, encode(entry)).pipe(
         Effect.map((rows) =>
           toListed(rows.map(([own, since, ageMs, text]) => [own, Number(since), Number(ageMs), text]))
         ),
@@ -103,11 +104,11 @@ export const makeRedisRoster = Effect.gen(function* () {
   return roster
 })
 
-/** In Postgres: see infra/migrations/0010_service_instances.ts. */
+/** In Postgres: see infra/postgres/migrations/0010_service_instances.ts. */
 export const makeDatabaseRoster = Effect.gen(function* () {
   const { run, sql } = yield* Database
   const roster: StoreRoster = {
-    announce: (instance, entry) =>
+    heartbeat: (instance, entry) =>
       run(
         sql<{
           instance: string
@@ -129,13 +130,13 @@ export const makeDatabaseRoster = Effect.gen(function* () {
 interface Kept {
   readonly since: number
   readonly renewed: number
-  readonly entry: Announcement
+  readonly entry: Heartbeat
 }
 
 export interface MemoryRoster extends StoreRoster {
-  /** Loses all of it. */
+  /** Loses its data. */
   readonly clear: () => void
-  /** Another one, with what this one holds now. */
+  /** Another store with the same data. */
   readonly copy: () => MemoryRoster
 }
 
@@ -144,7 +145,7 @@ export const makeMemoryRoster = (from: Iterable<readonly [string, Kept]> = []): 
   const entries = new Map(from)
   let last = 0
   const roster: StoreRoster = {
-    announce: (instance, entry) =>
+    heartbeat: (instance, entry) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         const since = entries.get(instance)?.since ?? Math.max(now, last + 1)
         last = Math.max(last, since)

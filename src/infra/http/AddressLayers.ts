@@ -1,5 +1,5 @@
-// What an IP address reaches: itself, and every IPv4 address that it carries in one of the known ways. An address can be
-// read in several ways at once (a 6to4 address whose interface id is ISATAP's); all of them count.
+// The addresses that an IP address reaches: itself, and every IPv4 address that it embeds in one of the known ways. An
+// address can be read in several ways at once (a 6to4 address whose interface id is ISATAP's); all of them count.
 import { NetAddress } from "effect/net"
 
 type Bytes = ReadonlyArray<number>
@@ -10,9 +10,9 @@ const from = (at: number) => [at, at + 1, at + 2, at + 3]
 
 interface Wrapping {
   readonly matches: (bytes: Bytes) => boolean
-  /** Where the address may stand: the places of its four bytes, for each layout. */
+  /** The positions of the embedded address's four bytes, for each possible layout. */
   readonly layouts: ReadonlyArray<ReadonlyArray<number>>
-  /** Its bits are inverted. */
+  /** The bits are inverted. */
   readonly inverted?: boolean
 }
 
@@ -48,19 +48,19 @@ const wrappings: ReadonlyArray<Wrapping> = [
   }
 ]
 
-const carried = (address: NetAddress.Ipv6Address): ReadonlyArray<NetAddress.Ipv4Address> => {
+const embedded = (address: NetAddress.Ipv6Address): ReadonlyArray<NetAddress.Ipv4Address> => {
   const bytes = NetAddress.ipv6ToOctets(address)
   return wrappings
     .filter(({ matches }) => matches(bytes))
     .flatMap(({ inverted, layouts }) => {
       const found = layouts.map((layout) => layout.map((at) => (bytes[at] ?? 0) ^ (inverted === true ? 0xff : 0)))
-      // Of several layouts, one reads the zeros beside the address as 0.x: that says nothing, unless they all do.
+      // A wrong layout reads the zeros beside the address as 0.x, which is ignored unless all layouts do.
       const likely = found.filter(([first]) => first !== 0)
       return likely.length === 0 ? found : likely
     })
     .map((four) => NetAddress.ipv4FromBytesUnsafe(Uint8Array.from(four)))
 }
 
-/** The address first. IPv4 carries nothing more, so this is all there is. */
+/** The address itself first. IPv4 addresses embed no others, so one step is enough. */
 export const layersOf = (address: NetAddress.IpAddress): ReadonlyArray<NetAddress.IpAddress> =>
-  NetAddress.isIpv6Address(address) ? [address, ...carried(address)] : [address]
+  NetAddress.isIpv6Address(address) ? [address, ...embedded(address)] : [address]

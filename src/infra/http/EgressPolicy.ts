@@ -1,15 +1,16 @@
-// Which addresses an integration may reach: all but
+// The addresses that an integration may reach: all except
 //
-// - those that are always denied: unspecified, link-local, multicast, broadcast, the clouds' metadata services;
-// - those of UPSTREAM_DENY, which adds to them;
-// - where loopback is denied (127.0.0.1 or ::1 by UPSTREAM_DENY): all of 127.0.0.0/8, ::1 and this machine's own interface
-//   addresses, since what listens on all interfaces answers there too.
+// - those that are always denied: unspecified, link-local, multicast, broadcast, metadata services of clouds;
+// - those in UPSTREAM_DENY;
+// - if loopback is denied (127.0.0.1 or ::1 in UPSTREAM_DENY): all of 127.0.0.0/8, ::1 and the addresses of this
+//   machine's interfaces, because a service that listens on all interfaces answers there too.
 //
-// UPSTREAM_ALLOW makes exceptions: from UPSTREAM_DENY for all that it covers; from what is always denied, and for this machine's
-// own addresses, only with an entry that lies inside (so 0.0.0.0/0 or fd00::/8 does not open a metadata service).
+// UPSTREAM_ALLOW makes exceptions. An entry excepts everything it covers from UPSTREAM_DENY. From the addresses that
+// are always denied, and from this machine's own, only an entry that lies inside a denied range does, so that 0.0.0.0/0
+// or fd00::/8 does not open a metadata service.
 //
-// An address is judged with all that it carries (AddressLayers.ts): it is denied if one of these is, and an exception for
-// the one is no exception for the other.
+// An address is judged together with the addresses that it embeds (AddressLayers.ts): it is denied if one of them is,
+// and an exception for one is no exception for another.
 import { networkInterfaces } from "node:os"
 import { Context, Effect, Layer, Result } from "effect"
 import { IpNetwork, NetAddress } from "effect/net"
@@ -19,7 +20,7 @@ import { layersOf } from "./AddressLayers.ts"
 type Networks = ReadonlyArray<IpNetwork.IpNetwork>
 
 const alwaysDenied: Networks = [
-  // Unspecified: they reach this machine.
+  // Unspecified addresses reach this machine.
   "0.0.0.0/8",
   "::/128",
   // Link-local, with most clouds' metadata services.
@@ -29,7 +30,7 @@ const alwaysDenied: Networks = [
   "224.0.0.0/4",
   "ff00::/8",
   "255.255.255.255/32",
-  // Metadata services elsewhere: AWS (its local services, EKS among them), Google, Azure, Oracle, Alibaba, Scaleway.
+  // Other metadata services: AWS (its local services, including EKS), Google, Azure, Oracle, Alibaba, Scaleway.
   "fd00:ec2::/32",
   "fd20:ce::254/128",
   "168.63.129.16/32",
@@ -55,7 +56,7 @@ const canonical = (network: IpNetwork.IpNetwork): IpNetwork.IpNetwork => {
 
 const parse = (text: string) => NetAddress.ipFromString(text.split("%", 1).join(""))
 
-/** `own`: the addresses of this machine's interfaces, which may change. */
+/** `own` returns the addresses of this machine's interfaces, which may change. */
 export const makeAllows = (deny: Networks, allow: Networks, own: () => ReadonlyArray<string>) => {
   const denied = deny.map(canonical)
   const allowed = allow.map(canonical)
@@ -96,7 +97,7 @@ const interfaceAddresses = () =>
 export class EgressPolicy extends Context.Service<
   EgressPolicy,
   {
-    /** `address` is an IP address as the resolver gives it; what is none is not allowed. */
+    /** `address` is an IP address from the resolver; any other text is not allowed. */
     readonly allows: (address: string) => boolean
   }
 >()("hotpath/infra/http/EgressPolicy") {

@@ -1,5 +1,6 @@
-// One HTTP exchange with an integration, over undici's `dispatch`: the answer whole (or, for a reader, in parts as they
-// come), within its deadline and its bound, or a typed error. Redirects are not followed. An interruption closes the exchange's socket.
+// One HTTP exchange with an integration, over undici's `dispatch`: the whole answer (or, for a reader, its parts as
+// they arrive) within the deadline and the size limit, or a typed error. Redirects are not followed. An interruption
+// closes the socket.
 import { lookup as resolve } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
@@ -11,7 +12,7 @@ import { LocalHosts } from "./LocalHosts.ts"
 export interface HttpRequest {
   /** `https://host:port` */
   readonly origin: string
-  /** With the query. */
+  /** Including the query. */
   readonly path: string
   readonly method: "GET" | "POST"
   readonly headers: Readonly<Record<string, string>>
@@ -26,24 +27,24 @@ export interface HttpAnswer {
   readonly body: string
 }
 
-/** Reads an answer while it arrives. Its bound and its deadline are the exchange's. */
+/** Reads an answer while it arrives, within the limit and the deadline of the exchange. */
 export interface AnswerReader {
-  /** The answer begins: whether it is read in parts. Else it comes whole, as without a reader. */
+  /** Called with the head; true: the answer is read in parts. Otherwise it is returned whole, as without a reader. */
   readonly begins: (status: number, contentType: string) => boolean
-  /** A part of it; false: that was enough, the rest is left unread and the connection closed. */
+  /** Called with each part; false: no more is needed, and the connection is closed. */
   readonly takes: (part: Buffer) => boolean
-  /** The answer's bound is reached, the rest stays unread: whether what was taken is good without it (else it is not). */
+  /** Called at the size limit; true: the parts so far are a valid answer. */
   readonly isFull?: () => boolean
 }
 
 export class HttpTimeout extends Schema.TaggedError<HttpTimeout>()("HttpTimeout", {}) {}
 
-/** `reason` is for people who must not learn addresses: "connection refused", "host not found", … */
+/** `reason` may be read by clients, so it holds no address: "connection refused", "host not found", … */
 export class HttpUnreachable extends Schema.TaggedError<HttpUnreachable>()("HttpUnreachable", {
   reason: Schema.String
 }) {}
 
-/** The rest of the answer was left unread. */
+/** The rest of the answer was not read. */
 export class HttpAnswerTooLarge extends Schema.TaggedError<HttpAnswerTooLarge>()("HttpAnswerTooLarge", {
   limit: Schema.Finite,
   status: Schema.Finite
@@ -75,8 +76,8 @@ const unreachable = (error: Error): HttpUnreachable => {
 }
 
 /**
- * What undici tells of an exchange, until it is settled: by the answer's end, an error, the bound, the deadline, or the
- * caller's leaving. Whatever comes after that is ignored. An abort before the request began is remembered until it does.
+ * undici's handler of one exchange. It settles once: by the end of the answer, an error, the size limit, the deadline,
+ * or an interruption. Later events are ignored. An abort before the request started takes effect when it starts.
  */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void
@@ -109,7 +110,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (exit !== undefined) this.#settle(exit)
   }
 
-  /** Ends the exchange and its socket; `exit` undefined: nobody waits for it any more. */
+  /** Ends the exchange and its socket. Without `exit` the caller was interrupted. */
   stop(exit?: Effect.Effect<HttpAnswer, HttpError>) {
     this.#end(exit)
     this.#controller?.abort(stopped)
@@ -163,7 +164,7 @@ const stopped = new Error("the exchange was ended")
 
 const denied = () => Object.assign(new Error("the address is not allowed"), { code: "HOTPATH_DENIED" })
 
-/** Resolves a name to those of its addresses that are allowed. The socket connects to what this says, and to nothing else. */
+/** Resolves a name to its allowed addresses. The socket connects to one of these only. */
 const allowedLookup =
   (allows: (address: string) => boolean): LookupFunction =>
   (hostname, options, callback) =>
@@ -179,11 +180,11 @@ const allowedLookup =
 export class Http extends Context.Service<
   Http,
   {
-    /** With a reader that takes the answer in parts, the body is empty. */
+    /** If a reader takes the answer in parts, the body is empty. */
     readonly send: (request: HttpRequest, reader?: AnswerReader) => Effect.Effect<HttpAnswer, HttpError>
   }
 >()("hotpath/infra/http/Http") {
-  /** Connections are as many as the callers use at once, kept while they are used. */
+  /** There are as many connections as concurrent exchanges, kept alive between them. */
   static readonly layer = Layer.effect(
     Http,
     Effect.gen(function* () {
@@ -194,13 +195,13 @@ export class Http extends Context.Service<
         Effect.sync(
           () =>
             new Agent({
-              // The exchange's own timer is the deadline; undici's would be two more.
+              // The exchange has one timer, its deadline; undici's would be two more.
               headersTimeout: 0,
               bodyTimeout: 0,
               pipelining: 1,
               connect: (options, callback) => {
                 const port = hosts.resolve(options.hostname)
-                // An address in the URL is not resolved, so it is looked at here.
+                // An address in the URL is not resolved, so it is checked here.
                 const literal = options.hostname.replace(/^\[(.*)\]$/, "$1")
                 if (port === undefined && isIP(literal) !== 0 && !allows(literal)) return callback(denied(), null)
                 connect(
@@ -248,8 +249,8 @@ export class Http extends Context.Service<
   )
 
   /**
-   * The twin for tests: answers come from `handler`; deadline and bound hold, on Effect's clock. A reader gets an answer that
-   * has a content type, in one part.
+   * For tests: answers come from `handler`, within the deadline (by Effect's clock) and the size limit. A reader
+   * receives an answer in one part.
    */
   static readonly layerScripted = (
     handler: (request: HttpRequest) => Effect.Effect<HttpAnswer & { readonly contentType?: string }, HttpError>

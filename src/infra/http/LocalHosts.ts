@@ -1,11 +1,11 @@
-// Host names that this process answers itself: `sample.localhost` is the built-in sample upstream, wherever it listens.
+// Host names that this process serves itself: `sample.localhost` is the built-in sample upstream, on whichever port.
 import { Context, Layer } from "effect"
 
 export class LocalHosts extends Context.Service<
   LocalHosts,
   {
     readonly register: (hostname: string, port: number) => void
-    /** The port on 127.0.0.1 behind a name, if it is one of ours. */
+    /** The port on 127.0.0.1 of a registered name. */
     readonly resolve: (hostname: string) => number | undefined
   }
 >()("hotpath/infra/http/LocalHosts") {

@@ -1,5 +1,5 @@
-// A page that never changes while the process lives: encoded once, one Buffer for all answers, with an ETag, so that a
-// client that has it already gets 304.
+// A page that does not change while the process runs: encoded once, in one buffer for all answers, with an ETag, so
+// that a client that has the page receives 304.
 import { createHash } from "node:crypto"
 import { Effect } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"

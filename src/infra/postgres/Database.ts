@@ -1,46 +1,85 @@
-// PostgreSQL as hotpath uses it: one SQL client, whose every use has a deadline and fails with one of two errors; and
-// the state of the schema. PostgresServer.ts (a server) and PostgresEmbedded.ts (PGlite) stand behind it.
+// PostgreSQL: one SQL client whose every use has a deadline and fails with one of two errors, the notifications of a
+// channel, and the state of the schema. The port; PostgresServer.ts (a server) and PostgresEmbedded.ts (PGlite) are its
+// layers.
 import type * as PgClient from "@effect/sql-pg/PgClient"
-import { Context, Deferred, type Duration, Effect, Fiber, type Queue, Schedule, Schema, type Scope } from "effect"
-import { SqlClient, type SqlError } from "effect/sql"
+import {
+  Cause,
+  Context,
+  Deferred,
+  type Duration,
+  Effect,
+  Fiber,
+  Queue,
+  Schedule,
+  Schema,
+  type Scope,
+  Stream
+} from "effect"
+import { SqlClient, SqlError } from "effect/sql"
+import { background } from "../../observability/Background.ts"
 import { makeHealth, type StoreHealth, StoreMisconfigured, up } from "../StoreFault.ts"
 import { lastingFault, sqlStateOf, words } from "./DatabaseFaults.ts"
 import { migrate } from "./Migrations.ts"
 
-/** Postgres is away, too slow, or not migrated yet: the same statement may work later. It may also have been applied. */
+/** Postgres is away, too slow, or not migrated yet. The statement may work later, and may have been applied. */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
   reason: Schema.String,
-  /** It refuses us (a wrong password, no such database): waiting alone does not help. */
+  /** Waiting does not help: a wrong password, no such database. */
   isLasting: Schema.optionalKey(Schema.Boolean)
 }) {}
 
-/** Postgres refuses the statement's data (SQLSTATE classes 21, 22, 23, 42; HP is our own): it would refuse it again. */
+/**
+ * Postgres refuses the statement (SQLSTATE classes 21, 22, 23, 42, and HP, which is hotpath's own), and would again.
+ */
 export class DatabaseRefused extends Schema.TaggedError<DatabaseRefused>()("DatabaseRefused", {
   sqlState: Schema.String,
   cause: Schema.Defect()
 }) {}
+
+/**
+ * What a subscriber of a channel receives. Postgres keeps no notifications: those sent while it is not subscribed are
+ * lost.
+ */
+export type Notification =
+  /** The channel is listened to from here on. Notifications may be missing before it: re-read what they are about. */
+  | { readonly _tag: "Gap" }
+  /** Notifications are missing until the next `Gap`: the connection was lost, or too many were unread. */
+  | { readonly _tag: "Lost" }
+  | { readonly _tag: "Notified"; readonly payloads: ReadonlyArray<string> }
+
+export interface Listener {
+  readonly receive: (payload: string) => void
+  /** The connection is lost, or does not answer. */
+  readonly lost: (reason: string) => void
+}
+
+/** Unread notifications of one subscriber; beyond it, re-reading everything is cheaper. */
+const maxUnread = 100_000
+/** Payloads in one `Notified`. */
+const maxPayloads = 1000
+const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")]).pipe(
+  Schedule.jittered
+)
 
 export class Database extends Context.Service<
   Database,
   {
     readonly kind: "server" | "embedded"
     readonly sql: PgClient.PgClient
-    /** Runs SQL within the deadline. A statement that is stuck is left behind: the caller gets its answer in time. */
+    /** Runs SQL within the deadline. A stuck statement is abandoned, so that the caller continues in time. */
     readonly run: <A, E>(
       effect: Effect.Effect<A, E | SqlError.SqlError>
     ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused>
-    /** How the server is, as of the last second. */
+    /** The server's health as of the last second. */
     readonly health: () => StoreHealth
-    /** Asks the server whether it is there and takes writes, within the deadline. */
+    /** Asks the server whether it takes writes, within the deadline. */
     readonly check: Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
     /**
-     * The payloads of a channel's notifications, from when this returns, over a connection of its own. The queue fails
-     * when the connection is lost, or answers no more: what is notified after that is told to nobody.
+     * The notifications of a channel, over a connection of its own, once the schema is there. A lost connection is
+     * replaced, after pauses that grow up to 2 s, and the stream goes on with a `Gap`.
      */
-    readonly listen: (
-      channel: string
-    ) => Effect.Effect<Queue.Dequeue<string, DatabaseUnavailable>, DatabaseUnavailable, Scope.Scope>
-    /** Waits until the schema is there. */
+    readonly subscribe: (channel: string) => Stream.Stream<Notification>
+    /** Completes when the schema is migrated. */
     readonly migrated: Effect.Effect<void>
   }
 >()("hotpath/infra/postgres/Database") {}
@@ -50,7 +89,7 @@ const refusals = new Set(["21", "22", "23", "42", "HP"])
 export const classify = (error: SqlError.SqlError): DatabaseUnavailable | DatabaseRefused => {
   const state = sqlStateOf(error)
   const { cause } = error.reason
-  // The client itself could not write a parameter: no server will ever see it.
+  // The client could not encode a parameter: the statement was not sent.
   if (state === "" && cause instanceof Error && /parameter/i.test(cause.message)) {
     return new DatabaseRefused({ sqlState: "22000", cause: error })
   }
@@ -61,40 +100,38 @@ export const classify = (error: SqlError.SqlError): DatabaseUnavailable | Databa
   return new DatabaseUnavailable({ reason: fault ?? words(error), ...(fault !== undefined && { isLasting: true }) })
 }
 
-const isSqlError = (error: unknown): error is SqlError.SqlError =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
-
-/** How often a server is asked how it is. */
+/** How often a server's health is probed. */
 const probeEvery = "1 second"
 
 const healthOf = ({ isLasting, reason }: DatabaseUnavailable): StoreHealth =>
   isLasting === true ? { state: "misconfigured", reason, loses: false } : { state: "away", reason }
 
 const whyRefused = ({ cause, sqlState }: DatabaseRefused): string =>
-  isSqlError(cause)
-    ? `the schema can't be made. ${words(cause)}`
-    : `the schema can't be made ${sqlState}: ${String(cause)}`
+  SqlError.isSqlError(cause)
+    ? `the schema can't be migrated. ${words(cause)}`
+    : `the schema can't be migrated ${sqlState}: ${String(cause)}`
 
 /**
- * Makes the service over a client and migrates: within `patience` before it returns, else behind it, until it works.
- * A server that refuses us, or the migration, stops the start; one that comes later and refuses us is asked again, since
- * calls go on without it.
+ * Makes the service over a client and migrates: within `patience` before it completes, else in the background until it
+ * works. A server that refuses the connection or the migration stops the start. One that refuses later is probed again,
+ * because calls go on without it.
  */
 export const makeDatabase = Effect.fnUntraced(function* (options: {
   readonly kind: "server" | "embedded"
-  /** What it was opened with, to be shown. */
+  /** The setting that names the server, for messages. */
   readonly setting: { readonly name: string; readonly value: string }
   readonly sql: PgClient.PgClient
   readonly timeout: Duration.Duration
   readonly patience: Duration.Duration
-  readonly listen: Database["Service"]["listen"]
+  /** Listens on a connection of its own, from when this completes until the scope is closed. */
+  readonly listen: (channel: string, listener: Listener) => Effect.Effect<void, DatabaseUnavailable, Scope.Scope>
 }): Effect.fn.Return<Database["Service"], StoreMisconfigured, Scope.Scope> {
   const { kind, sql, timeout } = options
   const schema = yield* Deferred.make<void>()
   const health = makeHealth("PostgreSQL", options.setting.name, up)
 
-  // Interrupting a statement waits for the server to confirm, which a stuck one never does: so the statement runs in a
-  // fiber of its own, which is told to stop and left behind.
+  // Interrupting a statement waits for the server's confirmation, which a stuck server never sends. So the statement
+  // runs in a fiber of its own, which is interrupted and not awaited.
   const within = <A, E>(effect: Effect.Effect<A, E | SqlError.SqlError>, limit: Duration.Duration) =>
     Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
       Fiber.join(fiber).pipe(
@@ -105,11 +142,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
         Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe())),
         Effect.tapError(() => Effect.sync(() => fiber.interruptUnsafe()))
       )
-    ).pipe(
-      Effect.mapError((error) =>
-        isSqlError(error) ? classify(error) : (error as Exclude<E, SqlError.SqlError> | DatabaseUnavailable)
-      )
-    )
+    ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.fail(classify(error))))
 
   const run: Database["Service"]["run"] = (effect) =>
     Effect.suspend(() =>
@@ -118,7 +151,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
         : Effect.fail(new DatabaseUnavailable({ reason: "not migrated yet" }))
     )
 
-  // A standby, after a failover, and a server that ran out of space answer everything but writes.
+  // A standby (after a failover) and a server without disk space answer everything but writes.
   const check = within(
     sql<{ isReadOnly: boolean }>`
     SELECT current_setting('transaction_read_only') = 'on' AS "isReadOnly"`,
@@ -138,7 +171,9 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
   const migration = within(
     Effect.provideService(migrate, SqlClient.SqlClient, sql).pipe(
       Effect.catchTag("MigrationError", (error) =>
-        Effect.fail(isSqlError(error.cause) ? error.cause : new DatabaseRefused({ sqlState: "", cause: error }))
+        Effect.fail(
+          SqlError.isSqlError(error.cause) ? error.cause : new DatabaseRefused({ sqlState: "", cause: error })
+        )
       )
     ),
     options.patience
@@ -179,11 +214,34 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     })
   )
   if (kind === "server") {
-    yield* Deferred.await(schema).pipe(
-      Effect.andThen(Effect.forever(Effect.delay(probe, probeEvery))),
-      Effect.forkScoped
-    )
+    yield* background("PostgreSQL probe", Effect.andThen(Deferred.await(schema), probe), probeEvery)
   }
+
+  const session = Effect.fnUntraced(function* (channel: string) {
+    const unread = yield* Queue.dropping<string, DatabaseUnavailable>(maxUnread)
+    const lost = (reason: string) => {
+      Queue.failCauseUnsafe(unread, Cause.fail(new DatabaseUnavailable({ reason })))
+    }
+    const receive = (payload: string) => {
+      if (!Queue.offerUnsafe(unread, payload)) lost("too many unread notifications")
+    }
+    yield* options.listen(channel, { receive, lost })
+    const notified = Effect.map(
+      Queue.takeBetween(unread, 1, maxPayloads),
+      (payloads): Notification => ({ _tag: "Notified", payloads })
+    )
+    return Stream.fromEffectRepeat(notified).pipe(
+      Stream.prepend<Notification>([{ _tag: "Gap" }]),
+      Stream.catch((error) => Stream.concat(Stream.succeed<Notification>({ _tag: "Lost" }), Stream.fail(error)))
+    )
+  })
+
+  const subscribe = (channel: string) =>
+    Stream.unwrap(Effect.andThen(Deferred.await(schema), session(channel))).pipe(
+      Stream.retry(reconnect),
+      // The schedule has no end.
+      Stream.orDie
+    )
 
   return Database.of({
     kind,
@@ -191,7 +249,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     run,
     health: health.now,
     check,
-    listen: options.listen,
+    subscribe,
     migrated: Deferred.await(schema)
   })
 })

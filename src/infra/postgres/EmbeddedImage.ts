@@ -1,5 +1,5 @@
-// The image that a new embedded database is made from, read file by file: a database's files unpacked at once, and copied on
-// their way, would stay resident until the garbage is collected, which an idle process does not do.
+// The image that a new embedded database is made from, read file by file. If all files were unpacked at once, their
+// memory would stay resident, because an idle process does not collect garbage.
 import { Readable } from "node:stream"
 import { createGunzip } from "node:zlib"
 
@@ -13,7 +13,7 @@ const blockSize = 512
 
 const makeTake = (chunks: AsyncIterator<Buffer>) => {
   let chunk: Buffer = Buffer.alloc(0)
-  /** The next bytes, in memory of their own. */
+  /** The next bytes, copied. */
   return async (size: number): Promise<Buffer> => {
     const taken = Buffer.allocUnsafeSlow(size)
     let length = 0
@@ -37,16 +37,16 @@ const textOf = (header: Buffer, from: number, length: number) => {
   return end === -1 ? field : field.slice(0, end)
 }
 
-/** The image's files and folders, in its order: a folder before what is in it. Plain tar: its names are short. */
+/** The files and folders in the image's order, a folder before its contents. Plain tar, because names are short. */
 export async function* imageEntries(): AsyncGenerator<ImageEntry> {
-  // Loaded only by a start that makes a database.
+  // Imported only by a start that makes a database.
   const { dataDir } = await import("@electric-sql/pglite-prepopulatedfs")
   const unpacked = Readable.fromWeb((await dataDir()).stream()).pipe(createGunzip({ chunkSize: 2 ** 16 }))
   const take = makeTake(unpacked[Symbol.asyncIterator]() as AsyncIterator<Buffer>)
   for (;;) {
     const header = await take(blockSize)
     const name = textOf(header, 0, 100)
-    // Two empty blocks end it.
+    // Two empty blocks end a tar.
     if (name === "") return
     const size = Number.parseInt(textOf(header, 124, 12), 8)
     const isFolder = textOf(header, 156, 1) === "5"

@@ -1,5 +1,5 @@
-// The migrations in order. Each runs once, in one transaction under a table lock: instances that start at the same time
-// wait for each other and find the work done.
+// The migrations in order. Each runs once, in one transaction under a table lock, so that instances that start at the
+// same time wait for each other.
 import { Effect } from "effect"
 import { Migrator } from "effect/sql"
 import catalogAndRecords from "./migrations/0001_catalog_and_records.ts"

@@ -1,15 +1,15 @@
-// PGlite behind the Database service, spoken to by the same client through its wire protocol. It is one session in this
+// The Database service over PGlite, which the same client uses through its wire protocol. PGlite is one session in this
 // process: statements run one after the other, and a folder belongs to one process at a time.
 import { Duplex } from "node:stream"
 import { setFlagsFromString } from "node:v8"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { PGlite } from "@electric-sql/pglite"
-import { Duration, Effect, FileSystem, Layer, Path, Queue, Schema } from "effect"
+import { Duration, Effect, FileSystem, Layer, Path, Schema } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
 import { extractImage, makeMemoryFiles, makePrivate } from "./EmbeddedFiles.ts"
 
-/** Another running process has the folder open; two would destroy it. */
+/** Another process has the folder open; two would corrupt it. */
 export class DataDirInUse extends Schema.TaggedError<DataDirInUse>()("DataDirInUse", {
   dataDir: Schema.String,
   pid: Schema.Finite
@@ -30,7 +30,7 @@ export class EmbeddedFailed extends Schema.TaggedError<EmbeddedFailed>()("Embedd
 
 const failed = (cause: unknown) => new EmbeddedFailed({ cause })
 
-/** The client's end of a connection: what it writes is the frontend's bytes, what it reads the backend's. */
+/** The client's end of a connection: writes are the frontend's bytes, reads the backend's. */
 class PgliteConnection extends Duplex {
   readonly #database: PGlite
 
@@ -69,7 +69,7 @@ const lock = Effect.fnUntraced(function* (dataDir: string) {
       Effect.gen(function* () {
         const pid = Number(yield* fs.readFileString(file))
         if (pid > 0 && pid !== process.pid && (yield* isAlive(pid))) return yield* new DataDirInUse({ dataDir, pid })
-        // The process that wrote it is gone: a crash leaves the file behind.
+        // A process that crashed left the file behind.
         if (!Number.isFinite(pid)) return yield* error
         yield* fs.remove(file)
         return yield* written
@@ -79,7 +79,7 @@ const lock = Effect.fnUntraced(function* (dataDir: string) {
   yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(file)))
 })
 
-/** Opens the folder for this process alone, makes the files of a new database, and returns where they are. */
+/** Locks the folder for this process, makes the files of a new database, and returns their folder. */
 const openFolder = Effect.fnUntraced(function* (dataDir: string) {
   const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: failed })
   for (const folder of yield* attempt(() => makePrivate(dataDir))) {
@@ -103,22 +103,22 @@ const openFolder = Effect.fnUntraced(function* (dataDir: string) {
 const inMemory = "memory://"
 
 /**
- * One session needs no shared buffers of 128 MB (PGlite's default), which would all be resident: the kernel, or this
- * process's memory with `memory://`, has the pages as well.
+ * One session does not need 128 MB of shared buffers (PGlite's default), which would all be resident: the kernel, or
+ * this process with `memory://`, caches the pages as well.
  */
 const sharedBuffers = ["-c", "shared_buffers=16MB"]
 
 /**
- * V8 is not to optimize PostgreSQL's WebAssembly: its largest function takes 600 MB for half a second in each start, and 100 MB
- * of that stay. Statements are up to one and a half times slower for it. It is the whole process's, and lasts: what is
- * compiled later looks at it too.
+ * Keeps V8 from optimizing PostgreSQL's WebAssembly: at each start its largest function takes 600 MB for half a second,
+ * of which 100 MB stay. Statements take up to one and a half times as long for it. The flags hold for the whole
+ * process, also for code compiled later.
  */
 const dontOptimize = () => {
   setFlagsFromString("--no-wasm-tier-up")
   setFlagsFromString("--no-wasm-dynamic-tiering")
 }
 
-// Loaded only where it is used: with a server behind it, the process is 30 MB smaller.
+// Imported only where it is used: a process with a PostgreSQL server is 30 MB smaller.
 const open = async (location: string) => {
   const { PGlite } = await import("@electric-sql/pglite")
   const startParams = [...PGlite.defaultStartParams, ...sharedBuffers]
@@ -128,7 +128,7 @@ const open = async (location: string) => {
   return PGlite.create(options)
 }
 
-/** `dataDir`: a folder, made if need be, or `memory://`. */
+/** `dataDir`: a folder, made if missing, or `memory://`. */
 export const layer = (options: { readonly dataDir: string; readonly timeout: Duration.Duration }) =>
   Layer.effect(
     Database,
@@ -146,25 +146,21 @@ export const layer = (options: { readonly dataDir: string; readonly timeout: Dur
         maxConnections: 1,
         idleTimeout: Duration.infinity
       })
-      // The first start makes the schema, which takes seconds on a slow disk.
+      // The first migration takes seconds on a slow disk.
       return yield* makeDatabase({
         kind: "embedded",
         setting: { name: "DATA_DIR", value: options.dataDir },
         sql,
         timeout: options.timeout,
         patience: Duration.seconds(60),
-        listen: (channel) =>
-          Effect.gen(function* () {
-            const payloads = yield* Queue.make<string, DatabaseUnavailable>()
-            yield* Effect.acquireRelease(
-              Effect.tryPromise({
-                try: () => database.listen(channel, (payload) => Queue.offerUnsafe(payloads, payload)),
-                catch: () => new DatabaseUnavailable({ reason: "the embedded database does not listen" })
-              }),
-              (unlisten) => Effect.ignore(Effect.tryPromise(() => unlisten()))
-            )
-            return payloads
-          })
+        listen: (channel, { receive }) =>
+          Effect.acquireRelease(
+            Effect.tryPromise({
+              try: () => database.listen(channel, receive),
+              catch: () => new DatabaseUnavailable({ reason: "the embedded database does not listen" })
+            }),
+            (unlisten) => Effect.ignore(Effect.tryPromise(() => unlisten()))
+          )
       })
     })
   ).pipe(Layer.provide(Reactivity.layer))

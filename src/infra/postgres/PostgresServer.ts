@@ -1,12 +1,12 @@
-// A PostgreSQL server behind the Database service. The pool connects when it is used, so an absent server does not stop
-// the start; statements are bounded by the server as well as here.
+// The Database service over a PostgreSQL server. The pool connects when it is used, so a server that is away does not
+// stop the start. The server bounds statements as well, by `statement_timeout`.
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { Duration, Effect, Layer, Queue, Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { spanIfSampled } from "../../observability/Tracing.ts"
 import { withoutSecrets } from "../StoreFault.ts"
-import { Database, DatabaseUnavailable, makeDatabase } from "./Database.ts"
+import { Database, DatabaseUnavailable, type Listener, makeDatabase } from "./Database.ts"
 
 export interface PostgresOptions {
   readonly url: Redacted.Redacted
@@ -15,46 +15,31 @@ export interface PostgresOptions {
   readonly maxConnections?: number
 }
 
-/** Asked this often, a listener's connection that died without a word is found out. */
+/** How often a listener's connection is probed: a server or a network that died silently is found this way. */
 const heartbeat = Duration.seconds(5)
 
-const lost = () => new DatabaseUnavailable({ reason: "the listener lost its connection" })
+const lostConnection = "the listener lost its connection"
 
-// A pool would lend the connection of a listener, which holds it for good: it opens one of its own.
-const makeListen = (config: PgConnection.Config, timeout: Duration.Duration): Database["Service"]["listen"] =>
+// A connection that listens is busy for good, so it is not one of the pool.
+const makeListen = (config: PgConnection.Config, timeout: Duration.Duration) =>
   Effect.fnUntraced(
-    function* (channel) {
-      const connection = yield* PgConnection.make(config)
-      const session = yield* connection.pin
+    function* (channel: string, { lost, receive }: Listener) {
+      const session = yield* (yield* PgConnection.make(config)).pin
       const notifications = yield* session.listen(channel)
-      const payloads = yield* Queue.make<string, DatabaseUnavailable>()
-      yield* Queue.takeAll(notifications).pipe(
-        Effect.flatMap((some) =>
-          Queue.offerAll(
-            payloads,
-            some.map(({ payload }) => payload)
-          )
-        ),
-        Effect.forever,
-        Effect.catchCause(() => Queue.fail(payloads, lost())),
+      const taken = Effect.map(Queue.takeAll(notifications), (some) => {
+        for (const { payload } of some) receive(payload)
+      })
+      const probe = Effect.delay(Effect.timeout(session.query("SELECT 1"), timeout), heartbeat)
+      yield* Effect.raceFirst(Effect.forever(taken), Effect.forever(probe)).pipe(
+        Effect.catchCause(() => Effect.sync(() => lost(lostConnection))),
         Effect.forkScoped
       )
-      yield* session.query("SELECT 1").pipe(
-        Effect.timeout(timeout),
-        Effect.delay(heartbeat),
-        Effect.forever,
-        Effect.catchCause(() => Queue.fail(payloads, lost())),
-        Effect.forkScoped
-      )
-      return payloads
     },
-    (effect) =>
-      Effect.timeoutOrElse(effect, { duration: timeout, orElse: () => Effect.fail(lost()) }).pipe(
-        Effect.mapError((error) => (error._tag === "DatabaseUnavailable" ? error : lost()))
-      )
+    Effect.timeout(timeout),
+    Effect.mapError(() => new DatabaseUnavailable({ reason: lostConnection }))
   )
 
-/** Where the URL points: the client's spans name what is given by name, and would say localhost otherwise. */
+/** The parts of the URL by name: the client's spans would say localhost otherwise. */
 const server = (url: Redacted.Redacted) => {
   const { hostname, pathname, port } = new URL(Redacted.value(url))
   if (hostname === "") return {}
@@ -87,7 +72,8 @@ export const layer = (options: PostgresOptions) =>
         patience: options.timeout,
         listen: makeListen({ ...connection, applicationName: "hotpath listener" }, options.timeout)
       })
-      // The statements' own spans are named by their database; this one is the unit of work, and the same everywhere.
+      // The spans of statements are named after their database; this one, around a unit of work, has the same name
+      // always.
       const span = spanIfSampled("postgres", { kind: "client", attributes: { "db.system.name": "postgresql" } })
       return { ...database, run: (effect) => span(database.run(effect)) }
     })

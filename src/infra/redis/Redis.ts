@@ -1,10 +1,12 @@
-// Effect's Redis service over ioredis. An absent Redis neither stops the start nor holds anybody up: it connects behind
-// the start and for ever (one that refuses us stops the start); while there is no connection a command fails at once, while there is one it fails within its
-// deadline. A failed command may have been applied all the same: writes must be safe to repeat.
+// Effect's Redis service over ioredis. A Redis that is away delays nothing: the connection is opened in the background,
+// again and again (a Redis that refuses this service stops the start). Without a connection a command fails at once,
+// with one it fails within its deadline. A failed command may have been applied all the same, so writes must be safe to
+// repeat.
 //
-// A wedged server accepts and never answers, so every command would wait out its deadline: after some in a row the
-// connection is given up, and commands fail at once until a new one answers. Only silence counts: a deadline that passed
-// while others were answered, or while this process was too busy to listen, says nothing about the server.
+// A wedged server accepts commands and never answers, so that each would wait for its deadline. After several
+// unanswered commands in a row the connection is abandoned, and commands fail at once until a new connection answers.
+// Only silence counts: a deadline that passed while other commands were answered, or while this process was too busy to
+// read, says nothing about the server.
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { Cluster, Command } from "ioredis"
@@ -15,6 +17,7 @@ import { RedisHealth } from "./RedisHealth.ts"
 import { makeRedisNamespace, type RedisNamespace } from "./RedisNamespace.ts"
 import { openShared } from "./RedisShared.ts"
 import * as RedisSubscriber from "./RedisSubscriber.ts"
+import { isRefusal, NotSent } from "./RedisUnavailable.ts"
 
 export type { RedisOptions } from "./RedisConnections.ts"
 
@@ -23,30 +26,22 @@ type Send = EffectRedis.Redis["Service"]["send"]
 
 const unansweredInARow = 5
 
-/** Redis got the command and answered with an error. */
-export const isRefusal = (cause: unknown): cause is Error => cause instanceof Error && cause.name === "ReplyError"
-
-/** The command never left this process. */
-class NotSent extends Error {}
-
 const failure = (message: string) => new RedisError({ cause: new Error(message) })
 const away = Effect.fail(new RedisError({ cause: new NotSent("Redis is away") }))
-const fenced = Effect.fail(new RedisError({ cause: new NotSent("this Redis is not the other instances'") }))
+const fenced = Effect.fail(new RedisError({ cause: new NotSent("this Redis is not the one of the other instances") }))
 const tooMany = Effect.fail(new RedisError({ cause: new NotSent("too many Redis commands in flight") }))
 const unanswered = Effect.fail(failure("Redis did not answer in time"))
 
-// They change the connection that everybody shares.
-const ofAConnection = new Set(
+// These change the state of a connection, and all callers share one.
+const connectionCommands = new Set(
   "AUTH,EXEC,DISCARD,HELLO,MONITOR,MULTI,PSUBSCRIBE,PUNSUBSCRIBE,QUIT,RESET,SELECT,SSUBSCRIBE,SUBSCRIBE,SUNSUBSCRIBE,UNSUBSCRIBE,UNWATCH,WATCH".split(
     ","
   )
 )
 
-/** Whether a command that failed can't have been applied: it was not sent, or Redis refused it. */
-export const isNotSent = (error: unknown): boolean =>
-  error instanceof RedisError && (error.cause instanceof NotSent || isRefusal(error.cause))
-
-/** A cluster's own faults (a slot nobody serves) are thrown, not rejected. Every master has to know a script. */
+/**
+ * An async function for a Cluster, whose own errors (a slot without a node) are thrown. Each master must know a script.
+ */
 const caller = (client: AnyClient, names: RedisNamespace) => {
   if (!(client instanceof Cluster)) {
     return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...names.args(name, args))
@@ -69,11 +64,11 @@ const makeSend = (client: AnyClient, options: RedisOptions, names: RedisNamespac
     unansweredNow = 0
     answeredAt = performance.now()
   }
-  // A process that is on time hears its timers within this.
+  // A timer that fires later than this means that the process was busy.
   const onTimeMs = deadline / 4
 
-  // The slot in flight is the command's, not the caller's: it is free again when ioredis has settled the command, even
-  // when the caller left long before.
+  // The slot in flight belongs to the command, not to its caller: it is free when ioredis has settled the command, even
+  // if the caller was interrupted before.
   const command = <A>(name: string, args: ReadonlyArray<string>) =>
     Effect.callback<A, EffectRedis.RedisError>((resume) => {
       if (client.status !== "ready") return resume(away)
@@ -85,13 +80,13 @@ const makeSend = (client: AnyClient, options: RedisOptions, names: RedisNamespac
         if (settled) return
         resume(unanswered)
         if (firedAt - answeredAt < deadline || firedAt - sentAt > deadline + onTimeMs) return
-        // What went with a connection that was given up says nothing about the next.
+        // A command of an abandoned connection says nothing about the next one.
         if (sentAt <= abandonedAt || ++unansweredNow < unansweredInARow) return
         abandonedAt = performance.now()
         unansweredNow = 0
         abandon(client)
       }
-      // An answer that waits in the socket because this process was busy still counts: it is read before setImmediate.
+      // An answer may wait in the socket because this process was busy; it is read before setImmediate.
       const timer = setTimeout(() => setImmediate(late, performance.now()), deadline)
       const settle = () => {
         settled = true
@@ -113,27 +108,27 @@ const makeSend = (client: AnyClient, options: RedisOptions, names: RedisNamespac
       )
     })
 
-  // One entry a command's name: names are the program's own words, not its clients'.
-  const known = new Map<string, { readonly name: string; readonly spanned: ReturnType<typeof spanIfSampled> }>()
-  const look = (given: string) => {
+  // By command name; bounded, because names are constants of this program.
+  const commands = new Map<string, { readonly name: string; readonly spanned: ReturnType<typeof spanIfSampled> }>()
+  const named = (given: string) => {
     const name = given.toUpperCase()
     const made = {
       name,
       spanned: spanIfSampled(`redis ${name}`, { kind: "client", attributes: { "db.system.name": "redis" } })
     }
-    known.set(given, made)
+    commands.set(given, made)
     return made
   }
 
   return <A = unknown>(given: string, ...args: ReadonlyArray<string>) => {
-    const { name, spanned } = known.get(given) ?? look(given)
-    return ofAConnection.has(name)
+    const { name, spanned } = commands.get(given) ?? named(given)
+    return connectionCommands.has(name)
       ? Effect.fail(failure(`${name} needs a connection of its own: reserve one`))
       : spanned(command<A>(name, args))
   }
 }
 
-/** For commands that block: as long as the caller wants. The others have the usual deadline. */
+/** Blocking commands have no deadline here; other commands have the usual one. */
 const openDedicated = (options: RedisOptions, names: RedisNamespace) =>
   Effect.suspend(() => {
     const client = makeDedicated(options)
@@ -159,21 +154,21 @@ const openDedicated = (options: RedisOptions, names: RedisNamespace) =>
 export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | RedisHealth, StoreMisconfigured> =>
   Layer.effectContext(
     Effect.gen(function* () {
-      // The URL's own error would show its password.
+      // The error of URL would show the password.
       if (!endpoints(options).every((url) => URL.canParse(url)))
         return yield* Effect.die("the Redis URL does not parse")
-      const { client, health, listeners, outcome, tell } = yield* openShared(options)
-      const found = yield* outcome
-      if (found.state === "misconfigured") {
+      const { client, health, listeners, notifyReconnected, outcome } = yield* openShared(options)
+      const first = yield* outcome
+      if (first.state === "misconfigured") {
         const url = withoutSecrets(Redacted.value(options.url))
-        return yield* new StoreMisconfigured({ setting: "REDIS_URL", url, reason: found.reason })
+        return yield* new StoreMisconfigured({ setting: "REDIS_URL", url, reason: first.reason })
       }
       const names = makeRedisNamespace(options.prefix)
       const unfenced = makeSend(client, options, names)
       let isFenced = false
-      // Looked at when the command runs: effects that are made once outlive a fence.
+      // Checked when the command runs, because an effect may be made before the fence changes.
       const send: Send = (name, ...args) => Effect.suspend(() => (isFenced ? fenced : unfenced(name, ...args)))
-      const { onResubscribed, resubscribed, subscribe } = yield* RedisSubscriber.make(options)
+      const { notifyResubscribed, onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({
         send,
         subscribe: (channel, listener) => subscribe(names.named(channel), listener),
@@ -185,15 +180,15 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
           isCluster: client instanceof Cluster,
           health: health.now,
           named: names.named,
-          // The layer is made when the first connection is there, or could not be.
+          // The layer was built after the first connection or failure.
           settled: Effect.void,
           unfenced,
           setFenced: (next) => {
-            const isOpened = isFenced && !next
+            const isLifted = isFenced && !next
             isFenced = next
-            if (!isOpened) return
-            tell()
-            resubscribed()
+            if (!isLifted) return
+            notifyReconnected()
+            notifyResubscribed()
           },
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))

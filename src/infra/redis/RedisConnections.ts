@@ -1,5 +1,5 @@
-// Makes ioredis clients from our options, for one server or a Cluster, and closes them within a deadline. Nothing waits
-// in a queue while a server is away, nothing is sent twice, and every reconnect is spread out.
+// Makes ioredis clients for one server or a Cluster, and closes them within a deadline. No command waits in a queue
+// while a server is away, no command is sent twice, and reconnects are spread out.
 import { Duration, Effect, Redacted } from "effect"
 import { Redis as Client, type RedisOptions as ClientOptions, Cluster, type ClusterOptions } from "ioredis"
 
@@ -8,9 +8,9 @@ export interface RedisOptions {
   readonly url: Redacted.Redacted
   /** The deadline of one command. */
   readonly commandTimeout: Duration.Duration
-  /** Commands that may be on their way at a time; beyond it a command fails at once. */
+  /** Commands in flight at a time; beyond it a command fails at once. */
   readonly maxInFlight: number
-  /** What keys and channels begin with; else `hotpath`. */
+  /** The first word of keys and channels; `hotpath` if missing. */
   readonly prefix?: string
   /** A certificate authority to trust instead of the system's. */
   readonly tls?: { readonly ca?: string }
@@ -18,7 +18,7 @@ export interface RedisOptions {
 
 export type AnyClient = Client | Cluster
 
-/** Milliseconds to wait before the attempt (from 1): capped, and spread so that instances don't come back in step. */
+/** Milliseconds before an attempt (from 1): capped, and spread so that instances don't reconnect in step. */
 export const backoff = (attempt: number): number =>
   Math.min(25 * 2 ** Math.min(attempt, 6), 1000) * (0.5 + Math.random())
 
@@ -33,22 +33,22 @@ const common = (options: RedisOptions, url: string) => ({
   lazyConnect: true,
   connectionName: "hotpath",
   disableClientInfo: true,
-  // The same shape of reply from every server, and no HELLO.
+  // RESP2: every server replies in the same shape, and there is no HELLO.
   protocol: 2 as const,
-  // Twice the caller's deadline (Redis.ts keeps that one): this one bounds the handshake, and settles what a wedged
-  // server never answers.
+  // Redis.ts keeps the caller's deadline. This one is twice as long: it bounds the handshake, and settles commands that
+  // a wedged server never answers.
   commandTimeout: 2 * Duration.toMillis(options.commandTimeout),
   connectTimeout: 2000,
-  // A server that does not answer a FIN is left at once.
+  // Don't wait for a server that does not answer a FIN.
   disconnectTimeout: 0,
   maxLoadingRetryTime: 500,
   autoResendUnfulfilledCommands: false,
-  // Its re-subscription leaves rejections unhandled; RedisSubscriber.ts does it.
+  // ioredis leaves its rejections unhandled; RedisSubscriber.ts resubscribes.
   autoResubscribe: false,
   ...(url.startsWith("rediss:") && { tls: { ...options.tls } })
 })
 
-/** A connection to one server that ends when it is lost; its commands fail then. */
+/** A connection to one server. It does not reconnect; when it is lost its commands fail. */
 export const makeSingle = (options: RedisOptions, url: string, more: Own = {}): Client =>
   new Client(url, {
     ...common(options, url),
@@ -65,12 +65,12 @@ const makeCluster = (
   each: Pick<Own, "commandTimeout"> = {}
 ): Cluster => {
   const [first = ""] = urls
-  // Nodes that the cluster names later have no URL to take these from.
+  // Nodes that the Cluster names later have no URL with credentials.
   const { username, password } = new URL(first)
   return new Cluster([...urls], {
     lazyConnect: true,
     enableOfflineQueue: false,
-    // A connection that was lost may have carried the command: failing is the caller's to judge, repeating is not ours.
+    // A lost connection may have carried the command: only the caller can know whether to repeat it.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     slotsRefreshTimeout: 2000,
@@ -85,24 +85,27 @@ const makeCluster = (
   })
 }
 
-/** The client of all commands: it reconnects for ever; to one server it sends what one turn of the event loop brought at once. */
+/**
+ * The client of all commands. It reconnects for ever; to a single server it pipelines the commands of one event loop
+ * turn.
+ */
 export const makeShared = (options: RedisOptions): AnyClient => {
   const urls = endpoints(options)
   const [first = ""] = urls
   if (urls.length > 1) {
-    // Not pipelined: in a Cluster's pipeline one command with keys of several slots fails its neighbours, and one without
-    // its key ends the process.
+    // Not pipelined: in a Cluster's pipeline a command with keys of several slots fails its neighbours, and a command
+    // without its key ends the process.
     return makeCluster(options, urls, { clusterRetryStrategy: backoff })
   }
   return makeSingle(options, first, {
     enableAutoPipelining: true,
     retryStrategy: backoff,
-    // A failover left us with the replica: ask the address again.
+    // After a failover this is the replica: resolve the address again.
     reconnectOnError: (error) => error.message.startsWith("READONLY")
   })
 }
 
-/** A connection of its own, for commands that block: it does not reconnect, and its commands have no deadline. */
+/** A separate connection for blocking commands: it does not reconnect, and its commands have no deadline. */
 export const makeDedicated = (options: RedisOptions): AnyClient => {
   const urls = endpoints(options)
   const [first = ""] = urls
@@ -114,14 +117,16 @@ export const makeDedicated = (options: RedisOptions): AnyClient => {
 export const masters = (client: AnyClient): ReadonlyArray<Client> =>
   client instanceof Cluster ? client.nodes("master") : [client]
 
-/** Gives up on the present connection of a client that reconnects: what is on its way fails. */
+/** Abandons the present connection of a client that reconnects: commands in flight fail. */
 export const abandon = (client: AnyClient): void => {
   if (client.status !== "ready") return
   if (client instanceof Cluster) for (const node of client.nodes("all")) node.disconnect(true)
   else client.disconnect(true)
 }
 
-/** Lets what is on its way end, within half a second, then closes. By the machine's clock: a test's may stand still. */
+/**
+ * Closes after the commands in flight, or half a second. By the machine's clock, since a test's clock may stand still.
+ */
 export const close = (client: AnyClient): Effect.Effect<void> =>
   Effect.callback((resume) => {
     const done = () => {

@@ -1,4 +1,4 @@
-// What keeps us from a Redis for good: words for an operator. What is not here may pass, and is waited for.
+// Faults of a Redis connection that waiting does not mend, in words for an operator. Any other fault may pass.
 import { connect as connectPlain, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
 import { tlsFault } from "../StoreFault.ts"
@@ -9,17 +9,17 @@ const refusals: ReadonlyArray<readonly [RegExp, string]> = [
   [/NOPERM/, "the user may not run the commands that are needed, or not on the keys and channels of REDIS_PREFIX"],
   [/AUTH.*(without any password|no password is set)/i, "the URL has a password, and the server has none"],
   [/DB index|SELECT is not allowed/i, "it has no database of the number in the URL"],
-  [/cluster support disabled/i, "several URLs mean a Redis Cluster, and this server is none"],
-  [/^Protocol error/i, "what answers there is no Redis, or speaks TLS (rediss://)"]
+  [/cluster support disabled/i, "several URLs mean a Redis Cluster, and this server does not run as one"],
+  [/^Protocol error/i, "the server there is not a Redis, or speaks TLS (rediss://)"]
 ]
 
-// A Cluster's own error has the nodes' beneath.
+// A Cluster's error wraps the last one of its nodes.
 const innermost = (error: Error): Error =>
   "lastNodeError" in error && error.lastNodeError instanceof Error ? error.lastNodeError : error
 
 export const reasonOf = (error: Error): string => innermost(error).message
 
-/** Undefined: it may pass. */
+/** Undefined: the fault may pass. */
 export const lastingFault = (error: Error): string | undefined => {
   const inner = innermost(error)
   const found = refusals.find(([pattern]) => pattern.test(inner.message))?.[1]
@@ -31,14 +31,14 @@ const probeMs = 3000
 const settled = (socket: Socket, isRight: (resolve: (right: boolean) => void) => void): Promise<boolean> =>
   new Promise<boolean>((resolve) => {
     isRight(resolve)
-    // An answer that waits in the socket because this process was busy still counts: it is read before setImmediate.
+    // An answer may wait in the socket because this process was busy; it is read before setImmediate.
     socket.setTimeout(probeMs, () => setImmediate(resolve, false))
     socket.once("error", () => resolve(false))
     socket.once("close", () => resolve(false))
   }).finally(() => socket.destroy())
 
 const speaksTls = (host: string, port: number) => {
-  // Nothing is sent over it: whose certificate it is does not matter.
+  // No data is sent, so the certificate does not matter.
   const socket = connectTls({ host, port, rejectUnauthorized: false })
   return settled(socket, (resolve) => socket.once("secureConnect", () => resolve(true)))
 }
@@ -50,8 +50,8 @@ const speaksPlain = (host: string, port: number) => {
 }
 
 /**
- * A server that closes the connection or never answers may be one that was spoken to with TLS and has none, or the other
- * way round; ioredis can't say. Asks it the other way, once.
+ * A server that closes the connection or never answers may have been addressed with TLS and speak none, or the reverse;
+ * ioredis can't say. Tries the other way once.
  */
 export const tlsMismatch = async (url: string): Promise<string | undefined> => {
   const { hostname, port, protocol } = new URL(url)

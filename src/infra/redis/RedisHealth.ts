@@ -1,32 +1,52 @@
-// What stands behind the Redis service, and whether it answers.
-import { Context, type Effect, type Scope } from "effect"
-import type { Redis } from "effect/persistence"
-import type { StoreHealth } from "../StoreFault.ts"
+// The state of the Redis behind the Redis service, and the parts of its connection that few callers need.
+import { Context, Effect, Layer, type Scope } from "effect"
+import { Redis } from "effect/persistence"
+import { type StoreHealth, up } from "../StoreFault.ts"
 
 export class RedisHealth extends Context.Service<
   RedisHealth,
   {
+    /** `in-process`: this instance is set up without Redis, and shares with no other instance. */
     readonly kind: "server" | "in-process"
-    /** How the connection is, and whether the server may be trusted with what is acknowledged. */
+    /** The state of the connection, and whether the server may be trusted with acknowledged data. */
     readonly health: () => StoreHealth
-    /** Whether it takes writes, asked within the command's deadline: full, it would still answer. */
+    /** Writes and removes a key within the command deadline. (A server that is full still answers reads.) */
     readonly check: Effect.Effect<void, Redis.RedisError>
-    /** In a Cluster, channels whose names begin with a hash tag are sharded: published with SPUBLISH, heard where they live. */
+    /**
+     * In a Cluster, a channel whose name begins with a hash tag is sharded: it is published with SPUBLISH, and
+     * delivered by the node that owns its slot.
+     */
     readonly isCluster: boolean
-    /** A key or channel as Redis knows it, for where a script is given one that is no key of its command. */
+    /**
+     * A key or channel with its prefix, for script arguments that name a key without being one of the command's keys.
+     */
     readonly named: (name: string) => string
-    /** Completes when the first connection is there, or could not be made, or after a second. */
+    /** Completes after the first connection, or the first failure, or a second. */
     readonly settled: Effect.Effect<void>
     /**
-     * While it is set, commands fail as if Redis was away: it is not the one that this service uses. When it is taken back,
-     * the listeners below are called.
+     * While fenced, commands fail as if Redis was away, because it is not the Redis that this service uses. Lifting the
+     * fence calls the listeners below.
      */
     readonly setFenced: (isFenced: boolean) => void
-    /** Sends whether that is set or not: for finding out. */
+    /** Sends a command in spite of the fence, to find out which Redis this is. */
     readonly unfenced: Redis.Redis["Service"]["send"]
-    /** Called, before any command goes out, whenever a connection to a server is there again: it may be one without its data. */
+    /** Called on each new connection, before any command is sent: the server may have lost its data. */
     readonly onReconnected: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
-    /** Called whenever subscriptions are there (again): what was published before that was told to nobody. */
+    /** Called on each (re)subscription: messages published before it may be missed. */
     readonly onResubscribed: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
->()("hotpath/infra/redis/RedisHealth") {}
+>()("hotpath/infra/redis/RedisHealth") {
+  /** For an instance without Redis. */
+  static readonly layerNone = Layer.succeed(RedisHealth, {
+    kind: "in-process",
+    isCluster: false,
+    health: () => up,
+    named: (name) => name,
+    settled: Effect.void,
+    setFenced: () => {},
+    unfenced: () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") })),
+    check: Effect.void,
+    onReconnected: () => Effect.void,
+    onResubscribed: () => Effect.void
+  })
+}

@@ -1,7 +1,7 @@
-// What all keys and channels in Redis begin with (REDIS_PREFIX), so that one Redis serves several services that know
-// nothing of each other. The code names its keys `hotpath:…`, or `{hotpath:…}…` where a Cluster has to keep some of them
-// together; here, at the one place where commands leave, another prefix takes that word's place. A key that begins with
-// neither gets the prefix in front: no key leaves without it.
+// The prefix of all keys and channels in Redis (REDIS_PREFIX), so that one Redis can serve several independent
+// services. The code names its keys `hotpath:…`, or `{hotpath:…}…` where a Cluster has to keep several in one slot.
+// Here, where commands leave, the prefix replaces that word. A key that begins with neither gets the prefix in front,
+// so no key is sent without.
 import { exists, getKeyIndexes } from "@ioredis/commands"
 
 const written = "hotpath"

@@ -1,16 +1,16 @@
-// What a Redis does with what it took: whether it evicts keys when it is full, and whether it keeps them on disk. By INFO,
-// which managed servers allow where they forbid CONFIG; one that forbids INFO too is taken as it is.
+// How safe data is in a Redis: whether it evicts keys when it is full, and whether it keeps them on disk. Read with
+// INFO, which managed servers allow where they forbid CONFIG. A server that forbids INFO as well is trusted.
 import { type AnyClient, masters } from "./RedisConnections.ts"
 
 export interface RedisPolicy {
-  /** `noeviction` is the one that keeps what was acknowledged; undefined: the server does not say. */
+  /** Only `noeviction` keeps acknowledged data. Undefined: the server does not say. */
   readonly eviction: string | undefined
   readonly isAppendOnly: boolean | undefined
 }
 
 const field = (info: string, name: string) => new RegExp(`^${name}:(\\S+)`, "m").exec(info)?.[1]
 
-/** Of every master. */
+/** One for each master. */
 export const readPolicies = (client: AnyClient): Promise<ReadonlyArray<RedisPolicy>> =>
   Promise.all(
     masters(client).map(async (node) => {
@@ -29,5 +29,5 @@ export const evictionFault = (policies: ReadonlyArray<RedisPolicy>): string | un
   const evicting = policies.find(({ eviction }) => eviction !== undefined && eviction !== "noeviction")
   return evicting === undefined
     ? undefined
-    : `it evicts keys when it is full (maxmemory-policy ${evicting.eviction}), acknowledged writes too: set maxmemory-policy noeviction`
+    : `it evicts keys when it is full (maxmemory-policy ${evicting.eviction}), including acknowledged writes: set maxmemory-policy noeviction`
 }

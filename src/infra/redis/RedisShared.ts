@@ -1,5 +1,5 @@
-// The connection of all commands to Redis: opened with the start, and for ever again when it is lost. It knows how Redis
-// is: up, away, or refusing us, and says each change once.
+// The shared connection to Redis: opened at the start, and again whenever it is lost. It tracks whether Redis is up,
+// away, or misconfigured, and logs each change once.
 import { Deferred, Effect } from "effect"
 import { type Redis as Client, Cluster } from "ioredis"
 import { makeHealth, type StoreHealth, up } from "../StoreFault.ts"
@@ -7,14 +7,14 @@ import { close, endpoints, makeShared, masters, type RedisOptions } from "./Redi
 import { lastingFault, reasonOf, tlsMismatch } from "./RedisFaults.ts"
 import { evictionFault, readPolicies } from "./RedisPolicy.ts"
 
-/** A server that takes connections and says nothing is away: the start goes on without it after this. */
+/** A server that accepts connections and does not answer counts as away after this, and the start goes on. */
 const firstOutcomeMs = 3000
-/** How often it is asked again whether it keeps what it takes, and lets us: no connection tells when that changes. */
-const judgeEveryMs = 5000
+/** How often policy and permissions are checked again: a change of them does not show on the connection. */
+const verifyEveryMs = 5000
 
 /**
- * Opens the shared client, and waits for its first connection or failure: a server that is away is waited for behind the
- * start, one that refuses us ends it. Later each change is said once. Closes with the scope.
+ * Opens the shared client; `outcome` is its first connection or failure. A server that is away does not stop the start,
+ * one that refuses this service does. The client closes with the scope.
  */
 export const openShared = (options: RedisOptions) =>
   Effect.acquireRelease(
@@ -23,14 +23,15 @@ export const openShared = (options: RedisOptions) =>
       const health = makeHealth("Redis", "REDIS_URL", { state: "away", reason: "not connected yet" })
       const client = makeShared(options)
       const listeners = new Set<() => void>()
-      const tell = () => {
+      const notifyReconnected = () => {
         for (const listener of listeners) listener()
       }
       const first = yield* Deferred.make<StoreHealth>()
       const set = (next: StoreHealth) => run(Effect.andThen(health.set(next), Deferred.succeed(first, next)))
-      if (client instanceof Cluster) client.on("+node", (node: Client) => node.on("ready", tell))
+      if (client instanceof Cluster) client.on("+node", (node: Client) => node.on("ready", notifyReconnected))
 
-      // Of this connection: a Redis that has no such database goes on with its first one.
+      // This connection was refused. It must not be used: a Redis without the wanted database goes on with its first
+      // one.
       let refused = false
       client.on("connect", () => {
         refused = false
@@ -38,16 +39,16 @@ export const openShared = (options: RedisOptions) =>
       const lost = (reason: string) => {
         if (!refused && health.now().state !== "misconfigured") set({ state: "away", reason })
       }
-      let isAsking = false
+      let isProbingTls = false
       const onLost = (reason: string) => {
-        // The first time, a server that hangs up or is silent is asked whether it is TLS that it wants, or has not.
-        if (isAsking || Deferred.isDoneUnsafe(first) || /ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(reason)) {
-          if (!isAsking) lost(reason)
+        // The first time that a server hangs up or does not answer, TLS may be the reason.
+        if (isProbingTls || Deferred.isDoneUnsafe(first) || /ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(reason)) {
+          if (!isProbingTls) lost(reason)
           return
         }
-        isAsking = true
+        isProbingTls = true
         tlsMismatch(endpoints(options)[0] ?? "").then((mismatch) => {
-          isAsking = false
+          isProbingTls = false
           if (client.status === "ready") return
           if (mismatch === undefined) lost(reason)
           else set({ state: "misconfigured", reason: mismatch, loses: false })
@@ -66,8 +67,8 @@ export const openShared = (options: RedisOptions) =>
       const onClose = () => onLost("the connection closed")
       client.on("close", onClose)
 
-      // By the script and the channel that everything here is made of. What passes (a full Redis, a lost connection) is no
-      // fault.
+      // Tries a script and a channel, which everything here needs. What may pass (a full Redis, a lost connection) is
+      // no fault.
       const denial = (): Promise<string | undefined> => {
         const name = `${options.prefix ?? "hotpath"}:rights`
         return Promise.all([client.eval("return 1", 1, name), client.publish(name, "")]).then(
@@ -75,15 +76,15 @@ export const openShared = (options: RedisOptions) =>
           (error: Error) => lastingFault(error)
         )
       }
-      const judge = async (isFirst: boolean) => {
+      const verify = async (isFirst: boolean) => {
         const [policies, denied] = await Promise.all([readPolicies(client), denial()])
-        // What was not answered says nothing.
+        // Without answers nothing is known.
         if (client.status !== "ready") return
         const fault = denied ?? evictionFault(policies)
         if (isFirst && fault === undefined && policies.some(({ isAppendOnly }) => isAppendOnly === false)) {
           run(
             Effect.logWarning(
-              "Redis has no AOF: what it acknowledged is lost when it stops, but for what instances remember",
+              "Redis has no AOF: when it stops, it loses acknowledged data that no instance has in memory",
               {
                 wanted: "appendonly yes, appendfsync everysec or always"
               }
@@ -97,23 +98,23 @@ export const openShared = (options: RedisOptions) =>
           client.disconnect(true)
           return
         }
-        // A node connects with its first command, and refuses others meanwhile: don't leave that to the first commands.
+        // A node connects with its first command, and refuses others until then. So connect before there are commands.
         if (client instanceof Cluster) {
           for (const node of masters(client)) if (node.status === "wait") node.connect().catch(() => {})
         }
-        tell()
-        judge(true).catch((error: Error) => onLost(error.message))
+        notifyReconnected()
+        verify(true).catch((error: Error) => onLost(error.message))
       })
-      const again = setInterval(() => {
-        if (client.status === "ready" && !refused) judge(false).catch(() => {})
-      }, judgeEveryMs)
+      const verifying = setInterval(() => {
+        if (client.status === "ready" && !refused) verify(false).catch(() => {})
+      }, verifyEveryMs)
       client.connect().catch(() => {})
       const late = setTimeout(() => onLost("it does not answer"), firstOutcomeMs)
       return {
         client,
         listeners,
-        tell,
-        again,
+        notifyReconnected,
+        verifying,
         onClose,
         health,
         outcome: Effect.ensuring(
@@ -122,10 +123,10 @@ export const openShared = (options: RedisOptions) =>
         )
       }
     }),
-    ({ again, client, onClose }) =>
+    ({ client, onClose, verifying }) =>
       Effect.andThen(
         Effect.sync(() => {
-          clearInterval(again)
+          clearInterval(verifying)
           client.off("close", onClose)
         }),
         close(client)

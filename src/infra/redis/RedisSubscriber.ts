@@ -1,27 +1,29 @@
-// One subscriber connection for all channels of an instance, opened with the first subscription. It is replaced for ever
-// when it is lost or silent, and subscribes again to everything: what was published in between is a gap that nobody
-// reports, so a subscriber counts its messages (or re-reads). Messages of one channel arrive in the order published.
+// One subscriber connection for all channels of an instance, opened with the first subscription. When it is lost or
+// silent a new one subscribes to all channels again. Redis does not report messages that were published in between, so
+// a subscriber numbers its messages or re-reads. Messages of one channel arrive in the order in which they were
+// published.
 import { Duration, Effect, Latch } from "effect"
 import type { Redis } from "effect/persistence"
 import type { Redis as Client } from "ioredis"
 import { backoff, endpoints, makeSingle, type RedisOptions } from "./RedisConnections.ts"
-import * as RedisShards from "./ShardedSubscriber.ts"
+import * as ShardedSubscriber from "./ShardedSubscriber.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
 
-/** Asked this often, a connection that died without a word is found out. */
-const heartbeat = 5000
+/** How often the connection is probed: one that died silently is found this way. */
+const heartbeatMs = 5000
 
-const live = (millis: number): Effect.Effect<void> =>
+/** By the machine's clock: a test's clock may stand still while Redis does not. */
+const sleepReal = (millis: number): Effect.Effect<void> =>
   Effect.callback((resume) => {
     const timer = setTimeout(() => resume(Effect.void), millis)
     return Effect.sync(() => clearTimeout(timer))
   })
 
-/** Ends when the connection has; it ends the connection when it does not answer. */
+/** Completes when the connection is lost. Closes it when it does not answer. */
 const untilLost = (client: Client): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    const beat = setInterval(() => client.ping().catch(() => client.disconnect()), heartbeat)
+    const beat = setInterval(() => client.ping().catch(() => client.disconnect()), heartbeatMs)
     const end = () => {
       clearInterval(beat)
       resume(Effect.void)
@@ -37,10 +39,13 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
   const patience = Duration.toMillis(options.commandTimeout)
   const listeners = new Map<string, Set<Listener>>()
   const subscribed = Latch.makeUnsafe(false)
-  const returns = new Set<() => void>()
+  const resubscriptionListeners = new Set<() => void>()
+  const notifyResubscribed = () => {
+    for (const listener of resubscriptionListeners) listener()
+  }
   const isCluster = urls.length > 1
   const isSharded = (channel: string) => isCluster && channel.startsWith("{")
-  const shardsThere = Latch.makeUnsafe(false)
+  const shardsSubscribed = Latch.makeUnsafe(false)
   let shardsStarted = false
   let current: Client | undefined
   let started = false
@@ -68,14 +73,14 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
   const session = Effect.gen(function* () {
     const client = yield* open
     yield* Effect.tryPromise(() => client.connect())
-    // From here on a new listener subscribes for itself, on this connection.
+    // From here on new listeners subscribe on this connection themselves.
     current = client
-    const known = [...listeners.keys()].filter((channel) => !isSharded(channel))
-    if (known.length > 0) yield* Effect.tryPromise(() => client.subscribe(...known))
+    const channels = [...listeners.keys()].filter((channel) => !isSharded(channel))
+    if (channels.length > 0) yield* Effect.tryPromise(() => client.subscribe(...channels))
     subscribed.openUnsafe()
-    for (const told of returns) told()
+    notifyResubscribed()
     attempt = 0
-    if (away) yield* Effect.logInfo("Redis subscriptions are there")
+    if (away) yield* Effect.logInfo("Redis subscriptions are back")
     away = false
     yield* untilLost(client)
   }).pipe(Effect.scoped, Effect.ignore)
@@ -86,13 +91,15 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
         attempt++
         const log = away ? Effect.void : Effect.logWarning("Redis subscriptions are away")
         away = true
-        return Effect.andThen(log, live(backoff(attempt)))
+        return Effect.andThen(log, sleepReal(backoff(attempt)))
       })
     ),
     Effect.forever
   )
 
-  /** Every listener subscribes, the channel's second too: only the server's answer says that messages flow. */
+  /**
+   * Each listener subscribes, also the second one of a channel: only the server's answer confirms that messages flow.
+   */
   const add = (channel: string, listener: Listener) =>
     Effect.suspend(() => {
       listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
@@ -105,37 +112,37 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
 
   const remove = (channel: string, listener: Listener) =>
     Effect.sync(() => {
-      const known = listeners.get(channel)
-      known?.delete(listener)
-      if (known === undefined || known.size > 0) return
+      const others = listeners.get(channel)
+      others?.delete(listener)
+      if (others === undefined || others.size > 0) return
       listeners.delete(channel)
       current?.unsubscribe(channel).catch(() => current?.disconnect())
     })
 
-  /** Sharded channels have connections in common: those that are wanted when these open are asked for together. */
+  /** Sharded channels share connections, which subscribe to all of the channels when they open. */
   const subscribeSharded = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
     listeners.set(channel, (listeners.get(channel) ?? new Set()).add(onMessage))
     yield* Effect.addFinalizer(() => Effect.sync(() => listeners.get(channel)?.delete(onMessage)))
     if (!shardsStarted) {
       shardsStarted = true
-      const shards = RedisShards.run({
+      const shards = ShardedSubscriber.run({
         options,
         channels: () => [...listeners.keys()].filter(isSharded),
         onMessage: (name, message) => {
           for (const listener of listeners.get(name) ?? []) listener({ channel: name, message })
         },
         onSubscribed: () => {
-          shardsThere.openUnsafe()
-          for (const told of returns) told()
+          shardsSubscribed.openUnsafe()
+          notifyResubscribed()
         }
       })
       yield* Effect.forkIn(shards, scope)
     }
-    yield* Effect.raceFirst(shardsThere.await, live(patience))
+    yield* Effect.raceFirst(shardsSubscribed.await, sleepReal(patience))
     return Effect.never
   })
 
-  /** Returns when messages flow; when Redis is away, after a command's deadline: they flow once it is back. */
+  /** Completes when messages flow; if Redis is away, after a command's deadline, and they flow when Redis is back. */
   const subscribe = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
     if (isSharded(channel)) return yield* subscribeSharded(channel, onMessage)
     if (!started) {
@@ -143,22 +150,17 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
       yield* Effect.forkIn(sessions, scope)
     }
     yield* Effect.addFinalizer(() => remove(channel, onMessage))
-    yield* Effect.raceFirst(add(channel, onMessage), live(patience))
+    yield* Effect.raceFirst(add(channel, onMessage), sleepReal(patience))
     return Effect.never
   })
 
   const onResubscribed = (listener: () => void) =>
     Effect.asVoid(
       Effect.acquireRelease(
-        Effect.sync(() => returns.add(listener)),
-        () => Effect.sync(() => returns.delete(listener))
+        Effect.sync(() => resubscriptionListeners.add(listener)),
+        () => Effect.sync(() => resubscriptionListeners.delete(listener))
       )
     )
 
-  /** As if the subscriptions had been away: something else kept what was published from being heard. */
-  const resubscribed = () => {
-    for (const told of returns) told()
-  }
-
-  return { subscribe, onResubscribed, resubscribed }
+  return { subscribe, onResubscribed, notifyResubscribed }
 })

@@ -1,8 +1,8 @@
-// The keys of a room in Redis. Rooms are spread over a fixed number of hash tags, so that in a Cluster all keys of a room
-// (and the channel it is told on) lie in one slot.
+// The keys of a room in Redis. Rooms are spread over a fixed number of hash tags, so that in a Cluster all keys of a
+// room, and the channel of its events, lie in one slot.
 //
-// A room's id is a UUID, which is looked at before anything is asked here (rooms/Access.ts). What else a client may name (a
-// user, a document, its key) stands last in a key, so that it can't be taken for anything but itself.
+// A room's id is a UUID, which rooms/Access.ts verifies before a key is made. Other parts that clients choose (a user,
+// a document's name, a message's key) stand last in a key, so that they can't be mistaken for another part.
 import type { RoomEvent } from "../../domain/RoomEvent.ts"
 
 const count = 64
@@ -17,9 +17,9 @@ export const totalsKey = (roomId: string): string => `${roomKey(roomId)}:present
 export const presentKey = (roomId: string, instance: string): string => `${roomKey(roomId)}:present:${instance}`
 export const sessionKey = (roomId: string, user: string): string => `${roomKey(roomId)}:session:${user}`
 
-/** All rooms' events, on every instance's one subscription. */
+/** The events of all rooms; each instance subscribes to it once. */
 export const channel = "hotpath:rooms:events"
-/** In a Cluster: a room's events, on the node that has the room; and all of these channels. */
+/** In a Cluster: the channel of a room's events, on the node that owns the room; and all of these channels. */
 export const shardOf = (roomId: string): string => `${tagOf(roomId)}:events`
 export const shards: ReadonlyArray<string> = tags.map((tag) => `${tag}:events`)
 

@@ -1,19 +1,24 @@
-// What the scripts of rooms have in common, in Lua. A room's hash holds `epoch`, `seq` (the last number given), `rev` (the
-// last changeNumber published), `run` (the server's run that these are of), `gen` (the room's generation), and up to which
-// number its parts changed. A server that was restarted may have lost its last second, and with it numbers that were seen:
-// another run is another epoch, which says in its first eight digits what run it is of. Asking for the run costs 5 µs.
-// Once a switch of the document was told, which one is open is asked anew (storage/WriteScripts.ts).
+// The common part of the scripts that append to a room's log in Redis, in Lua. A room's hash holds `epoch`, `seq` (the
+// last sequence number), `rev` (the last change number published), `run` (the server incarnation that these belong to),
+// `gen` (the room's epoch counter), and the sequence number of the last change of each part of the room.
+//
+// A restarted server may have lost its last second, and with it sequence numbers that clients have seen. So another
+// incarnation means another epoch, whose first eight digits name the incarnation. Reading the run id costs 5 µs. After
+// a document switch was published, the open document is looked up again (storage/buffer/WriteScripts.ts).
 import { SecureRandom } from "effect/crypto"
 import type { RedisHealth } from "./RedisHealth.ts"
 import { channel, shardOf } from "./RoomKeys.ts"
 
-/** How many events of a room are kept for those who missed them, about (fewer if they are big); and how long after the last. */
+/**
+ * About how many events of a room are kept for clients that resume (fewer if they are big), and how long after the
+ * last.
+ */
 export const retention = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
 
 /**
- * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
- * 4 the room; 5 how long all this is kept; 6 how many events. `open(create, …)` returns whether the room is there; the
- * further fields of its hash that it names are in `more` then.
+ * KEYS: the room's hash, its stream. ARGV: 1 the suffix of a new epoch, if one begins; 2 the room's epoch counter, or
+ * 0; 3 the channel; 4 the room; 5 the time to live of the keys; 6 the number of events kept. `open(create, …)` returns
+ * whether the room exists; `more` then has the further fields of the hash that were named.
  */
 export const prologue = `
 local epoch, seq, rev, run, more
@@ -33,14 +38,14 @@ local function open(create, ...)
 end
 local function append(changeNumber, at, type, subject, part, event)
   seq = seq + 1
-  local most = math.max(16, math.min(tonumber(ARGV[6]), math.floor(${retention.bytes} / #event)))
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', most, seq .. '-0',
+  local limit = math.max(16, math.min(tonumber(ARGV[6]), math.floor(${retention.bytes} / #event)))
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', limit, seq .. '-0',
     'v', changeNumber, 'a', at, 't', type, 's', subject, 'e', event)
   if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
   elseif part ~= 'none' then redis.call('HSET', KEYS[1], part, seq) end
   if type == 'document.switched' then redis.call('HDEL', KEYS[1], 'docmark') end
-  local told = string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'
-  redis.call(told, ARGV[3], table.concat({ARGV[4], epoch, seq, changeNumber, at, type, subject, event}, '\\n'))
+  local publish = string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'
+  redis.call(publish, ARGV[3], table.concat({ARGV[4], epoch, seq, changeNumber, at, type, subject, event}, '\\n'))
 end
 local function close()
   redis.call('HSET', KEYS[1], 'seq', seq, 'rev', rev)
@@ -49,7 +54,7 @@ local function close()
 end
 `
 
-/** Makes ARGV 1 to 6. An epoch that begins is told from all others by a random part of this process and a count. */
+/** Makes ARGV 1 to 6. A random part of this process and a count make a new epoch unique. */
 export const makeCommon = ({ isCluster, named }: Pick<RedisHealth["Service"], "isCluster" | "named">) => {
   const shared = named(channel)
   const process = SecureRandom.uuidV4Unsafe().slice(0, 8)
@@ -64,5 +69,5 @@ export const makeCommon = ({ isCluster, named }: Pick<RedisHealth["Service"], "i
   ]
 }
 export type Common = ReturnType<typeof makeCommon>
-/** How many arguments `common` gives: the script's own come after. */
+/** The number of arguments that `common` makes: a script's own arguments follow. */
 export const own = 6

@@ -1,6 +1,6 @@
-// Sharded subscriptions on a Redis Cluster: a channel lives on the node that owns its slot, and is heard there. One
-// connection for each of those nodes. When one is lost, or a channel moves, all of it begins anew: channels are looked up
-// again, and what was published in between is a gap that the subscriber is told of.
+// Sharded subscriptions on a Redis Cluster: the node that owns a channel's slot delivers its messages, so there is one
+// connection to each of these nodes. When one is lost, or a slot moves, all connections are replaced, after the nodes
+// were looked up again. The subscriber is notified of the gap.
 import { Effect } from "effect"
 import type { Redis as Client } from "ioredis"
 import { backoff, endpoints, makeSingle, type RedisOptions } from "./RedisConnections.ts"
@@ -9,11 +9,11 @@ interface Shards {
   readonly options: RedisOptions
   readonly channels: () => ReadonlyArray<string>
   readonly onMessage: (channel: string, message: string) => void
-  /** Called when every channel is heard. */
+  /** Called when every channel is subscribed. */
   readonly onSubscribed: () => void
 }
 
-/** A node that died without a word, and slots that moved, are found out this often. */
+/** How often nodes are probed and slots are compared: a node may die silently. */
 const checkMs = 5000
 
 type SlotRange = readonly [from: number, to: number, master: readonly [host: string, port: number]]
@@ -28,9 +28,9 @@ const nodesOf = async (seed: Client, channels: ReadonlyArray<string>): Promise<R
     channels.map((channel, n) => {
       const slot = slots[n] ?? -1
       const range = ranges.find(([from, to]) => from <= slot && slot <= to)
-      if (range === undefined) throw new Error("a slot is served by nobody")
+      if (range === undefined) throw new Error("no node serves the slot")
       const [, , [host, port]] = range
-      // A node that does not know its own address says none: then it is the one that was asked.
+      // A node that does not know its own address leaves it empty: it is the one that was asked.
       return [channel, `${host === "" ? (seed.options.host ?? "127.0.0.1") : host}:${port}`]
     })
   )
@@ -47,7 +47,7 @@ const addressed = (seedUrl: string, node: string): string => {
   return url.href
 }
 
-/** Connects, subscribes, and settles when something is lost or has moved; it leaves no connection behind. */
+/** Connects, subscribes, and settles when a connection is lost or a slot moved. Leaves no connection open. */
 const session = async (
   { channels, onMessage, onSubscribed, options }: Shards,
   seedUrl: string,
@@ -73,7 +73,7 @@ const session = async (
       const client = await open(addressed(seedUrl, node))
       client.once("end", () => lost.resolve())
       client.on("smessage", onMessage)
-      // Its slot went elsewhere.
+      // The slot moved.
       client.on("sunsubscribe", () => lost.resolve())
       for (const channel of wanted) if (nodes.get(channel) === node) await client.ssubscribe(channel)
     }
@@ -92,7 +92,7 @@ const session = async (
   }
 }
 
-/** Hears the channels for ever. */
+/** Stays subscribed for ever. */
 export const run = (shards: Shards): Effect.Effect<never> => {
   const seeds = endpoints(shards.options)
   let attempt = 0
@@ -106,7 +106,7 @@ export const run = (shards: Shards): Effect.Effect<never> => {
   ).pipe(
     Effect.andThen(
       Effect.suspend(() => {
-        const log = away ? Effect.void : Effect.logWarning("the Cluster's subscriptions begin anew")
+        const log = away ? Effect.void : Effect.logWarning("the subscriptions of the Redis Cluster are opened again")
         away = attempt > 0
         return Effect.andThen(log, Effect.sleep(backoff(++attempt)))
       })

@@ -5,9 +5,10 @@
 // that can't publish a change sends a NOTIFY before it acknowledges the change. It does so only then, because NOTIFY
 // takes a lock at commit and is too slow for every message. The others read the room's changes from the outbox,
 // deliver them to their own connections, and try to publish them until Redis takes them.
-import { Context, Effect, Layer, Queue } from "effect"
+import { Context, Effect, Layer, Queue, Stream } from "effect"
 import { LRUCache } from "lru-cache"
-import { Database } from "../../infra/postgres/Database.ts"
+import { Database, type Notification } from "../../infra/postgres/Database.ts"
+import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 
 const channel = "hotpath_rooms"
@@ -55,24 +56,13 @@ export class UnpublishedRooms extends Context.Service<
 
       const note = (roomId: string) => void rooms.set(roomId, true)
 
-      const listen = Effect.gen(function* () {
-        yield* database.migrated
-        const payloads = yield* database.listen(channel)
-        return yield* Effect.forever(
-          Effect.flatMap(Queue.takeBetween(payloads, 1, 1000), (some) =>
-            Effect.andThen(
-              Effect.sync(() => {
-                for (const roomId of some) note(roomId)
-              }),
-              Queue.offerAll(notified, [...new Set(some)])
-            )
-          )
-        )
-      })
-      // The outbox sweep finds the changes of rooms whose notification was missed: they are older than others get.
-      yield* Effect.forkScoped(
-        Effect.forever(Effect.andThen(Effect.ignoreCause(Effect.scoped(listen)), Effect.sleep("500 millis")))
-      )
+      const receive = (notification: Notification) => {
+        // The outbox sweep finds the changes of rooms whose notification fell into a gap: it looks for old ones.
+        if (notification._tag !== "Notified") return Effect.void
+        for (const roomId of notification.payloads) note(roomId)
+        return Queue.offerAll(notified, new Set(notification.payloads))
+      }
+      yield* background("unpublished rooms", Stream.runForEach(database.subscribe(channel), receive))
 
       return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),

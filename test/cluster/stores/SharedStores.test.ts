@@ -20,7 +20,8 @@ const start = Effect.fnUntraced(function* (
   const listeners = new Set<() => void>()
   const seen = { isFenced: false }
   const through = (of: () => Store | undefined, isAway: () => boolean): StoreRoster => ({
-    announce: (instance, entry) => Effect.suspend(() => (isAway() ? away : (of()?.announce(instance, entry) ?? away))),
+    heartbeat: (instance, entry) =>
+      Effect.suspend(() => (isAway() ? away : (of()?.heartbeat(instance, entry) ?? away))),
     leave: (instance) => Effect.suspend(() => (isAway() ? away : (of()?.leave(instance) ?? away)))
   })
   const making = SharedStores.make({

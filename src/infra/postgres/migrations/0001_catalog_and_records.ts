@@ -1,5 +1,5 @@
-// The catalog (integrations, user configurations) and the call records. A definition is `json`: the order in which `result`
-// names its fields is the order of the reply.
+// The catalog (integrations, user configurations) and the call records. A definition is `json`, which keeps the order
+// of the fields of `result`: it is their order in the reply.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

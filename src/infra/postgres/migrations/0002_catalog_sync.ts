@@ -1,7 +1,7 @@
-// The catalog's versions and its voice. `catalog_versions` counts every change of a name or a user, deletions too, and
-// keeps the count when the row is gone: a version never comes again with other content. Triggers do it, so plain SQL
-// counts and speaks like the admin API; the notification leaves with the commit, `kind:version:key`, without the key when
-// that is too long or when it is about all of them.
+// The catalog's versions and notifications. `catalog_versions` counts every change of an integration or a user's
+// configuration, including deletions, and keeps the count of a deleted row: a version never returns with other content.
+// Triggers count and notify, so plain SQL has the same effect as the admin API. A notification is sent with the commit,
+// as `kind:version:key`; the key is left out if it is too long, or if the change is about all of them.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
@@ -16,8 +16,8 @@ export default Effect.gen(function* () {
   yield* sql`INSERT INTO catalog_versions SELECT 'integration', name, version FROM integrations
     UNION ALL SELECT 'config', user_id, version FROM user_configs`
 
-  // A row's version, before it is written: the one after its last, even if it was deleted since. An upsert that finds the
-  // row fires this as an insert too, so nothing is counted here.
+  // Sets a row's version before the write: one more than its last, even if the row was deleted since. An upsert that
+  // finds the row fires this as an insert too, so it does not count.
   yield* sql`CREATE FUNCTION hotpath_catalog_version() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
       content text := row_to_json(NEW) ->> TG_ARGV[2];
@@ -45,7 +45,7 @@ export default Effect.gen(function* () {
       kind || ':' || version || ':' || CASE WHEN octet_length(key) < 7000 THEN key ELSE '' END)
   $$`
 
-  // Counts and tells. An insert beside an uncommitted deletion can't have seen its count: it is put right here.
+  // Counts and notifies. An insert beside an uncommitted deletion can't have seen its count, which is corrected here.
   yield* sql`CREATE FUNCTION hotpath_catalog_changed() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
       old_key text;

@@ -1,5 +1,5 @@
-// Records by day, and the records that can't be stored. A record's id begins with its time (UUID version 7), so the id alone
-// says which day it is of, and dropping a day scans nothing.
+// Records in partitions by day, and the dead letters. A record's id begins with its time (UUID version 7), so the id
+// alone determines its day, and dropping a day scans no rows.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
@@ -8,7 +8,7 @@ export default Effect.gen(function* () {
   yield* sql`CREATE FUNCTION hotpath_record_id_at(at timestamptz) RETURNS uuid LANGUAGE sql STABLE AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid
   $$`
-  // Makes the days from today on that are not there yet, and drops those that are older than wanted; how many it dropped.
+  // Makes the missing partitions from today on, and drops those that are too old; returns how many it dropped.
   yield* sql`CREATE FUNCTION hotpath_record_days(ahead integer, kept integer) RETURNS integer LANGUAGE plpgsql AS $$
     DECLARE
       today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
@@ -44,7 +44,7 @@ export default Effect.gen(function* () {
   yield* sql`CREATE TABLE call_records (LIKE call_records_before INCLUDING DEFAULTS, PRIMARY KEY (record_id))
     PARTITION BY RANGE (record_id)`
   yield* sql`CREATE INDEX call_records_by_user ON call_records (user_id, record_id)`
-  // What was stored so far is today's partition, and is dropped when today is.
+  // Records stored before this migration become part of today's partition, and are dropped with it.
   yield* sql`DO $$
     DECLARE
       today timestamptz := date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
@@ -58,7 +58,7 @@ export default Effect.gen(function* () {
         DROP TABLE call_records_before;
       END IF;
     END $$`
-  // For an instance whose clock is days off: nothing is refused for that.
+  // Takes the records of an instance whose clock is days off.
   yield* sql`CREATE TABLE call_records_elsewhere PARTITION OF call_records DEFAULT`
   yield* sql`SELECT hotpath_record_days(3, NULL)`
 

@@ -1,5 +1,6 @@
-// Rooms and what is in them. Every change of a room counts its `revision` under the room's row lock, so that a room's
-// changes have one order; the event of each change is kept in `room_outbox`, in the same transaction, until it is sent.
+// Rooms and their contents. Every change of a room increments its change number under the room's
+// row lock, so that a room's changes have one order. The same transaction stores the change's event in `room_outbox`,
+// until it is published.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
@@ -24,7 +25,7 @@ export default Effect.gen(function* () {
     PRIMARY KEY (room_id, user_id)
   )`
   yield* sql`CREATE INDEX room_members_by_user ON room_members (user_id)`
-  // The token's secret half is kept as its SHA-256 only.
+  // The secret half of the token is stored as its SHA-256 only.
   yield* sql`CREATE TABLE room_invites (
     invite_id text PRIMARY KEY,
     room_id uuid NOT NULL REFERENCES rooms ON DELETE CASCADE,
@@ -91,9 +92,9 @@ export default Effect.gen(function* () {
     at timestamptz NOT NULL
   )`
 
-  // Every write in a room begins here. The room's row is locked until the transaction ends, and the caller's role is looked
-  // at after the lock is had: a member who was removed meanwhile does not get through. HP001: no such room; HP002: not a
-  // member; HP003: the role does not allow it.
+  // Every write in a room begins with this. It locks the room's row until the transaction ends, and then reads the
+  // caller's role, so that a member who was removed meanwhile is refused. HP001: no such room; HP002: not a member;
+  // HP003: the role does not allow it.
   yield* sql`CREATE FUNCTION hotpath_room_write(room uuid, actor text, allowed text[],
       OUT revision bigint, OUT generation bigint) LANGUAGE plpgsql AS $$
     DECLARE

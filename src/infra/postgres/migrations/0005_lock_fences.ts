@@ -1,4 +1,4 @@
-// The greatest fence that has written under each lock's name: who comes with a smaller one is late.
+// The greatest fence that has written under each lock's name: a holder with a smaller one is late.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

@@ -1,5 +1,5 @@
-// Documents of rooms, the one that is open in each, and how often a message was changed: what comes late out of a buffer must
-// not undo what is newer.
+// Documents of rooms, the open document of each room, and a message's version: a write that arrives late from a buffer
+// must not undo a newer one.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
@@ -7,7 +7,7 @@ export default Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`ALTER TABLE rooms ADD COLUMN document text NOT NULL DEFAULT 'main'`
   yield* sql`ALTER TABLE messages ADD COLUMN edition integer NOT NULL DEFAULT 0`
-  // Two may have the same time, when one was buffered and one was not.
+  // Two may have the same time, if one was buffered and one was not.
   yield* sql`DROP INDEX messages_in_order`
   yield* sql`CREATE INDEX messages_in_order ON messages (room_id, position)`
   yield* sql`CREATE TABLE documents (
@@ -19,6 +19,6 @@ export default Effect.gen(function* () {
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (room_id, name)
   )`
-  // A document changes all the time, and no index has what changes: room on its page lets it change in place.
+  // Documents change often, and no index has a column that changes: free space on the page lets them change in place.
   yield* sql`ALTER TABLE documents SET (fillfactor = 50)`
 })

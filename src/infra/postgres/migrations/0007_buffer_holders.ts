@@ -1,11 +1,12 @@
-// Who uses the buffer before the rooms: as long as anybody does, nobody writes a document past it. See
-// storage/WriterLeases.ts.
+// The instances that use the write buffer: as long as one does, no instance writes a document directly to Postgres. See
+// storage/buffer/WriterLeases.ts.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
 export default Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  // One row, which everybody locks who comes or writes past the buffer: the lease, and the run of the buffer that it is of.
+  // One row, locked by an instance that begins to use the buffer or bypasses it: the lease, and the server incarnation
+  // of the buffer (column `run`) that it belongs to.
   yield* sql`CREATE TABLE buffer_lease (number bigint NOT NULL, run text NOT NULL, began timestamptz NOT NULL)`
   yield* sql`INSERT INTO buffer_lease VALUES (0, '', now())`
   yield* sql`CREATE TABLE buffer_holders (
@@ -14,8 +15,9 @@ export default Effect.gen(function* () {
     until timestamptz NOT NULL
   )`
 
-  // Whoever comes when nobody is there begins a new lease: documents may have been written past the buffer before it. So does
-  // the first one who sees another run, unless somebody still has to see it. Holds that ran out are remembered for an hour.
+  // An instance that comes while no other uses the buffer begins a new lease, because documents may have bypassed the
+  // buffer before. So does the first instance that sees another server incarnation, unless another instance still has
+  // to see it. Expired leases are remembered for an hour.
   yield* sql`CREATE FUNCTION hotpath_hold_buffer(holder text, seen text, ttl_ms float8,
       OUT lease bigint, OUT age_ms float8, OUT is_agreed boolean, OUT is_whole boolean) LANGUAGE plpgsql AS $$
     DECLARE
@@ -39,7 +41,7 @@ export default Effect.gen(function* () {
       age_ms := extract(epoch FROM at_now - since) * 1000;
     END $$`
 
-  // Begins a transaction that writes past the buffer: until it ends nobody begins to use that. HP004: somebody does.
+  // Begins a transaction that bypasses the buffer: until it ends no instance begins to use the buffer. HP004: one does.
   yield* sql`CREATE FUNCTION hotpath_past_buffer() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
       PERFORM number FROM buffer_lease FOR SHARE;

@@ -1,4 +1,4 @@
-// Which message answers a prompt, so that a retry finds the prompts that wait for theirs.
+// The message that answers a prompt, so that a retry finds the prompts that have no answer yet.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

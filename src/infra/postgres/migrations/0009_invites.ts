@@ -1,11 +1,11 @@
-// Who was removed from a room, and which invites are older than that. Both are counted by the room's revision, which grows
-// under the room's lock, and not by a clock: a removal and an invite that were under way together have one order.
+// Removals from a room, and the invites that are older. Both carry the room's change number, which
+// grows under the room's lock, and not a time: so a removal and a concurrent invite have one order.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
 export default Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  // Revision 0 for what is there already, and for what an older release makes: older than any removal.
+  // 0 for existing invites, and for those that an older release makes: older than any removal.
   yield* sql`ALTER TABLE room_invites
     ADD COLUMN invite_no bigint GENERATED ALWAYS AS IDENTITY,
     ADD COLUMN revision bigint NOT NULL DEFAULT 0,

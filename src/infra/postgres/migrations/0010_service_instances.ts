@@ -1,5 +1,5 @@
-// The instances that use this database: each announces itself every second, and reads who else did. See
-// cluster/StoreRoster.ts.
+// The instances that use this database: each sends a heartbeat every second, and reads those of the others. See
+// cluster/stores/StoreRoster.ts.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
@@ -12,7 +12,7 @@ export default Effect.gen(function* () {
     entry text NOT NULL
   )`
 
-  // One after the other, so that of two instances that come at once one finds the other, and their times differ.
+  // One at a time, so that of two instances that start together one finds the other, and their times differ.
   yield* sql`CREATE FUNCTION hotpath_announce(announced text, text_of text, listed_ms float8)
     RETURNS TABLE (instance text, since float8, age_ms float8, entry text) LANGUAGE plpgsql AS $$
     #variable_conflict use_column

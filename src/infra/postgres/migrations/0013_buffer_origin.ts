@@ -1,4 +1,4 @@
-// Which Redis data the buffer was last in: its name, given when the data began. See storage/WriterLeases.ts.
+// The Redis data that the buffer was last in, by the name it got when it began. See storage/buffer/WriterLeases.ts.
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
