@@ -96,7 +96,7 @@ export const settle = (common: Common) =>
       end
       for i = between, #ARGV, 2 do
         local there = redis.call('HGET', KEYS[7], ARGV[i])
-        if there and string.match(there, '^{"edition":(%d+)') == ARGV[i + 1] then
+        if there and versionOf(there) == ARGV[i + 1] then
           done = done + redis.call('HDEL', KEYS[7], ARGV[i])
           redis.call('ZREM', order, ARGV[i])
           bytes = bytes + #there

@@ -54,6 +54,9 @@ export type Updated =
   /** It is not known which one is open, or what is in it, in this run of the buffer and this lease. */
   | { readonly _tag: "Unknown"; readonly run: string }
 
+/** `sameAs`: the id of the message that the same author sent with the same key before; nothing was written. */
+export type Appended = { readonly sameAs: string } | { readonly ordinal: number }
+
 export interface Change {
   readonly type: "message.edited" | "message.deleted" | "message.reacted"
   readonly at: string
@@ -129,12 +132,7 @@ export class WriteBuffer extends Context.Service<
      */
     readonly load: (roomId: string, document: BufferedDocument, isOpen: boolean, lease: number) => Buffered<void>
     readonly update: (roomId: string, update: Update) => Buffered<Updated>
-    /** The same key again: the id of the message that is there, and nothing is written. Else its position. */
-    readonly append: (
-      message: Message,
-      key: string | undefined,
-      event: string
-    ) => Buffered<{ readonly sameAs: string } | { readonly ordinal: number }>
+    readonly append: (message: Message, key: string | undefined, event: string) => Buffered<Appended>
     readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>
     /** The room of a message that was appended lately. */
     readonly roomOfMessage: (messageId: string) => Buffered<string | undefined>

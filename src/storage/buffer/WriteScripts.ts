@@ -4,10 +4,11 @@
 // the open one's name as `doc`, and as `docmark` in which it was). For all rooms of a hash tag: `:due`, when each room is to be
 // saved; `:since`, since when it waits; `:depth`, how much does.
 import { Redis } from "effect/persistence"
-import { updatedEvent } from "../../domain/Document.ts"
 import { roomKey, streamKey, tagOf } from "../../infra/redis/RoomKeys.ts"
 import { type Common, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { type BufferedDocument, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+import { messageLua } from "./StoredEntries.ts"
+import { type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+import type { EncodedDocument, EncodedMessage } from "./WriteBufferEncoded.ts"
 
 /** How long a document, or an idempotency key, is remembered after it was saved. */
 export const rememberedMs = 24 * 3_600_000
@@ -39,9 +40,8 @@ export const count = 7
  * beside the last `position` given, the one up to which the index is whole (`indexed`): an append elsewhere makes them differ,
  * and the index is not used until a settling makes it anew. What an index has too much is not in the hash, and passed over.
  */
-export const orderLua = `
+export const orderLua = `${messageLua}
 local order = KEYS[7] .. ':order'
-local function positionOf(text) return string.match(text, '^{"edition":%d+,"position":(%d+)') end
 `
 
 const lua = `${prologue}${orderLua}
@@ -108,12 +108,17 @@ export const update = (common: Common) =>
 
 export const load = (common: Common) =>
   Redis.script(
-    (roomId: string, { name, text, version }: BufferedDocument, isOpen: boolean, lease: number) => [
+    (
+      roomId: string,
+      { event, name, version }: Omit<EncodedDocument, "savedVersion">,
+      isOpen: boolean,
+      lease: number
+    ) => [
       ...keys(roomId),
       documentKey(roomId, name),
       ...common(roomId, 0),
       name,
-      updatedEvent(name, version, "", text),
+      event,
       version,
       isOpen ? 1 : 0,
       lease,
@@ -153,25 +158,15 @@ export const document = (common: Common) =>
       return {name, found[1], tonumber(found[2]), tonumber(found[3])}`
   }).withReturnType<readonly [name: string, event: string, version: number, saved: number] | null>()
 
-/** `before` and `after`: the entry's JSON text around its position. */
 export const append = (common: Common) =>
   Redis.script(
-    (
-      roomId: string,
-      messageId: string,
-      author: string,
-      key: string | undefined,
-      entry: string,
-      at: string,
-      event: string,
-      interval: number
-    ) => [
+    ({ at, author, event, key, messageId, roomId, tail }: EncodedMessage, interval: number) => [
       ...keys(roomId),
       onceKey(roomId, author, key ?? ""),
       ...common(roomId, 0),
       messageId,
       key === undefined ? 0 : 1,
-      entry,
+      tail,
       at,
       event,
       interval,
@@ -192,7 +187,7 @@ export const append = (common: Common) =>
       if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
       local time, last = redis.call('TIME'), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
-      local entry = '{"edition":0,"position":' .. position .. ARGV[${own + 3}]
+      local entry = messageText(position, ARGV[${own + 3}])
       local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
       if before == 0 then
         redis.call('DEL', order)
@@ -229,8 +224,7 @@ export const replace = (common: Common) =>
       lua: `${lua}
       open(true)
       local there = redis.call('HGET', KEYS[7], ARGV[${own + 1}])
-      if not there then return 0 end
-      if string.match(there, '^{"edition":(%d+)') ~= ARGV[${own + 2}] then return 0 end
+      if not there or versionOf(there) ~= ARGV[${own + 2}] then return 0 end
       redis.call('HSET', KEYS[7], ARGV[${own + 1}], ARGV[${own + 3}])
       if redis.call('HINCRBY', KEYS[1], 'waiting', #ARGV[${own + 3}] - #there) >= ${dueBytes} then
         redis.call('ZADD', KEYS[3], 'LT', millis(redis.call('TIME')), ARGV[4])
