@@ -1,4 +1,5 @@
-// The buffer in Redis. It survives an instance; a Redis that loses its data loses what was not saved yet.
+// The write buffer in Redis. Entries outlive the instance that wrote them. A Redis that loses its data loses those that
+// were not flushed, except for the copies in the instances' memory (UnflushedWrites.ts).
 import { hash } from "node:crypto"
 import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -13,7 +14,7 @@ import { BufferUnavailable, WriteBuffer } from "./WriteBuffer.ts"
 import { makeEncoded } from "./WriteBufferEncoded.ts"
 import * as Scripts from "./WriteScripts.ts"
 
-/** How long the room of a message can be asked for; it is in Postgres long before. */
+/** How long the room of a message is found here. The message is in Postgres long before that. */
 const messageRoomMs = 6 * 3_600_000
 const messageRoomKey = (messageId: string) => `hotpath:message:${messageId}`
 
@@ -77,11 +78,11 @@ export const layer = (intervalMs: number) =>
         update: (roomId, update) => unavailable(Effect.map(scripts.update(roomId, update, intervalMs), toUpdated)),
         append: (message) => {
           const { messageId, roomId } = message
-          // Before the message, so that everyone who receives it finds it.
+          // Sent before the message, so that a receiver of its event finds its room.
           const indexed = redis.send("SET", messageRoomKey(messageId), roomId, "PX", String(messageRoomMs))
           const appended = scripts.append(message, intervalMs)
-          // In a cluster the one may fail without the other. What was appended and can't be found is not known to be kept:
-          // taking it for not kept would write it again, directly, and publish it twice.
+          // In a cluster one may fail without the other. A message that was appended and can't be found has an unknown
+          // outcome: as "not kept" it would be written again, directly, and published twice.
           return Effect.all([Effect.exit(indexed), Effect.exit(appended)], { concurrency: 2 }).pipe(
             Effect.flatMap(([found, done]) =>
               Effect.flatMap(unavailable(done), (reply) =>
@@ -143,7 +144,7 @@ export const layer = (intervalMs: number) =>
               readAt
             )
             .pipe(Effect.asVoid, unavailable),
-        // Also whether it takes writes: full, it would still answer.
+        // A Redis that is full answers reads, and takes no writes.
         depth: Effect.andThen(
           check,
           Effect.forEach(tags, (tag) => scripts.depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })

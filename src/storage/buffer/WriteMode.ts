@@ -1,4 +1,5 @@
-// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which see for the rules.
+// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which see for the
+// rules.
 import { Clock, Context, Deferred, Duration, Effect, Latch, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { StorageUnavailable } from "../../domain/Room.ts"

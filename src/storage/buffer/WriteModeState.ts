@@ -1,38 +1,39 @@
-// Who may write: the modes of one instance, as a state machine without effects. WriteMode.ts feeds it events and performs
-// its actions.
+// Who may write: the modes of one instance, as a state machine without effects. WriteMode.ts feeds it events and
+// performs its actions.
 //
-// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer. So an
-// instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and Postgres
-// refuses direct changes while any lease lasts. All instances that use the buffer at a time share a lease number. A lease
-// that begins when no instance has one gets a new number: documents may have been written directly before, so everything
-// that waits in the buffer is flushed first, and each document is compared with Postgres before its next use.
+// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer.
+// So an instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and
+// Postgres refuses direct changes while any lease lasts. All instances that use the buffer at a time share a lease
+// number. A lease that begins when no instance has one gets a new number: documents may have been written directly
+// before. So everything that waits in the buffer is flushed first, and each document is compared with Postgres before
+// its next use.
 //
-// | mode      | meaning                                                                                            |
-// | --------- | -------------------------------------------------------------------------------------------------- |
-// | Postgres  | First mode. No lease here, all that was acknowledged here is in Postgres. Writes go there directly. |
-// | Acquiring | The buffer answers. A lease is asked for, or what waits from before it is flushed.                   |
-// | Redis     | The buffer acknowledges writes, until `until`. Unconfirmed: Postgres did not renew the lease.        |
-// | Leaving   | The buffer is away. Copies of acknowledged writes are saved, then the lease is released.             |
-// | Draining  | Last mode. The instance shuts down.                                                                  |
+// | mode      | meaning |
+// | --------- | ------- |
+// | Postgres  | The first mode. No lease; all that was acknowledged here is in Postgres. Writes go there. |
+// | Acquiring | The buffer answers. A lease is asked for, or what waits from before it is flushed. |
+// | Redis     | The buffer acknowledges writes, until `until`. Unconfirmed: Postgres did not renew the lease. |
+// | Leaving   | The buffer is away. Copies of acknowledged writes are saved, then the lease is released. |
+// | Draining  | The last mode. The instance shuts down. |
 //
-// | from               | to        | when                                                                              |
-// | ------------------ | --------- | --------------------------------------------------------------------------------- |
-// | Postgres, Leaving  | Acquiring | The buffer answers.                                                                |
-// | Acquiring          | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
-// | Redis              | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
-// | Acquiring          | Redis     | Postgres is away, and the lease of an earlier Redis mode was not released since.   |
-// | Redis              | Acquiring | The lease has another number: it ran out. Or Redis is another incarnation (it was  |
-// |                    |           | restarted or emptied): the copies are saved before this instance leases it.        |
-// | Redis, Acquiring   | Leaving   | The buffer is away.                                                                |
-// | Acquiring          | Leaving   | No lease is granted, or Postgres is away.                                          |
-// | Leaving            | Postgres  | The copies are saved and the lease is released.                                    |
-// | all                | Draining  | The instance shuts down.                                                           |
+// | from             | to        | when |
+// | ---------------- | --------- | ---- |
+// | Postgres         | Acquiring | The buffer answers. |
+// | Leaving          | Acquiring | The same. |
+// | Acquiring        | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
+// | Redis            | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
+// | Acquiring        | Redis     | Postgres is away, and the lease of an earlier Redis mode was not released since. |
+// | Redis            | Acquiring | The lease has another number, so it ran out. |
+// | Redis            | Acquiring | Redis is another incarnation: restarted, or emptied. First the copies are saved. |
+// | Redis, Acquiring | Leaving   | The buffer is away. |
+// | Acquiring        | Leaving   | No lease is granted, or Postgres is away. |
+// | Leaving          | Postgres  | The copies are saved and the lease is released. |
+// | all              | Draining  | The instance shuts down. |
 //
 // An instance without a lease can't go on without Postgres: others may have bypassed the buffer since it had one. An
-// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease. (Where
-// one instance reaches only the buffer and another only Postgres, both go on, and of one version acknowledged by both the
-// one in Postgres stays.)
-
+// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease.
+// (Where one instance reaches only the buffer and another only Postgres, both go on. Of one version acknowledged by
+// both, the one in Postgres stays.)
 import type { WriteModeTimings } from "./WriteModeTimings.ts"
 import type { WriterLease } from "./WriterLeases.ts"
 

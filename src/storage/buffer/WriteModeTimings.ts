@@ -2,7 +2,7 @@
 
 const renewMs = 1000
 const patienceMs = 1000
-/** A Redis that is set to answer sooner still gets this long: a busy process is late, too. */
+/** The least that is reckoned for Redis, because a busy process is late, too. */
 const minSlowRedisMs = 500
 
 export interface WriteModeTimings {
@@ -49,7 +49,8 @@ export const violations = (timings: WriteModeTimings): ReadonlyArray<string> => 
   const { contactGapMs, grantedMs, patienceMs, redisTimeoutMs, renewMs, retryMs, steadyMs, ttlMs, unconfirmedMs } =
     timings
   const rules: Readonly<Record<string, boolean>> = {
-    // A write begun under the lease has its answer, or none, before others may bypass the buffer: two commands, at the most.
+    // A write that begins under a lease has its outcome before others may bypass the buffer: it takes two commands at
+    // most.
     "ttlMs > grantedMs + 2 * redisTimeoutMs": ttlMs > grantedMs + 2 * redisTimeoutMs,
     // A renewal comes in time even when Redis and Postgres take as long as they may.
     "grantedMs >= renewMs + redisTimeoutMs + patienceMs": grantedMs >= renewMs + redisTimeoutMs + patienceMs,

@@ -1,5 +1,5 @@
-// The write buffer in memory, for tests. Each operation is one step, as a script is in Redis; time is that of Effect's Clock.
-// It publishes nothing, forgets no room that is quiet, and a claim takes any number of rooms.
+// The write buffer in memory, for tests. Each operation is one step, as a script is in Redis, and time is that of
+// Effect's Clock. It publishes no events, keeps quiet rooms for good, and a claim takes any number of rooms.
 import { Clock, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { messageText } from "../StoredEntries.ts"
