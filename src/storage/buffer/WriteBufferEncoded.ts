@@ -26,7 +26,9 @@ export interface EncodedMessage extends Pick<Message, "roomId" | "messageId" | "
   readonly tail: string
   readonly event: string
 }
-type EncodedConflict = { readonly _tag: "Conflict"; readonly version: number; readonly event: string }
+type EncodedUpdated =
+  | Exclude<Updated, { readonly _tag: "Conflict" }>
+  | { readonly _tag: "Conflict"; readonly version: number; readonly event: string }
 
 /** Some of the messages that a query asks for, newest first. A driver may stop before it has looked at all. */
 export interface EncodedPage {
@@ -50,10 +52,7 @@ export interface WriteBufferDriver extends Pick<Port, Unencoded> {
     isOpen: boolean,
     lease: number
   ) => Encoded<void>
-  readonly update: (
-    roomId: string,
-    update: Update
-  ) => Encoded<Exclude<Updated, { readonly _tag: "Conflict" }> | EncodedConflict>
+  readonly update: (roomId: string, update: Update) => Encoded<EncodedUpdated>
   readonly append: (message: EncodedMessage) => Encoded<Appended>
   readonly message: (roomId: string, messageId: string) => Encoded<string | undefined>
   /** Replaces the text of this version. */

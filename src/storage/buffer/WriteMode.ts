@@ -252,7 +252,7 @@ export class WriteMode extends Context.Service<
         if (State.areOthersGone(state, timings, now())) return Effect.succeed(true)
         return Effect.flatMap(leases.isLeasedElsewhere(instance), (areLeased) => {
           send({ _tag: "OthersChecked", areLeased })
-          return areLeased ? Effect.delay(othersGone, agreement.everyMs) : othersGone
+          return State.areOthersGone(state, timings, now()) ? othersGone : Effect.delay(othersGone, agreement.everyMs)
         })
       })
 

@@ -237,7 +237,7 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
         state: { ...state, mode: { _tag: "Postgres", known: mode.known }, areOthersGone: false, leftAt: now }
       }
     case "OthersChecked":
-      return { state: { ...state, areOthersGone: state.areOthersGone || (mode._tag !== "Redis" && !event.areLeased) } }
+      return { state: { ...state, areOthersGone: state.areOthersGone || (isSaved(state) && !event.areLeased) } }
     case "Failed":
       return mode._tag === "Acquiring" ? leave() : stay
   }

@@ -46,23 +46,20 @@ export const writeModeTimings = (redisTimeoutMs: number): WriteModeTimings => {
 
 /** Which of the inequalities do not hold; empty when all do. */
 export const violations = (timings: WriteModeTimings): ReadonlyArray<string> => {
-  const { contactGapMs, grantedMs, patienceMs, redisTimeoutMs, renewMs, retryMs, steadyMs, ttlMs, unconfirmedMs } =
-    timings
+  const { contactGapMs, grantedMs, patienceMs, redisTimeoutMs, renewMs, steadyMs, ttlMs, unconfirmedMs } = timings
   const rules: Readonly<Record<string, boolean>> = {
     // A write that begins under a lease has its outcome before others may bypass the buffer: it takes two commands at
     // most.
     "ttlMs > grantedMs + 2 * redisTimeoutMs": ttlMs > grantedMs + 2 * redisTimeoutMs,
     // A renewal comes in time even when Redis and Postgres take as long as they may.
     "grantedMs >= renewMs + redisTimeoutMs + patienceMs": grantedMs >= renewMs + redisTimeoutMs + patienceMs,
-    "unconfirmedMs >= renewMs + patienceMs": unconfirmedMs >= renewMs + patienceMs,
     // Postgres is back: instances that went on without it ask it again before anyone bypasses the buffer.
     "steadyMs >= renewMs + redisTimeoutMs + patienceMs": steadyMs >= renewMs + redisTimeoutMs + patienceMs,
     "steadyMs > unconfirmedMs": steadyMs > unconfirmedMs,
     // Probes alone are enough contact.
     "contactGapMs >= renewMs + redisTimeoutMs": contactGapMs >= renewMs + redisTimeoutMs,
     // A write that waits until leases of dead instances have run out also sees Postgres steady by then.
-    "ttlMs >= steadyMs": ttlMs >= steadyMs,
-    "retryMs <= renewMs": retryMs <= renewMs
+    "ttlMs >= steadyMs": ttlMs >= steadyMs
   }
   return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [rule]))
 }

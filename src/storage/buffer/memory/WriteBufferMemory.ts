@@ -1,6 +1,6 @@
 // The write buffer in memory, for tests. Each operation is one step, as a script is in Redis, and time is that of
 // Effect's Clock. It publishes no events, keeps quiet rooms for good, and a claim takes any number of rooms.
-import { Clock, Effect, Layer } from "effect"
+import { Clock, Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { messageText } from "../StoredEntries.ts"
 import { dirtyAtOnce, dirtyBytes, dueAt, dueBytes, type WaitingQuery, WriteBuffer } from "../WriteBuffer.ts"
@@ -284,9 +284,3 @@ export const make = (intervalMs: number) =>
       }
     }
   })
-
-export const layer = (intervalMs: number) =>
-  Layer.effect(
-    WriteBuffer,
-    Effect.map(make(intervalMs), ({ buffer }) => buffer)
-  )
