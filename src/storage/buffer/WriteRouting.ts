@@ -40,7 +40,7 @@ export class WriteRouting extends Context.Service<
     Effect.gen(function* () {
       const mode = yield* WriteMode
       /** By then every instance that lost the buffer has left it. Instances that still use it are not waited for. */
-      const patienceMs = mode.ttlMs + 2 * retryEveryMs
+      const patienceMs = mode.patienceMs + 2 * retryEveryMs
 
       const leaveAll = Effect.timeoutOrElse(mode.requireAllSaved, {
         duration: patienceMs,
