@@ -111,7 +111,6 @@ export const makeInstance = Effect.fnUntraced(function* (shared: Shared, pauses:
   )
   return {
     away,
-    told: shared.told,
     switched: shared.switched,
     /** What is there, whoever is away. */
     there: { buffer: shared.buffer, durable: shared.durable },

@@ -157,8 +157,8 @@ export class WriteModeWorld {
           effect(
             isPostgresUp,
             timings.patienceMs,
-            { _tag: "LeaseDenied" },
-            () => this.#askLease(one, askedAt) ?? { _tag: "LeaseDenied" }
+            { _tag: "LeaseDenied", askedAt },
+            () => this.#askLease(one, askedAt) ?? { _tag: "LeaseDenied", askedAt }
           )
         )
       }
@@ -222,13 +222,13 @@ export class WriteModeWorld {
     return { _tag: "LeaseGranted", granted: { lease: { number, ageMs: this.now - began, isAgreed, isWhole }, askedAt } }
   }
 
-  /** Writes through the buffer, if this instance may. A write has its answer within two commands' time, or none. */
+  /** Writes through the buffer, if this instance may. */
   writeBuffered(one: Instance) {
     if (leaseAt(one.state, this.now) === undefined || one.stalledUntil > this.now) return this.probe(one)
     const id = this.#writes++
     const { incarnation } = this
     one.inFlight.add(id)
-    this.#later(this.#random.below(2 * timings.redisTimeoutMs), () => {
+    this.#later(this.#random.below(timings.redisTimeoutMs), () => {
       if (!one.inFlight.delete(id) || !one.reachesRedis || incarnation !== this.incarnation) {
         this.send(one, { _tag: "Suspected" })
         return

@@ -1,5 +1,6 @@
-// Whether the buffer is in the Redis data that this database was last used with. Acknowledged writes wait in the Redis that
-// took them: a start over other data, after an instance that did not shut down in order, does not find what that one left.
+// Compares the Redis data that the buffer is in with the data that this database was last used with. Acknowledged
+// writes wait in the Redis that took them. A start over other data, after an instance that crashed, does not find what
+// it left.
 import { Effect } from "effect"
 import type { WriterLeases } from "./WriterLeases.ts"
 

@@ -1,5 +1,5 @@
-// How much waits in the buffer, and for how long, as far as this instance knows: what it read last, and what it has added
-// since. Above half of a limit everything is due at once, see WriteMode.ts.
+// How much waits in the buffer, and for how long, as far as this instance knows: what it read last, and what it added
+// since. Above half of a limit, everything is flushed at once (WriteMode.ts).
 import { Duration } from "effect"
 import type { Metrics } from "../../observability/Metrics.ts"
 import type { SettingsShape } from "../../Settings.ts"

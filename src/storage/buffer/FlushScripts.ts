@@ -1,11 +1,11 @@
-// The buffer's scripts of the flusher: what is due, what waits, what is saved; and of what is known of it all. The keys are those
-// of WriteScripts.ts.
+// The write buffer's scripts for the flusher (which rooms are due, what waits in them, what is flushed), and for how
+// much waits and was lost. WriteScripts.ts lists the keys.
 import { Redis } from "effect/persistence"
 import { type Common, own } from "../../infra/redis/RoomLog.ts"
 import { dirtyAtOnce, dirtyBytes } from "./WriteBuffer.ts"
 import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey } from "./WriteScripts.ts"
 
-/** What saves must go on when Redis is full: it makes room. The first line of a script, from Redis 7 on. */
+/** Flushing must go on when Redis is full, because it frees memory. The first line of a script, from Redis 7 on. */
 const allowedWhenFull = "#!lua flags=allow-oom"
 
 export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
@@ -51,12 +51,12 @@ export const dirty = (common: Common) =>
         end
       end
     end
-    -- What is left waits since as long as before.
+    -- With messages left out, the room waits since when it did before.
     if #messages < count then readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt) end
     return {readAt, documents, messages, count}`
   }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number]>()
 
-/** Versions by name, then editions by id. */
+/** Documents' versions by name, then messages' versions by id. */
 export const settle = (common: Common) =>
   Redis.script(
     (
@@ -96,7 +96,7 @@ export const settle = (common: Common) =>
       end
       for i = between, #ARGV, 2 do
         local there = redis.call('HGET', KEYS[7], ARGV[i])
-        if there and string.match(there, '^{"edition":(%d+)') == ARGV[i + 1] then
+        if there and versionOf(there) == ARGV[i + 1] then
           done = done + redis.call('HDEL', KEYS[7], ARGV[i])
           redis.call('ZREM', order, ARGV[i])
           bytes = bytes + #there
@@ -105,7 +105,7 @@ export const settle = (common: Common) =>
       local left, meta = redis.call('HLEN', KEYS[7]), redis.call('HMGET', KEYS[1], 'position', 'indexed', 'waiting')
       if left == 0 then redis.call('DEL', order)
       elseif meta[1] and meta[1] ~= meta[2] then
-        -- An instance of an earlier version appended: the index is made anew.
+        -- An instance of an early release appended: the index is built anew.
         redis.call('DEL', order)
         bytes = tonumber(meta[3] or 0)
         local all = redis.call('HGETALL', KEYS[7])
@@ -115,7 +115,7 @@ export const settle = (common: Common) =>
         end
         redis.call('HSET', KEYS[1], 'indexed', meta[1])
       end
-      -- Not into a room's hash that is gone: it would have no time to live.
+      -- A room's hash that has expired is not made again: it would have no time to live.
       if meta[1] then redis.call('HSET', KEYS[1], 'waiting', math.max(0, tonumber(meta[3] or 0) - bytes)) end
       if done > 0 then redis.call('HINCRBY', KEYS[5], 'entries', -done) end
       if redis.call('SCARD', KEYS[6]) == 0 and left == 0 then
@@ -128,7 +128,7 @@ export const settle = (common: Common) =>
     }
   )
 
-/** `born`: a name for what is there, if it has none: it goes when all is deleted. */
+/** `born`: the name of this data, unless it has one. The name is lost with the data. */
 export const depth = Redis.script((tag: string, born: string) => [sinceKey(tag), depthKey(tag), born], {
   numberOfKeys: 2,
   lua: `
@@ -151,7 +151,7 @@ export const rescued = Redis.script((run: string, entries: number) => [rescuedKe
     redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 })
 
-/** Counted once, by the first one who asks. */
+/** The first caller gets the number, others 0. */
 export const loss = Redis.script(
   (run: string, missing: number) => [rescuedKey(run), countedKey(run), missing, hourMs],
   {

@@ -1,15 +1,15 @@
-// The script that reads a part of the messages that wait, newest first, and nothing else: from the index of their positions, or,
-// while that is not whole (see `orderLua`), from all of them. It writes nothing: it works while Redis is full.
+// The script that reads a page of the messages that wait, newest first: from the index of their ordinals or, while
+// that is not complete (`orderLua`), from all of them. It writes nothing, so it works while Redis is full.
 import { Redis } from "effect/persistence"
 import type { WaitingQuery } from "./WriteBuffer.ts"
 import { count, keys, orderLua } from "./WriteScripts.ts"
 
-/** What one script looks at: others get their turn before the next one goes on. */
+/** The most that one script looks at, so that others get their turn in between. */
 const lookedAt = { messages: 200, bytes: 1_000_000 }
 
 /**
- * `from`: the place of the last one looked at, "" when there are no older ones. `isCut`: 1 when older ones are too many or too
- * big, 0 when they were not looked at.
+ * `from`: the ordinal of the last message that was looked at, "" when there are no older ones. `isCut`: 1 when a limit
+ * of the query was reached. `end` and `oldest`: "" when there is no such message.
  */
 export type PageReply = readonly [
   texts: ReadonlyArray<string>,
@@ -41,7 +41,7 @@ export const page = Redis.script(
       last = there and stop or ''
     elseif ARGV[2] ~= '' then stop = ARGV[2] end
 
-    -- Ids, positions and texts, newest first; and the oldest position.
+    -- Ids, ordinals and texts, newest first; and the oldest ordinal.
     local found, oldest = {}, ''
     if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= waiting then
       oldest = string.format('%.0f', redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')[2])

@@ -1,12 +1,12 @@
-// What was acknowledged in rooms and is not in Postgres yet: the latest state of documents, and messages. The port;
-// WriteBufferRedis.ts and WriteBufferMemory.ts stand behind it.
+// The write buffer: messages, and the latest version of documents, that were acknowledged and are not in Postgres yet.
 //
-// Every write here is one atomic step, together with its event. What is taken to Postgres stays until `settle` says that
-// exactly this version of it arrived, so taking it twice, or by two at once, does no harm, and what changed meanwhile stays.
+// Every write is one atomic step, which also publishes its event. An entry stays in the buffer until `settle` says that
+// exactly this version of it is in Postgres. So flushing it twice, or by two instances, is harmless, and an entry that
+// changed meanwhile stays.
 import { Context, type Effect, Schema, type Scope } from "effect"
 import { Message } from "../../domain/Message.ts"
 
-/** The buffer is away. `isSent`: the write may have been kept all the same. */
+/** The buffer did not answer. `isSent`: it may have kept the write all the same. */
 export class BufferUnavailable extends Schema.TaggedError<BufferUnavailable>()("BufferUnavailable", {
   isSent: Schema.Boolean,
   cause: Schema.Defect()
@@ -20,14 +20,13 @@ export interface BufferedDocument {
 }
 
 export const BufferedMessage = Schema.Struct({
-  /** Counts its changes. */
+  /** The number of its changes. */
   version: Schema.Finite,
-  /** Its place among the room's messages. */
+  /** Orders the room's messages. */
   ordinal: Schema.Finite,
   key: Schema.NullOr(Schema.String),
   message: Message
-  // Entries keep the names under which earlier releases stored them: what waits in Redis outlives an upgrade.
-}).pipe(Schema.encodeKeys({ version: "edition", ordinal: "position" }))
+})
 export type BufferedMessage = typeof BufferedMessage.Type
 
 export interface Update {
@@ -40,19 +39,23 @@ export interface Update {
   /** The event as JSON text, of version `baseVersion` + 1, with the same text. */
   readonly event: string
   readonly lease: number
+  /** The membership that the caller checked: the epoch, and the number of the last change of members. */
   readonly seen?: { readonly epoch: string; readonly people: number } | undefined
 }
 
 export type Updated =
-  /** `isNew`: it did not wait before. */
+  /** `isNew`: the document did not wait before. */
   | { readonly _tag: "Updated"; readonly savedVersion: number; readonly isNew: boolean }
   | { readonly _tag: "Conflict"; readonly version: number; readonly text: string }
-  /** People came or went since `seen`. */
+  /** Members changed since `seen`. */
   | { readonly _tag: "Unsure" }
   /** Another document is open. */
   | { readonly _tag: "NotOpen"; readonly name: string }
-  /** It is not known which one is open, or what is in it, in this run of the buffer and this lease. */
+  /** The open document, or its text, is not known in this run of the server and this lease. */
   | { readonly _tag: "Unknown"; readonly run: string }
+
+/** `sameAs`: the id of the message that the same author sent with the same key before; nothing was written. */
+export type Appended = { readonly sameAs: string } | { readonly ordinal: number }
 
 export interface Change {
   readonly type: "message.edited" | "message.deleted" | "message.reacted"
@@ -60,7 +63,7 @@ export interface Change {
   readonly event: string
 }
 
-/** A document as it is to be saved. */
+/** A document to flush. */
 export interface DirtyDocument {
   readonly name: string
   readonly text: string
@@ -70,45 +73,46 @@ export interface DirtyDocument {
 }
 
 export interface Dirty {
-  /** What is not among these has come since then, by the buffer's clock, ms. */
+  /** When this was read, by the buffer's clock, ms. What else waits came later. */
   readonly readAt: number
-  /** Whether that is all: of very many messages some are given at a time. */
+  /** Whether these are all: very many messages are read in parts. */
   readonly isWhole: boolean
   readonly documents: ReadonlyArray<DirtyDocument>
   readonly messages: ReadonlyArray<BufferedMessage>
 }
 
-/** Which of the messages that wait are wanted: the newest before a place, so many, of so many bytes. */
+/** A page of the messages that wait: the newest ones before a place. */
 export interface WaitingQuery {
-  /** A messageId, or a place; undefined: with the newest. */
+  /** A messageId, or an ordinal; undefined: from the newest on. */
   readonly before: string | number | undefined
   readonly limit: number
-  /** Of their JSON texts, about; one is given however big it is. */
+  /** About how long their JSON texts may be together; the first may be of any length. */
   readonly maxBytes: number
-  /** Texts that a message's JSON text must have in it. */
+  /** Parts that a message's JSON text must contain. */
   readonly holding?: ReadonlyArray<string> | undefined
 }
 
 export interface Waiting {
-  /** In their order. */
+  /** By ordinal. */
   readonly entries: ReadonlyArray<BufferedMessage>
-  /** From where on this is all that was asked for: older ones were left out. Undefined: none was. */
+  /** The ordinal from which on these are all; older ones were left out. Undefined: nothing was left out. */
   readonly from: number | undefined
-  /** The place of the message `before`, if it waits; if it does not, there are no entries. */
+  /** The ordinal of the message `before`, if it waits; if it does not, there are no entries. */
   readonly end: number | undefined
-  /** Nothing that waits is older than this; undefined: nothing waits. */
+  /** The ordinal of the oldest message that waits; undefined: nothing waits. */
   readonly oldest: number | undefined
 }
 
 export interface Depth {
   /** Documents and messages that wait. */
   readonly entries: number
-  /** How long the oldest of them has waited, at the most, ms. */
+  /** How long the oldest of them has waited, at most, ms. */
   readonly oldestAgeMs: number | undefined
-  /** Changes when what was in it may be lost; and the runs of the servers it is made of. */
+  /** The incarnation of Redis: another one may have lost what waited. */
   readonly run: string
+  /** The runs of its servers. */
   readonly runs: ReadonlyArray<string>
-  /** The name of the data that it is in: another when all of it was deleted, or in another Redis or under another prefix. */
+  /** The name of the data in Redis. Another Redis, another prefix and emptied data have another name. */
   readonly origin: string
 }
 
@@ -117,34 +121,29 @@ type Buffered<A> = Effect.Effect<A, BufferUnavailable>
 export class WriteBuffer extends Context.Service<
   WriteBuffer,
   {
-    /** Undefined name: the one that is open. Undefined result: not known in this lease. */
+    /** No name: the open document. Undefined: it is not known in this lease. */
     readonly document: (
       roomId: string,
       name: string | undefined,
       lease: number
     ) => Buffered<BufferedDocument | undefined>
     /**
-     * Makes a saved document known in this lease, unless a later version is; of two with the same version the one that was
-     * known in this lease stays, else the saved one. `isOpen`: it is the one that the room has open.
+     * Makes a document from Postgres known in this lease. A later version in the buffer stays; so does one of the same
+     * version that was known in this lease before. `isOpen`: the room has this document open.
      */
     readonly load: (roomId: string, document: BufferedDocument, isOpen: boolean, lease: number) => Buffered<void>
     readonly update: (roomId: string, update: Update) => Buffered<Updated>
-    /** The same key again: the id of the message that is there, and nothing is written. Else its position. */
-    readonly append: (
-      message: Message,
-      key: string | undefined,
-      event: string
-    ) => Buffered<{ readonly sameAs: string } | { readonly ordinal: number }>
+    readonly append: (message: Message, key: string | undefined, event: string) => Buffered<Appended>
     readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>
-    /** The room of a message that was appended lately. */
+    /** The room of a message that was appended in the last hours. */
     readonly roomOfMessage: (messageId: string) => Buffered<string | undefined>
-    /** Replaces the edition before this one; false: that one is not there (any more). */
+    /** Replaces the version before this one; false: that version does not wait (any more). */
     readonly replace: (entry: BufferedMessage, change: Change) => Buffered<boolean>
     readonly messages: (roomId: string, query: WaitingQuery) => Buffered<Waiting>
-    /** Rooms that are due (or `all`), and nobody else's for `leaseMs`. */
+    /** Takes the rooms that are due (or `all`) for `leaseMs`: no other instance claims them meanwhile. */
     readonly claim: (options: { readonly all: boolean; readonly leaseMs: number }) => Buffered<ReadonlyArray<string>>
     readonly dirty: (roomId: string) => Buffered<Dirty>
-    /** These versions and editions are saved; what else waits has come since `readAt`. */
+    /** These versions are in Postgres; what else waits came after `readAt`. */
     readonly settle: (
       roomId: string,
       saved: {
@@ -153,19 +152,20 @@ export class WriteBuffer extends Context.Service<
         readonly messages: ReadonlyArray<Pick<BufferedMessage, "version" | "message">>
       }
     ) => Buffered<void>
-    /** Fails also when it takes no writes. */
+    /** Fails also when Redis answers and takes no writes. */
     readonly depth: Buffered<Depth>
-    /** So many entries that this run lost were saved from memory; then what was lost for good, told to one who asks. */
+    /** So many entries that were missing in this incarnation were saved from memory. */
     readonly rescued: (run: string, entries: number) => Buffered<void>
+    /** Of the missing entries, how many no instance had in memory. Only the first caller gets the number, others 0. */
     readonly loss: (run: string, missing: number) => Buffered<number>
-    /** Called, before anything else is asked of it, when it was away and is there again: it may have lost what it had. */
+    /** Calls the listener when the buffer was away and is back, before anything else is sent to it. */
     readonly onReturn: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("hotpath/storage/buffer/WriteBuffer") {}
 
-/** Messages of one room that wait at the most, and their bytes, before they are due at once. */
+/** A room with so many messages that wait, or so many bytes of them, is due at once. */
 export const dueAt = 200
 export const dueBytes = 524_288
-/** What is saved at a time, about. */
+/** About how much of a room is read for one flush. */
 export const dirtyAtOnce = 1000
 export const dirtyBytes = 2_000_000

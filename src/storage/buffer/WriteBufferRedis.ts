@@ -1,6 +1,7 @@
-// The buffer in Redis. It survives an instance; a Redis that loses its data loses what was not saved yet.
+// The write buffer in Redis. Entries outlive the instance that wrote them. A Redis that loses its data loses those that
+// were not flushed, except for the copies in the instances' memory (UnflushedWrites.ts).
 import { hash } from "node:crypto"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
@@ -9,23 +10,32 @@ import { tags } from "../../infra/redis/RoomKeys.ts"
 import { makeCommon } from "../../infra/redis/RoomLog.ts"
 import * as FlushScripts from "./FlushScripts.ts"
 import * as PageScript from "./PageScript.ts"
-import { BufferedMessage, BufferUnavailable, type Updated, WriteBuffer } from "./WriteBuffer.ts"
+import { BufferUnavailable, WriteBuffer } from "./WriteBuffer.ts"
+import { makeEncoded } from "./WriteBufferEncoded.ts"
 import * as Scripts from "./WriteScripts.ts"
 
-const Stored = Schema.fromJsonString(BufferedMessage)
-/** The text of a document is in the event of its last update, once. */
-const decodeText = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Struct({ text: Schema.String })))
-const decodeMessage = Schema.decodeUnknownEffect(Stored)
-
-/** How long the room of a message can be asked for; it is in Postgres long before. */
-const whereaboutsMs = 6 * 3_600_000
-const whereKey = (messageId: string) => `hotpath:message:${messageId}`
-
-/** An entry's JSON text from its position on. */
-const rest = ({ key, message }: Pick<BufferedMessage, "key" | "message">) =>
-  `,"key":${JSON.stringify(key)},"message":${JSON.stringify(message)}}`
+/** How long the room of a message is found here. The message is in Postgres long before that. */
+const messageRoomMs = 6 * 3_600_000
+const messageRoomKey = (messageId: string) => `hotpath:message:${messageId}`
 
 const unavailable = Effect.mapError((cause: unknown) => new BufferUnavailable({ isSent: !isNotSent(cause), cause }))
+
+const toNumber = (text: string) => (text === "" ? undefined : Number(text))
+
+const toUpdated = (reply: Scripts.UpdateReply) => {
+  switch (reply[0]) {
+    case "unknown":
+      return { _tag: "Unknown", run: reply[1] } as const
+    case "ok":
+      return { _tag: "Updated", savedVersion: reply[1], isNew: reply[2] === 1 } as const
+    case "conflict":
+      return { _tag: "Conflict", version: reply[1], event: reply[2] } as const
+    case "unsure":
+      return { _tag: "Unsure" } as const
+    case "closed":
+      return { _tag: "NotOpen", name: reply[1] } as const
+  }
+}
 
 export const layer = (intervalMs: number) =>
   Layer.effect(
@@ -50,48 +60,30 @@ export const layer = (intervalMs: number) =>
         loss: redis.eval(FlushScripts.loss)
       }
 
-      return WriteBuffer.of({
+      return makeEncoded({
         onReturn: onReconnected,
         rescued: (run, entries) => Effect.asVoid(unavailable(scripts.rescued(run, entries))),
         loss: (run, missing) => unavailable(scripts.loss(run, missing)),
         document: (roomId, name, lease) =>
           scripts.document(roomId, name ?? "", lease).pipe(
-            Effect.flatMap((found) => {
-              if (found === null) return Effect.undefined
-              const [own, event, version, savedVersion] = found
-              return Effect.map(decodeText(event), ({ text }) => ({ name: own, text, version, savedVersion }))
+            Effect.map((found) => {
+              if (found === null) return undefined
+              const [open, event, version, savedVersion] = found
+              return { name: open, event, version, savedVersion }
             }),
             unavailable
           ),
         load: (roomId, document, isOpen, lease) =>
           Effect.asVoid(unavailable(scripts.load(roomId, document, isOpen, lease))),
-        update: (roomId, wanted) =>
-          scripts.update(roomId, wanted, intervalMs).pipe(
-            Effect.flatMap((reply): Effect.Effect<Updated, Schema.SchemaError> => {
-              switch (reply[0]) {
-                case "unknown":
-                  return Effect.succeed({ _tag: "Unknown", run: reply[1] })
-                case "ok":
-                  return Effect.succeed({ _tag: "Updated", savedVersion: reply[1], isNew: reply[2] === 1 })
-                case "conflict":
-                  return Effect.map(decodeText(reply[2]), ({ text }) => ({ _tag: "Conflict", version: reply[1], text }))
-                case "unsure":
-                  return Effect.succeed({ _tag: "Unsure" })
-                default:
-                  return Effect.succeed({ _tag: "NotOpen", name: reply[1] })
-              }
-            }),
-            unavailable
-          ),
-        append: (message, key, event) => {
-          const { at, author, messageId, roomId } = message
-          const entry = rest({ key: key ?? null, message })
-          // Before the message, so that whoever is told of it finds it.
-          const where = redis.send("SET", whereKey(messageId), roomId, "PX", String(whereaboutsMs))
-          const appended = scripts.append(roomId, messageId, author, key, entry, at, event, intervalMs)
-          // In a cluster the one may fail without the other. What was appended and can't be found is not known to be kept:
-          // taking it for not kept would write it again, past the buffer, and tell it twice.
-          return Effect.all([Effect.exit(where), Effect.exit(appended)], { concurrency: 2 }).pipe(
+        update: (roomId, update) => unavailable(Effect.map(scripts.update(roomId, update, intervalMs), toUpdated)),
+        append: (message) => {
+          const { messageId, roomId } = message
+          // Sent before the message, so that a receiver of its event finds its room.
+          const indexed = redis.send("SET", messageRoomKey(messageId), roomId, "PX", String(messageRoomMs))
+          const appended = scripts.append(message, intervalMs)
+          // In a cluster one may fail without the other. A message that was appended and can't be found has an unknown
+          // outcome: as "not kept" it would be written again, directly, and published twice.
+          return Effect.all([Effect.exit(indexed), Effect.exit(appended)], { concurrency: 2 }).pipe(
             Effect.flatMap(([found, done]) =>
               Effect.flatMap(unavailable(done), (reply) =>
                 Effect.as(
@@ -103,67 +95,45 @@ export const layer = (intervalMs: number) =>
             Effect.map(([id, ordinal]) => (ordinal === "0" ? { sameAs: id } : { ordinal: Number(ordinal) }))
           )
         },
-        message: Effect.fnUntraced(function* (roomId, messageId) {
-          const text = yield* redis.send<string | null>("HGET", Scripts.messagesKey(roomId), messageId)
-          return text === null ? undefined : yield* decodeMessage(text)
-        }, unavailable),
-        roomOfMessage: (messageId) =>
-          redis.send<string | null>("GET", whereKey(messageId)).pipe(
-            Effect.map((roomId) => roomId ?? undefined),
-            unavailable
+        message: (roomId, messageId) =>
+          unavailable(
+            Effect.map(
+              redis.send<string | null>("HGET", Scripts.messagesKey(roomId), messageId),
+              (text) => text ?? undefined
+            )
           ),
-        replace: (entry, change) => {
-          const { version, message, ordinal } = entry
-          const text = `{"edition":${version},"position":${ordinal}${rest(entry)}`
-          return scripts.replace(message.roomId, message.messageId, version - 1, text, change).pipe(
-            Effect.map((done) => done === 1),
-            unavailable
-          )
-        },
-        messages: Effect.fnUntraced(function* (roomId, query) {
-          const texts: Array<string> = []
-          let { before, limit, maxBytes } = query
-          let end: number | undefined
-          let lowest: number | undefined
-          for (;;) {
-            const [found, from, isCut, last, oldest] = yield* scripts.page(roomId, {
-              ...query,
-              before,
-              limit,
-              maxBytes
-            })
-            end ??= last === "" ? undefined : Number(last)
-            // What was appended meanwhile is newer.
-            lowest ??= oldest === "" ? undefined : Number(oldest)
-            texts.push(...found)
-            limit -= found.length
-            maxBytes -= found.reduce((sum, text) => sum + text.length, 0)
-            const isEnough = isCut === 1 || (from !== "" && maxBytes <= 0)
-            if (from !== "" && !isEnough) {
-              before = Number(from)
-              continue
-            }
-            const entries = yield* Effect.forEach(texts, (text) => decodeMessage(text))
-            return { entries: entries.reverse(), from: isEnough ? Number(from) : undefined, end, oldest: lowest }
-          }
-        }, unavailable),
+        roomOfMessage: (messageId) =>
+          unavailable(
+            Effect.map(redis.send<string | null>("GET", messageRoomKey(messageId)), (roomId) => roomId ?? undefined)
+          ),
+        replace: (roomId, messageId, version, text, change) =>
+          unavailable(
+            Effect.map(scripts.replace(roomId, messageId, version, text, change), (replaced) => replaced === 1)
+          ),
+        page: (roomId, query) =>
+          unavailable(
+            Effect.map(scripts.page(roomId, query), ([texts, from, isCut, end, oldest]) => ({
+              texts,
+              from: toNumber(from),
+              isCut: isCut === 1,
+              end: toNumber(end),
+              oldest: toNumber(oldest)
+            }))
+          ),
         claim: ({ all, leaseMs }) =>
           Effect.forEach(tags, (tag) => scripts.claim(tag, all, leaseMs), { concurrency: 16 }).pipe(
             Effect.map((rooms) => rooms.flat()),
             unavailable
           ),
-        dirty: Effect.fnUntraced(function* (roomId) {
-          const [readAt, documents, texts, count] = yield* scripts.dirty(roomId)
-          const messages = yield* Effect.forEach(texts, (text) => decodeMessage(text))
-          return {
-            readAt,
-            isWhole: texts.length === count,
-            documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
-              Effect.map(decodeText(event), ({ text }) => ({ name, text, version, author, at }))
-            ),
-            messages: messages.sort((a, b) => a.ordinal - b.ordinal)
-          }
-        }, unavailable),
+        dirty: (roomId) =>
+          unavailable(
+            Effect.map(scripts.dirty(roomId), ([readAt, documents, texts, count]) => ({
+              readAt,
+              isWhole: texts.length === count,
+              documents: documents.map(([name, event, version, author, at]) => ({ name, event, version, author, at })),
+              texts
+            }))
+          ),
         settle: (roomId, { documents, messages, readAt }) =>
           scripts
             .settle(
@@ -174,7 +144,7 @@ export const layer = (intervalMs: number) =>
               readAt
             )
             .pipe(Effect.asVoid, unavailable),
-        // Also whether it takes writes: full, it would still answer.
+        // A Redis that is full answers reads, and takes no writes.
         depth: Effect.andThen(
           check,
           Effect.forEach(tags, (tag) => scripts.depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })

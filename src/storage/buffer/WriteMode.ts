@@ -1,4 +1,5 @@
-// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which see for the rules.
+// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which see for the
+// rules.
 import { Clock, Context, Deferred, Duration, Effect, Latch, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { StorageUnavailable } from "../../domain/Room.ts"
@@ -41,8 +42,8 @@ export class WriteMode extends Context.Service<
     readonly requireAllSaved: Effect.Effect<boolean, StorageUnavailable>
     /** Changes something directly, if no instance uses the buffer. */
     readonly bypass: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferLeased | StorageUnavailable>
-    /** How long a lease outlasts an instance that crashed, ms. */
-    readonly ttlMs: number
+    /** By then instances that crashed or lost the buffer have left it, and Postgres is steady if it is there, ms. */
+    readonly patienceMs: number
     /** As much waits, or for as long, as may: nothing more is to be acknowledged. */
     readonly isFull: () => boolean
     /** So many more entries wait. */
@@ -112,8 +113,9 @@ export class WriteMode extends Context.Service<
         return { _tag: "Rescued" } as const
       })
 
+      let askedAt = now()
       const lease = Effect.suspend(() => {
-        const askedAt = now()
+        askedAt = now()
         return Effect.map(leases.lease(instance, depth.run, timings.ttlMs), (granted) => ({ lease: granted, askedAt }))
       }).pipe(
         Effect.filterOrFail(
@@ -128,7 +130,7 @@ export class WriteMode extends Context.Service<
         Effect.timeout(timings.patienceMs),
         Effect.match({
           onSuccess: (granted): State.Event => ({ _tag: "LeaseGranted", granted }),
-          onFailure: (): State.Event => ({ _tag: "LeaseDenied" })
+          onFailure: (): State.Event => ({ _tag: "LeaseDenied", askedAt })
         })
       )
 
@@ -251,7 +253,7 @@ export class WriteMode extends Context.Service<
         if (State.areOthersGone(state, timings, now())) return Effect.succeed(true)
         return Effect.flatMap(leases.isLeasedElsewhere(instance), (areLeased) => {
           send({ _tag: "OthersChecked", areLeased })
-          return areLeased ? Effect.delay(othersGone, agreement.everyMs) : othersGone
+          return State.areOthersGone(state, timings, now()) ? othersGone : Effect.delay(othersGone, agreement.everyMs)
         })
       })
 
@@ -274,7 +276,7 @@ export class WriteMode extends Context.Service<
           Effect.suspend(() =>
             State.mayBypass(state, timings, now()) ? leases.bypass(write) : Effect.fail(new BufferLeased())
           ),
-        ttlMs: timings.ttlMs,
+        patienceMs: Math.max(timings.ttlMs, timings.steadyMs),
         isFull: () => pressure.isFull,
         added: (entries) => {
           pressure.added(entries)

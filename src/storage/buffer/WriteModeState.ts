@@ -1,38 +1,39 @@
-// Who may write: the modes of one instance, as a state machine without effects. WriteMode.ts feeds it events and performs
-// its actions.
+// Who may write: the modes of one instance, as a state machine without effects. WriteMode.ts feeds it events and
+// performs its actions.
 //
-// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer. So an
-// instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and Postgres
-// refuses direct changes while any lease lasts. All instances that use the buffer at a time share a lease number. A lease
-// that begins when no instance has one gets a new number: documents may have been written directly before, so everything
-// that waits in the buffer is flushed first, and each document is compared with Postgres before its next use.
+// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer.
+// So an instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and
+// Postgres refuses direct changes while any lease lasts. All instances that use the buffer at a time share a lease
+// number. A lease that begins when no instance has one gets a new number: documents may have been written directly
+// before. So everything that waits in the buffer is flushed first, and each document is compared with Postgres before
+// its next use.
 //
-// | mode      | meaning                                                                                            |
-// | --------- | -------------------------------------------------------------------------------------------------- |
-// | Postgres  | First mode. No lease here, all that was acknowledged here is in Postgres. Writes go there directly. |
-// | Acquiring | The buffer answers. A lease is asked for, or what waits from before it is flushed.                   |
-// | Redis     | The buffer acknowledges writes, until `until`. Unconfirmed: Postgres did not renew the lease.        |
-// | Leaving   | The buffer is away. Copies of acknowledged writes are saved, then the lease is released.             |
-// | Draining  | Last mode. The instance shuts down.                                                                  |
+// | mode      | meaning |
+// | --------- | ------- |
+// | Postgres  | The first mode. No lease; all that was acknowledged here is in Postgres. Writes go there. |
+// | Acquiring | The buffer answers. A lease is asked for, or what waits from before it is flushed. |
+// | Redis     | The buffer acknowledges writes, until `until`. Unconfirmed: Postgres did not renew the lease. |
+// | Leaving   | The buffer is away. Copies of acknowledged writes are saved, then the lease is released. |
+// | Draining  | The last mode. The instance shuts down. |
 //
-// | from               | to        | when                                                                              |
-// | ------------------ | --------- | --------------------------------------------------------------------------------- |
-// | Postgres, Leaving  | Acquiring | The buffer answers.                                                                |
-// | Acquiring          | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
-// | Redis              | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
-// | Acquiring          | Redis     | Postgres is away, and the lease of an earlier Redis mode was not released since.   |
-// | Redis              | Acquiring | The lease has another number: it ran out. Or Redis is another incarnation (it was  |
-// |                    |           | restarted or emptied): the copies are saved before this instance leases it.        |
-// | Redis, Acquiring   | Leaving   | The buffer is away.                                                                |
-// | Acquiring          | Leaving   | No lease is granted, or Postgres is away.                                          |
-// | Leaving            | Postgres  | The copies are saved and the lease is released.                                    |
-// | all                | Draining  | The instance shuts down.                                                           |
+// | from             | to        | when |
+// | ---------------- | --------- | ---- |
+// | Postgres         | Acquiring | The buffer answers. |
+// | Leaving          | Acquiring | The same. |
+// | Acquiring        | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
+// | Redis            | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
+// | Acquiring        | Redis     | Postgres is away, and has been since before the lease of an earlier Redis mode ran out. |
+// | Redis            | Acquiring | The lease has another number, so it ran out. |
+// | Redis            | Acquiring | Redis is another incarnation: restarted, or emptied. First the copies are saved. |
+// | Redis, Acquiring | Leaving   | The buffer is away. |
+// | Acquiring        | Leaving   | No lease is granted, or Postgres is away. |
+// | Leaving          | Postgres  | The copies are saved and the lease is released. |
+// | all              | Draining  | The instance shuts down. |
 //
 // An instance without a lease can't go on without Postgres: others may have bypassed the buffer since it had one. An
-// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease. (Where
-// one instance reaches only the buffer and another only Postgres, both go on, and of one version acknowledged by both the
-// one in Postgres stays.)
-
+// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease.
+// (Where one instance reaches only the buffer and another only Postgres, both go on. Of one version acknowledged by
+// both, the one in Postgres stays.)
 import type { WriteModeTimings } from "./WriteModeTimings.ts"
 import type { WriterLease } from "./WriterLeases.ts"
 
@@ -46,8 +47,8 @@ export interface Lease {
 interface LastLease {
   /** Its number. While Postgres grants this number, nothing was written directly since. */
   readonly known: number | undefined
-  /** Whether this instance may use it unconfirmed: it did not release it, and does not know of another one. */
-  readonly mayReturn: boolean
+  /** Until when this instance may use it unconfirmed: before that, no other one can have bypassed the buffer. */
+  readonly returnUntil: number
   /** Whether all that this instance acknowledged is in Postgres. */
   readonly isSaved: boolean
 }
@@ -55,7 +56,7 @@ interface LastLease {
 export type Mode =
   | { readonly _tag: "Postgres"; readonly known: number | undefined }
   | ({ readonly _tag: "Acquiring" } & LastLease)
-  | { readonly _tag: "Redis"; readonly lease: Lease; readonly until: number }
+  | { readonly _tag: "Redis"; readonly lease: Lease; readonly until: number; readonly returnUntil: number }
   | ({ readonly _tag: "Leaving" } & LastLease)
   | { readonly _tag: "Draining" }
 
@@ -110,7 +111,7 @@ export type Event =
   | { readonly _tag: "Rescued" }
   | { readonly _tag: "LeaseGranted"; readonly granted: Granted }
   /** Postgres is away, or other instances have not seen this incarnation of Redis. */
-  | { readonly _tag: "LeaseDenied" }
+  | { readonly _tag: "LeaseDenied"; readonly askedAt: number }
   | { readonly _tag: "Prepared"; readonly granted: Granted }
   | { readonly _tag: "Saved" }
   | { readonly _tag: "Released" }
@@ -121,6 +122,8 @@ export type Event =
   /** The buffer did not answer a request, or was reconnected: it is probed before its next use. */
   | { readonly _tag: "Suspected" }
   | { readonly _tag: "ShutDown" }
+
+const never = Number.NEGATIVE_INFINITY
 
 /** How soon a lease is asked for again that may still have to wait for others. */
 const againMs = 100
@@ -150,13 +153,13 @@ const lastLease = (mode: Exclude<Mode, { readonly _tag: "Draining" }>): LastLeas
   switch (mode._tag) {
     case "Acquiring":
     case "Leaving": {
-      const { isSaved, known, mayReturn } = mode
-      return { known, mayReturn, isSaved }
+      const { isSaved, known, returnUntil } = mode
+      return { known, returnUntil, isSaved }
     }
     case "Redis":
-      return { known: mode.lease.number, mayReturn: true, isSaved: false }
+      return { known: mode.lease.number, returnUntil: mode.returnUntil, isSaved: false }
     case "Postgres":
-      return { known: mode.known, mayReturn: false, isSaved: true }
+      return { known: mode.known, returnUntil: never, isSaved: true }
   }
 }
 
@@ -178,14 +181,21 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
   const to = (next: Mode, action?: Action): Step => ({ state: { ...state, mode: next }, action })
   const acquire = (lastKnown: LastLease, action: Action) => to({ _tag: "Acquiring", ...lastKnown }, action)
   const leave = () => to({ _tag: "Leaving", ...last, isSaved: false }, { _tag: "Save" })
-  const use = (lease: Lease, until: number, action?: Action): Step => ({
-    state: { ...state, mode: { _tag: "Redis", lease, until }, areOthersGone: false, leftAt: Number.POSITIVE_INFINITY },
+  const use = (lease: Lease, until: number, returnUntil: number, action?: Action): Step => ({
+    state: {
+      ...state,
+      mode: { _tag: "Redis", lease, until, returnUntil },
+      areOthersGone: false,
+      leftAt: Number.POSITIVE_INFINITY
+    },
     action
   })
+  const useGranted = ({ askedAt, lease: { number } }: Granted, action?: Action) =>
+    use({ number, isConfirmed: true }, askedAt + timings.grantedMs, askedAt + timings.ttlMs, action)
   /** Instances whose leases ran out may be alive and only cut off: they save their copies as soon as they are back. */
-  const useWhole = ({ askedAt, lease }: Granted, lastKnown: LastLease): Step =>
-    lease.isWhole || lease.ageMs >= timings.steadyMs
-      ? use({ number: lease.number, isConfirmed: true }, askedAt + timings.grantedMs)
+  const useWhole = (granted: Granted, lastKnown: LastLease): Step =>
+    granted.lease.isWhole || granted.lease.ageMs >= timings.rejoinMs
+      ? useGranted(granted)
       : acquire(lastKnown, { _tag: "Lease", afterMs: againMs })
 
   switch (event._tag) {
@@ -207,27 +217,28 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
       return acquire(last, { _tag: "Lease", afterMs: 0 })
     case "Rescued":
       if (mode._tag !== "Acquiring") return stay
-      return acquire({ ...last, known: undefined, mayReturn: false }, { _tag: "Lease", afterMs: 0 })
+      return acquire({ ...last, known: undefined, returnUntil: never }, { _tag: "Lease", afterMs: 0 })
     case "LeaseGranted": {
       if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
       const { granted } = event
       const { number } = granted.lease
-      if (number !== last.known) return acquire({ ...last, mayReturn: false }, { _tag: "Prepare", granted })
+      if (number !== last.known) return acquire({ ...last, returnUntil: never }, { _tag: "Prepare", granted })
       if (mode._tag === "Acquiring") return useWhole(granted, last)
       const isBack = !mode.lease.isConfirmed
-      return use(
-        { number, isConfirmed: true },
-        granted.askedAt + timings.grantedMs,
-        isBack ? { _tag: "Flush" } : undefined
-      )
+      return useGranted(granted, isBack ? { _tag: "Flush" } : undefined)
     }
     case "LeaseDenied":
       if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
-      if (last.known === undefined || !last.mayReturn) return leave()
-      return use({ number: last.known, isConfirmed: false }, now + timings.unconfirmedMs)
+      if (last.known === undefined || event.askedAt > last.returnUntil) return leave()
+      return use(
+        { number: last.known, isConfirmed: false },
+        // A stalled instance learns late that it was denied. Only the time that Postgres had for its answer counts.
+        Math.min(now, event.askedAt + timings.patienceMs) + timings.unconfirmedMs,
+        event.askedAt + timings.steadyMs
+      )
     case "Prepared":
       if (mode._tag !== "Acquiring") return stay
-      return useWhole(event.granted, { known: event.granted.lease.number, mayReturn: false, isSaved: true })
+      return useWhole(event.granted, { known: event.granted.lease.number, returnUntil: never, isSaved: true })
     case "Saved":
       return mode._tag === "Leaving" ? to({ ...mode, isSaved: true }, { _tag: "Release" }) : stay
     case "Released":
@@ -236,8 +247,12 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
         state: { ...state, mode: { _tag: "Postgres", known: mode.known }, areOthersGone: false, leftAt: now }
       }
     case "OthersChecked":
-      return { state: { ...state, areOthersGone: state.areOthersGone || (mode._tag !== "Redis" && !event.areLeased) } }
+      return { state: { ...state, areOthersGone: state.areOthersGone || (isSaved(state) && !event.areLeased) } }
     case "Failed":
-      return mode._tag === "Acquiring" ? leave() : stay
+      if (mode._tag === "Acquiring") return leave()
+      // Postgres is away still, so no instance bypasses the buffer soon.
+      if (mode._tag === "Leaving" && now <= mode.returnUntil)
+        return to({ ...mode, returnUntil: now + timings.steadyMs })
+      return stay
   }
 }

@@ -2,7 +2,7 @@
 
 const renewMs = 1000
 const patienceMs = 1000
-/** A Redis that is set to answer sooner still gets this long: a busy process is late, too. */
+/** The least that is reckoned for Redis, because a busy process is late, too. */
 const minSlowRedisMs = 500
 
 export interface WriteModeTimings {
@@ -22,15 +22,18 @@ export interface WriteModeTimings {
   /** Longest pause between two answers of Postgres while it is there. */
   readonly contactGapMs: number
   /**
-   * How long Postgres must have answered before an instance bypasses the buffer: by then every instance that went on
-   * unconfirmed has renewed its lease.
+   * How long Postgres must have answered before an instance bypasses the buffer: by then every lease that was used
+   * unconfirmed has been renewed, or has run out, and the last write under it has its outcome.
    */
   readonly steadyMs: number
+  /** How long a new lease waits for instances that are cut off: they save their copies when Postgres is back. */
+  readonly rejoinMs: number
 }
 
 export const writeModeTimings = (redisTimeoutMs: number): WriteModeTimings => {
   const slowRedisMs = Math.max(minSlowRedisMs, redisTimeoutMs)
   const grantedMs = renewMs + patienceMs + slowRedisMs
+  const unconfirmedMs = renewMs + patienceMs
   return {
     redisTimeoutMs,
     renewMs,
@@ -38,30 +41,28 @@ export const writeModeTimings = (redisTimeoutMs: number): WriteModeTimings => {
     patienceMs,
     grantedMs,
     ttlMs: grantedMs + 2 * redisTimeoutMs + 500,
-    unconfirmedMs: renewMs + patienceMs,
+    unconfirmedMs,
     contactGapMs: renewMs + slowRedisMs,
-    steadyMs: renewMs + patienceMs + slowRedisMs
+    steadyMs: patienceMs + unconfirmedMs + slowRedisMs,
+    rejoinMs: renewMs + patienceMs + slowRedisMs
   }
 }
 
 /** Which of the inequalities do not hold; empty when all do. */
 export const violations = (timings: WriteModeTimings): ReadonlyArray<string> => {
-  const { contactGapMs, grantedMs, patienceMs, redisTimeoutMs, renewMs, retryMs, steadyMs, ttlMs, unconfirmedMs } =
+  const { contactGapMs, grantedMs, patienceMs, redisTimeoutMs, rejoinMs, renewMs, steadyMs, ttlMs, unconfirmedMs } =
     timings
   const rules: Readonly<Record<string, boolean>> = {
-    // A write begun under the lease has its answer, or none, before others may bypass the buffer: two commands, at the most.
+    // A write that begins under a lease has its outcome before others may bypass the buffer: two commands at most.
     "ttlMs > grantedMs + 2 * redisTimeoutMs": ttlMs > grantedMs + 2 * redisTimeoutMs,
+    // The same for a lease that Postgres did not confirm, if it came back just after it was asked.
+    "steadyMs >= patienceMs + unconfirmedMs + redisTimeoutMs": steadyMs >= patienceMs + unconfirmedMs + redisTimeoutMs,
     // A renewal comes in time even when Redis and Postgres take as long as they may.
     "grantedMs >= renewMs + redisTimeoutMs + patienceMs": grantedMs >= renewMs + redisTimeoutMs + patienceMs,
-    "unconfirmedMs >= renewMs + patienceMs": unconfirmedMs >= renewMs + patienceMs,
-    // Postgres is back: instances that went on without it ask it again before anyone bypasses the buffer.
-    "steadyMs >= renewMs + redisTimeoutMs + patienceMs": steadyMs >= renewMs + redisTimeoutMs + patienceMs,
-    "steadyMs > unconfirmedMs": steadyMs > unconfirmedMs,
+    // Instances that went on without Postgres ask it again.
+    "rejoinMs >= renewMs + redisTimeoutMs + patienceMs": rejoinMs >= renewMs + redisTimeoutMs + patienceMs,
     // Probes alone are enough contact.
-    "contactGapMs >= renewMs + redisTimeoutMs": contactGapMs >= renewMs + redisTimeoutMs,
-    // A write that waits until leases of dead instances have run out also sees Postgres steady by then.
-    "ttlMs >= steadyMs": ttlMs >= steadyMs,
-    "retryMs <= renewMs": retryMs <= renewMs
+    "contactGapMs >= renewMs + redisTimeoutMs": contactGapMs >= renewMs + redisTimeoutMs
   }
   return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [rule]))
 }

@@ -1,7 +1,8 @@
-// Routes an operation through the write buffer or directly to Postgres, and says what happens when neither is available.
+// Routes an operation through the write buffer or directly to Postgres, and defines what happens when neither is
+// available.
 //
-// A write whose outcome in the buffer is unknown fails: repeating it, on either route, keeps it once. Everything else that
-// did not reach the buffer is tried again, up to three times in all.
+// A write whose outcome in the buffer is unknown fails. Repeating it, on either route, keeps it once. Everything else
+// that the buffer did not answer is tried again, up to three times in all.
 import { Context, Effect, Layer } from "effect"
 import { BufferFull, StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
@@ -24,13 +25,13 @@ type Buffered<A, E> = (lease: Lease) => Effect.Effect<A, E | BufferUnavailable>
 export class WriteRouting extends Context.Service<
   WriteRouting,
   {
-    /** Reads through the buffer. Directly only when nothing that any instance acknowledged is still on its way to Postgres. */
+    /** Reads through the buffer. Directly only when everything that any instance acknowledged is in Postgres. */
     readonly read: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
     /** Writes something new. It may go directly to Postgres while other instances use the buffer. */
     readonly insert: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
     /** Changes something that exists. It goes directly to Postgres only when no instance uses the buffer. */
     readonly update: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
-    /** Refuses a write while as much waits in the buffer as may. */
+    /** Refuses a write while the buffer is at a limit (BUFFER_ENTRIES, BUFFER_AGE). */
     readonly unlessFull: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferFull>
   }
 >()("hotpath/storage/buffer/WriteRouting") {
@@ -39,7 +40,7 @@ export class WriteRouting extends Context.Service<
     Effect.gen(function* () {
       const mode = yield* WriteMode
       /** By then every instance that lost the buffer has left it. Instances that still use it are not waited for. */
-      const patienceMs = mode.ttlMs + 2 * retryEveryMs
+      const patienceMs = mode.patienceMs + 2 * retryEveryMs
 
       const leaveAll = Effect.timeoutOrElse(mode.requireAllSaved, {
         duration: patienceMs,

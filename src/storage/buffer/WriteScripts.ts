@@ -1,15 +1,30 @@
-// The buffer's scripts. Beside the room's hash and stream (infra/RoomLog.ts) there are, in the room's slot: `:messages`,
-// a hash of the messages that wait; `:messages:order`, the index of their positions (PageScript.ts); `:docs`, the names of the documents that do; `:doc:NAME`, a document (`event`, which has its text, `version`,
-// `saved`, `author`, `at`, and `mark`: the server's run and the lease in which it was compared with Postgres; the room's hash has
-// the open one's name as `doc`, and as `docmark` in which it was). For all rooms of a hash tag: `:due`, when each room is to be
-// saved; `:since`, since when it waits; `:depth`, how much does.
+// The write buffer's scripts that write and read entries. Keys, beside a room's hash and stream
+// (infra/redis/RoomLog.ts):
+//
+// | key               | in the room's slot                                                                          |
+// | ----------------- | ------------------------------------------------------------------------------------------- |
+// | `:messages`       | Hash: the messages that wait, by id.                                                         |
+// | `:messages:order` | Sorted set: their ids by ordinal (`orderLua`).                                               |
+// | `:docs`           | Set: names of the documents that wait.                                                       |
+// | `:doc:NAME`       | Hash: a document's `event` (with its text), `version`, `saved`, `author`, `at`, `mark`.      |
+// | `:key:AUTHOR KEY` | The id of the message that was sent with this key.                                           |
+//
+// | key               | once for all rooms of a hash tag                                                            |
+// | ----------------- | ------------------------------------------------------------------------------------------- |
+// | `:due`            | Sorted set: when each room that waits is to be flushed.                                      |
+// | `:since`          | Sorted set: since when each of them waits.                                                   |
+// | `:depth`          | Hash: how many `entries` wait; `born`, the name of this data.                                |
+//
+// A `mark` is the server's run and the lease in which a document was compared with Postgres. In the room's hash, `doc`
+// is the name of the open document and `docmark` the mark of that.
 import { Redis } from "effect/persistence"
-import { updatedEvent } from "../../domain/Document.ts"
 import { roomKey, streamKey, tagOf } from "../../infra/redis/RoomKeys.ts"
 import { type Common, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { type BufferedDocument, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+import { messageLua } from "./StoredEntries.ts"
+import { type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+import type { EncodedDocument, EncodedMessage } from "./WriteBufferEncoded.ts"
 
-/** How long a document, or an idempotency key, is remembered after it was saved. */
+/** How long a document is remembered after it was flushed, and a message's key after it was sent. */
 export const rememberedMs = 24 * 3_600_000
 
 export const dueKey = (tag: string) => `${tag}:due`
@@ -35,13 +50,13 @@ export const keys = (roomId: string) => {
 export const count = 7
 
 /**
- * The index of what waits. An instance of an earlier version appends without it, and settles without it. So the room's hash has,
- * beside the last `position` given, the one up to which the index is whole (`indexed`): an append elsewhere makes them differ,
- * and the index is not used until a settling makes it anew. What an index has too much is not in the hash, and passed over.
+ * The index of the messages that wait. Instances of an early release append and settle without it. So the room's hash
+ * has, beside the last ordinal (`position`), the ordinal up to which the index is complete (`indexed`). An append
+ * without the index makes the two differ, and the index is not used until a `settle` builds it anew. Ids that only the
+ * index has are skipped.
  */
-export const orderLua = `
+export const orderLua = `${messageLua}
 local order = KEYS[7] .. ':order'
-local function positionOf(text) return string.match(text, '^{"edition":%d+,"position":(%d+)') end
 `
 
 const lua = `${prologue}${orderLua}
@@ -94,7 +109,7 @@ export const update = (common: Common) =>
       if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'event')} end
       redis.call('HSET', KEYS[8], 'event', ARGV[${own + 6}], 'version', string.format('%.0f', base + 1),
         'author', ARGV[${own + 3}], 'at', ARGV[${own + 5}])
-      -- Only a document that does not wait yet has a time to live, and a room in which one waits is waiting.
+      -- A document that waits has no time to live, and its room is in the lists of rooms that wait.
       local added = redis.call('SADD', KEYS[6], name)
       if added == 1 then
         redis.call('PERSIST', KEYS[8])
@@ -108,12 +123,17 @@ export const update = (common: Common) =>
 
 export const load = (common: Common) =>
   Redis.script(
-    (roomId: string, { name, text, version }: BufferedDocument, isOpen: boolean, lease: number) => [
+    (
+      roomId: string,
+      { event, name, version }: Omit<EncodedDocument, "savedVersion">,
+      isOpen: boolean,
+      lease: number
+    ) => [
       ...keys(roomId),
       documentKey(roomId, name),
       ...common(roomId, 0),
       name,
-      updatedEvent(name, version, "", text),
+      event,
       version,
       isOpen ? 1 : 0,
       lease,
@@ -137,7 +157,7 @@ export const load = (common: Common) =>
     }
   )
 
-/** The open document, when no name is given. Only what was compared with Postgres in this run and lease counts. */
+/** Without a name: the open document. Only a document compared with Postgres in this run and lease is found. */
 export const document = (common: Common) =>
   Redis.script((roomId: string, name: string, lease: number) => [...keys(roomId), ...common(roomId, 0), name, lease], {
     numberOfKeys: count,
@@ -153,25 +173,15 @@ export const document = (common: Common) =>
       return {name, found[1], tonumber(found[2]), tonumber(found[3])}`
   }).withReturnType<readonly [name: string, event: string, version: number, saved: number] | null>()
 
-/** `before` and `after`: the entry's JSON text around its position. */
 export const append = (common: Common) =>
   Redis.script(
-    (
-      roomId: string,
-      messageId: string,
-      author: string,
-      key: string | undefined,
-      entry: string,
-      at: string,
-      event: string,
-      interval: number
-    ) => [
+    ({ at, author, event, key, messageId, roomId, tail }: EncodedMessage, interval: number) => [
       ...keys(roomId),
       onceKey(roomId, author, key ?? ""),
       ...common(roomId, 0),
       messageId,
       key === undefined ? 0 : 1,
-      entry,
+      tail,
       at,
       event,
       interval,
@@ -192,7 +202,7 @@ export const append = (common: Common) =>
       if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
       local time, last = redis.call('TIME'), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
-      local entry = '{"edition":0,"position":' .. position .. ARGV[${own + 3}]
+      local entry = messageText(position, ARGV[${own + 3}])
       local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
       if before == 0 then
         redis.call('DEL', order)
@@ -229,8 +239,7 @@ export const replace = (common: Common) =>
       lua: `${lua}
       open(true)
       local there = redis.call('HGET', KEYS[7], ARGV[${own + 1}])
-      if not there then return 0 end
-      if string.match(there, '^{"edition":(%d+)') ~= ARGV[${own + 2}] then return 0 end
+      if not there or versionOf(there) ~= ARGV[${own + 2}] then return 0 end
       redis.call('HSET', KEYS[7], ARGV[${own + 1}], ARGV[${own + 3}])
       if redis.call('HINCRBY', KEYS[1], 'waiting', #ARGV[${own + 3}] - #there) >= ${dueBytes} then
         redis.call('ZADD', KEYS[3], 'LT', millis(redis.call('TIME')), ARGV[4])

@@ -1,11 +1,12 @@
-// The leases of instances that use the write buffer, in Postgres: while any lease lasts, direct changes are refused. Leases
-// that overlap share a number. One that begins when no lease lasts gets a new number: Postgres may be ahead of the buffer.
+// The leases of instances that use the write buffer, in Postgres. While any lease lasts, direct changes are refused.
+// Leases that overlap share a number. A lease that begins when no other lasts gets a new one: Postgres may be ahead of
+// the buffer.
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 
-/** An instance has a lease: what is changed directly could be acknowledged by the buffer as well. */
+/** An instance has a lease: the buffer could acknowledge the same version. */
 export class BufferLeased extends Schema.TaggedError<BufferLeased>()("BufferLeased", {}) {}
 
 /** The state with which `hotpath_past_buffer` refuses. */

@@ -36,7 +36,7 @@ const anyEvent = (random: Random, now: number): Event => {
     { _tag: "Rescued" },
     { _tag: "LeaseGranted", granted },
     { _tag: "LeaseGranted", granted },
-    { _tag: "LeaseDenied" },
+    { _tag: "LeaseDenied", askedAt: granted.askedAt },
     { _tag: "Prepared", granted },
     { _tag: "Saved" },
     { _tag: "Released" },
@@ -83,9 +83,8 @@ describe("the write mode's times", () => {
     assert.deepEqual(violations({ ...timings, ttlMs: timings.grantedMs + 1000 }), [
       "ttlMs > grantedMs + 2 * redisTimeoutMs"
     ])
-    assert.deepEqual(violations({ ...timings, steadyMs: 2000 }), [
-      "steadyMs >= renewMs + redisTimeoutMs + patienceMs",
-      "steadyMs > unconfirmedMs"
+    assert.deepEqual(violations({ ...timings, steadyMs: timings.rejoinMs }), [
+      "steadyMs >= patienceMs + unconfirmedMs + redisTimeoutMs"
     ])
     assert.include(violations({ ...timings, renewMs: 1100 }), "grantedMs >= renewMs + redisTimeoutMs + patienceMs")
   })
@@ -114,7 +113,8 @@ describe("the write mode", () => {
       walk(random, (_, event, after, now) => {
         if (event._tag === "LeaseGranted" || event._tag === "Prepared")
           until = Math.max(until, event.granted.askedAt + timings.grantedMs)
-        if (event._tag === "LeaseDenied") until = Math.max(until, now + timings.unconfirmedMs)
+        if (event._tag === "LeaseDenied")
+          until = Math.max(until, Math.min(now, event.askedAt + timings.patienceMs) + timings.unconfirmedMs)
         if (event._tag === "Suspected") until = Number.NEGATIVE_INFINITY
         for (const at of [now, now + random.below(4000)])
           if (leaseAt(after, at) !== undefined) assert.isBelow(at, until, event._tag)

@@ -1,54 +1,81 @@
-// The buffer in memory, for tests: each operation is one step, as a script is in Redis, and time is that of Effect's Clock.
-// Nobody is told of anything; what would have been told is counted. Rooms that are quiet are never forgotten, and a claim takes
-// any number of rooms.
-import { Clock, Effect, Layer } from "effect"
+// The write buffer in memory, for tests. Each operation is one step, as a script is in Redis, and time is that of
+// Effect's Clock. It publishes no events, keeps quiet rooms for good, and a claim takes any number of rooms.
+import { Clock, Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type { RoomEvent } from "../../../domain/RoomEvent.ts"
-import {
-  type BufferedDocument,
-  type BufferedMessage,
-  dirtyAtOnce,
-  dirtyBytes,
-  dueAt,
-  dueBytes,
-  type Updated,
-  type Waiting,
-  type WaitingQuery,
-  WriteBuffer
-} from "../WriteBuffer.ts"
+import { messageText } from "../StoredEntries.ts"
+import { dirtyAtOnce, dirtyBytes, dueAt, dueBytes, type WaitingQuery, WriteBuffer } from "../WriteBuffer.ts"
+import { type EncodedPage, makeEncoded, type WriteBufferDriver } from "../WriteBufferEncoded.ts"
 
-interface HeldDocument {
-  /** The lease in which it was compared with what is saved. */
-  lease: number
-  name: string
-  text: string
-  version: number
-  savedVersion: number
-  author: string
-  at: string
-  /** Once it is saved; undefined: it waits. */
-  forgottenAt: number | undefined
+interface StoredDocument {
+  /** The lease in which it was compared with Postgres. */
+  readonly lease: number
+  readonly name: string
+  /** Of its last update; it has the text. */
+  readonly event: string
+  readonly version: number
+  readonly savedVersion: number
+  readonly author: string
+  readonly at: string
+  /** Undefined while it waits. */
+  readonly forgottenAt: number | undefined
+}
+
+interface StoredMessage {
+  readonly messageId: string
+  readonly version: number
+  readonly ordinal: number
+  readonly text: string
 }
 
 interface StoredRoom {
   open: string | undefined
   openLease: number
   ordinal: number
-  readonly documents: Map<string, HeldDocument>
-  /** Of documents that wait. */
+  readonly documents: Map<string, StoredDocument>
+  /** Names of documents that wait. */
   readonly waiting: Set<string>
-  readonly messages: Map<string, BufferedMessage>
-  /** Of the messages. */
-  bytes: number
-  /** By author and key. */
+  readonly messages: Map<string, StoredMessage>
+  /** Ids of messages, by author and key. */
   readonly once: Map<string, { readonly messageId: string; readonly until: number }>
 }
 
-const nothing = { author: "", at: "", version: -1, text: "", savedVersion: 0 }
+const newRoom = (): StoredRoom => ({
+  open: undefined,
+  openLease: 0,
+  ordinal: 0,
+  documents: new Map(),
+  waiting: new Set(),
+  messages: new Map(),
+  once: new Map()
+})
 
 /** As in Redis. */
 const rememberedMs = 24 * 3_600_000
-const whereaboutsMs = 6 * 3_600_000
+const messageRoomMs = 6 * 3_600_000
+
+const bytesOf = ({ text }: StoredMessage) => Buffer.byteLength(text)
+
+const inOrder = (room: StoredRoom | undefined): ReadonlyArray<StoredMessage> =>
+  [...(room?.messages.values() ?? [])].sort((a, b) => a.ordinal - b.ordinal)
+
+const toPage = (
+  all: ReadonlyArray<StoredMessage>,
+  { before, holding = [], limit, maxBytes }: WaitingQuery
+): EncodedPage => {
+  const last = typeof before === "string" ? all.find(({ messageId }) => messageId === before) : undefined
+  const until = typeof before === "string" ? (last?.ordinal ?? 0) : (before ?? Number.POSITIVE_INFINITY)
+  const end = { end: last?.ordinal, oldest: all[0]?.ordinal }
+  const found: Array<StoredMessage> = []
+  let bytes = 0
+  for (const message of all.filter(({ ordinal }) => ordinal < until).reverse()) {
+    if (!holding.every((part) => message.text.includes(part))) continue
+    bytes += bytesOf(message)
+    if (found.length === limit || (found.length > 0 && bytes > maxBytes))
+      return { texts: found.map(({ text }) => text), from: found.at(-1)?.ordinal, isCut: true, ...end }
+    found.push(message)
+  }
+  return { texts: found.map(({ text }) => text), from: undefined, isCut: false, ...end }
+}
 
 export const make = (intervalMs: number) =>
   Effect.sync(() => {
@@ -57,25 +84,13 @@ export const make = (intervalMs: number) =>
     const rooms = new Map<string, StoredRoom>()
     const due = new Map<string, number>()
     const since = new Map<string, number>()
-    const whereabouts = new Map<string, { readonly roomId: string; readonly until: number }>()
-    const counts = new Map<RoomEvent["type"], number>()
+    const messageRooms = new Map<string, { readonly roomId: string; readonly until: number }>()
+    const lossReports = new Map<string, { rescued: number; isCounted: boolean }>()
 
-    const tell = (type: RoomEvent["type"]) => counts.set(type, (counts.get(type) ?? 0) + 1)
     const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
 
-    const opened = (roomId: string): StoredRoom => {
-      const known = rooms.get(roomId)
-      if (known !== undefined) return known
-      const room = {
-        open: undefined,
-        openLease: 0,
-        ordinal: 0,
-        documents: new Map(),
-        waiting: new Set<string>(),
-        messages: new Map(),
-        bytes: 0,
-        once: new Map()
-      }
+    const roomOf = (roomId: string): StoredRoom => {
+      const room = rooms.get(roomId) ?? newRoom()
       rooms.set(roomId, room)
       return room
     }
@@ -85,39 +100,33 @@ export const make = (intervalMs: number) =>
       room.documents.delete(name)
       return undefined
     }
-    const waits = (roomId: string, now: number) => {
+    const wait = (roomId: string, now: number) => {
       if (!due.has(roomId)) due.set(roomId, now + intervalMs)
       if (!since.has(roomId)) since.set(roomId, now)
     }
-    /** With too many messages, or too big ones, it is due at once. */
-    const hurry = (roomId: string, { bytes, messages }: StoredRoom, now: number) => {
-      if (messages.size >= dueAt || bytes >= dueBytes) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
+    /** With too many messages, or too big ones, a room is due at once. */
+    const hurry = (roomId: string, room: StoredRoom, now: number) => {
+      const isFull =
+        room.messages.size >= dueAt || inOrder(room).reduce((sum, one) => sum + bytesOf(one), 0) >= dueBytes
+      if (isFull) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
     }
-    const toDocument = ({ name, savedVersion, text, version }: HeldDocument): BufferedDocument => ({
-      name,
-      text,
-      version,
-      savedVersion
-    })
-
-    const losses = new Map<string, { rescued: number; isCounted: boolean }>()
-    const lossOf = (run: string) => {
-      const found = losses.get(run) ?? { rescued: 0, isCounted: false }
-      losses.set(run, found)
+    const lossReportOf = (of: string) => {
+      const found = lossReports.get(of) ?? { rescued: 0, isCounted: false }
+      lossReports.set(of, found)
       return found
     }
 
-    const buffer = WriteBuffer.of({
-      rescued: (run, entries) =>
+    const driver: WriteBufferDriver = {
+      rescued: (of, entries) =>
         step(() => {
-          lossOf(run).rescued += entries
+          lossReportOf(of).rescued += entries
         }),
-      loss: (run, missing) =>
+      loss: (of, missing) =>
         step(() => {
-          const found = lossOf(run)
-          if (found.isCounted) return 0
-          found.isCounted = true
-          return Math.max(0, missing - found.rescued)
+          const report = lossReportOf(of)
+          if (report.isCounted) return 0
+          report.isCounted = true
+          return Math.max(0, missing - report.rescued)
         }),
       onReturn: (listener) =>
         Effect.acquireRelease(
@@ -129,48 +138,46 @@ export const make = (intervalMs: number) =>
           const room = rooms.get(roomId)
           const wanted = name ?? (room?.openLease === lease ? room.open : undefined)
           const found = room === undefined || wanted === undefined ? undefined : find(room, wanted, now)
-          return found?.lease === lease ? toDocument(found) : undefined
+          if (found?.lease !== lease) return undefined
+          const { event, savedVersion, version } = found
+          return { name: found.name, event, version, savedVersion }
         }),
-      load: (roomId, { name, text, version }, isOpen, lease) =>
+      load: (roomId, { event, name, version }, isOpen, lease) =>
         step((now) => {
-          const room = opened(roomId)
+          const room = roomOf(roomId)
           if (isOpen) Object.assign(room, { open: name, openLease: lease })
-          const there = find(room, name, now)
-          const { author, at, ...before } = there ?? { ...nothing, lease }
-          const isNewer = version > before.version || (version === before.version && before.lease !== lease)
+          const known = find(room, name, now) ?? { event, author: "", at: "", version: -1, savedVersion: 0, lease }
+          const isNewer = version > known.version || (version === known.version && known.lease !== lease)
           if (isNewer) room.waiting.delete(name)
           room.documents.set(name, {
+            ...known,
+            ...(isNewer && { event, version }),
             name,
             lease,
-            text: isNewer ? text : before.text,
-            version: isNewer ? version : before.version,
-            savedVersion: Math.max(before.savedVersion, version),
-            author,
-            at,
+            savedVersion: Math.max(known.savedVersion, version),
             forgottenAt: room.waiting.has(name) ? undefined : now + rememberedMs
           })
         }),
-      update: (roomId, { at, baseVersion, lease, name, text, user }) =>
-        step((now): Updated => {
-          const room = opened(roomId)
-          if (room.open === undefined || room.openLease !== lease) return { _tag: "Unknown", run }
-          if (room.open !== name) return { _tag: "NotOpen", name: room.open }
-          const document = find(room, name, now)
-          if (document?.lease !== lease) return { _tag: "Unknown", run }
-          const { version } = document
-          if (baseVersion !== version) return { _tag: "Conflict", version, text: document.text }
-          Object.assign(document, { text, version: baseVersion + 1, author: user, at, forgottenAt: undefined })
+      update: (roomId, { at, baseVersion, event, lease, name, user }) =>
+        step((now) => {
+          const room = roomOf(roomId)
+          if (room.open === undefined || room.openLease !== lease) return { _tag: "Unknown", run } as const
+          if (room.open !== name) return { _tag: "NotOpen", name: room.open } as const
+          const known = find(room, name, now)
+          if (known?.lease !== lease) return { _tag: "Unknown", run } as const
+          if (baseVersion !== known.version)
+            return { _tag: "Conflict", version: known.version, event: known.event } as const
+          const updated = { event, version: baseVersion + 1, author: user, at, forgottenAt: undefined }
+          room.documents.set(name, { ...known, ...updated })
           const isNew = !room.waiting.has(name)
           room.waiting.add(name)
-          waits(roomId, now)
-          tell("document.updated")
-          return { _tag: "Updated", savedVersion: document.savedVersion, isNew }
+          wait(roomId, now)
+          return { _tag: "Updated", savedVersion: known.savedVersion, isNew } as const
         }),
-      append: (message, key) =>
+      append: ({ author, key, messageId, roomId, tail }) =>
         step((now) => {
-          const { author, messageId, roomId } = message
-          const room = opened(roomId)
-          whereabouts.set(messageId, { roomId, until: now + whereaboutsMs })
+          const room = roomOf(roomId)
+          messageRooms.set(messageId, { roomId, until: now + messageRoomMs })
           if (key !== undefined) {
             const once = JSON.stringify([author, key])
             const known = room.once.get(once)
@@ -180,33 +187,27 @@ export const make = (intervalMs: number) =>
           if (room.messages.has(messageId)) return { sameAs: messageId }
           const ordinal = Math.max(room.ordinal + 1, now * 1000)
           room.ordinal = ordinal
-          const entry = { version: 0, ordinal, key: key ?? null, message }
-          room.messages.set(messageId, entry)
-          room.bytes += bytesOf(entry)
-          waits(roomId, now)
+          room.messages.set(messageId, { messageId, version: 0, ordinal, text: messageText(0, ordinal, tail) })
+          wait(roomId, now)
           hurry(roomId, room, now)
-          tell("message.sent")
           return { ordinal }
         }),
-      message: (roomId, messageId) => step(() => rooms.get(roomId)?.messages.get(messageId)),
+      message: (roomId, messageId) => step(() => rooms.get(roomId)?.messages.get(messageId)?.text),
       roomOfMessage: (messageId) =>
         step((now) => {
-          const found = whereabouts.get(messageId)
+          const found = messageRooms.get(messageId)
           return found === undefined || found.until <= now ? undefined : found.roomId
         }),
-      replace: (entry, { type }) =>
+      replace: (roomId, messageId, version, text) =>
         step((now) => {
-          const { messageId, roomId } = entry.message
-          const room = opened(roomId)
-          const there = room.messages.get(messageId)
-          if (there?.version !== entry.version - 1) return false
-          room.messages.set(messageId, entry)
-          room.bytes += bytesOf(entry) - bytesOf(there)
+          const room = roomOf(roomId)
+          const known = room.messages.get(messageId)
+          if (known?.version !== version) return false
+          room.messages.set(messageId, { ...known, version: version + 1, text })
           hurry(roomId, room, now)
-          tell(type)
           return true
         }),
-      messages: (roomId, query) => step(() => someOf(inOrder(rooms.get(roomId)), query)),
+      page: (roomId, query) => step(() => toPage(inOrder(rooms.get(roomId)), query)),
       claim: ({ all, leaseMs }) =>
         step((now) => {
           const claimed = [...due].filter(([, at]) => all || at <= now).sort(([, a], [, b]) => a - b)
@@ -216,39 +217,42 @@ export const make = (intervalMs: number) =>
       dirty: (roomId) =>
         step((now) => {
           const room = rooms.get(roomId)
-          if (room === undefined) return { readAt: now, isWhole: true, documents: [], messages: [] }
-          const documents = [...room.waiting].flatMap((name) => {
-            const found = find(room, name, now)
-            if (found === undefined) return []
-            const { at, author, text, version } = found
-            return [{ name, text, version, author, at }]
-          })
+          if (room === undefined) return { readAt: now, isWhole: true, documents: [], texts: [] }
           const messages = inOrder(room)
           let bytes = 0
-          const some = messages.slice(0, dirtyAtOnce).filter((entry, n) => {
-            bytes += bytesOf(entry)
+          const some = messages.slice(0, dirtyAtOnce).filter((message, n) => {
+            bytes += bytesOf(message)
             return n === 0 || bytes <= dirtyBytes
           })
           const isWhole = some.length === messages.length
-          return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages: some }
+          return {
+            readAt: isWhole ? now : (since.get(roomId) ?? now),
+            isWhole,
+            documents: [...room.waiting].flatMap((waits) => {
+              const found = find(room, waits, now)
+              if (found === undefined) return []
+              const { at, author, event, name, version } = found
+              return [{ name, event, version, author, at }]
+            }),
+            texts: some.map(({ text }) => text)
+          }
         }),
       settle: (roomId, saved) =>
         step((now) => {
           const room = rooms.get(roomId)
           for (const { name, version } of saved.documents) {
-            const document = room?.documents.get(name)
-            if (document === undefined) continue
-            document.savedVersion = Math.max(document.savedVersion, version)
-            if (document.version !== version) continue
-            room?.waiting.delete(name)
-            document.forgottenAt = now + rememberedMs
+            const known = room?.documents.get(name)
+            if (room === undefined || known === undefined) continue
+            const isSame = known.version === version
+            if (isSame) room.waiting.delete(name)
+            room.documents.set(name, {
+              ...known,
+              savedVersion: Math.max(known.savedVersion, version),
+              ...(isSame && { forgottenAt: now + rememberedMs })
+            })
           }
-          for (const { version, message } of saved.messages) {
-            const there = room?.messages.get(message.messageId)
-            if (room === undefined || there?.version !== version) continue
-            room.messages.delete(message.messageId)
-            room.bytes -= bytesOf(there)
-          }
+          for (const { message, version } of saved.messages)
+            if (room?.messages.get(message.messageId)?.version === version) room.messages.delete(message.messageId)
           if (room === undefined || room.waiting.size + room.messages.size === 0) {
             due.delete(roomId)
             since.delete(roomId)
@@ -264,54 +268,19 @@ export const make = (intervalMs: number) =>
         runs: [run],
         origin: "memory"
       }))
-    })
+    }
 
     return {
-      buffer,
-      /** How many events of a type would have been told so far. */
-      told: (type: RoomEvent["type"]) => counts.get(type) ?? 0,
-      /** That another document was opened was told. */
+      buffer: WriteBuffer.of(makeEncoded(driver)),
+      /** The event of another document's opening was published. */
       switched: (roomId: string) => {
-        opened(roomId).open = undefined
+        roomOf(roomId).open = undefined
       },
       /** It comes back empty. */
       restart: () => {
         run = SecureRandom.uuidV4Unsafe()
-        for (const all of [rooms, due, since, whereabouts]) all.clear()
+        for (const all of [rooms, due, since, messageRooms]) all.clear()
         for (const listener of listeners) listener()
       }
     }
   })
-
-const bytesOf = (entry: BufferedMessage) => Buffer.byteLength(JSON.stringify(entry))
-
-const someOf = (
-  all: ReadonlyArray<BufferedMessage>,
-  { before, holding = [], limit, maxBytes }: WaitingQuery
-): Waiting => {
-  const last = typeof before === "string" ? all.find(({ message }) => message.messageId === before) : undefined
-  const until = typeof before === "string" ? (last?.ordinal ?? 0) : (before ?? Number.POSITIVE_INFINITY)
-  const entries: Array<BufferedMessage> = []
-  let from: number | undefined
-  let bytes = 0
-  for (const entry of all.filter(({ ordinal }) => ordinal < until).reverse()) {
-    const text = JSON.stringify(entry)
-    if (!holding.every((part) => text.includes(part))) continue
-    bytes += Buffer.byteLength(text)
-    if (entries.length === limit || (entries.length > 0 && bytes > maxBytes)) {
-      from = entries.at(-1)?.ordinal
-      break
-    }
-    entries.push(entry)
-  }
-  return { entries: entries.reverse(), from, end: last?.ordinal, oldest: all[0]?.ordinal }
-}
-
-const inOrder = (room: StoredRoom | undefined): ReadonlyArray<BufferedMessage> =>
-  [...(room?.messages.values() ?? [])].sort((a, b) => a.ordinal - b.ordinal)
-
-export const layer = (intervalMs: number) =>
-  Layer.effect(
-    WriteBuffer,
-    Effect.map(make(intervalMs), ({ buffer }) => buffer)
-  )
