@@ -26,6 +26,8 @@ const inner: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   infra: [["http", "postgres", "redis"], ["."]],
   cluster: [["rooms"], ["stores", "locks", "limits"], ["."]],
   catalog: [["sample"], ["."]],
+  calls: [["."], ["fetch"]],
+  storage: [["buffer"], ["rooms", "records"], ["."]],
   rooms: [["."], ["delivery"]],
   gateway: [["."], ["http"], ["connection"], ["requests"], ["handlers"]]
 }

@@ -13,7 +13,7 @@ import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
 import * as StartLine from "./admin/StartLine.ts"
-import { AutoAssign } from "./assistant/AutoAssign.ts"
+import * as AutoAssign from "./assistant/AutoAssign.ts"
 import { Cancellation } from "./assistant/Cancellation.ts"
 import { Coaching } from "./assistant/Coaching.ts"
 import { Deltas } from "./assistant/Deltas.ts"
@@ -73,26 +73,28 @@ import { Invites } from "./rooms/Invites.ts"
 import { Messages } from "./rooms/Messages.ts"
 import { PresenceTracker } from "./rooms/PresenceTracker.ts"
 import * as PurgeJob from "./rooms/PurgeJob.ts"
-import { RoomIndex } from "./rooms/RoomIndex.ts"
 import { RoomReadCache } from "./rooms/RoomReadCache.ts"
 import { Rooms } from "./rooms/Rooms.ts"
 import { Subscriptions } from "./rooms/Subscriptions.ts"
 import { Threads } from "./rooms/Threads.ts"
 import { Settings } from "./Settings.ts"
-import * as BufferedRepository from "./storage/buffer/BufferedRepository.ts"
-import { Durable } from "./storage/buffer/Durable.ts"
+import * as DocumentStoreBuffered from "./storage/buffer/DocumentStoreBuffered.ts"
 import { Flusher } from "./storage/buffer/Flusher.ts"
+import * as FlushTargetSql from "./storage/buffer/FlushTargetSql.ts"
+import * as MessageStoreBuffered from "./storage/buffer/MessageStoreBuffered.ts"
 import { UnflushedWrites } from "./storage/buffer/UnflushedWrites.ts"
 import * as WriteBufferRedis from "./storage/buffer/WriteBufferRedis.ts"
 import { WriteMode } from "./storage/buffer/WriteMode.ts"
+import { WriteRouting } from "./storage/buffer/WriteRouting.ts"
 import { WriterLeases } from "./storage/buffer/WriterLeases.ts"
 import { DeadLetters } from "./storage/DeadLetters.ts"
+import { LockFences } from "./storage/LockFences.ts"
 import * as RecordDrain from "./storage/records/RecordDrain.ts"
 import * as RecordPartitions from "./storage/records/RecordPartitions.ts"
 import { RecordStore } from "./storage/records/RecordStore.ts"
 import { RecordStream } from "./storage/records/RecordStream.ts"
 import { RecordWriter } from "./storage/records/RecordWriter.ts"
-import * as RepositoryPostgres from "./storage/rooms/RepositoryPostgres.ts"
+import * as RoomStoresSql from "./storage/rooms/StoresSql.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -116,7 +118,7 @@ const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.l
 const Infra = SharedStores.layer.pipe(Layer.provideMerge(Layer.mergeAll(DatabaseLayer, RedisLayer, HttpLayer)))
 
 const HotCopyLayer = Layer.unwrap(
-  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerMemory : CatalogRedis.layer))
+  Effect.map(Settings, ({ REDIS_URL }) => (REDIS_URL === undefined ? CatalogRedis.layerNone : CatalogRedis.layer))
 )
 
 const RecordStreamLayer = Layer.unwrap(
@@ -128,21 +130,33 @@ const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(Layer.mergeAll(RecordStore.layer, DeadLetters.layer, RecordStreamLayer))
 )
 
-/** Where rooms last: Postgres, with a buffer in Redis before it where that is wanted, and there is a Redis. */
-const RepositoryLayer = Layer.unwrap(
-  Effect.map(Settings, ({ FLUSH_INTERVAL, REDIS_URL, ROOM_WRITES }) =>
-    REDIS_URL === undefined || ROOM_WRITES === "postgres"
-      ? RepositoryPostgres.layer
-      : BufferedRepository.layer.pipe(
-          Layer.provide(WriteMode.layer),
-          Layer.provide([Flusher.layer, UnflushedWrites.layer, WriterLeases.layer]),
-          Layer.provide(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL))),
-          Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer)))
-        )
+const RoomStores = RoomStoresSql.layer.pipe(Layer.provide(LockFences.layer))
+
+/** Messages and documents are acknowledged by the buffer in Redis, and flushed to the stores behind it. */
+const WriteBuffering = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL }) =>
+    WriteRouting.layer.pipe(
+      Layer.provideMerge(WriteMode.layer),
+      Layer.provide(WriterLeases.layer),
+      Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
+      Layer.provide(FlushTargetSql.layer.pipe(Layer.provide(DeadLetters.layer))),
+      Layer.provideMerge(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL)))
+    )
+  )
+)
+const BufferedRoomStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
+  Layer.provideMerge(WriteBuffering),
+  Layer.provideMerge(RoomStores)
+)
+const DirectRoomStores = Layer.merge(RoomStores, Flusher.layerNone)
+
+const RoomStoresLayer = Layer.unwrap(
+  Effect.map(Settings, ({ REDIS_URL, ROOM_WRITES }) =>
+    REDIS_URL === undefined || ROOM_WRITES === "postgres" ? DirectRoomStores : BufferedRoomStores
   )
 )
 
-const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RepositoryLayer)
+const Stores = Layer.mergeAll(CatalogStore.layer, HotCopyLayer, Records, RoomStoresLayer)
 
 const ClusterAlone = Layer.mergeAll(
   PresenceMemory.layer,
@@ -196,7 +210,7 @@ const RoomServices = Layer.mergeAll(
   Layer.provide(PresenceTracker.layer),
   Layer.provideMerge(Hub.layer),
   Layer.provideMerge(Access.layer),
-  Layer.provide([RoomReadCache.layer, RoomIndex.layer]),
+  Layer.provide(RoomReadCache.layer),
   Layer.provide(UnpublishedRooms.layer)
 )
 

@@ -1,5 +1,5 @@
-// Models cost money: USER_MODEL_RATE requests to them a minute for one user, whichever of the assistant's methods asks, over
-// all instances.
+// Models cost money: one user may make USER_MODEL_RATE requests to them a minute, with all of the assistant's methods
+// and on all instances together.
 import { Context, Effect, Layer } from "effect"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import type { RateLimited } from "../domain/Overload.ts"

@@ -1,6 +1,6 @@
-// Prompts and their responses, as messages. A prompt that was not answered (its instance was killed, the integration failed, it
-// was cancelled) stays and says so; asking the same again takes it up, so that it is there once. A response's id is made from
-// its prompt's: whoever keeps it twice keeps it once.
+// Stores prompts and their responses, as messages. A prompt that was not answered (its instance was killed, the
+// integration failed, it was cancelled) stays, marked as unanswered; asking the same again takes it up, so that it is
+// stored once. A response's id is derived from its prompt's, so that it is stored once, too.
 import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -10,14 +10,16 @@ import { GenerationCancelled } from "../domain/Generation.ts"
 import { keyedId } from "../domain/Ids.ts"
 import { InvalidInput } from "../domain/Integration.ts"
 import { type Message, MessageNotFound, type ThreadNotFound } from "../domain/Message.ts"
+import type { BufferFull } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { OutboxRelay } from "../rooms/delivery/OutboxRelay.ts"
-import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
 
 export interface Asked {
   readonly roomId: string
   readonly prompt: string
-  /** The same author and key in the room: the same prompt. */
+  /** Names the prompt: the same author and key in a room are the same prompt. */
   readonly key?: string | undefined
 }
 
@@ -31,7 +33,7 @@ export interface Answered {
   readonly response: Message
 }
 
-/** Looking for a prompt and sending it: two statements or so. */
+/** For finding a prompt or sending it, which takes about two statements. */
 const lockOptions = { ttl: "5 seconds", wait: "2 seconds" } as const
 
 const responseKey = (promptId: string) => `response:${promptId}`
@@ -41,24 +43,27 @@ export const responseIdOf = ({ author, messageId, roomId }: Message): string =>
 export class Prompts extends Context.Service<
   Prompts,
   {
-    /** Fails when the prompt was deleted, or has other words now: what is made of it is no answer then. */
-    readonly look: (prompt: Message) => Effect.Effect<void, WriteRefused | MessageNotFound | GenerationCancelled>
-    /** The prompt that waits for its answer already (or, with a key, the one that is there), or a new one. */
-    readonly open: (user: string, asked: Asked) => Effect.Effect<Opened, WriteRefused | ThreadNotFound | InvalidInput>
-    /** The response of a prompt, if there is one; the prompt says so then. */
+    /** Fails when the prompt was deleted or edited since. */
+    readonly check: (prompt: Message) => Effect.Effect<void, WriteRefused | MessageNotFound | GenerationCancelled>
+    /** The user's unanswered prompt of the same words (with a key, the prompt of that key), or a new one. */
+    readonly open: (
+      user: string,
+      asked: Asked
+    ) => Effect.Effect<Opened, WriteRefused | BufferFull | ThreadNotFound | InvalidInput>
+    /** The response of a prompt, if there is one. Marks the prompt as answered. */
     readonly find: (prompt: Message) => Effect.Effect<Answered | undefined, WriteRefused | MessageNotFound>
+    /** Stores the response and marks the prompt as answered. */
     readonly answer: (
       prompt: Message,
       text: string
-    ) => Effect.Effect<Answered, WriteRefused | ThreadNotFound | MessageNotFound | GenerationCancelled>
+    ) => Effect.Effect<Answered, WriteRefused | BufferFull | ThreadNotFound | MessageNotFound | GenerationCancelled>
   }
 >()("hotpath/assistant/Prompts") {
   static readonly layer = Layer.effect(
     Prompts,
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const store = (yield* OutboxRelay).publishing(yield* MessageStore, MessageStore.writes)
       const locks = yield* Locks
-      const { announced } = yield* OutboxRelay
 
       const send = Effect.fnUntraced(function* (
         user: string,
@@ -67,9 +72,7 @@ export class Prompts extends Context.Service<
         key: string | undefined,
         at: string
       ) {
-        return yield* announced(
-          repository.sendMessage({ messageId, roomId, threadId: null, author: user, kind: "prompt", body, at, key })
-        )
+        return yield* store.send({ messageId, roomId, threadId: null, author: user, kind: "prompt", body, at, key })
       })
 
       const keyed = Effect.fnUntraced(function* (user: string, asked: Asked, key: string) {
@@ -82,7 +85,7 @@ export class Prompts extends Context.Service<
 
       const waitingOr = <E>(user: string, { prompt, roomId }: Asked, otherwise: Effect.Effect<Opened, E>) =>
         Effect.flatMap(
-          repository.unanswered(roomId, user, prompt),
+          store.unanswered(roomId, user, prompt),
           (waiting): Effect.Effect<Opened, E> =>
             waiting === undefined ? otherwise : Effect.succeed({ prompt: waiting, isNew: false })
         )
@@ -94,14 +97,14 @@ export class Prompts extends Context.Service<
         })
         const own = waitingOr(user, asked, sent)
         const name = `prompt:${asked.roomId}:${hash("sha256", JSON.stringify([user, asked.prompt]), "hex")}`
-        // Without the lock the worst is a second prompt.
+        // Without the lock, the worst outcome is a second prompt.
         const locked = Effect.catchTag(locks.withAdvisoryLock(name, lockOptions, own), "LockBusy", () => own)
         return waitingOr(user, asked, locked)
       }
 
-      /** As it is now: it may have been deleted meanwhile. */
+      /** The prompt as it is now; fails if it was deleted. */
       const present = Effect.fnUntraced(function* ({ messageId, roomId }: Message) {
-        const prompt = yield* repository.message(roomId, messageId)
+        const prompt = yield* store.find(roomId, messageId)
         return prompt === undefined || prompt.deletedAt !== null ? yield* new MessageNotFound() : prompt
       })
 
@@ -109,32 +112,32 @@ export class Prompts extends Context.Service<
         prompt.body === body ? Effect.succeed(prompt) : Effect.fail(new GenerationCancelled({ messageId }))
 
       const mark = Effect.fnUntraced(function* (prompt: Message, response: Message) {
-        // Its author sent something under the key that is the response's.
+        // The author used the response's key for a message of their own.
         if (response.kind !== "response") return yield* new MessageNotFound()
         const { author, messageId, roomId } = prompt
-        const marking = announced(
-          repository.markAnswered(roomId, messageId, response.messageId, yield* actorNow(author))
-        )
+        const marking = store.markAnswered(roomId, messageId, response.messageId, yield* actorNow(author))
         return { prompt: prompt.answer === response.messageId ? prompt : yield* marking, response }
       })
 
       return Prompts.of({
-        look: Effect.fnUntraced(function* (opened) {
+        // Untraced: a generation checks every second.
+        check: Effect.fnUntraced(function* (opened) {
           const { messageId, roomId } = opened
-          const prompt = yield* repository.message(roomId, messageId)
-          // What is not found may be out of reach just now: whether it is there is seen when it is answered.
+          const prompt = yield* store.find(roomId, messageId)
+          // A prompt that is not found may be unavailable for now; it is looked for again when it is answered.
           if (prompt === undefined) return
           if (prompt.deletedAt !== null) return yield* new MessageNotFound()
           yield* sameWords(opened, prompt)
         }),
-        open: (user, asked) =>
-          asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`),
-        find: Effect.fnUntraced(function* (opened) {
+        open: Effect.fn("Prompts.open")(function* (user, asked) {
+          return yield* asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`)
+        }),
+        find: Effect.fn("Prompts.find")(function* (opened) {
           const prompt = yield* present(opened)
-          const response = yield* repository.message(prompt.roomId, responseIdOf(prompt))
+          const response = yield* store.find(prompt.roomId, responseIdOf(prompt))
           return response === undefined ? undefined : yield* mark(prompt, response)
         }),
-        answer: Effect.fnUntraced(function* (opened, text) {
+        answer: Effect.fn("Prompts.answer")(function* (opened, text) {
           const prompt = yield* sameWords(opened, yield* present(opened))
           const { author, messageId, roomId, threadId } = prompt
           const response = {
@@ -147,7 +150,7 @@ export class Prompts extends Context.Service<
             at: yield* now,
             key: responseKey(messageId)
           }
-          return yield* mark(prompt, yield* announced(repository.sendMessage(response)))
+          return yield* mark(prompt, yield* store.send(response))
         })
       })
     })

@@ -1,19 +1,18 @@
-// The hot path on one screen: Lookup → Fetch → Reply → Record.
-import { Clock, Context, Effect, Layer } from "effect"
+// The hot path on one screen: Lookup → Fetch → Record → Reply. The record is queued before the reply leaves and
+// stored behind it, unless `ack` asks for more: then the reply waits for that.
+import { Clock, Context, Effect, Layer, type Schema } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
 import { makeRecordId } from "../domain/Ids.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
 import type { Overloaded } from "../domain/Overload.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
-import type { Histogram } from "../observability/Instruments.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { spanIfSampled } from "../observability/Tracing.ts"
-import type { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { FetchError } from "./fetch/Answer.ts"
+import { timed } from "../observability/Timed.ts"
+import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { FetchError } from "./fetch/Exchange.ts"
 import { Fetch } from "./fetch/Fetch.ts"
 import { type Found, Lookup } from "./Lookup.ts"
 import { Record, type Reservation } from "./Record.ts"
-import { type CallReply, encodeReply } from "./Reply.ts"
 
 export interface CallRequest {
   readonly user: string
@@ -24,12 +23,27 @@ export interface CallRequest {
   readonly ack: Ack | undefined
 }
 
+export interface CallReply {
+  readonly status: number
+  readonly body: Schema.Json
+  readonly configVersion: number
+  readonly recordId: string
+  /** What held when the reply left. */
+  readonly ack: Ack
+}
+
+/** The reply as JSON, from a body that is JSON text already. */
+const encodeReply = ({ status, body, configVersion, recordId }: CallRecord, ack: Ack): EncodedJson<CallReply> =>
+  new EncodedJson(
+    `{"status":${status},"body":${body},"configVersion":${configVersion},"recordId":"${recordId}","ack":"${ack}"}`
+  )
+
 export type CallError = IntegrationNotFound | ConfigUnavailable | Overloaded | FetchError | RecordUnavailable
 
 export class Call extends Context.Service<
   Call,
   {
-    /** The reply as JSON text, for the wire; `value` for whoever works with it. */
+    /** The reply as JSON text; its `value` has the fields. */
     readonly run: (call: CallRequest) => Effect.Effect<EncodedJson<CallReply>, CallError>
   }
 >()("hotpath/calls/Call") {
@@ -41,88 +55,58 @@ export class Call extends Context.Service<
       const record = yield* Record
       const { stages } = yield* Metrics
 
-      const stage = <A, E>(name: string, duration: Histogram, effect: Effect.Effect<A, E>) =>
-        Effect.suspend(() => {
-          const began = performance.now()
-          return Effect.ensuring(
-            spanIfSampled(name)(effect),
-            Effect.sync(() => duration.observe((performance.now() - began) / 1000))
-          )
-        })
-
-      // A stage that waits for nothing: measured as it is, and made an effect only for the sake of its span.
-      const instant = <A>(name: string, duration: Histogram, work: () => A) =>
-        Effect.withFiber((fiber) => {
-          if (fiber.cache.tracerEnabled) return stage(name, duration, Effect.sync(work))
-          const began = performance.now()
-          const result = work()
-          duration.observe((performance.now() - began) / 1000)
-          return Effect.succeed(result)
-        })
-
-      const wantedAck = (call: CallRequest, found: Found): Ack => call.ack ?? found.endpoint.integration.definition.ack
-      const reserve = (call: CallRequest, found: Found) =>
-        record.reserve(found.endpoint.integration.definition.overflow, wantedAck(call, found))
-
+      // Untraced: the request's span shows the call, and each stage has a span of its own.
       const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
         const requestedAt = yield* Clock.currentTimeMillis
-        const known = lookup.known(call.integration, call.user)
-        if (known !== undefined) {
-          yield* instant("call.lookup", stages.lookup, () => known)
-          const place = yield* reserve(call, known)
-          return yield* answer(call, known, place, requestedAt, 0)
-        }
-        const found = yield* stage("call.lookup", stages.lookup, lookup.find(call.integration, call.user))
-        const place = yield* reserve(call, found)
-        // The deadline runs from the request on: what a cold Lookup took is the exchange's loss.
-        return yield* answer(call, found, place, requestedAt, (yield* Clock.currentTimeMillis) - requestedAt)
+        const found = yield* timed(stages.lookup, () => lookup.get(call.integration, call.user), "call.lookup")
+        const { ack, overflow } = found.endpoint.integration.definition
+        const wanted = call.ack ?? ack
+        const place = yield* record.reserve(overflow, wanted)
+        return yield* answer(call, found, wanted, place, requestedAt)
       })
 
-      // From the reservation on, an interruption (the caller left) ends the exchange and nothing else: a place taken is
+      // From here on an interruption (the caller left) ends the exchange and nothing else: a place that was reserved is
       // filled or given back, and what the integration answered is recorded.
-      const answer = (call: CallRequest, found: Found, place: Reservation, requestedAt: number, spentMs: number) =>
+      const answer = (call: CallRequest, found: Found, wanted: Ack, place: Reservation, requestedAt: number) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
             const inputText = JSON.stringify(call.input)
-            const exchange = restore(fetch.exchange(found, call.input, inputText, spentMs))
+            // The deadline runs from the request on, so the exchange has what the lookup left of it.
+            const exchange = () => restore(fetch.exchange(found, call.input, inputText, found.lookupMs))
             const fetchedAt = performance.now()
-            const { status, text: bodyText } = yield* stage("call.fetch", stages.fetch, exchange).pipe(
-              Effect.onError(() => Effect.sync(() => record.giveBack(place)))
+            const { status, text: body } = yield* timed(stages.fetch, exchange, "call.fetch").pipe(
+              Effect.onError(() => record.release(place))
             )
             const fetchMs = performance.now() - fetchedAt
-            const recordId = makeRecordId(requestedAt)
-            const wanted = wantedAck(call, found)
-            const version = found.config.version
             const repliedAt = yield* Clock.currentTimeMillis
             const span = yield* Effect.withFiberSucceed((fiber) =>
               fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
             )
             const row: CallRecord = {
-              recordId,
+              recordId: makeRecordId(requestedAt),
               user: call.user,
               integration: call.integration,
               input: inputText,
-              configVersion: version,
+              configVersion: found.config.version,
               status,
-              body: bodyText,
+              body,
               requestedAt,
               repliedAt,
-              lookupMs: spentMs,
+              lookupMs: found.lookupMs,
               fetchMs: Math.round(fetchMs * 1000) / 1000,
               connectionId: call.connectionId,
               traceId: span?.traceId
             }
-            // The record first where the reply has to wait for it: then the reply says what it got.
-            const level =
+            // The record comes before the reply, because the reply says what became of it.
+            const keep =
               wanted === "memory" && place === "queue"
-                ? yield* instant("call.record", stages.record, () => {
-                    record.add(row, span, place)
-                    return wanted
-                  })
-                : yield* stage("call.record", stages.record, restore(record.keep(row, span, place, wanted)))
-            return yield* instant("call.reply", stages.reply, () =>
-              encodeReply(status, bodyText, version, recordId, level)
-            )
+                ? () => {
+                    record.add(row, span)
+                    return Effect.succeed(wanted)
+                  }
+                : () => record.keep(row, span, place, wanted)
+            const level = yield* timed(stages.record, keep, "call.record")
+            return yield* timed(stages.reply, () => Effect.succeed(encodeReply(row, level)), "call.reply")
           })
         )
 

@@ -1,32 +1,34 @@
-// Stage 1: what the call is about. The integration, made ready once a version, and the caller's configuration.
+// Stage 1: finds the integration that a call names, compiled once a version, and the caller's configuration.
 import { Clock, Context, Effect, Layer } from "effect"
 import { Catalog } from "../catalog/Catalog.ts"
 import type { Integration, IntegrationNotFound } from "../domain/Integration.ts"
 import type { Overloaded } from "../domain/Overload.ts"
-import { ConfigUnavailable, type UserConfig } from "../domain/UserConfig.ts"
+import { ConfigUnavailable } from "../domain/UserConfig.ts"
 import { Settings } from "../Settings.ts"
-import { type Bulkhead, makeBulkhead } from "./fetch/Bulkhead.ts"
-import { type Endpoint, makeEndpoint } from "./fetch/Endpoint.ts"
+import { makeBulkhead } from "./fetch/Bulkhead.ts"
+import { makeEndpoint } from "./fetch/Endpoint.ts"
+import type { Target } from "./fetch/Exchange.ts"
 
-export interface Found {
-  /** Who calls. */
-  readonly user: string
-  readonly endpoint: Endpoint
-  readonly bulkhead: Bulkhead
-  readonly config: UserConfig
+export interface Found extends Target {
+  /** What the stores took; 0 when memory had everything. */
+  readonly lookupMs: number
 }
 
-/** How long a definition that can't be used is not tried, and not logged, again. */
-const unusableMs = 60_000
+type Compiled = Pick<Target, "endpoint" | "bulkhead">
+
+/** How long a definition that does not compile is neither compiled nor logged again. */
+const invalidMs = 60_000
 const invalid = Effect.fail(new ConfigUnavailable({ reason: "DefinitionInvalid" }))
 
 export class Lookup extends Context.Service<
   Lookup,
   {
-    /** What memory knows, without an effect made: the usual case. Undefined: `find` has to ask. */
-    readonly known: (integration: string, user: string) => Found | undefined
-    /** Fails with Overloaded, before it asks for the configuration, when all places at the integration are taken. */
-    readonly find: (
+    /**
+     * Memory is read when this is called, and what it has makes a finished effect: the usual case costs no more than
+     * two reads of a map. Otherwise the stores are asked when the effect runs. That fails with Overloaded, before it
+     * reads the configuration, when all places at the integration are taken.
+     */
+    readonly get: (
       integration: string,
       user: string
     ) => Effect.Effect<Found, IntegrationNotFound | ConfigUnavailable | Overloaded>
@@ -37,62 +39,60 @@ export class Lookup extends Context.Service<
     Effect.gen(function* () {
       const catalog = yield* Catalog
       const settings = yield* Settings
-      // By name; as many as there are integrations. The catalog hands out the same object while nothing changed, or an
-      // equal one of the same version after a refresh.
-      const ready = new Map<string, Omit<Found, "config" | "user">>()
+      // Both by name, so they hold as many entries as there are integrations.
+      const compiled = new Map<string, Compiled>()
+      const failed = new Map<string, { readonly version: number; readonly until: number }>()
 
-      // Likewise: versions that can't be made ready, and until when that is taken as known.
-      const unusable = new Map<string, { readonly version: number; readonly until: number }>()
-
-      const prepare = Effect.fnUntraced(function* (integration: Integration) {
-        const known = ready.get(integration.name)
-        if (known !== undefined && known.endpoint.integration.version === integration.version) return known
+      const compile = Effect.fnUntraced(function* (integration: Integration) {
+        const { definition, name, version } = integration
+        const known = compiled.get(name)
+        if (known !== undefined && known.endpoint.integration.version === version) return known
         const now = yield* Clock.currentTimeMillis
-        const failed = unusable.get(integration.name)
-        if (failed?.version === integration.version && now < failed.until) return yield* invalid
-        return yield* makeEndpoint(integration).pipe(
-          Effect.map((endpoint) => {
-            const limit = integration.definition.maxConcurrent
-            // Calls under way hold slots of the bulkhead they began with: it is kept while its size is.
-            const bulkhead =
-              known !== undefined && known.endpoint.integration.definition.maxConcurrent === limit
-                ? known.bulkhead
-                : makeBulkhead(limit, settings.MAX_WAITING_CALLS, settings.USER_CALL_SHARE)
-            const made = { endpoint, bulkhead }
-            ready.set(integration.name, made)
-            unusable.delete(integration.name)
-            return made
-          }),
-          Effect.tapError((error) => {
-            unusable.set(integration.name, { version: integration.version, until: now + unusableMs })
-            return Effect.logError("an integration's definition can't be used", {
-              integration: integration.name,
-              version: integration.version,
-              field: error.field,
-              reason: error.reason
-            })
+        const failure = failed.get(name)
+        if (failure?.version === version && now < failure.until) return yield* invalid
+        const endpoint = yield* makeEndpoint(integration).pipe(
+          Effect.tapError(({ field, reason }) => {
+            failed.set(name, { version, until: now + invalidMs })
+            const fields = { integration: name, version, field, reason }
+            return Effect.logError("an integration's definition can't be used", fields)
           }),
           Effect.catch(() => invalid)
         )
+        // Calls in flight hold slots of the bulkhead they began with: a new version keeps it unless the size changed.
+        const bulkhead =
+          known?.endpoint.integration.definition.maxConcurrent === definition.maxConcurrent
+            ? known.bulkhead
+            : makeBulkhead(definition.maxConcurrent, settings.MAX_WAITING_CALLS, settings.USER_CALL_SHARE)
+        const made = { endpoint, bulkhead }
+        compiled.set(name, made)
+        failed.delete(name)
+        return made
+      })
+
+      const fromMemory = (name: string, user: string): Found | undefined => {
+        const integration = catalog.knownIntegration(name)
+        const known = integration === undefined ? undefined : compiled.get(name)
+        if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
+        const config = catalog.knownConfig(user)
+        if (config === undefined) return undefined
+        return { user, endpoint: known.endpoint, bulkhead: known.bulkhead, config, lookupMs: 0 }
+      }
+
+      const fromStores = Effect.fnUntraced(function* (name: string, user: string) {
+        const began = yield* Clock.currentTimeMillis
+        const integration = yield* catalog.integration(name)
+        const { bulkhead, endpoint } = yield* compile(integration)
+        const reading = catalog.userConfig(user, integration.definition.timeoutMs)
+        const config = yield* bulkhead.approach(user, reading)
+        const lookupMs = (yield* Clock.currentTimeMillis) - began
+        return { user, endpoint, bulkhead, config, lookupMs } satisfies Found
       })
 
       return Lookup.of({
-        known: (name, user) => {
-          const integration = catalog.knownIntegration(name)
-          const known = integration === undefined ? undefined : ready.get(name)
-          if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
-          const config = catalog.knownConfig(user)
-          return config === undefined ? undefined : { user, endpoint: known.endpoint, bulkhead: known.bulkhead, config }
-        },
-        find: (name, user) =>
-          Effect.flatMap(catalog.integration(name), (integration) =>
-            Effect.flatMap(prepare(integration), ({ bulkhead, endpoint }) =>
-              Effect.map(
-                bulkhead.approach(user, catalog.userConfig(user, integration.definition.timeoutMs)),
-                (config): Found => ({ user, endpoint, bulkhead, config })
-              )
-            )
-          )
+        get: (name, user) => {
+          const found = fromMemory(name, user)
+          return found === undefined ? fromStores(name, user) : Effect.succeed(found)
+        }
       })
     })
   )

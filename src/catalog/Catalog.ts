@@ -1,4 +1,4 @@
-// What a call needs to know: the integration it names and the configuration of the user who asks.
+// What a call needs: the integration that it names, and the configuration of its user.
 import { Context, Effect, Layer, Option } from "effect"
 import { type Integration, IntegrationNotFound } from "../domain/Integration.ts"
 import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/UserConfig.ts"
@@ -9,10 +9,10 @@ import { CatalogRedis } from "./CatalogRedis.ts"
 import { CatalogStore, type CatalogStoreError, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
 import { makeTieredCache } from "./TieredCache.ts"
 
-/** Users whose configuration, or lack of one, is kept in memory; the least used go first. */
+/** Users whose configuration, or lack of one, is kept in memory; the least recently used go first. */
 const maxUsers = 50_000
 const maxIntegrations = 1000
-/** Of each kind in memory, about. */
+/** Bytes of each kind in memory, about. */
 const maxBytes = 67_108_864
 
 export interface Name {
@@ -20,7 +20,7 @@ export interface Name {
   readonly key: string
 }
 
-/** A change somebody heard of. */
+/** A change that the listener, or an edit, announced. */
 export interface Change extends Name {
   readonly version: number
 }
@@ -31,31 +31,31 @@ export class Catalog extends Context.Service<
     readonly integration: (name: string) => Effect.Effect<Integration, IntegrationNotFound | ConfigUnavailable>
     /** A user without a configuration has an empty one, version 0. Within `withinMs`, if given. */
     readonly userConfig: (user: string, withinMs?: number) => Effect.Effect<UserConfig, ConfigUnavailable>
-    /** What memory knows of them without asking a store: the usual case, which makes no effect. */
+    /** What memory has, without an effect: the usual case. Undefined: a store has to be asked. */
     readonly knownIntegration: (name: string) => Integration | undefined
     readonly knownConfig: (user: string) => UserConfig | undefined
     /**
-     * Reads again what changed and is in use here; gives back what is not. Never fails: the next check tries again.
+     * Reads again what changed and is in memory, and returns the others. Never fails: the next comparison tries again.
      */
     readonly changed: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<Name>>
-    /** Puts what stands under these names into Redis. Never fails: what is read from Redis is checked. */
+    /** Copies the present values of these names to Redis. Never fails: copies are compared when they are read. */
     readonly publish: (names: ReadonlyArray<Name>) => Effect.Effect<void>
-    /** Compares what was read from Redis lately, or all of memory, with Postgres; how many had changed. */
-    readonly check: (what: "doubtful" | "all") => Effect.Effect<number, CatalogStoreError>
-    /** How many keys memory holds. */
+    /** Compares memory with Postgres: all of it, or what was read from Redis lately. Returns how many had changed. */
+    readonly check: (what: "unverified" | "all") => Effect.Effect<number, CatalogStoreError>
+    /** How many keys are in memory. */
     readonly size: () => number
   }
 >()("hotpath/catalog/Catalog") {
   static readonly layer = Layer.effect(
     Catalog,
     Effect.gen(function* () {
-      const hot = yield* CatalogRedis
+      const redis = yield* CatalogRedis
       const store = yield* CatalogStore
       const { cache, gauge } = yield* Metrics
       const refresh = (yield* Settings).CATALOG_REFRESH
 
       const integrations = yield* makeTieredCache({
-        hot,
+        redis,
         refresh,
         kind: "integration",
         metrics: cache.integration,
@@ -67,7 +67,7 @@ export class Catalog extends Context.Service<
         decode: decodeIntegration
       })
       const users = yield* makeTieredCache({
-        hot,
+        redis,
         refresh,
         kind: "config",
         metrics: cache.config,
@@ -128,7 +128,7 @@ export class Catalog extends Context.Service<
           Effect.all(
             what === "all"
               ? [integrations.checkAll, users.checkAll]
-              : [integrations.checkDoubtful, users.checkDoubtful],
+              : [integrations.checkUnverified, users.checkUnverified],
             { concurrency: 2 }
           ).pipe(Effect.map(([a, b]) => a + b)),
         size: () => integrations.size() + users.size()

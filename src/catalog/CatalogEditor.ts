@@ -1,5 +1,5 @@
-// Editing the catalog in Postgres: put, get, delete and list, with optimistic concurrency. An edit is in effect on this
-// instance when it returns, and on the others when their listeners hear of it.
+// Edits the catalog in Postgres: put, get, delete and list, with optimistic concurrency. An edit is in effect on this
+// instance when it returns, and on the others when their listeners receive it.
 import { Context, Effect, Layer, Semaphore } from "effect"
 import type { CatalogKind } from "../domain/Version.ts"
 import { type Expected, NotFound, VersionMismatch } from "../domain/Version.ts"
@@ -10,23 +10,23 @@ export interface CatalogRow {
   /** The integration's name, or the user. */
   readonly key: string
   readonly version: number
-  /** The definition, or the configuration, as it stands in the table. */
+  /** The definition or the configuration, as stored. */
   readonly content: unknown
   /** ISO */
   readonly updatedAt: string
 }
 
-/** Edits under way at once, of the pool's ten connections. */
+/** Edits at once; the pool has ten connections. */
 const maxEdits = 4
-/** How long one may take, the wait for its place included. */
-const editMost = "10 seconds"
+/** How long an edit may take, including the wait for its turn. */
+const maxEditTime = "10 seconds"
 
 type Failure = DatabaseUnavailable | DatabaseRefused
 
 export class CatalogEditor extends Context.Service<
   CatalogEditor,
   {
-    /** Makes it or replaces it; the version it has now. */
+    /** Creates or replaces an entry; returns its new version. */
     readonly put: (
       kind: CatalogKind,
       key: string,
@@ -39,7 +39,7 @@ export class CatalogEditor extends Context.Service<
       key: string,
       expected: Expected
     ) => Effect.Effect<void, NotFound | VersionMismatch | Failure>
-    /** Those whose key comes after `after`, in order. */
+    /** Entries whose key comes after `after`, in order. */
     readonly list: (
       kind: CatalogKind,
       after: string | undefined,
@@ -52,14 +52,14 @@ export class CatalogEditor extends Context.Service<
     Effect.gen(function* () {
       const { run, sql } = yield* Database
       const catalog = yield* Catalog
-      // Edits that wait for a row's lock must leave connections to those who read.
+      // Edits that wait for a row's lock must leave connections to reads.
       const edits = yield* Semaphore.make(maxEdits)
-      const inPlace = <A, E>(edit: Effect.Effect<A, E>) =>
+      const inTurn = <A, E>(edit: Effect.Effect<A, E>) =>
         edits
           .withPermits(1)(edit)
           .pipe(
             Effect.timeoutOrElse({
-              duration: editMost,
+              duration: maxEditTime,
               orElse: () => Effect.fail(new DatabaseUnavailable({ reason: "other edits took too long" }))
             })
           )
@@ -73,7 +73,7 @@ export class CatalogEditor extends Context.Service<
         },
         config: { table: sql("user_configs"), key: sql("user_id"), content: sql("config"), type: sql.literal("jsonb") }
       }
-      // A sample that somebody edits is theirs from then on.
+      // An edited sample is no longer a sample: starts do not overwrite it.
       const own = (kind: CatalogKind) => sql.literal(kind === "integration" ? ", sample = false" : "")
 
       const rows = (kind: CatalogKind) => {
@@ -100,13 +100,14 @@ export class CatalogEditor extends Context.Service<
           : sql<{ version: number }>`${insert} ON CONFLICT (${keyColumn}) DO UPDATE SET ${set} ${returning}`
       }
 
-      // Nobody waits for the listener to hear of one's own edit.
+      // An own edit is applied at once, without waiting for the listener.
       const applied = (kind: CatalogKind, key: string, version: number) =>
         Effect.flatMap(catalog.changed([{ kind, key, version }]), catalog.publish)
 
       return CatalogEditor.of({
         put: Effect.fn("CatalogEditor.put")(function* (kind, key, content, expected) {
-          // Read again in the same transaction: beside a deletion that was not committed yet, the trigger gave it another.
+          // The version is read again in the same transaction: beside an uncommitted deletion the trigger sets
+          // another one.
           const editing = sql.withTransaction(
             Effect.gen(function* () {
               const rows = yield* write(kind, key, content, expected)
@@ -116,7 +117,7 @@ export class CatalogEditor extends Context.Service<
                 WHERE ${keyColumn} = ${key}`
             })
           )
-          const [written] = yield* inPlace(run(editing))
+          const [written] = yield* inTurn(run(editing))
           if (written === undefined) {
             return yield* new VersionMismatch({ version: (yield* find(kind, key))?.version ?? 0 })
           }
@@ -139,7 +140,7 @@ export class CatalogEditor extends Context.Service<
             sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${condition}
               RETURNING version::float8 AS version`
           )
-          const [gone] = yield* inPlace(deleting)
+          const [gone] = yield* inTurn(deleting)
           if (gone === undefined) {
             const found = expected === undefined ? undefined : yield* find(kind, key)
             if (found === undefined) return yield* new NotFound({ what: `${kind} ${key}` })
@@ -147,11 +148,11 @@ export class CatalogEditor extends Context.Service<
           }
           yield* applied(kind, key, gone.version + 1)
         }),
-        list: (kind, after, limit) => {
+        list: Effect.fn("CatalogEditor.list")(function* (kind, after, limit) {
           const { key } = tables[kind]
           const from = after === undefined ? sql`` : sql`WHERE ${key} > ${after}`
-          return run(sql<CatalogRow>`${rows(kind)} ${from} ORDER BY ${key} LIMIT ${limit}`)
-        }
+          return yield* run(sql<CatalogRow>`${rows(kind)} ${from} ORDER BY ${key} LIMIT ${limit}`)
+        })
       })
     })
   )

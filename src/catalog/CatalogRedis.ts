@@ -1,11 +1,11 @@
-// The copy of the catalog that instances share: each key's content under its version, in Redis. A newer version is never
-// overwritten by an older one, whoever comes late. What is read here may be out of date (Redis was away when it changed):
-// the reader has it checked against the truth soon after.
-import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
+// The copy of the catalog that instances share in Redis: each key's content with its version. An older version never
+// overwrites a newer one, in whatever order writes arrive. A copy may be out of date (Redis was away when the key
+// changed): the reader compares it with Postgres soon after.
+import { Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import type { CatalogKind, Versioned } from "../domain/Version.ts"
 
-/** The store can't be asked, or holds what hotpath did not write. */
+/** Redis is away, or the copy is not one that hotpath wrote. */
 export class CatalogRedisUnavailable extends Schema.TaggedError<CatalogRedisUnavailable>()("CatalogRedisUnavailable", {
   cause: Schema.Defect()
 }) {}
@@ -13,7 +13,7 @@ export class CatalogRedisUnavailable extends Schema.TaggedError<CatalogRedisUnav
 const Stored = Schema.fromJsonString(Schema.Struct({ version: Schema.Finite, content: Schema.Unknown }))
 const decodeStored = Schema.decodeUnknownEffect(Stored)
 
-/** How long a copy outlives its last change: as long as a cold instance may have to do without Postgres. */
+/** A copy's time to live since its last write: how long a cold instance may have to do without Postgres. */
 const lifetimeMs = 7 * 24 * 3_600_000
 
 const putIfNewer = Redis.script(
@@ -36,17 +36,17 @@ const unavailable = Effect.mapError((cause: unknown) => new CatalogRedisUnavaila
 export class CatalogRedis extends Context.Service<
   CatalogRedis,
   {
-    /** Outer none: it knows nothing of the key; inner none: it knows that there is nothing. */
+    /** None: no copy. A copy without a value: the key is known to have none. */
     readonly read: (
       kind: CatalogKind,
       key: string
     ) => Effect.Effect<Option.Option<Versioned<unknown>>, CatalogRedisUnavailable>
-    /** Whether it stands there now; false: a newer version does. */
+    /** Whether the entry was written; false: there is a newer version, or no Redis. */
     readonly write: (
       kind: CatalogKind,
       key: string,
       entry: Versioned<unknown>,
-      /** Whatever stands there: Postgres went back in time. */
+      /** Overwrites a newer version too, when Postgres was restored from a backup. */
       force?: boolean
     ) => Effect.Effect<boolean, CatalogRedisUnavailable>
   }
@@ -70,36 +70,16 @@ export class CatalogRedis extends Context.Service<
             JSON.stringify({ version, content: Option.getOrNull(value) }),
             force ? 1 : 0
           ).pipe(
-            Effect.map((stands) => stands === 1),
+            Effect.map((written) => written === 1),
             unavailable
           )
       })
     })
   )
 
-  /** Within the process, for a machine without Redis and for tests: holds the keys written last. */
-  static readonly layerMemory = Layer.sync(CatalogRedis, () => {
-    const capacity = 10_000
-    const entries = new Map<string, { readonly entry: Versioned<unknown>; readonly until: number }>()
-    return CatalogRedis.of({
-      read: (kind, key) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const found = entries.get(keyOf(kind, key))
-          return found === undefined || found.until <= now ? Option.none() : Option.some(found.entry)
-        }),
-      write: (kind, key, entry, force = false) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const own = keyOf(kind, key)
-          const present = entries.get(own)
-          if (present !== undefined && present.until > now && present.entry.version > entry.version && !force) {
-            return false
-          }
-          entries.delete(own)
-          entries.set(own, { entry, until: now + lifetimeMs })
-          const [oldest] = entries.keys()
-          if (entries.size > capacity && oldest !== undefined) entries.delete(oldest)
-          return true
-        })
-    })
+  /** Without Redis: there are no copies. */
+  static readonly layerNone = Layer.succeed(CatalogRedis, {
+    read: () => Effect.succeed(Option.none()),
+    write: () => Effect.succeed(false)
   })
 }

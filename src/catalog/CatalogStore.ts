@@ -1,12 +1,13 @@
-// The catalog's truth, for reading: the tables of integrations and user configurations, and their versions. Reads that
-// come together share a statement: 10,000 users who come at once (after a restart, all of them) are 20, not 10,000.
+// Reads the catalog in Postgres: the tables of integrations and user configurations, and their versions. Concurrent
+// reads share a statement: 10,000 users who come at once (after a restart, all of them) are 20 statements, not
+// 10,000.
 import { Context, Effect, Exit, Layer, Option, Request, RequestResolver, Schema } from "effect"
 import { type Integration, IntegrationDefinition } from "../domain/Integration.ts"
 import { ConfigObject, makeUserConfig, type UserConfig } from "../domain/UserConfig.ts"
 import type { CatalogKind, Versioned } from "../domain/Version.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
-/** A row that plain SQL left in a shape hotpath can't use. */
+/** A row that was written by plain SQL and does not decode. */
 export class CatalogRowInvalid extends Schema.TaggedError<CatalogRowInvalid>()("CatalogRowInvalid", {
   row: Schema.String,
   version: Schema.Finite,
@@ -21,7 +22,7 @@ const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
 export const decodeIntegration = (name: string, version: number, definition: unknown) =>
   decodeDefinition(definition).pipe(
     Effect.map((decoded): Integration => ({ name, version, definition: decoded })),
-    // What SQL nested 5,000 deep overflows the walk.
+    // A value that is nested 5,000 deep overflows the decoder's stack.
     Effect.catchDefect((defect) => Effect.fail(new Error(String(defect)))),
     Effect.mapError((error) => new CatalogRowInvalid({ row: `integration ${name}`, version, reason: error.message }))
   )
@@ -36,7 +37,7 @@ export const decodeUserConfig = (_user: string, version: number, config: unknown
 interface Row {
   readonly key: string
   readonly version: number
-  /** Whether there is a row (still). */
+  /** Whether the row exists. */
   readonly present: boolean
   readonly content: unknown
 }
@@ -56,12 +57,12 @@ export class CatalogStore extends Context.Service<
   {
     readonly integration: (name: string) => Effect.Effect<Versioned<Integration>, CatalogStoreError>
     readonly userConfig: (user: string) => Effect.Effect<Versioned<UserConfig>, CatalogStoreError>
-    /** The versions alone, of those keys that ever had one. */
+    /** The versions of those keys that ever had one. */
     readonly versions: (
       kind: CatalogKind,
       keys: ReadonlyArray<string>
     ) => Effect.Effect<ReadonlyMap<string, number>, CatalogStoreError>
-    /** Puts a sample integration in, unless somebody made that name their own (or took the sample away). */
+    /** Writes a sample integration, unless its name was edited or deleted. */
     readonly putSample: (name: string, definition: unknown) => Effect.Effect<void, CatalogStoreError>
   }
 >()("hotpath/catalog/CatalogStore") {
@@ -122,7 +123,7 @@ export class CatalogStore extends Context.Service<
     })
   )
 
-  /** In memory, from what it is given; for tests. */
+  /** In memory, with the given content; for tests. */
   static readonly layerMemory = (
     content: {
       readonly integrations?: Readonly<Record<string, unknown>>

@@ -1,12 +1,13 @@
-// Keeps this instance's catalog in step with Postgres: a listener hears of every change when it commits, and comparisons
-// find what it missed.
+// Keeps this instance's catalog in step with Postgres: a listener receives every change when it commits, and
+// comparisons find what it missed.
 //
-// The listener is listening, on a connection of its own, or away: trying again with growing pauses of up to 2 s. When it
-// is listening again, everything is compared at once: what changed meanwhile was told to nobody. The comparisons go on
-// beside it, every CATALOG_REFRESH of everything, every second of what came from Redis.
+// The listener is listening, on a connection of its own, or away: it tries again with growing pauses of up to 2 s.
+// When it listens again, everything is compared at once, because changes in between were not announced to it.
+// Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified entries every second.
 import { Cause, Clock, Context, Duration, Effect, Layer, Queue } from "effect"
 import type { CatalogKind } from "../domain/Version.ts"
 import { Database, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
+import { background } from "../observability/Background.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { Catalog, type Change, type Name } from "./Catalog.ts"
@@ -15,10 +16,10 @@ import type { CatalogStoreError } from "./CatalogStore.ts"
 const channel = "hotpath_catalog"
 /** Changes taken from the listener at once. */
 const maxChanges = 1000
-/** Changes whose copies in Redis are still to be renewed. */
+/** Changes whose copies in Redis wait to be renewed. */
 const maxUnpublished = 100_000
 
-/** `kind:version:key`; undefined: about all of them, or not understood, which is the same. */
+/** `kind:version:key`. Undefined: the payload is about all keys, or not understood, which is treated alike. */
 const parse = (payload: string): Change | undefined => {
   const [, kind, version, key] = /^(integration|config):(\d+):(.+)$/s.exec(payload) ?? []
   if (kind === undefined || key === undefined) return undefined
@@ -40,26 +41,29 @@ export class CatalogSync extends Context.Service<
       const database = yield* Database
       const { counter, gauge } = yield* Metrics
       const refreshMs = Duration.toMillis((yield* Settings).CATALOG_REFRESH)
-      const heard = counter("catalog_changes_total", "Changes of the catalog that the listener heard of")
+      const received = counter("catalog_changes_total", "Changes of the catalog that the listener received")
       const lost = counter("catalog_listener_lost_total", "Times the listener lost its connection")
       let listening = false
       let attempts = 0
-      gauge("catalog_listening", "1 while changes of the catalog are heard at once", () => (listening ? 1 : 0))
+      gauge("catalog_listening", "1 while changes of the catalog are received as they commit", () =>
+        listening ? 1 : 0
+      )
 
       const sync = Effect.gen(function* () {
         const checked = catalog.size()
         return { checked, changed: yield* catalog.check("all") }
       })
 
-      // Behind the listener: 50,000 changes of users who are not here must not keep the next change waiting. What does not
-      // fit stays in Redis as it was, and is corrected when it is read.
+      // Apart from the listener, so that 50,000 changes of users who are not in memory do not delay the next change.
+      // Beyond the bound the oldest are dropped: those copies stay as they are, and are compared when they are read.
       const unpublished = yield* Queue.sliding<Name>(maxUnpublished)
-      yield* Effect.forkScoped(
-        Effect.forever(Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish))
+      yield* background(
+        "catalog copies",
+        Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish)
       )
 
       const hear = (payloads: ReadonlyArray<string>) => {
-        heard.add(payloads.length)
+        received.add(payloads.length)
         const changes = payloads.map(parse)
         const known = changes.filter((change) => change !== undefined)
         return Effect.andThen(
@@ -108,9 +112,9 @@ export class CatalogSync extends Context.Service<
         const now = yield* Clock.currentTimeMillis
         const isDue = now >= dueAt
         if (isDue) dueAt = now + refreshMs
-        yield* catalog.check(isDue ? "all" : "doubtful")
+        yield* catalog.check(isDue ? "all" : "unverified")
       })
-      yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.catchCause(tick, unexpected), "1 second")))
+      yield* background("catalog comparison", tick, "1 second")
 
       return CatalogSync.of({ sync, isListening: () => listening })
     })

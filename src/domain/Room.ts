@@ -11,17 +11,16 @@ export const Time = Schema.String
 export const Role = Schema.Literals(["owner", "member", "viewer"])
 export type Role = typeof Role.Type
 
-/** Who may write: viewers look on. */
-export const writers: ReadonlyArray<Role> = ["owner", "member"]
-export const owners: ReadonlyArray<Role> = ["owner"]
-export const everyone: ReadonlyArray<Role> = ["owner", "member", "viewer"]
-
 /** Owners may invite anyone; members may invite members and viewers. */
 export const mayInvite = (inviter: Role, invited: Role): boolean =>
   inviter === "owner" || (inviter === "member" && invited !== "owner")
 
+// Roles are ordered: viewers read, members also write, owners also decide about the room.
 const rank: Readonly<Record<Role, number>> = { viewer: 0, member: 1, owner: 2 }
 export const isAbove = (role: Role, other: Role): boolean => rank[role] > rank[other]
+export const isAtLeast = (role: Role, minimum: Role): boolean => rank[role] >= rank[minimum]
+export const rolesFrom = (minimum: Role): ReadonlyArray<Role> =>
+  Role.literals.filter((role) => isAtLeast(role, minimum))
 
 export const Title = textBetween(1, 200)
 
@@ -54,8 +53,8 @@ export class NotAMember extends Schema.TaggedError<NotAMember>()("NotAMember", {
 
 /** The caller's role does not allow it. */
 export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
-  /** The least role that may. */
-  needs: Schema.String
+  /** The least role that may; where no role helps, what is needed instead. */
+  needs: Schema.Union([Role, Schema.Literals(["rooms.leave, to remove oneself", "another than the room's maker"])])
 }) {}
 
 /**

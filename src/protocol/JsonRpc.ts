@@ -151,12 +151,12 @@ export class EncodedJson<out A = unknown> {
   }
 }
 
+const encodeValue = (value: unknown): string => (value instanceof EncodedJson ? value.text : JSON.stringify(value))
+
 const encodeId = (id: Id): string => (typeof id === "number" ? String(id) : JSON.stringify(id))
 
 export const encodeResult = (id: Id, result: unknown): string =>
-  `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${
-    result instanceof EncodedJson ? result.text : JSON.stringify(result ?? {})
-  }}`
+  `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${encodeValue(result ?? {})}}`
 
 /** `fields` are the error's own fields in `data`, besides `type`, `retryable` and `traceId`. */
 export const encodeError = (
@@ -172,4 +172,4 @@ export const encodeError = (
 }
 
 export const encodeNotification = (method: string, params: unknown): string =>
-  JSON.stringify({ jsonrpc: "2.0", method, params })
+  `{"jsonrpc":"2.0","method":${JSON.stringify(method)},"params":${encodeValue(params)}}`

@@ -1,4 +1,4 @@
-// What a user keeps beside rooms: contacts, and feedback on anything.
+// A user's contacts, and feedback.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Contact, TooManyContacts } from "../domain/Contact.ts"
@@ -6,7 +6,7 @@ import type { StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
-import { Repository } from "../storage/rooms/Repository.ts"
+import { ContactStore } from "../storage/rooms/ContactStore.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
 
 export interface Opinion {
@@ -18,7 +18,7 @@ export interface Opinion {
 export class Contacts extends Context.Service<
   Contacts,
   {
-    /** Adding somebody again renews their name and note. */
+    /** Adding a contact again replaces its name and note. */
     readonly addContact: (
       owner: string,
       contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
@@ -35,23 +35,23 @@ export class Contacts extends Context.Service<
   static readonly layer = Layer.effect(
     Contacts,
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const store = yield* ContactStore
       return Contacts.of({
         addContact: Effect.fn("Contacts.addContact")(function* (owner, { name = null, note = null, user }) {
-          return yield* repository.addContact(owner, { user, name, note, addedAt: yield* now })
+          return yield* store.add(owner, { user, name, note, addedAt: yield* now })
         }),
         contacts: (owner, params) =>
           Effect.map(
-            repository.contacts(owner, toQuery(params)),
+            store.list(owner, toQuery(params)),
             (found) =>
               new EncodedJson<Result<"contacts.list">>(
                 `{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`
               )
           ),
-        removeContact: (owner, user) => repository.removeContact(owner, user),
+        removeContact: (owner, user) => store.remove(owner, user),
         submit: Effect.fn("Contacts.submit")(function* (user, { about, comment, rating }) {
           const feedbackId = SecureRandom.uuidV7Unsafe()
-          yield* repository.addFeedback({ feedbackId, user, about, rating, comment, at: yield* now })
+          yield* store.addFeedback({ feedbackId, user, about, rating, comment, at: yield* now })
           return feedbackId
         })
       })

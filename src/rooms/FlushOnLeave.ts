@@ -1,18 +1,19 @@
-// When the last connection here leaves a room, what waits of it is saved, without waiting for the interval.
+// Flushes a room's buffered writes when its last connection on this instance leaves, without waiting for the
+// interval.
 import { Effect, Layer } from "effect"
-import { Repository } from "../storage/rooms/Repository.ts"
+import { Flusher } from "../storage/buffer/Flusher.ts"
 import { Hub } from "./delivery/Hub.ts"
 
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const hub = yield* Hub
-    const repository = yield* Repository
+    const flusher = yield* Flusher
     const scope = yield* Effect.scope
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    hub.onSeat((roomId, _user, connections) => {
+    yield* hub.onConnection((roomId, _user, connections) => {
       if (connections > 0 || hub.present(roomId).size > 0) return
-      // Should Postgres be away, it stays where it waits.
-      run(Effect.forkIn(Effect.ignore(repository.flushRoom(roomId)), scope))
+      // While Postgres is away, the writes stay in the buffer.
+      run(Effect.forkIn(Effect.ignore(flusher.flushRoom(roomId)), scope))
     })
   })
 )

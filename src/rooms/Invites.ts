@@ -1,7 +1,8 @@
-// The way into a room. A token is `id.secret`, 72 and 128 random bits; what is kept of the secret is its SHA-256. Wrong ones
-// are counted over all instances, by invite and by address; beyond either limit a wrong one is not even called wrong. A right
-// one is let in whatever was counted: 128 bits are not guessed, and who knows a link (or shares an address) must not be able to
-// keep others out. A token that was good once is no guess.
+// Invites: how users get into a room. A token is `id.secret`, of 72 and 128 random bits; the store has the secret's
+// SHA-256. Wrong tokens are counted over all instances, by invite and by address, and beyond either limit they fail
+// with RateLimited. A valid token is accepted whatever was counted: 128 bits can't be guessed, and a client that
+// knows a link or shares an address must not be able to lock others out. A token that was valid once does not count
+// as wrong.
 import { createHash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -9,25 +10,18 @@ import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { actorNow } from "../domain/Actor.ts"
 import type { Invite, TooManyInvites } from "../domain/Invite.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import {
-  Forbidden,
-  InviteInvalid,
-  isAbove,
-  mayInvite,
-  type Role,
-  type StorageUnavailable,
-  writers
-} from "../domain/Room.ts"
+import { Forbidden, InviteInvalid, isAbove, mayInvite, type Role } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { type InviteKey, Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { type InviteKey, InviteStore } from "../storage/rooms/InviteStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 
 const wrongPerInvite = { name: "invites", limit: 10, window: "1 minute" } as const
 const wrongPerAddress = { name: "invites", limit: 30, window: "1 minute" } as const
 
-/** Invites on a page, unless it is asked for otherwise. */
+/** Invites of a page, unless the request has a limit. */
 const usualPage = 100
 
 const hash = (secret: string) => createHash("sha256").update(secret).digest("hex")
@@ -47,50 +41,48 @@ export interface InviteOptions {
 export class Invites extends Context.Service<
   Invites,
   {
-    /** The token, which nobody will see again. Owners invite anyone, members members and viewers. */
+    /** The token, which is shown only now. Owners invite anyone; members invite members and viewers. */
     readonly create: (
       user: string,
       roomId: string,
       options: InviteOptions
     ) => Effect.Effect<string, WriteRefused | TooManyInvites>
-    /** Newest first: owners see all of the room's, members their own; never a secret. */
+    /** Newest first, without secrets: owners see all of the room's invites, members their own. */
     readonly list: (
       user: string,
       roomId: string,
       page: { readonly limit?: number | undefined; readonly cursor?: string | undefined }
-    ) => Effect.Effect<
-      { readonly items: ReadonlyArray<Invite>; readonly next: string | null },
-      AccessError | Forbidden | StorageUnavailable
-    >
-    /** By its token, or by its id. Owners revoke any, members their own. */
+    ) => Effect.Effect<{ readonly items: ReadonlyArray<Invite>; readonly next: string | null }, AccessError | Forbidden>
+    /** By token or id. Owners revoke any invite, members their own. */
     readonly revoke: (
       user: string,
       roomId: string,
       which: { readonly token: string } | { readonly inviteId: string }
     ) => Effect.Effect<void, WriteRefused>
-    /** Makes the bearer a member, or more than they are (`held`); who has nothing to gain by it uses none up. */
+    /**
+     * Makes the bearer a member, or raises their role. One whose role (`present`) is as high already uses nothing up.
+     */
     readonly accept: (
       user: string,
       roomId: string,
       token: string,
       address: string,
-      held: Role | undefined
+      present: Role | undefined
     ) => Effect.Effect<void, InviteInvalid | RateLimited | AccessError | WriteRefused>
   }
 >()("hotpath/rooms/Invites") {
   static readonly layer = Layer.effect(
     Invites,
     Effect.gen(function* () {
-      const repository = yield* Repository
       const access = yield* Access
       const limits = yield* RateLimits
-      const { announced } = yield* OutboxRelay
+      const invites = (yield* OutboxRelay).publishing(yield* InviteStore, InviteStore.writes)
       const { MAX_INVITES } = yield* Settings
       const { counter } = yield* Metrics
-      const wrong = counter("invites_wrong_total", "Invite tokens that were not good")
+      const wrongTokens = counter("invites_wrong_total", "Invite tokens that were not valid")
 
-      const guessed = Effect.fnUntraced(function* (invite: InviteKey | undefined, address: string) {
-        wrong.add()
+      const failWrong = Effect.fnUntraced(function* (invite: InviteKey | undefined, address: string) {
+        wrongTokens.add()
         // Both are counted, whichever is exceeded.
         const byInvite =
           invite === undefined ? Effect.void : limits.consume(`invite:${invite.inviteId}`, wrongPerInvite)
@@ -101,12 +93,12 @@ export class Invites extends Context.Service<
 
       return Invites.of({
         create: Effect.fn("Invites.create")(function* (user, roomId, { expiresInMs, maxUses, role }) {
-          const { session } = yield* access.require(roomId, user, writers)
+          const { session } = yield* access.require(roomId, user, "member")
           if (!mayInvite(session.role, role)) return yield* new Forbidden({ needs: "owner" })
           const inviteId = text(9)
           const secret = text(16)
           const createdAt = yield* Clock.currentTimeMillis
-          yield* repository.createInvite(
+          yield* invites.create(
             {
               inviteId,
               secretHash: hash(secret),
@@ -117,14 +109,14 @@ export class Invites extends Context.Service<
               expiresAt: expiresInMs === undefined ? undefined : createdAt + expiresInMs,
               maxUses
             },
-            role === "owner" ? ["owner"] : writers,
+            role === "owner" ? "owner" : "member",
             MAX_INVITES
           )
           return `${inviteId}.${secret}`
         }),
         list: Effect.fn("Invites.list")(function* (user, roomId, { cursor, limit = usualPage }) {
-          const { session } = yield* access.require(roomId, user, writers)
-          const { items, next } = yield* repository.invites(roomId, {
+          const { session } = yield* access.require(roomId, user, "member")
+          const { items, next } = yield* invites.list(roomId, {
             createdBy: session.role === "owner" ? undefined : user,
             before: cursor === undefined ? undefined : Number(cursor),
             limit
@@ -132,27 +124,25 @@ export class Invites extends Context.Service<
           return { items, next: next === undefined ? null : String(next) }
         }),
         revoke: Effect.fn("Invites.revoke")(function* (user, roomId, which) {
-          yield* access.require(roomId, user, writers)
+          yield* access.require(roomId, user, "member")
           const invite = "token" in which ? parseToken(which.token) : which
-          if (invite !== undefined) yield* repository.revokeInvite(roomId, invite, yield* actorNow(user))
+          if (invite !== undefined) yield* invites.revoke(roomId, invite, yield* actorNow(user))
         }),
-        accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address, held) {
+        accept: Effect.fn("Invites.accept")(function* (user, roomId, token, address, present) {
           const invite = parseToken(token)
-          if (invite === undefined) return yield* guessed(undefined, address)
+          if (invite === undefined) return yield* failWrong(undefined, address)
           const at = yield* Clock.currentTimeMillis
-          const join = Effect.flatMap(actorNow(user), (author) =>
-            announced(repository.join(roomId, invite, author, at))
-          )
-          // Members come with their link again and again: that is no reason to lock the room.
+          const join = Effect.flatMap(actorNow(user), (actor) => invites.accept(roomId, invite, actor, at))
+          // Members use their link again and again: that must not lock the room.
           const used =
-            held === undefined
+            present === undefined
               ? join
-              : Effect.flatMap(repository.invitedAs(roomId, invite, user, at), (role) =>
-                  isAbove(role, held) ? join : Effect.void
+              : Effect.flatMap(invites.roleFor(roomId, invite, user, at), (role) =>
+                  isAbove(role, present) ? join : Effect.void
                 )
           yield* Effect.catchTag(Effect.asVoid(used), "InviteInvalid", (invalid) =>
-            Effect.flatMap(repository.isInvite(roomId, invite), (isKnown) =>
-              isKnown ? Effect.fail(invalid) : guessed(invite, address)
+            Effect.flatMap(invites.exists(roomId, invite), (isKnown) =>
+              isKnown ? Effect.fail(invalid) : failWrong(invite, address)
             )
           )
         })

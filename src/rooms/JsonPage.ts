@@ -1,13 +1,13 @@
-// A list as it is answered: encoded once, ending where it has so many bytes. A part of it is cut out of the same text.
+// A list as JSON text: encoded once, limited in bytes. A shorter list is cut out of the same text.
 import { entryBytes, heapBytes } from "../domain/HeapBytes.ts"
 
-/** Bytes of a list in one answer. Whatever is in a list is smaller: a message has at most about 200 kB. */
+/** Bytes of a list in one reply. Every item is smaller: a message has at most about 200 kB. */
 export const pageBytes = 262_144
 
 export interface JsonPage {
   /** The items as JSON, with commas between them. */
   readonly text: string
-  /** Where each of them begins. */
+  /** The offset of each item in the text. */
   readonly starts: ReadonlyArray<number>
   /** Whether there are others, older or later ones. */
   readonly more: boolean
@@ -35,26 +35,26 @@ const fitting = (items: ReadonlyArray<unknown>, limit: number): ReadonlyArray<st
   return texts
 }
 
-/** The last of them, as many as fit. */
+/** The last items, as many as fit. */
 export const lastOf = (items: ReadonlyArray<unknown>, limit: number, more: boolean): JsonPage => {
   const texts = fitting(items.toReversed(), limit)
   return join(texts.toReversed(), more || texts.length < items.length)
 }
 
-/** The first of them, as many as fit. */
+/** The first items, as many as fit. */
 export const firstOf = (items: ReadonlyArray<unknown>, limit: number): JsonPage => {
   const texts = fitting(items, limit)
   return join(texts, texts.length < items.length)
 }
 
-/** So many of its last items. */
+/** The last `count` items of a page. */
 export const lastItems = (page: JsonPage, count: number): JsonPage => {
   const { starts, text } = page
   if (starts.length <= count) return page
-  const kept = starts.slice(-count)
-  const from = kept[0] ?? text.length
-  return { text: text.slice(from), starts: kept.map((start) => start - from), more: true }
+  const lastStarts = starts.slice(-count)
+  const from = lastStarts[0] ?? text.length
+  return { text: text.slice(from), starts: lastStarts.map((start) => start - from), more: true }
 }
 
-/** What it takes in memory. */
+/** Bytes in memory. */
 export const bytesOf = ({ starts, text }: JsonPage): number => heapBytes(text) + 8 * starts.length + entryBytes

@@ -1,27 +1,27 @@
-// Lists that are answered in parts: in a fixed order, by time and then by id, each part going on after the last of the one before.
-import type { ListQuery } from "../storage/rooms/Repository.ts"
+// Lists in parts: ordered by time and id, each part starting after the last item of the part before.
+import type { ListQuery } from "../storage/rooms/ListPart.ts"
 import { firstOf, pageBytes } from "./JsonPage.ts"
 
-/** Items of one part, unless fewer are asked for or they are too many bytes. */
-export const mostListed = 1000
+/** Items of a part, unless the request asks for fewer, or they are too many bytes. */
+const maxItems = 1000
 
 export interface ListParams {
   readonly limit?: number | undefined
-  /** What `next` was. */
+  /** The `next` of the part before. */
   readonly cursor?: string | undefined
 }
 
-/** One more than is answered says that there are others. */
-export const toQuery = ({ cursor, limit = mostListed }: ListParams): ListQuery => {
+/** Reads one item more than the reply has: it shows whether there are more. */
+export const toQuery = ({ cursor, limit = maxItems }: ListParams): ListQuery => {
   const [at = "", ...id] = cursor?.split(" ") ?? []
   return { after: cursor === undefined ? undefined : { at, id: id.join(" ") }, limit: limit + 1, maxBytes: pageBytes }
 }
 
-/** `"NAME":[item, …],"more":boolean,"next":cursor or null` as JSON. */
+/** `"NAME":[item, …],"more":boolean,"next":cursor or null`, as JSON. */
 export const listed = <A>(
   name: string,
   found: ReadonlyArray<A>,
-  { limit = mostListed }: ListParams,
+  { limit = maxItems }: ListParams,
   keyOf: (item: A) => readonly [at: string, id: string]
 ): string => {
   const { more, starts, text } = firstOf(found, limit)
@@ -30,7 +30,7 @@ export const listed = <A>(
   return `"${name}":[${text}],"more":${more},"next":${JSON.stringify(next)}`
 }
 
-/** What comes after the cursor, of a list that is had as a whole. */
+/** The items after the cursor, of a complete list. */
 export const laterThan = <A>(
   all: ReadonlyArray<A>,
   keyOf: (item: A) => readonly [at: string, id: string],

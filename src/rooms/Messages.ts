@@ -1,33 +1,34 @@
-// Messages: sent, edited, deleted, reacted to, and read page by page.
+// Messages: sent, edited, deleted, reacted to, and read in pages.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { actorNow } from "../domain/Actor.ts"
 import { keyedId } from "../domain/Ids.ts"
 import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactions } from "../domain/Message.ts"
-import { everyone, type Forbidden, type NotAMember, writers } from "../domain/Room.ts"
+import type { BufferFull, NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
-import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
+import { makeRoomIndex } from "../storage/rooms/RoomIndex.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import { lastOf, pageBytes } from "./JsonPage.ts"
-import { RoomIndex } from "./RoomIndex.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
 export interface Wanted {
   readonly roomId: string
   readonly threadId?: string | null | undefined
   readonly body: string
-  /** The same author and key in the room: the same message. */
+  /** Sending again with the same key returns the message that was sent first. */
   readonly key?: string | undefined
 }
 
 export interface Page {
   readonly roomId: string
   readonly threadId?: string | undefined
-  /** A messageId: the page ends just before it. */
+  /** The page ends just before this message. */
   readonly before?: string | undefined
   readonly limit?: number | undefined
 }
@@ -40,8 +41,8 @@ type ChangeRefused = Exclude<WriteRefused, NotAMember>
 export class Messages extends Context.Service<
   Messages,
   {
-    readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | ThreadNotFound>
-    /** Called with each chat message that was sent, before its sender is answered: it must not take long. */
+    readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | BufferFull | ThreadNotFound>
+    /** `listener` is called with each chat message before its sender gets the reply, so it must be quick. */
     readonly onSent: (listener: (message: Message) => void) => void
     /** By its author. */
     readonly edit: (
@@ -61,36 +62,35 @@ export class Messages extends Context.Service<
     readonly list: (
       user: string,
       page: Page
-    ) => Effect.Effect<EncodedJson<Result<"messages.list">>, AccessError | Forbidden | MessageNotFound>
+    ) => Effect.Effect<EncodedJson<Result<"messages.list">>, AccessError | MessageNotFound>
   }
 >()("hotpath/rooms/Messages") {
   static readonly layer = Layer.effect(
     Messages,
     Effect.gen(function* () {
-      const repository = yield* Repository
       const access = yield* Access
       const reads = yield* RoomReadCache
-      const { roomOfMessage } = yield* RoomIndex
-      const { announced } = yield* OutboxRelay
+      const store = (yield* OutboxRelay).publishing(yield* MessageStore, MessageStore.writes)
+      const roomOf = yield* makeRoomIndex(store.roomOf, () => new MessageNotFound())
       const hub = yield* Hub
 
       const listeners: Array<(message: Message) => void> = []
 
       const changing = Effect.fnUntraced(function* (user: string, messageId: string) {
-        const roomId = yield* roomOfMessage(messageId)
-        yield* access.require(roomId, user, writers)
+        const roomId = yield* roomOf(messageId)
+        yield* access.require(roomId, user, "member")
         return roomId
       })
-      /** A message of a room that is not the caller's answers as if it were not there. */
-      const notTheirs = { NotAMember: () => Effect.fail(new MessageNotFound()) }
+      /** A message of a room that the caller is not in fails like one that does not exist. */
+      const hidden = { NotAMember: () => Effect.fail(new MessageNotFound()) }
 
       return Messages.of({
         send: Effect.fn("Messages.send")(function* (user, { body, key, roomId, threadId = null }) {
-          yield* access.require(roomId, user, writers)
+          yield* access.require(roomId, user, "member")
           const messageId = key === undefined ? SecureRandom.uuidV7Unsafe() : keyedId(roomId, user, key)
           const at = yield* now
           const message = { messageId, roomId, threadId, author: user, kind: "chat", body, at, key } as const
-          const sent = yield* hub.replyFirst(roomId, announced(repository.sendMessage(message)))
+          const sent = yield* hub.replyFirst(roomId, store.send(message))
           for (const listener of listeners) listener(sent)
           return sent
         }),
@@ -99,29 +99,23 @@ export class Messages extends Context.Service<
         },
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
-          return yield* hub.replyFirst(
-            roomId,
-            announced(repository.editMessage(roomId, messageId, body, yield* actorNow(user)))
-          )
-        }, Effect.catchTags(notTheirs)),
+          return yield* hub.replyFirst(roomId, store.edit(roomId, messageId, body, yield* actorNow(user)))
+        }, Effect.catchTags(hidden)),
         delete: Effect.fn("Messages.delete")(function* (user, messageId) {
           const roomId = yield* changing(user, messageId)
-          yield* hub.replyFirst(roomId, announced(repository.deleteMessage(roomId, messageId, yield* actorNow(user))))
-        }, Effect.catchTags(notTheirs)),
+          yield* hub.replyFirst(roomId, store.delete(roomId, messageId, yield* actorNow(user)))
+        }, Effect.catchTags(hidden)),
         react: Effect.fn("Messages.react")(function* (user, messageId, emoji, adds) {
           const roomId = yield* changing(user, messageId)
-          return yield* hub.replyFirst(
-            roomId,
-            announced(repository.react(roomId, messageId, emoji, adds, yield* actorNow(user)))
-          )
-        }, Effect.catchTags(notTheirs)),
+          return yield* hub.replyFirst(roomId, store.react(roomId, messageId, emoji, adds, yield* actorNow(user)))
+        }, Effect.catchTags(hidden)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
-          const { versions } = yield* access.require(roomId, user, everyone)
+          const { versions } = yield* access.member(roomId, user)
           if (before === undefined)
             return new EncodedJson<Result<"messages.list">>(
               `{${yield* reads.newest(roomId, threadId, limit, versions)}}`
             )
-          const page = yield* repository.messages(roomId, { before, limit, threadId, maxBytes: pageBytes })
+          const page = yield* store.page(roomId, { before, limit, threadId, maxBytes: pageBytes })
           const { more, text } = lastOf(page.messages, limit, page.more)
           return new EncodedJson<Result<"messages.list">>(`{"messages":[${text}],"more":${more}}`)
         })

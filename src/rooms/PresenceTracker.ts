@@ -1,29 +1,31 @@
-// Keeps the others told of who has connections in rooms here. What changes in a room while its last change is on its way
-// goes together after it. Without Redis, who comes and goes is told within the instance; everything is set again when it is
-// back, or when the others took this instance for dead.
+// Reports to the other instances which users have connections in which rooms here. Changes of a room that happen
+// while its last report is on its way follow in one report. Without Redis, users who come and go are published within
+// the instance, and everything is reported again when Redis is back, or when the other instances took this one for
+// dead.
 import { Context, Deferred, Effect, Layer } from "effect"
 import { beatMs, type ConnectionCount, joined, left, Presence } from "../cluster/rooms/Presence.ts"
 import type { Present } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
+import { background } from "../observability/Background.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Hub } from "./delivery/Hub.ts"
 
 interface Room {
-  /** Users here and their connections, as they are. */
+  /** The users with connections here, and how many. */
   readonly counts: Map<string, number>
-  /** Since when, for the time that Redis is away. */
+  /** When each came, for the time that Redis is away. */
   readonly since: Map<string, string>
   readonly changed: Set<string>
   waiting: Array<Deferred.Deferred<void>>
-  isWorking: boolean
+  isReporting: boolean
 }
 
 export class PresenceTracker extends Context.Service<
   PresenceTracker,
   {
-    /** Everybody in the room, on all instances; without Redis, those on this one. */
+    /** The users present in the room, on all instances; without Redis, on this one. */
     readonly list: (roomId: string) => Effect.Effect<ReadonlyArray<Present>>
-    /** Waits until what changed in the room so far was told. */
+    /** Waits until the changes of the room so far are reported. */
     readonly settled: (roomId: string) => Effect.Effect<void>
   }
 >()("hotpath/rooms/PresenceTracker") {
@@ -35,15 +37,15 @@ export class PresenceTracker extends Context.Service<
       const { counter } = yield* Metrics
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const scope = yield* Effect.scope
-      const reaped = counter("presence_reaped_total", "Instances whose presence was taken out because they were gone")
+      const reaped = counter("presence_reaped_total", "Instances whose presence was removed because they were gone")
       const rooms = new Map<string, Room>()
-      // Rooms whose presence in Redis is not what it is here.
-      const unsaid = new Map<string, Set<string>>()
+      // Users, by room, whose presence in Redis differs from what it is here.
+      const unreported = new Map<string, Set<string>>()
 
       const countsOf = (room: Room | undefined, users: Iterable<string>): ReadonlyArray<ConnectionCount> =>
         Array.from(users, (user) => ({ user, connections: room?.counts.get(user) ?? 0 }))
 
-      const sayAlone = Effect.fnUntraced(function* (roomId: string, room: Room, users: ReadonlySet<string>) {
+      const reportLocally = Effect.fnUntraced(function* (roomId: string, room: Room, users: ReadonlySet<string>) {
         const at = yield* now
         const events = []
         for (const { connections, user } of countsOf(room, users)) {
@@ -56,22 +58,22 @@ export class PresenceTracker extends Context.Service<
             events.push({ at, subject: user, ...left(user) })
           }
         }
-        unsaid.set(roomId, new Set([...(unsaid.get(roomId) ?? []), ...users]))
-        yield* hub.tellAlone(roomId, events)
+        unreported.set(roomId, new Set([...(unreported.get(roomId) ?? []), ...users]))
+        yield* hub.deliverLocally(roomId, events)
       })
 
-      const say = (roomId: string, room: Room): Effect.Effect<void> =>
+      const report = (roomId: string, room: Room): Effect.Effect<void> =>
         Effect.gen(function* () {
           const users = new Set(room.changed)
           const { waiting } = room
           room.changed.clear()
           room.waiting = []
-          const all = new Set([...users, ...(unsaid.get(roomId) ?? [])])
+          const all = new Set([...users, ...(unreported.get(roomId) ?? [])])
           const set = presence.set(roomId, countsOf(room, all), room.counts.size === 0)
           yield* (all.size === 0 ? Effect.void : set).pipe(
             Effect.andThen(
               Effect.gen(function* () {
-                unsaid.delete(roomId)
+                unreported.delete(roomId)
                 const at = yield* now
                 for (const { connections, user } of countsOf(room, all)) {
                   if (connections === 0) room.since.delete(user)
@@ -79,29 +81,35 @@ export class PresenceTracker extends Context.Service<
                 }
               })
             ),
-            Effect.catch(() => sayAlone(roomId, room, all)),
-            Effect.catchCause((cause) => Effect.logError("presence was not told", cause))
+            Effect.catch(() => reportLocally(roomId, room, all)),
+            Effect.catchCause((cause) => Effect.logError("presence was not reported", cause))
           )
           for (const done of waiting) Deferred.doneUnsafe(done, Effect.void)
-          if (room.changed.size > 0 || room.waiting.length > 0) return yield* say(roomId, room)
-          room.isWorking = false
+          if (room.changed.size > 0 || room.waiting.length > 0) return yield* report(roomId, room)
+          room.isReporting = false
           if (room.counts.size === 0 && rooms.get(roomId) === room) rooms.delete(roomId)
         })
 
       const start = (roomId: string, room: Room) => {
-        if (room.isWorking) return
-        room.isWorking = true
-        run(Effect.forkIn(say(roomId, room), scope))
+        if (room.isReporting) return
+        room.isReporting = true
+        run(Effect.forkIn(report(roomId, room), scope))
       }
       const roomOf = (roomId: string): Room => {
         const known = rooms.get(roomId)
         if (known !== undefined) return known
-        const made = { counts: new Map(), since: new Map(), changed: new Set<string>(), waiting: [], isWorking: false }
+        const made = {
+          counts: new Map(),
+          since: new Map(),
+          changed: new Set<string>(),
+          waiting: [],
+          isReporting: false
+        }
         rooms.set(roomId, made)
         return made
       }
 
-      hub.onSeat((roomId, user, connections) => {
+      yield* hub.onConnection((roomId, user, connections) => {
         const room = roomOf(roomId)
         if (connections === 0) room.counts.delete(user)
         else room.counts.set(user, connections)
@@ -109,28 +117,27 @@ export class PresenceTracker extends Context.Service<
         start(roomId, room)
       })
 
-      const sayAll = Effect.sync(() => {
+      const reportAll = Effect.sync(() => {
         for (const [roomId, room] of rooms) {
           for (const user of room.counts.keys()) room.changed.add(user)
           start(roomId, room)
         }
       })
-      const sayUnsaid = Effect.sync(() => {
-        for (const roomId of unsaid.keys()) start(roomId, roomOf(roomId))
+      const reportMissing = Effect.sync(() => {
+        for (const roomId of unreported.keys()) start(roomId, roomOf(roomId))
       })
-      const beat = Effect.flatMap(presence.beat, (isKnown) => (isKnown ? sayUnsaid : sayAll)).pipe(
+      const beat = Effect.flatMap(presence.beat, (isKnown) => (isKnown ? reportMissing : reportAll)).pipe(
         Effect.andThen(presence.reap),
-        Effect.map((count) => reaped.add(count)),
-        Effect.ignore
+        Effect.map((count) => reaped.add(count))
       )
-      yield* beat
-      yield* Effect.forkScoped(Effect.forever(Effect.delay(beat, beatMs)))
+      yield* Effect.ignore(beat)
+      yield* background("presence", beat, beatMs)
 
       return PresenceTracker.of({
         settled: (roomId) =>
           Effect.suspend(() => {
             const room = rooms.get(roomId)
-            if (room === undefined || !room.isWorking) return Effect.void
+            if (room === undefined || !room.isReporting) return Effect.void
             const done = Deferred.makeUnsafe<void>()
             room.waiting.push(done)
             return Effect.asVoid(Effect.timeoutOption(Deferred.await(done), "2 seconds"))

@@ -1,28 +1,31 @@
-// Lists and pages that many ask for: kept as the JSON they are answered with, by room and version. Redis says up to when a
-// part of the room changed, and that is part of the key, so nobody is given a page that is older than a write they were
-// told of, on whichever instance. Those who ask for the same at the same time share one read. Without Redis nobody can say
-// whether a page still holds, and every read goes to the repository.
+// Caches the lists and pages that many clients read, as the JSON of the reply, by room and version. Redis counts the
+// changes of each part of a room, and the count is part of the key: no client gets a page that is older than a write
+// it was notified of, on any instance. Requests for the same page at the same time share one read. Without Redis the
+// version is unknown, and every read goes to Postgres.
 //
-// A page has at most `pageBytes`, all that are kept together `maxBytes`: beyond it those that were not asked for longest go.
-// Every page of newest messages is cut out of one of two (50, 100 messages).
+// A page has at most `pageBytes`, all cached pages together `maxBytes`: beyond it the least recently used ones are
+// dropped. Every page of newest messages is cut out of one of two cached ones (50 and 100 messages).
 import { Cache, Context, Duration, Effect, Layer, Schema } from "effect"
 import { LRUCache } from "lru-cache"
 import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import type { Thread } from "../domain/Message.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { most, Repository } from "../storage/rooms/Repository.ts"
+import { listLimits } from "../storage/rooms/ListPart.ts"
+import { MemberStore } from "../storage/rooms/MemberStore.ts"
+import { MessageStore } from "../storage/rooms/MessageStore.ts"
+import { ThreadStore } from "../storage/rooms/ThreadStore.ts"
 import { bytesOf, firstOf, type JsonPage, lastItems, lastOf, pageBytes } from "./JsonPage.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
 
-/** Of all pages that are kept, in memory. */
+/** Bytes of all cached pages in memory. */
 const maxBytes = 33_554_432
-/** Reads that are under way for several who ask at once. */
+/** Reads at a time. */
 const maxFlights = 10_000
-/** Messages of the pages that are kept. */
-const kept = [50, 100] as const
+/** Messages in the cached pages. */
+const cachedSizes = [50, 100] as const
 
-// As JSON: what is asked for is in it as the client wrote it, and joined with any character two keys could be the same text.
+// As JSON: the key contains text of the client, and joined with any character two keys could be the same text.
 const Key = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.String, Schema.Finite, Schema.String]))
 const decodeKey = Schema.decodeSync(Key)
 
@@ -54,13 +57,15 @@ export class RoomReadCache extends Context.Service<
   static readonly layer = Layer.effect(
     RoomReadCache,
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const members = yield* MemberStore
+      const messages = yield* MessageStore
+      const threads = yield* ThreadStore
       const { cache, gauge } = yield* Metrics
       const pages = new LRUCache<string, JsonPage>({
         maxSize: maxBytes,
         sizeCalculation: (page, key) => bytesOf(page) + 2 * key.length
       })
-      gauge("page_cache_bytes", "Pages and lists of rooms kept in memory", () => pages.calculatedSize)
+      gauge("page_cache_bytes", "Pages and lists of rooms cached in memory", () => pages.calculatedSize)
 
       const make = Effect.fnUntraced(function* (
         name: "messages" | "threads" | "participants",
@@ -76,7 +81,7 @@ export class RoomReadCache extends Context.Service<
             return page
           })
         }
-        // One flight a key; what it brings is kept in `pages`.
+        // One read per key at a time; its page goes to `pages`.
         const flights = yield* Cache.makeWith(parse, { capacity: maxFlights, timeToLive: () => Duration.zero })
         return (roomId: string, epoch: string | undefined, version: number, rest: string): Read<JsonPage> => {
           if (epoch === undefined) {
@@ -96,12 +101,12 @@ export class RoomReadCache extends Context.Service<
 
       const firstThreads = yield* make("threads", "5 minutes", (roomId, rest) =>
         Effect.map(
-          repository.threads(roomId, rest === "" ? undefined : rest === "true", toQuery({})),
+          threads.list(roomId, rest === "" ? undefined : rest === "true", toQuery({})),
           (found): JsonPage => ({ text: listed("threads", found, {}, keyOfThread), starts: [], more: false })
         )
       )
       const newest = yield* make("messages", "2 minutes", (roomId, rest) => {
-        // A limit is a number: the first blank ends it, whatever stands in what is asked for as a thread.
+        // The limit is a number, so the first blank ends it, whatever the client gave as the thread.
         const end = rest.indexOf(" ")
         const threadId = rest.slice(end + 1)
         const page = {
@@ -109,15 +114,15 @@ export class RoomReadCache extends Context.Service<
           threadId: threadId === "" ? undefined : threadId,
           maxBytes: pageBytes
         }
-        return repository.messages(roomId, page).pipe(
+        return messages.page(roomId, page).pipe(
           Effect.map(({ messages, more }) => lastOf(messages, page.limit, more)),
-          // Only a page that ends before a message can miss it.
+          // Only a page that ends before a message can fail with it.
           Effect.catchTag("MessageNotFound", () => Effect.succeed(lastOf([], 0, false)))
         )
       })
       const participants = yield* make("participants", "5 minutes", (roomId) =>
-        Effect.map(repository.participants(roomId, { limit: most.participants + 1, maxBytes: pageBytes }), (found) =>
-          firstOf(found, most.participants)
+        Effect.map(members.list(roomId, { limit: listLimits.participants + 1, maxBytes: pageBytes }), (found) =>
+          firstOf(found, listLimits.participants)
         )
       )
 
@@ -133,12 +138,12 @@ export class RoomReadCache extends Context.Service<
                 ),
                 ({ text }) => text
               )
-            : Effect.map(repository.threads(roomId, archived, toQuery(params)), (found) =>
+            : Effect.map(threads.list(roomId, archived, toQuery(params)), (found) =>
                 listed("threads", found, params, keyOfThread)
               ),
         newest: (roomId, threadId, limit, versions) => {
-          // Without versions nothing is kept: then no more is read than is wanted.
-          const read = versions === undefined ? limit : (kept.find((count) => count >= limit) ?? limit)
+          // Without versions nothing is cached, so no more is read than is wanted.
+          const read = versions === undefined ? limit : (cachedSizes.find((count) => count >= limit) ?? limit)
           return Effect.map(
             newest(roomId, versions?.epoch, versions?.messages ?? 0, `${read} ${threadId ?? ""}`),
             (page) => {

@@ -1,15 +1,17 @@
-// Rooms as such: made, looked at, left, ended; and whom their owners remove.
+// Rooms: created, read, listed, left and deleted; and the removal of members by owners.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { actorNow } from "../domain/Actor.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import { everyone, Forbidden, owners, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
+import { Forbidden, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
-import { Repository, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { MemberStore } from "../storage/rooms/MemberStore.ts"
+import { RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
@@ -18,20 +20,20 @@ import { type ListParams, listed, toQuery } from "./Listing.ts"
 export class Rooms extends Context.Service<
   Rooms,
   {
-    /** Its maker is its owner, and a member. */
+    /** The user becomes its owner and first member. */
     readonly create: (
       user: string,
       title: string,
       autoAssign: boolean
     ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
-    readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError | Forbidden>
+    readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError>
     /** `{rooms, more, next}`, newest first. */
     readonly list: (
       user: string,
       params: ListParams
     ) => Effect.Effect<EncodedJson<Result<"rooms.list">>, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
-    /** Ends the caller's membership. Its maker can't give a room up: for them only this connection leaves. */
+    /** Ends the caller's membership. The room's maker stays its member: only the connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
     readonly remove: (user: string, roomId: string, other: string) => Effect.Effect<void, WriteRefused>
   }
@@ -39,16 +41,17 @@ export class Rooms extends Context.Service<
   static readonly layer = Layer.effect(
     Rooms,
     Effect.gen(function* () {
-      const repository = yield* Repository
       const access = yield* Access
       const hub = yield* Hub
       const limits = yield* RateLimits
       const { USER_ROOMS_PER_DAY } = yield* Settings
       const perDay = { name: "rooms", limit: USER_ROOMS_PER_DAY, window: "1 day" } as const
-      const { announced } = yield* OutboxRelay
+      const relay = yield* OutboxRelay
+      const members = relay.publishing(yield* MemberStore, MemberStore.writes)
+      const rooms = relay.publishing(yield* RoomStore, RoomStore.writes)
 
       const room = (roomId: string): Effect.Effect<Room, RoomNotFound | StorageUnavailable> =>
-        Effect.map(repository.room(roomId), (snapshot) => snapshot.room)
+        Effect.map(rooms.get(roomId), (snapshot) => snapshot.room)
 
       return Rooms.of({
         create: Effect.fn("Rooms.create")(function* (user, title, autoAssign) {
@@ -60,33 +63,32 @@ export class Rooms extends Context.Service<
             autoAssign,
             createdAt: yield* now
           }
-          yield* repository.createRoom(made)
+          yield* rooms.create(made)
           return made
         }),
-        get: (user, roomId) => Effect.andThen(access.require(roomId, user, everyone), room(roomId)),
+        get: (user, roomId) => Effect.andThen(access.member(roomId, user), room(roomId)),
         list: (user, params) =>
           Effect.map(
-            repository.roomsOf(user, toQuery(params)),
+            rooms.list(user, toQuery(params)),
             (found) =>
               new EncodedJson<Result<"rooms.list">>(
                 `{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`
               )
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
-          yield* access.require(roomId, user, owners)
-          yield* hub.replyFirst(roomId, announced(repository.deleteRoom(roomId, yield* actorNow(user))))
+          yield* access.require(roomId, user, "owner")
+          yield* hub.replyFirst(roomId, rooms.delete(roomId, yield* actorNow(user)))
         }),
         leave: Effect.fn("Rooms.leave")(function* (user, roomId, connectionId) {
-          yield* access.require(roomId, user, everyone)
+          yield* access.member(roomId, user)
           const { owner } = yield* room(roomId)
-          if (owner !== user)
-            yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, user, yield* actorNow(user))))
+          if (owner !== user) yield* hub.replyFirst(roomId, members.remove(roomId, user, yield* actorNow(user)))
           hub.leave(roomId, connectionId)
         }),
         remove: Effect.fn("Rooms.remove")(function* (user, roomId, other) {
-          yield* access.require(roomId, user, owners)
+          yield* access.require(roomId, user, "owner")
           if (other === user) return yield* new Forbidden({ needs: "rooms.leave, to remove oneself" })
-          yield* hub.replyFirst(roomId, announced(repository.removeMember(roomId, other, yield* actorNow(user))))
+          yield* hub.replyFirst(roomId, members.remove(roomId, other, yield* actorNow(user)))
         })
       })
     })

@@ -1,27 +1,22 @@
-// Coming into a room with a connection: the state as it is, and from its cursor on every event. The seat is taken first and
-// what comes for it is held back; then the state is read, which so has everything up to the cursor; the caller releases the
-// seat when the answer has left.
+// Subscribes connections to rooms: a reply with the room's state, and every event after the state's cursor. The
+// connection is subscribed first, and its events are held back; then the state is read, which so contains everything
+// up to the cursor; and the events are released when the reply has left.
 import { Context, Effect, Layer } from "effect"
 import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import {
-  everyone,
-  type Forbidden,
-  type InviteInvalid,
-  type Participant,
-  type Present,
-  type StorageUnavailable,
-  type TooManyRooms
-} from "../domain/Room.ts"
+import type { InviteInvalid, Participant, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
-import { Repository, type RoomSnapshot, type WriteRefused } from "../storage/rooms/Repository.ts"
+import type { WriteRefused } from "../storage/rooms/Committed.ts"
+import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
+import { MemberStore } from "../storage/rooms/MemberStore.ts"
+import { type RoomSnapshot, RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
 import { Hub } from "./delivery/Hub.ts"
-import type { Entrance } from "./delivery/RoomEntry.ts"
+import type { PendingSubscription } from "./delivery/HubRoom.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
@@ -31,23 +26,23 @@ import { PresenceTracker } from "./PresenceTracker.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
 export interface Guest extends Subscriber {
-  /** Where the connection comes from, for limits. */
+  /** The client's address, for rate limits. */
   readonly address: string
 }
 
-/** Messages that a state comes with. */
+/** Messages in a state. */
 const newest = 50
-/** Of the events of a resume: whoever missed more gets the state, which is smaller. */
+/** Events of a resume: a client that missed more gets the state, which is smaller. */
 const resumeBytes = 524_288
 
-/** Whose beginning is not known came first. */
+/** A user whose arrival is unknown comes first. */
 const keyOfPresent = ({ since, user }: Present) => [since === "" ? new Date(0).toISOString() : since, user] as const
 const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] as const
 
 const bytesOf = (events: ReadonlyArray<SequencedEvent>) =>
   events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
 
-type ResumeError = AccessError | Forbidden | TooManyRooms
+type ResumeError = AccessError | TooManyRooms
 type JoinError = ResumeError | WriteRefused | InviteInvalid | RateLimited
 
 export class Subscriptions extends Context.Service<
@@ -65,49 +60,51 @@ export class Subscriptions extends Context.Service<
       roomId: string,
       cursor: string
     ) => Effect.Effect<EncodedJson<Result<"rooms.resume">>, ResumeError>
-    /** `{present, more, next}`, in the order they came. */
+    /** `{present, more, next}`, in the order of arrival. */
     readonly present: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError | Forbidden>
+    ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError>
     /** `{participants, more, next}`, in the order they joined. */
     readonly participants: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"rooms.participants">>, AccessError | Forbidden>
+    ) => Effect.Effect<EncodedJson<Result<"rooms.participants">>, AccessError>
   }
 >()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
     Subscriptions,
     Effect.gen(function* () {
       const access = yield* Access
-      const attendance = yield* PresenceTracker
+      const presence = yield* PresenceTracker
       const bus = yield* RoomBus
       const hub = yield* Hub
       const invites = yield* Invites
       const reads = yield* RoomReadCache
-      const repository = yield* Repository
-      const untold = yield* UnpublishedRooms
+      const documents = yield* DocumentStore
+      const members = yield* MemberStore
+      const rooms = yield* RoomStore
+      const unpublished = yield* UnpublishedRooms
 
-      // A room that was deleted just now says so by its next answer.
+      // A room that was deleted just now fails at the next step.
       const document = (roomId: string): Effect.Effect<Document, StorageUnavailable> =>
-        Effect.catchTag(repository.document(roomId), "RoomNotFound", () => Effect.succeed(emptyDocument(firstDocument)))
+        Effect.catchTag(documents.get(roomId), "RoomNotFound", () => Effect.succeed(emptyDocument(firstDocument)))
 
       const state = Effect.fnUntraced(function* ({ room }: RoomSnapshot, cursor: string) {
         const { roomId } = room
-        // Asked for after the cursor was had: what is read under these versions has all that came before it.
-        const versions = untold.has(roomId)
+        // Read after the cursor: what is read under these versions contains everything before it.
+        const versions = unpublished.has(roomId)
           ? undefined
           : yield* Effect.catch(bus.versions(roomId), () => Effect.succeed(undefined))
-        yield* attendance.settled(roomId)
+        yield* presence.settled(roomId)
         const [open, participants, messages, present] = yield* Effect.all(
           [
             document(roomId),
             reads.participants(roomId, versions),
             reads.newest(roomId, undefined, newest, versions),
-            attendance.list(roomId)
+            presence.list(roomId)
           ],
           { concurrency: 4 }
         )
@@ -119,74 +116,77 @@ export class Subscriptions extends Context.Service<
         )
       })
 
-      /** Takes a seat and answers with what `answer` makes of it; without an answer there is no seat. */
-      const seated = <A, E>(
+      /**
+       * Subscribes the connection and replies with what `answer` returns. If `answer` fails, so does the
+       * subscription.
+       */
+      const subscribed = <A, E = never>(
         guest: Guest,
         roomId: string,
-        answer: (snapshot: RoomSnapshot, entrance: Entrance) => Effect.Effect<string, E | StorageUnavailable>
+        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
       ) =>
         Effect.gen(function* () {
-          const snapshot = yield* repository.room(roomId)
-          const entrance = yield* hub.enter(roomId, guest, snapshot)
+          const snapshot = yield* rooms.get(roomId)
+          const entrance = yield* hub.subscribe(roomId, guest, snapshot)
           const request = yield* RequestContext
           request?.whenAnswered(entrance.release)
           const answered = Effect.gen(function* () {
             const text = yield* answer(snapshot, entrance)
-            // A membership that ended before the seat was taken had nobody to be told here.
-            yield* access.require(roomId, guest.user, everyone)
-            entrance.decide(true)
+            // If the membership ended before the connection was subscribed, its end did not reach the connection.
+            yield* access.member(roomId, guest.user)
+            entrance.settle(true)
             return new EncodedJson<A>(text)
-          }).pipe(Effect.onError(() => Effect.sync(() => entrance.decide(false))))
-          // Outside a request (a test, work of the service's own) nobody says when the answer has left: it has when it is given.
+          }).pipe(Effect.onError(() => Effect.sync(() => entrance.settle(false))))
+          // Outside a request (in a test) the reply counts as sent when it is returned.
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
         })
 
       return Subscriptions.of({
         join: Effect.fn("Subscriptions.join")(function* (guest, roomId, invite) {
           const { user } = guest
-          if (invite === undefined) yield* access.require(roomId, user, everyone)
+          if (invite === undefined) yield* access.member(roomId, user)
           else {
-            const held = yield* Effect.catchTag(access.session(roomId, user), "NotAMember", () =>
+            const present = yield* Effect.catchTag(access.member(roomId, user), "NotAMember", () =>
               Effect.succeed(undefined)
             )
-            const accept = invites.accept(user, roomId, invite, guest.address, held?.session.role)
-            if (held === undefined) {
-              // Another connection of theirs may have come in with its last use meanwhile.
+            const accept = invites.accept(user, roomId, invite, guest.address, present?.session.role)
+            if (present === undefined) {
+              // Another connection of the user may have used the invite up meanwhile.
               yield* Effect.catchTag(accept, "InviteInvalid", (invalid) =>
-                Effect.catchTag(access.session(roomId, user), "NotAMember", () => Effect.fail(invalid))
+                Effect.catchTag(access.member(roomId, user), "NotAMember", () => Effect.fail(invalid))
               )
-            } else if (held.session.role !== "owner") {
-              // For a member, one that is good for more is used; whatever else it is, they are in.
+            } else if (present.session.role !== "owner") {
+              // A member uses an invite only for a higher role, and is admitted even if it is not valid.
               yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })
             }
           }
-          return yield* seated<Result<"rooms.join">, never>(guest, roomId, (snapshot, { cursor }) =>
+          return yield* subscribed<Result<"rooms.join">>(guest, roomId, (snapshot, { cursor }) =>
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
         resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
-          const { session } = yield* access.require(roomId, guest.user, everyone)
+          const { session } = yield* access.member(roomId, guest.user)
           const membership = { user: guest.user, joinedAt: session.joinedAt }
-          return yield* seated<Result<"rooms.resume">, never>(guest, roomId, (snapshot, entrance) =>
+          return yield* subscribed<Result<"rooms.resume">>(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
-              const missed = yield* hub.missed(roomId, entrance, cursor, snapshot, membership)
+              const missed = yield* entrance.missed(cursor, membership)
               if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
                 const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
                 return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
               }
-              // Looking for what was missed may have moved the seat on.
-              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.again())}}`
+              // The search for missed events may have moved the cursor.
+              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.advance())}}`
             })
           )
         }),
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
-          yield* access.require(roomId, user, everyone)
-          const found = laterThan(yield* attendance.list(roomId), keyOfPresent, params)
+          yield* access.member(roomId, user)
+          const found = laterThan(yield* presence.list(roomId), keyOfPresent, params)
           return new EncodedJson<Result<"presence.list">>(`{${listed("present", found, params, keyOfPresent)}}`)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
-          yield* access.require(roomId, user, everyone)
-          const found = yield* repository.participants(roomId, toQuery(params))
+          yield* access.member(roomId, user)
+          const found = yield* members.list(roomId, toQuery(params))
           return new EncodedJson<Result<"rooms.participants">>(
             `{${listed("participants", found, params, keyOfParticipant)}}`
           )

@@ -1,19 +1,21 @@
-// The check that makes a lock safe: in the transaction that writes what the lock protects, the holder's fence is compared
-// with the greatest that wrote before, and remembered. A holder whose lock went to another while it stalled is refused, and
-// what it wrote is rolled back; one that writes first is waited for by the newer, so their writes don't mix.
+// The check that makes a lock safe. The transaction that writes what the lock protects compares the holder's fence
+// with the greatest fence that wrote before, and stores it. A holder that stalled while its lock went to another is
+// refused, and its transaction is rolled back. If the older holder writes first, the newer one waits for its
+// transaction, so their writes do not mix.
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { Database } from "../infra/postgres/Database.ts"
 
-/** A newer holder of the lock has written already: nothing of this transaction may stay. */
+/** A newer holder of the lock has already written: this transaction must be rolled back. */
 export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", { name: Schema.String, fence: Schema.Finite }) {}
 
 export class LockFences extends Context.Service<
   LockFences,
   {
     /**
-     * Within `database.sql.withTransaction(…)`, which rolls back when this fails; outside of one it is a defect, for it would
-     * protect nothing. Best first in it: from here to its end other holders' checks of that name wait.
+     * Must run within `database.sql.withTransaction(…)`, which rolls back when this fails. Outside of a transaction
+     * it is a defect, because it would protect nothing. Best called first: until the transaction ends, checks of the
+     * same name by other holders wait.
      */
     readonly check: (name: string, fence: number) => Effect.Effect<void, Fenced | SqlError.SqlError>
   }
@@ -25,9 +27,9 @@ export class LockFences extends Context.Service<
       return LockFences.of({
         check: Effect.fnUntraced(function* (name, fence) {
           if (Option.isNone(yield* Effect.serviceOption(sql.transactionService))) {
-            return yield* Effect.die("a fence is checked within the transaction that it protects")
+            return yield* Effect.die("a fence must be checked within the transaction that it protects")
           }
-          // The row stays locked until the transaction ends. One holder writes often: its own fence is not newer.
+          // The row stays locked until the transaction ends. A holder that writes again passes with the same fence.
           const passed = yield* sql`INSERT INTO lock_fences AS known (name, fence)
             VALUES (${name}, ${String(fence)}::text::bigint)
             ON CONFLICT (name) DO UPDATE SET fence = excluded.fence WHERE known.fence <= excluded.fence
@@ -38,7 +40,7 @@ export class LockFences extends Context.Service<
     })
   )
 
-  /** In memory, without transactions: the check has to come before the write. For tests. */
+  /** For tests. There are no transactions, so the check must come before the write. */
   static readonly layerMemory = Layer.sync(LockFences, () => {
     const known = new Map<string, number>()
     return LockFences.of({

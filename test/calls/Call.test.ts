@@ -35,22 +35,23 @@ const app = (options: {
   readonly http: Parameters<typeof Http.layerScripted>[0]
   readonly catalog?: Layer.Layer<CatalogStore>
   readonly store?: Layer.Layer<RecordStore>
+  readonly stream?: Layer.Layer<RecordStream>
   readonly env?: { [name: string]: string }
 }) =>
   Layer.mergeAll(Call.layer).pipe(
     Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
     Layer.provide([Breaker.layer, ResponseCache.layer]),
     Layer.provide([Catalog.layer, Http.layerScripted(options.http)]),
-    Layer.provide(CatalogRedis.layerMemory),
+    Layer.provide(CatalogRedis.layerNone),
     Layer.provide(options.catalog ?? weather),
-    Layer.provide([RecordWriter.layer, RecordStream.layerNone]),
+    Layer.provide([RecordWriter.layer, options.stream ?? RecordStream.layerNone]),
     Layer.provideMerge(DeadLetters.layerMemory),
     Layer.provideMerge(options.store ?? RecordStore.layerMemory),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
     Layer.provide(settings(options.env ?? {}))
   )
 
-const call = (ack?: "postgres") =>
+const call = (ack?: "redis" | "postgres") =>
   Effect.flatMap(Call, ({ run }) =>
     run({ user: "ann", connectionId: "c", integration: "weather", input: { city: "London" }, ack })
   )
@@ -69,7 +70,7 @@ const failing = (stored: Array<CallRecord>, failures: number, error: () => Datab
       }),
     list: () => Effect.succeed(stored),
     present: () => Effect.succeed([]),
-    turnDays: () => Effect.succeed(0)
+    rotatePartitions: () => Effect.succeed(0)
   })
 }
 
@@ -97,6 +98,33 @@ describe("Call", () => {
         })
       )
     )
+  })
+
+  it.effect("goes on after a defect of the store, which costs its batch and no place", () => {
+    const stored: Array<CallRecord> = []
+    let isBroken = true
+    const store = Layer.succeed(RecordStore, {
+      insert: (records) =>
+        Effect.suspend(() => {
+          if (isBroken) return Effect.die("broken")
+          stored.push(...records)
+          return Effect.void
+        }),
+      list: () => Effect.succeed(stored),
+      present: () => Effect.succeed([]),
+      rotatePartitions: () => Effect.succeed(0)
+    })
+    return Effect.gen(function* () {
+      for (let n = 0; n < 12; n++) {
+        yield* call()
+        yield* TestClock.adjust("1 second")
+      }
+      isBroken = false
+      yield* call()
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(stored, 1)
+      assert.strictEqual((yield* Metrics).recordsDropped.value, 12)
+    }).pipe(Effect.provide(app({ http: sunny, store, env: { RECORD_QUEUE: "1" } })))
   })
 
   it.effect("ends with its record stored, in a test that leaves the clock alone", () => {
@@ -192,7 +220,7 @@ describe("Call", () => {
         }),
       list: () => Effect.succeed(stored),
       present: () => Effect.succeed([]),
-      turnDays: () => Effect.succeed(0)
+      rotatePartitions: () => Effect.succeed(0)
     })
     return Effect.gen(function* () {
       yield* Effect.all(Array.from({ length: 7 }, () => call()))
@@ -265,6 +293,36 @@ describe("Call", () => {
       )
     )
   )
+
+  it.effect("keeps the record of a caller who left while Redis or Postgres was asked, and gives the place back", () => {
+    const appended: Array<CallRecord> = []
+    const gate = Deferred.makeUnsafe<void>()
+    const stream = Layer.effect(
+      RecordStream,
+      Effect.map(RecordStream, (none) => ({
+        ...none,
+        append: (record: CallRecord) =>
+          Effect.andThen(
+            Deferred.await(gate),
+            Effect.sync(() => appended.push(record))
+          )
+      }))
+    ).pipe(Layer.provide(RecordStream.layerNone))
+    return Effect.gen(function* () {
+      const leaving = yield* Effect.forkChild(call("redis"), { startImmediately: true })
+      const left = yield* Effect.forkChild(Fiber.interrupt(leaving), { startImmediately: true })
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(left)
+      assert.lengthOf(appended, 1)
+      const waiting = yield* Effect.forkChild(call("postgres"), { startImmediately: true })
+      yield* Fiber.interrupt(waiting)
+      assert.strictEqual((yield* Effect.flip(call()))._tag, "Overloaded")
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(yield* (yield* RecordStore).list({ limit: 10 }), 1)
+      yield* call()
+      assert.strictEqual((yield* Metrics).recordsQueued.value, 3)
+    }).pipe(Effect.provide(app({ http: sunny, stream, env: { RECORD_QUEUE: "1" } })))
+  })
 
   it.effect("answers a call with ack postgres when its record is stored, and says so when it is not", () => {
     const stored: Array<CallRecord> = []

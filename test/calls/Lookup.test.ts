@@ -1,6 +1,7 @@
-// A definition that can't be used is looked at once a version and minute, however many call.
+// One way in: what memory has is there at once, the rest is asked for; and a definition that can't be used is compiled once a
+// version and minute, however many call.
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer, Logger } from "effect"
+import { ConfigProvider, Effect, Exit, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { Lookup } from "../../src/calls/Lookup.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
@@ -18,15 +19,15 @@ describe("Lookup", () => {
     const environment: { [name: string]: string } = {}
     const tests = Lookup.layer.pipe(
       Layer.provide(Catalog.layer),
-      Layer.provide([CatalogRedis.layerMemory, CatalogStore.layerMemory({ integrations: { needs: definition } })]),
+      Layer.provide([CatalogRedis.layerNone, CatalogStore.layerMemory({ integrations: { needs: definition } })]),
       Layer.provide(Layer.mergeAll(Metrics.layer, Lifecycle.layer)),
       Layer.provide(Settings.layer),
       Layer.provideMerge(Logger.layer([Logger.make(({ message }) => logged.push(message))])),
       Layer.provideMerge(ConfigProvider.layer(ConfigProvider.fromUnknown(environment)))
     )
     return Effect.gen(function* () {
-      const { find } = yield* Lookup
-      const ask = Effect.match(find("needs", "mallory"), { onSuccess: () => "found", onFailure: ({ _tag }) => _tag })
+      const { get } = yield* Lookup
+      const ask = Effect.match(get("needs", "mallory"), { onSuccess: () => "found", onFailure: ({ _tag }) => _tag })
       for (let n = 0; n < 100; n++) assert.strictEqual(yield* ask, "ConfigUnavailable")
       assert.lengthOf(logged, 1)
       yield* TestClock.adjust("59 seconds")
@@ -40,4 +41,29 @@ describe("Lookup", () => {
       assert.strictEqual(yield* ask, "found")
     }).pipe(Effect.provide(tests))
   })
+
+  it.effect("has a finished effect for what is in memory, and none for what has to be asked for", () =>
+    Effect.gen(function* () {
+      const { get } = yield* Lookup
+      const first = get("weather", "ann")
+      assert.isFalse(Exit.isExit(first))
+      const { endpoint } = yield* first
+      const known = get("weather", "ann")
+      assert.isTrue(Exit.isExit(known))
+      assert.deepInclude(yield* known, { user: "ann", endpoint, lookupMs: 0 })
+      assert.isFalse(Exit.isExit(get("weather", "bob")))
+    }).pipe(
+      Effect.provide(
+        Lookup.layer.pipe(
+          Layer.provide(Catalog.layer),
+          Layer.provide([
+            CatalogRedis.layerNone,
+            CatalogStore.layerMemory({ integrations: { weather: { url: "http://x/" } } })
+          ]),
+          Layer.provide(Metrics.layer),
+          Layer.provide(Settings.layer)
+        )
+      )
+    )
+  )
 })

@@ -7,6 +7,7 @@ import { CatalogRedis, CatalogRedisUnavailable } from "../../src/catalog/Catalog
 import { makeTieredCache } from "../../src/catalog/TieredCache.ts"
 import { DatabaseUnavailable } from "../../src/infra/postgres/Database.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
+import * as CatalogRedisMemory from "../support/CatalogRedisMemory.ts"
 
 interface Truth {
   readonly version: number
@@ -30,7 +31,7 @@ const setup = (capacity = 3, maxBytes = 1_000_000) =>
     const away = Effect.fail(new CatalogRedisUnavailable({ cause: "away" }))
     const tiers = yield* makeTieredCache<number>({
       kind: "config",
-      hot: {
+      redis: {
         read: (kind, key) =>
           Effect.suspend(() => {
             asked.redis++
@@ -63,9 +64,9 @@ const setup = (capacity = 3, maxBytes = 1_000_000) =>
     return { tiers, asked, state, metrics, copy, set, wait, get: (key: string) => wait(tiers.get(key)) }
   })
 
-const provided = Effect.provide(Layer.mergeAll(CatalogRedis.layerMemory, Metrics.layer))
+const provided = Effect.provide(Layer.mergeAll(CatalogRedisMemory.layer, Metrics.layer))
 
-describe("Tiers", () => {
+describe("TieredCache", () => {
   it.effect("asks each store once for a key that 10,000 want at once", () =>
     Effect.gen(function* () {
       const { asked, set, tiers, wait } = yield* setup()
@@ -117,7 +118,7 @@ describe("Tiers", () => {
       yield* copy.write("config", "a", { version: 1, value: Option.some(1) })
       set("a", 2, 2)
       assert.deepEqual(yield* get("a"), Option.some(1))
-      yield* wait(tiers.checkDoubtful)
+      yield* wait(tiers.checkUnverified)
       assert.deepEqual(yield* get("a"), Option.some(2))
       assert.deepEqual(yield* copy.read("config", "a"), Option.some({ version: 2, value: Option.some(2) }))
     }).pipe(provided)
@@ -138,7 +139,7 @@ describe("Tiers", () => {
       yield* wait(tiers.changed([{ key: "a", version: 2 }]))
       assert.deepEqual(yield* get("a"), Option.some(1))
       state.postgresAway = false
-      yield* wait(tiers.checkDoubtful)
+      yield* wait(tiers.checkUnverified)
       assert.deepEqual(yield* get("a"), Option.some(2))
       assert.deepEqual(yield* get("b"), Option.none())
     }).pipe(provided)
@@ -173,7 +174,7 @@ describe("Tiers", () => {
     "never uses a version after a newer one, whatever comes late and whoever is away",
     [
       Schema.Array(
-        Schema.Literals(["change", "hear", "read", "others", "check", "doubt", "old copy", "redis", "postgres"])
+        Schema.Literals(["change", "hear", "read", "others", "check", "unverified", "old copy", "redis", "postgres"])
       )
     ],
     ([steps]) =>
@@ -187,7 +188,7 @@ describe("Tiers", () => {
           else if (step === "others")
             yield* wait(Effect.ignore(Effect.forEach(["x", "y", "z"], (key) => tiers.get(key))))
           else if (step === "check") yield* wait(Effect.ignore(tiers.checkAll))
-          else if (step === "doubt") yield* wait(Effect.ignore(tiers.checkDoubtful))
+          else if (step === "unverified") yield* wait(Effect.ignore(tiers.checkUnverified))
           else if (step === "old copy") {
             // Redis came back with what it had long ago.
             yield* TestClock.adjust("8 days")

@@ -1,7 +1,8 @@
-// One suite over every layer of Repository: what the assistant keeps. And the same behind a buffer, before and after a flush.
+// One suite over every layer of the room stores: what the assistant keeps. And the same behind a buffer, before and after a flush.
 import { assert, describe, it as test } from "@effect/vitest"
 import { Effect } from "effect"
-import { Repository } from "../../src/storage/rooms/Repository.ts"
+import { FlushTarget } from "../../src/storage/buffer/FlushTarget.ts"
+import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
 import { makeBuffered } from "../support/BufferLayers.ts"
 import {
   at,
@@ -12,7 +13,7 @@ import {
   id,
   makeRoom,
   makeThread,
-  overRepositories,
+  overStores,
   refuses,
   send
 } from "../support/RoomStores.ts"
@@ -25,10 +26,10 @@ const inRoom = Effect.gen(function* () {
   return { roomId, prompt, chat }
 })
 
-overRepositories("Repository, the assistant", (it) => {
+overStores("MessageStore, for the assistant", (it) => {
   it.effect("says of a prompt which message answers it, and nothing else of it changes", () =>
     Effect.gen(function* () {
-      const { markAnswered, message, messages } = yield* Repository
+      const { markAnswered, find: message, page: messages } = yield* MessageStore
       const { chat, prompt, roomId } = yield* inRoom
       assert.isNull(prompt.answer)
       assert.notProperty(chat, "answer")
@@ -57,7 +58,7 @@ overRepositories("Repository, the assistant", (it) => {
 
   it.effect("finds the newest prompt of somebody's that waits, by its text", () =>
     Effect.gen(function* () {
-      const { deleteMessage, markAnswered, unanswered } = yield* Repository
+      const { delete: deleteMessage, markAnswered, unanswered } = yield* MessageStore
       const { prompt, roomId } = yield* inRoom
       const find = (author: string, body: string, room = roomId) =>
         Effect.map(unanswered(room, author, body), (found) => found?.messageId)
@@ -82,7 +83,7 @@ overRepositories("Repository, the assistant", (it) => {
 
   it.effect("puts a message without a thread into one, once", () =>
     Effect.gen(function* () {
-      const { assignThread, deleteMessage, messages } = yield* Repository
+      const { assignThread, delete: deleteMessage, page: messages } = yield* MessageStore
       const { chat, prompt, roomId } = yield* inRoom
       const [{ value: thread }, { value: other }] = [yield* makeThread(roomId, "ann"), yield* makeThread(roomId, "ann")]
       const { value: elsewhere } = yield* makeThread(yield* makeRoom("ann"), "ann")
@@ -106,7 +107,7 @@ overRepositories("Repository, the assistant", (it) => {
 
   it.effect("lets nobody edit a response", () =>
     Effect.gen(function* () {
-      const { editMessage } = yield* Repository
+      const { edit: editMessage } = yield* MessageStore
       const { roomId } = yield* inRoom
       const { value: response } = yield* send(roomId, "bob", { kind: "response", body: "because" })
       yield* refuses(roomId, "MessageNotFound", editMessage(roomId, response.messageId, "I said so", by("bob")))
@@ -115,7 +116,8 @@ overRepositories("Repository, the assistant", (it) => {
 
   it.effect("takes a thread and an answer out of a buffer", () =>
     Effect.gen(function* () {
-      const { message, save } = yield* Repository
+      const { find: message } = yield* MessageStore
+      const { save } = yield* FlushTarget
       const { prompt, roomId } = yield* inRoom
       const { value: thread } = yield* makeThread(roomId, "ann")
       const [edited, ordinal] = [{ ...prompt, threadId: thread.threadId, answer: id() }, 1e15]
@@ -131,17 +133,17 @@ overRepositories("Repository, the assistant", (it) => {
   )
 })
 
-describe("the buffered repository, the assistant", () => {
+describe("MessageStore behind a buffer, for the assistant", () => {
   for (const isFlushed of [false, true]) {
     test.effect(`answers and assigns what is ${isFlushed ? "saved" : "still in the buffer"}`, () =>
       Effect.gen(function* () {
-        const { flusher, repository, there } = yield* makeBuffered(60_000, () => 0)
+        const { context, flusher, stores, there } = yield* makeBuffered(60_000, () => 0)
         const { chat, prompt, roomId, thread } = yield* Effect.gen(function* () {
           const room = yield* inRoom
           return { ...room, thread: (yield* makeThread(room.roomId, "ann")).value }
-        }).pipe(Effect.provideService(Repository, repository))
+        }).pipe(Effect.provideContext(context))
         if (isFlushed) yield* flusher.flush(true)
-        const { assignThread, markAnswered, message, unanswered } = repository
+        const { assignThread, find: message, markAnswered, unanswered } = stores.messages
         assert.deepEqual(yield* unanswered(roomId, "bob", "why?"), prompt)
         const refused = yield* Effect.flip(assignThread(roomId, chat.messageId, id(), by("bob")))
         assert.strictEqual(refused._tag, "ThreadNotFound")
@@ -151,9 +153,9 @@ describe("the buffered repository, the assistant", () => {
         assert.deepEqual(value, { ...chat, threadId: thread.threadId })
         assert.isUndefined(yield* unanswered(roomId, "bob", "why?"))
         yield* flusher.flush(true)
-        for (const one of [repository, there.durable]) {
-          assert.deepEqual(yield* one.message(roomId, chat.messageId), value)
-          assert.deepEqual(yield* one.message(roomId, prompt.messageId), { ...prompt, answer })
+        for (const one of [stores, there.durable]) {
+          assert.deepEqual(yield* one.messages.find(roomId, chat.messageId), value)
+          assert.deepEqual(yield* one.messages.find(roomId, prompt.messageId), { ...prompt, answer })
         }
         assert.deepEqual(yield* message(roomId, chat.messageId), value)
       })

@@ -1,10 +1,11 @@
-// One suite over every layer of HotCopy: memory, a real Redis.
+// One suite over a real Redis and the double that stands for it in tests.
 import { assert, describe, layer } from "@effect/vitest"
 import { Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
+import * as CatalogRedisMemory from "../support/CatalogRedisMemory.ts"
 import { startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
@@ -18,7 +19,7 @@ const server = Layer.unwrap(
   )
 ).pipe(Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisHealth, (_) => _.check)), context)))
 
-const layers = { memory: CatalogRedis.layerMemory, Redis: CatalogRedis.layer.pipe(Layer.provide(server)) }
+const layers = { memory: CatalogRedisMemory.layer, Redis: CatalogRedis.layer.pipe(Layer.provide(server)) }
 
 for (const [name, copyLayer] of Object.entries(layers)) {
   describe(`CatalogRedis: ${name}`, () => {
@@ -58,7 +59,7 @@ for (const [name, copyLayer] of Object.entries(layers)) {
   })
 }
 
-describe("HotCopy: Redis", () => {
+describe("CatalogRedis: foreign values", () => {
   layer(CatalogRedis.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true })((test) => {
     test.effect("does not believe what it did not write, and writes over it", () =>
       Effect.gen(function* () {

@@ -1,25 +1,15 @@
-// One suite over every layer of Repository: whom an invite lets in once people left or were removed, and who sees it.
+// One suite over every layer of the room stores: whom an invite lets in once people left or were removed, and who sees it.
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { Repository } from "../../src/storage/rooms/Repository.ts"
-import {
-  at,
-  by,
-  enlist,
-  id,
-  makeInvite,
-  makeRoom,
-  ms,
-  overRepositories,
-  refuses,
-  tagOf
-} from "../support/RoomStores.ts"
+import { InviteStore } from "../../src/storage/rooms/InviteStore.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { at, by, enlist, id, makeInvite, makeRoom, ms, overStores, refuses, tagOf } from "../support/RoomStores.ts"
 
 const invalid = "InviteInvalid"
 
 /** Every invite of the room, newest first, page by page. */
 const allInvites = Effect.fnUntraced(function* (roomId: string, createdBy?: string, limit = 2) {
-  const { invites } = yield* Repository
+  const { list: invites } = yield* InviteStore
   const found = []
   let before: number | undefined
   do {
@@ -31,10 +21,11 @@ const allInvites = Effect.fnUntraced(function* (roomId: string, createdBy?: stri
   return found
 })
 
-overRepositories("Repository, invites", (it) => {
+overStores("InviteStore", (it) => {
   it.effect("keeps who was removed out of every invite that was made before, and lets them in by a later one", () =>
     Effect.gen(function* () {
-      const { invitedAs, join, member, removeMember } = yield* Repository
+      const { roleFor: invitedAs, accept: join } = yield* InviteStore
+      const { get: member, remove: removeMember } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       yield* enlist(roomId, "ann", "bob", "member")
       const shared = yield* makeInvite(roomId, "ann", "member")
@@ -63,7 +54,8 @@ overRepositories("Repository, invites", (it) => {
 
   it.effect("ends the invites of who was removed or left, for everybody and for good", () =>
     Effect.gen(function* () {
-      const { join, removeMember } = yield* Repository
+      const { accept: join } = yield* InviteStore
+      const { remove: removeMember } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       for (const user of ["mia", "tom"]) yield* enlist(roomId, "ann", user, "member")
       const mias = yield* makeInvite(roomId, "mia", "member")
@@ -79,7 +71,8 @@ overRepositories("Repository, invites", (it) => {
 
   it.effect("lets who left come back with an invite that is still good", () =>
     Effect.gen(function* () {
-      const { join, member, removeMember } = yield* Repository
+      const { accept: join } = yield* InviteStore
+      const { get: member, remove: removeMember } = yield* MemberStore
       const roomId = yield* makeRoom("ann")
       const shared = yield* makeInvite(roomId, "ann", "member")
       yield* join(roomId, shared, by("bob"), ms())
@@ -91,7 +84,7 @@ overRepositories("Repository, invites", (it) => {
 
   it.effect("lists a room's invites, newest first and never their secrets; a member's own alone when asked", () =>
     Effect.gen(function* () {
-      const { join } = yield* Repository
+      const { accept: join } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       yield* enlist(roomId, "ann", "mia", "member")
       const first = yield* makeInvite(roomId, "ann", "owner", { maxUses: 3, expiresAt: ms(9000) })
@@ -130,7 +123,7 @@ overRepositories("Repository, invites", (it) => {
 
   it.effect("revokes by an invite's id: an owner any, a member their own", () =>
     Effect.gen(function* () {
-      const { invitedAs, revokeInvite } = yield* Repository
+      const { roleFor: invitedAs, revoke: revokeInvite } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       yield* enlist(roomId, "ann", "mia", "member")
       const anns = yield* makeInvite(roomId, "ann", "member")
@@ -147,7 +140,7 @@ overRepositories("Repository, invites", (it) => {
 
   it.effect("keeps so many invites of a member in a room; spent ones make room for new ones", () =>
     Effect.gen(function* () {
-      const { createInvite, join, revokeInvite } = yield* Repository
+      const { create: createInvite, accept: join, revoke: revokeInvite } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       yield* enlist(roomId, "ann", "mia", "member")
       const make = (
@@ -157,7 +150,7 @@ overRepositories("Repository, invites", (it) => {
         createdAt = ms()
       ) => {
         const invite = { inviteId: id(), secretHash: id(), roomId, role: "member" as const, createdBy }
-        return Effect.as(createInvite({ ...invite, createdAt, expiresAt, maxUses }, ["owner", "member"], 3), invite)
+        return Effect.as(createInvite({ ...invite, createdAt, expiresAt, maxUses }, "member", 3), invite)
       }
       const kept = yield* make()
       const once = yield* make("mia", 1)
@@ -181,12 +174,12 @@ overRepositories("Repository, invites", (it) => {
 
   it.effect("makes no more than that at once", () =>
     Effect.gen(function* () {
-      const { createInvite } = yield* Repository
+      const { create: createInvite } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       const invite = { roomId, role: "member" as const, createdBy: "ann", secretHash: "h", createdAt: ms() }
       const outcomes = yield* Effect.forEach(
         Array.from({ length: 12 }, () => ({ ...invite, inviteId: id(), expiresAt: undefined, maxUses: undefined })),
-        (one) => Effect.result(createInvite(one, ["owner"], 5)),
+        (one) => Effect.result(createInvite(one, "owner", 5)),
         { concurrency: "unbounded" }
       )
       assert.lengthOf(

@@ -1,5 +1,5 @@
-// One suite over every layer of Fences: memory, embedded, a real PostgreSQL. The lock is a real one, in Redis, of two
-// instances: one of them loses its way to Redis.
+// One suite over every layer of LockFences: memory, embedded, a real PostgreSQL. The lock is a real one, in Redis, between
+// two instances, one of which loses its connection to Redis.
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Redacted } from "effect"
@@ -182,7 +182,7 @@ for (const [name, storeLayer] of Object.entries(layers)) {
   })
 }
 
-describe("Fences: PostgreSQL", () => {
+describe("LockFences: PostgreSQL", () => {
   layer(LockFences.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true, timeout: "30 seconds" })(
     (test) => {
       test.effect("a newer holder's check waits for the older one's transaction", () =>

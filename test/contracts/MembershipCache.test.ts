@@ -1,9 +1,9 @@
-// One suite over every layer of RoomSessions: memory, a real Redis, a Redis Cluster.
+// One suite over every layer of MembershipCache: memory, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { type Session, sessionMs } from "../../src/cluster/rooms/MembershipCache.ts"
+import { type Membership, membershipMs } from "../../src/cluster/rooms/MembershipCache.ts"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
 import { roomKey, sessionKey } from "../../src/infra/redis/RoomKeys.ts"
 import {
@@ -20,19 +20,19 @@ import {
 import type { RunningServer } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
-const session: Session = { role: "member", joinedAt: time }
-const found = ({ sessions }: Instance, roomId: string, user = "ann") =>
-  Effect.map(sessions.read(roomId, user), (_) => _.session)
+const membership: Membership = { role: "member", joinedAt: time }
+const found = ({ memberships }: Instance, roomId: string, user = "ann") =>
+  Effect.map(memberships.read(roomId, user), (_) => _.membership)
 
-/** A room that something is known of, and ann's session in it. */
+/** A room that something is known of, and ann's membership in it. */
 const remembered = Effect.fnUntraced(function* (instance: Instance) {
   const roomId = randomUUID()
   yield* instance.bus.publish(roomId, 1, [change(roomId, 1)], false)
-  const { session: none, versions } = yield* instance.sessions.read(roomId, "ann")
+  const { membership: none, versions } = yield* instance.memberships.read(roomId, "ann")
   assert.isUndefined(none)
   assert.deepEqual(versions, yield* instance.bus.versions(roomId))
-  yield* instance.sessions.write(roomId, "ann", session, versions)
-  assert.deepEqual(yield* found(instance, roomId), session)
+  yield* instance.memberships.write(roomId, "ann", membership, versions)
+  assert.deepEqual(yield* found(instance, roomId), membership)
   return { roomId, versions }
 })
 
@@ -48,24 +48,24 @@ for (const [kind, start] of Object.entries(kinds)) {
         server === undefined ? memoryInstance : redisInstance(server.url)
     )
 
-    it.live("finds who was written, in that room, and nobody else", () =>
+    it.live("finds the members that were written, in that room, and no others", () =>
       Effect.gen(function* () {
         const instance = yield* open
         const { roomId, versions } = yield* remembered(instance)
         const other = yield* remembered(instance)
         const strange = `"',{}\\ größe 😀:*`
-        const owner: Session = { role: "owner", joinedAt: "2020-01-01T00:00:00.000Z" }
-        yield* instance.sessions.write(roomId, strange, owner, versions)
+        const owner: Membership = { role: "owner", joinedAt: "2020-01-01T00:00:00.000Z" }
+        yield* instance.memberships.write(roomId, strange, owner, versions)
         assert.deepEqual(yield* found(instance, roomId, strange), owner)
-        assert.deepEqual(yield* found(instance, roomId), session)
+        assert.deepEqual(yield* found(instance, roomId), membership)
         assert.isUndefined(yield* found(instance, other.roomId, strange))
         assert.isUndefined(yield* found(instance, roomId, "bob"))
-        yield* instance.sessions.write(roomId, "ann", owner, versions)
+        yield* instance.memberships.write(roomId, "ann", owner, versions)
         assert.deepEqual(yield* found(instance, roomId), owner)
       }).pipe(Effect.scoped)
     )
 
-    it.live("finds them as long as nobody came or went", () =>
+    it.live("finds them until a member joins or leaves", () =>
       Effect.gen(function* () {
         const instance = yield* open
         const harmless: ReadonlyArray<RoomEvent["type"]> = ["message.sent", "thread.changed", "presence.left"]
@@ -74,24 +74,24 @@ for (const [kind, start] of Object.entries(kinds)) {
           if (type === "presence.left") yield* instance.bus.emit(roomId, [passing(type, "bob")])
           else yield* instance.bus.publish(roomId, 1, [change(roomId, 2, type, "bob")], false)
           const isHarmless = harmless.includes(type)
-          assert.deepEqual(yield* found(instance, roomId), isHarmless ? session : undefined, type)
+          assert.deepEqual(yield* found(instance, roomId), isHarmless ? membership : undefined, type)
           // What was read before that is not kept after it.
-          yield* instance.sessions.write(roomId, "cat", session, versions)
-          assert.deepEqual(yield* found(instance, roomId, "cat"), isHarmless ? session : undefined, type)
+          yield* instance.memberships.write(roomId, "cat", membership, versions)
+          assert.deepEqual(yield* found(instance, roomId, "cat"), isHarmless ? membership : undefined, type)
           const now = yield* instance.bus.versions(roomId)
-          yield* instance.sessions.write(roomId, "ann", session, now)
-          assert.deepEqual(yield* found(instance, roomId), session)
+          yield* instance.memberships.write(roomId, "ann", membership, now)
+          assert.deepEqual(yield* found(instance, roomId), membership)
         }
       }).pipe(Effect.scoped)
     )
 
-    it.live("finds nobody of another epoch", () =>
+    it.live("finds no member of another epoch", () =>
       Effect.gen(function* () {
         const instance = yield* open
         const { roomId, versions } = yield* remembered(instance)
         yield* instance.bus.history(roomId, 2, 0, 0)
         assert.isUndefined(yield* found(instance, roomId))
-        yield* instance.sessions.write(roomId, "ann", session, versions)
+        yield* instance.memberships.write(roomId, "ann", membership, versions)
         assert.isUndefined(yield* found(instance, roomId))
       }).pipe(Effect.scoped)
     )
@@ -100,35 +100,38 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const instance = yield* open
         const roomId = randomUUID()
-        assert.deepEqual(yield* instance.sessions.read(roomId, "ann"), { versions: undefined, session: undefined })
-        yield* instance.sessions.write(roomId, "ann", session, undefined)
-        assert.deepEqual(yield* found(instance, roomId), session)
+        assert.deepEqual(yield* instance.memberships.read(roomId, "ann"), {
+          versions: undefined,
+          membership: undefined
+        })
+        yield* instance.memberships.write(roomId, "ann", membership, undefined)
+        assert.deepEqual(yield* found(instance, roomId), membership)
         yield* instance.bus.publish(roomId, 0, [change(roomId, 1, "member.left", "ann")], false)
         assert.isUndefined(yield* found(instance, roomId))
         // Read from the repository before the room was known, and so perhaps before ann left.
-        yield* instance.sessions.write(roomId, "ann", session, undefined)
+        yield* instance.memberships.write(roomId, "ann", membership, undefined)
         assert.isUndefined(yield* found(instance, roomId))
         const { roomId: known, versions } = yield* remembered(instance)
         const unknown = randomUUID()
-        yield* instance.sessions.write(unknown, "ann", session, versions)
+        yield* instance.memberships.write(unknown, "ann", membership, versions)
         assert.isUndefined(yield* found(instance, unknown))
-        yield* instance.sessions.write(known, "bob", session, undefined)
+        yield* instance.memberships.write(known, "bob", membership, undefined)
         assert.isUndefined(yield* found(instance, known, "bob"))
       }).pipe(Effect.scoped)
     )
   })
 }
 
-describe("RoomSessions: how long", () => {
+describe("MembershipCache: how long", () => {
   it.effect("memory: as long as it is asked for every five minutes", () =>
     Effect.gen(function* () {
       const instance = yield* memoryInstance
       const { roomId } = yield* remembered(instance)
       for (let n = 0; n < 4; n++) {
-        yield* TestClock.adjust(sessionMs - 1)
-        assert.deepEqual(yield* found(instance, roomId), session)
+        yield* TestClock.adjust(membershipMs - 1)
+        assert.deepEqual(yield* found(instance, roomId), membership)
       }
-      yield* TestClock.adjust(sessionMs)
+      yield* TestClock.adjust(membershipMs)
       assert.isUndefined(yield* found(instance, roomId))
     }).pipe(Effect.scoped)
   )
@@ -140,11 +143,11 @@ describe("RoomSessions: how long", () => {
       const { roomId } = yield* remembered(instance)
       const key = sessionKey(roomId, "ann")
       const left = instance.redis.send<number>("PTTL", key)
-      assert.isAtMost(yield* left, sessionMs)
+      assert.isAtMost(yield* left, membershipMs)
       for (let n = 0; n < 2; n++) {
-        assert.isAbove(yield* left, sessionMs - 5000)
+        assert.isAbove(yield* left, membershipMs - 5000)
         yield* instance.redis.send("PEXPIRE", key, "10000")
-        assert.deepEqual(yield* found(instance, roomId), session)
+        assert.deepEqual(yield* found(instance, roomId), membership)
       }
       yield* instance.redis.send("PEXPIRE", key, "1")
       yield* Effect.sleep("5 millis")
@@ -153,26 +156,29 @@ describe("RoomSessions: how long", () => {
   )
 })
 
-describe("RoomSessions: Redis", () => {
+describe("MembershipCache: Redis", () => {
   it.live("what one instance wrote another finds", () =>
     Effect.gen(function* () {
       const server = yield* redisServer()
       const [a, b] = [yield* redisInstance(server.url), yield* redisInstance(server.url)]
       const { roomId, versions } = yield* remembered(a)
-      assert.deepEqual(yield* b.sessions.read(roomId, "ann"), { versions, session })
+      assert.deepEqual(yield* b.memberships.read(roomId, "ann"), { versions, membership })
       yield* b.bus.publish(roomId, 1, [change(roomId, 2, "member.left", "ann")], false)
       assert.isUndefined(yield* found(a, roomId))
     }).pipe(Effect.scoped)
   )
 
-  it.live("a server that was restarted may have forgotten who went: nobody is found", () =>
+  it.live("a server that was restarted may have forgotten who left: no member is found", () =>
     Effect.gen(function* () {
       const server = yield* redisServer("--appendonly", "yes", "--appendfsync", "always")
       const instance = yield* redisInstance(server.url)
       const { roomId, versions } = yield* remembered(instance)
       const second = yield* remembered(instance)
       yield* Effect.promise(server.kill)
-      for (const attempt of [found(instance, roomId), instance.sessions.write(roomId, "ann", session, versions)]) {
+      for (const attempt of [
+        found(instance, roomId),
+        instance.memberships.write(roomId, "ann", membership, versions)
+      ]) {
         const began = performance.now()
         const failed: Effect.Effect<unknown, { readonly _tag: string }> = attempt
         assert.strictEqual((yield* Effect.flip(failed))._tag, "BusUnavailable")
@@ -181,7 +187,7 @@ describe("RoomSessions: Redis", () => {
       yield* Effect.promise(server.start)
       yield* untilEffect(instance.check)
       assert.isUndefined(yield* found(instance, roomId))
-      yield* instance.sessions.write(second.roomId, "ann", session, second.versions)
+      yield* instance.memberships.write(second.roomId, "ann", membership, second.versions)
       assert.isUndefined(yield* found(instance, second.roomId))
     }).pipe(Effect.scoped)
   )
@@ -193,14 +199,14 @@ describe("RoomSessions: Redis", () => {
       const { roomId, versions } = yield* remembered(instance)
       for (const strange of ["", "{", "null", '{"role":"king","joinedAt":"","epoch":"e","people":0}']) {
         yield* instance.redis.send("SET", sessionKey(roomId, "ann"), strange)
-        assert.deepEqual(yield* instance.sessions.read(roomId, "ann"), { versions, session: undefined })
-        yield* instance.sessions.write(roomId, "ann", session, versions)
-        assert.deepEqual(yield* found(instance, roomId), session)
+        assert.deepEqual(yield* instance.memberships.read(roomId, "ann"), { versions, membership: undefined })
+        yield* instance.memberships.write(roomId, "ann", membership, versions)
+        assert.deepEqual(yield* found(instance, roomId), membership)
       }
       // A room that was quiet for so long that nothing is known of it any more: nor of its sessions.
       yield* instance.redis.send("DEL", roomKey(roomId))
-      assert.deepEqual(yield* instance.sessions.read(roomId, "ann"), { versions: undefined, session: undefined })
-      yield* instance.sessions.write(roomId, "bob", session, undefined)
+      assert.deepEqual(yield* instance.memberships.read(roomId, "ann"), { versions: undefined, membership: undefined })
+      yield* instance.memberships.write(roomId, "bob", membership, undefined)
       assert.isUndefined(yield* found(instance, roomId))
     }).pipe(Effect.scoped)
   )

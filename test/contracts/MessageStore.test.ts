@@ -1,9 +1,10 @@
-// One suite over every layer of Repository: messages, their pages, threads.
+// One suite over every layer of the room stores: messages, their pages, threads.
 import { assert } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { maxReactions } from "../../src/domain/Message.ts"
 import { Database } from "../../src/infra/postgres/Database.ts"
-import { Repository } from "../../src/storage/rooms/Repository.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
 import {
   at,
   by,
@@ -14,7 +15,7 @@ import {
   id,
   makeRoom,
   makeThread,
-  overRepositories,
+  overStores,
   refuses,
   send,
   tagOf
@@ -32,10 +33,10 @@ const inRoom = Effect.gen(function* () {
   return { roomId, message }
 })
 
-overRepositories("Repository, messages", (it) => {
+overStores("MessageStore", (it) => {
   it.effect("sends: the message is what it was sent as, and is told so", () =>
     Effect.gen(function* () {
-      const { messages, roomOfMessage } = yield* Repository
+      const { page: messages, roomOf: roomOfMessage } = yield* MessageStore
       const { roomId } = yield* inRoom
       const { value: thread } = yield* makeThread(roomId, "bob")
       for (const kind of ["chat", "prompt", "response", "system"] as const) {
@@ -58,7 +59,7 @@ overRepositories("Repository, messages", (it) => {
     [Storable, Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4_000_000_000_000 }))],
     ([body, time]) =>
       Effect.gen(function* () {
-        const { messages } = yield* Repository
+        const { page: messages } = yield* MessageStore
         const roomId = yield* makeRoom("ann")
         const { value } = yield* send(roomId, "ann", { body, key: `k${body}`, at: new Date(time).toISOString() })
         assert.deepEqual((yield* messages(roomId, { limit: 1 })).messages, [value])
@@ -69,7 +70,7 @@ overRepositories("Repository, messages", (it) => {
 
   it.effect("sends once what has the same author and key in the same room, whatever became of it", () =>
     Effect.gen(function* () {
-      const { deleteMessage, editMessage } = yield* Repository
+      const { delete: deleteMessage, edit: editMessage } = yield* MessageStore
       const { roomId } = yield* inRoom
       const other = yield* inRoom
       const key = "k"
@@ -91,7 +92,7 @@ overRepositories("Repository, messages", (it) => {
       yield* deleteMessage(roomId, sent.messageId, by("bob"))
       assert.strictEqual((yield* changesNothing(roomId, send(roomId, "bob", { key }))).body, "")
       // Whoever was removed gets nothing by their key either.
-      yield* (yield* Repository).removeMember(roomId, "bob", by("ann"))
+      yield* (yield* MemberStore).remove(roomId, "bob", by("ann"))
       yield* refuses(roomId, "NotAMember", send(roomId, "bob", { key }))
     })
   )
@@ -113,7 +114,7 @@ overRepositories("Repository, messages", (it) => {
 
   it.effect("edits what its author wants edited, and nothing that is deleted", () =>
     Effect.gen(function* () {
-      const { deleteMessage, editMessage, messages, react } = yield* Repository
+      const { delete: deleteMessage, edit: editMessage, page: messages, react } = yield* MessageStore
       const { message, roomId } = yield* inRoom
       const { messageId } = message
       yield* react(roomId, messageId, "👍", true, by("ann"))
@@ -138,7 +139,7 @@ overRepositories("Repository, messages", (it) => {
 
   it.effect("deletes for good: no text, no reactions, told once", () =>
     Effect.gen(function* () {
-      const { deleteMessage, messages, react } = yield* Repository
+      const { delete: deleteMessage, page: messages, react } = yield* MessageStore
       for (const who of ["bob", "ann"]) {
         const { message, roomId } = yield* inRoom
         const { messageId } = message
@@ -158,7 +159,7 @@ overRepositories("Repository, messages", (it) => {
 
   it.effect("keeps who reacted with what, in their order, once each", () =>
     Effect.gen(function* () {
-      const { messages, react } = yield* Repository
+      const { page: messages, react } = yield* MessageStore
       const { message, roomId } = yield* inRoom
       const { messageId } = message
       for (const emoji of ["👍", "__proto__", "constructor", `"\\`]) {
@@ -186,7 +187,7 @@ overRepositories("Repository, messages", (it) => {
 
   it.effect("holds so many reactions and no more", () =>
     Effect.gen(function* () {
-      const { react } = yield* Repository
+      const { react } = yield* MessageStore
       const { message, roomId } = yield* inRoom
       const { messageId } = message
       const database = yield* Effect.serviceOption(Database)
@@ -206,7 +207,7 @@ overRepositories("Repository, messages", (it) => {
 
   it.effect("reads pages, newest first found, oldest first told, deleted ones among them", () =>
     Effect.gen(function* () {
-      const { deleteMessage, messages } = yield* Repository
+      const { delete: deleteMessage, page: messages } = yield* MessageStore
       const roomId = yield* makeRoom("ann")
       const { value: thread } = yield* makeThread(roomId, "ann")
       const { value: empty } = yield* makeThread(roomId, "ann")

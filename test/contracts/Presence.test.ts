@@ -17,8 +17,8 @@ import { untilEffect } from "../support/UntilEffect.ts"
 
 const count = (user: string, connections: number): ConnectionCount => ({ user, connections })
 
-/** What was told of the room so far: `+user` came, `-user` went. */
-const told = Effect.fnUntraced(function* ({ bus }: Instance, roomId: string) {
+/** The presence events of the room so far: `+user` entered, `-user` left. */
+const presenceEvents = Effect.fnUntraced(function* ({ bus }: Instance, roomId: string) {
   const { events, isWhole, seq } = yield* bus.history(roomId, 0, 0, 1000)
   assert.isTrue(isWhole)
   assert.strictEqual(events.length, seq)
@@ -44,7 +44,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         server === undefined ? memoryInstance : redisInstance(server.url)
     )
 
-    it.live("tells of the first connection and of the last, and of none in between", () =>
+    it.live("publishes the first connection and the last, and none in between", () =>
       Effect.gen(function* () {
         const one = yield* open
         const { presence } = one
@@ -74,7 +74,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           all = [...all, ...events]
           // In the order they came, to the millisecond.
           assert.sameMembers([...(yield* listed(one, roomId))], [...present])
-          assert.deepEqual(yield* told(one, roomId), all)
+          assert.deepEqual(yield* presenceEvents(one, roomId), all)
         }
       }).pipe(Effect.scoped)
     )
@@ -100,7 +100,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* presence.set(roomId, [count("zoe", 5)], false)
         assert.strictEqual((yield* presence.list(roomId))[0]?.since, present[0]?.since)
         assert.deepEqual(
-          yield* told({ presence, ...one }, roomId),
+          yield* presenceEvents({ presence, ...one }, roomId),
           users.map((user) => `+${user}`)
         )
         assert.deepEqual(yield* presence.list(randomUUID()), [])
@@ -121,7 +121,7 @@ const several = Effect.fnUntraced(function* (many: number) {
   return { server, a, b, c: c ?? b, roomId: randomUUID() }
 })
 
-/** As if those who beat before `live` did now had not been heard of for their lease. */
+/** Lets the leases of the instances expire that last renewed them before `live` does now. */
 const lapse = Effect.fnUntraced(function* ({ presence, redis }: RedisInstance) {
   for (const name of yield* redis.send<Array<string>>("ZRANGE", alive, "0", "-1")) {
     yield* redis.send("ZADD", alive, "1", name)
@@ -143,7 +143,7 @@ describe("Presence: instances", () => {
       assert.deepEqual(yield* listed(a, roomId), ["ann 1", "bob 1"])
       yield* b.presence.set(roomId, [count("ann", 0), count("bob", 0)], true)
       assert.deepEqual(yield* listed(b, roomId), [])
-      assert.deepEqual(yield* told(a, roomId), ["+ann", "+bob", "-ann", "-bob"])
+      assert.deepEqual(yield* presenceEvents(a, roomId), ["+ann", "+bob", "-ann", "-bob"])
       assert.deepEqual(yield* keysLeft(a), [])
     }).pipe(Effect.scoped)
   )
@@ -161,19 +161,19 @@ describe("Presence: instances", () => {
       assert.strictEqual(yield* a.redis.send("ZCARD", alive), 3)
       yield* Scope.close(scope, Exit.void)
       assert.deepEqual(yield* listed(a, roomId), ["ann 1"])
-      assert.deepEqual(yield* told(a, roomId), ["+ann", "+bob", "-bob"])
-      assert.deepEqual(yield* told(a, other), ["+bob", "-bob"])
+      assert.deepEqual(yield* presenceEvents(a, roomId), ["+ann", "+bob", "-bob"])
+      assert.deepEqual(yield* presenceEvents(a, other), ["+bob", "-bob"])
       assert.strictEqual(yield* a.redis.send("ZCARD", alive), 2)
     }).pipe(Effect.scoped)
   )
 
-  it.live("one that was not heard of for its lease is taken out by another, once", () =>
+  it.live("one whose lease has expired is removed by another, once", () =>
     Effect.gen(function* () {
       const { a, b, c, roomId } = yield* several(3)
       const rooms = [roomId, randomUUID(), randomUUID()]
       for (const one of rooms) yield* a.presence.set(one, [count("ann", 2), count("bob", 1)], false)
       yield* b.presence.set(roomId, [count("bob", 1)], false)
-      // While its lease lasts nobody does.
+      // Not before its lease has expired.
       assert.isTrue(yield* b.presence.beat)
       assert.strictEqual(yield* b.presence.reap, 0)
       assert.isTrue(yield* lapse(b))
@@ -181,10 +181,10 @@ describe("Presence: instances", () => {
       assert.isFalse(yield* c.presence.beat)
       yield* Effect.all([b.presence.reap, c.presence.reap, b.presence.reap], { concurrency: "unbounded" })
       assert.deepEqual(yield* listed(b, roomId), ["bob 1"])
-      assert.deepEqual(yield* told(b, roomId), ["+ann", "+bob", "-ann"])
+      assert.deepEqual(yield* presenceEvents(b, roomId), ["+ann", "+bob", "-ann"])
       for (const one of rooms.slice(1)) {
         assert.deepEqual(yield* listed(b, one), [])
-        assert.deepEqual([...(yield* told(b, one))].sort(), ["+ann", "+bob", "-ann", "-bob"])
+        assert.deepEqual([...(yield* presenceEvents(b, one))].sort(), ["+ann", "+bob", "-ann", "-bob"])
       }
       assert.strictEqual(yield* b.presence.reap, 0)
     }).pipe(Effect.scoped)
@@ -210,8 +210,8 @@ describe("Presence: instances", () => {
       yield* b.presence.beat
       yield* b.presence.reap
       assert.sameMembers([...(yield* listed(b, roomId))], ["ann 2", "bob 1"])
-      // For whoever listens they come and go by turns, and are there at last.
-      const events = yield* told(b, roomId)
+      // For a listener they enter and leave alternately, and are present at the end.
+      const events = yield* presenceEvents(b, roomId)
       for (const user of ["ann", "bob"]) {
         const theirs = events.filter((event) => event.endsWith(user)).map(([sign]) => sign)
         assert.strictEqual(theirs.join(""), `${"+-".repeat((theirs.length - 1) / 2)}+`)
@@ -235,7 +235,7 @@ describe("Presence: instances", () => {
       yield* c.presence.reap
       for (const one of rooms) {
         assert.deepEqual(yield* listed(b, one), [])
-        assert.deepEqual(yield* told(b, one), ["+ann", "-ann"])
+        assert.deepEqual(yield* presenceEvents(b, one), ["+ann", "-ann"])
       }
       assert.strictEqual(yield* b.redis.send("ZCARD", `${alive}:dead`), 0)
     }).pipe(Effect.scoped)
@@ -272,7 +272,7 @@ describe("Presence: instances", () => {
       assert.isTrue(yield* a.presence.beat)
       yield* a.presence.set(roomId, [count("ann", 1)], false)
       assert.deepEqual(yield* listed(b, roomId), ["ann 1"])
-      assert.deepEqual(yield* told(b, roomId), ["+ann"])
+      assert.deepEqual(yield* presenceEvents(b, roomId), ["+ann"])
     }).pipe(Effect.scoped)
   )
 })

@@ -1,17 +1,17 @@
 // One suite over every layer of RoomBus: memory, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, Schema, type Scope } from "effect"
-import type { RoomBus, SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
-import { kept } from "../../src/infra/redis/RoomLog.ts"
-import { change, changesOf, heard, kinds, memoryInstance, passing, redisInstance } from "../support/RoomInstances.ts"
+import { Effect, Option, Schema, type Scope } from "effect"
+import { maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
+import { retention } from "../../src/infra/redis/RoomLog.ts"
+import { change, changesOf, kinds, memoryInstance, passing, received, redisInstance } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 
 type Bus = RoomBus["Service"]
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
-const revisions = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
+const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
 for (const [kind, start] of Object.entries(kinds)) {
   describe(`RoomBus: ${kind}`, () => {
@@ -47,13 +47,13 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.deepEqual(history, { seq: 6, changeNumber: 4, events: wanted, isWhole: true })
         assert.match(epoch, /^[0-9a-z-]{1,40}$/)
         assert.deepEqual(
-          yield* heard(bus, roomId, 6),
+          yield* received(bus, roomId, 6),
           wanted.map((one) => ({ ...one, roomId, epoch }))
         )
       }).pipe(Effect.scoped)
     )
 
-    it.live("gives a revision one number, however often it is published", () =>
+    it.live("gives a change one seq, however often it is published", () =>
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
@@ -64,10 +64,10 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
         assert.deepEqual([seq, changeNumber], [5, 5])
         assert.deepEqual(seqs(events), upTo(5))
-        assert.deepEqual(revisions(events), upTo(5))
-        // Those that come again are told nobody.
+        assert.deepEqual(changeNumbers(events), upTo(5))
+        // Repeated changes are not published.
         yield* bus.emit(roomId, [passing("generate.delta")])
-        assert.deepEqual(revisions(yield* heard(bus, roomId, 6)), [...upTo(5), 0])
+        assert.deepEqual(changeNumbers(yield* received(bus, roomId, 6)), [...upTo(5), 0])
       }).pipe(Effect.scoped)
     )
 
@@ -82,14 +82,14 @@ for (const [kind, start] of Object.entries(kinds)) {
         assert.isUndefined(yield* publish(false, 1, 2))
         assert.strictEqual(yield* publish(false, 3, 5, 6), 3)
         assert.strictEqual(yield* publish(false, 2, 6), 3)
-        assert.deepEqual(revisions((yield* bus.history(roomId, 0, 0, 100)).events), [1, 2, 3])
+        assert.deepEqual(changeNumbers((yield* bus.history(roomId, 0, 0, 100)).events), [1, 2, 3])
         assert.isUndefined(yield* publish(true, 2, 5, 8))
         assert.strictEqual(yield* publish(false, 10), 8)
         assert.isUndefined(yield* publish(false, 7, 8, 9))
         const { events } = yield* bus.history(roomId, 0, 0, 100)
-        assert.deepEqual(revisions(events), [1, 2, 3, 5, 8, 9])
+        assert.deepEqual(changeNumbers(events), [1, 2, 3, 5, 8, 9])
         assert.deepEqual(seqs(events), upTo(6))
-        assert.deepEqual(seqs(yield* heard(bus, roomId, 6)), upTo(6))
+        assert.deepEqual(seqs(yield* received(bus, roomId, 6)), upTo(6))
       }).pipe(Effect.scoped)
     )
 
@@ -106,7 +106,7 @@ for (const [kind, start] of Object.entries(kinds)) {
           const bus = yield* open
           const roomId = randomUUID()
           let last = 0
-          const told: Array<number> = []
+          const expected: Array<number> = []
           for (const { batch, force, passing: count } of steps) {
             let missing: number | undefined
             for (const changeNumber of batch) {
@@ -116,7 +116,7 @@ for (const [kind, start] of Object.entries(kinds)) {
                 break
               }
               last = changeNumber
-              told.push(changeNumber)
+              expected.push(changeNumber)
             }
             const published = yield* bus.publish(roomId, 0, changesOf(roomId, ...batch), force)
             assert.deepEqual(published, { missingAfter: missing })
@@ -124,12 +124,12 @@ for (const [kind, start] of Object.entries(kinds)) {
               roomId,
               Array.from({ length: count }, () => passing("presence.left"))
             )
-            told.push(...Array.from({ length: count }, () => 0))
+            expected.push(...Array.from({ length: count }, () => 0))
           }
           const { events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 1000)
-          assert.deepEqual([seq, changeNumber], [told.length, last])
-          assert.deepEqual(revisions(events), told)
-          assert.deepEqual(seqs(events), upTo(told.length))
+          assert.deepEqual([seq, changeNumber], [expected.length, last])
+          assert.deepEqual(changeNumbers(events), expected)
+          assert.deepEqual(seqs(events), upTo(expected.length))
         }).pipe(Effect.scoped),
       { arbitrary: { runs: 25 } }
     )
@@ -155,23 +155,23 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
-        const last = kept.events + 400
+        const last = retention.events + 400
         for (let n = 0; n < last; n += 200) {
           yield* bus.publish(roomId, 0, changesOf(roomId, ...upTo(200).map((m) => n + m)), false)
         }
         const all = yield* bus.history(roomId, 0, 0, 10_000)
         assert.isFalse(all.isWhole)
-        assert.isAtLeast(all.events.length, kept.events)
-        assert.isAtMost(all.events.length, kept.events + 110)
+        assert.isAtLeast(all.events.length, retention.events)
+        assert.isAtMost(all.events.length, retention.events + 110)
         assert.deepEqual(seqs(all.events), upTo(last).slice(-all.events.length))
         const first = all.events[0]?.seq ?? 0
         assert.isTrue((yield* bus.history(roomId, 0, first - 1, 10_000)).isWhole)
         assert.isFalse((yield* bus.history(roomId, 0, first - 2, 10_000)).isWhole)
-        assert.isTrue((yield* bus.history(roomId, 0, last - kept.events, kept.events)).isWhole)
+        assert.isTrue((yield* bus.history(roomId, 0, last - retention.events, retention.events)).isWhole)
       }).pipe(Effect.scoped)
     )
 
-    it.live("begins another epoch with a higher generation only, and counts on in it", () =>
+    it.live("begins another epoch with a higher epoch counter only, and counts on in it", () =>
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
@@ -181,7 +181,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* look
         yield* bus.publish(roomId, 2, changesOf(roomId, 2), false)
         yield* look
-        // Also when all that it is published for is known, or when somebody only asks.
+        // Also when all changes were published before, or when only its history is read.
         yield* bus.publish(roomId, 3, changesOf(roomId, 2), false)
         yield* look
         yield* bus.history(roomId, 4, 0, 0)
@@ -198,8 +198,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         yield* bus.publish(roomId, 4, changesOf(roomId, 3), false)
         const { epoch, events, changeNumber, seq } = yield* bus.history(roomId, 0, 0, 100)
         assert.deepEqual([seq, changeNumber], [6, 3])
-        assert.deepEqual(revisions(events), [1, 2, 0, 0, 0, 3])
-        const taken = yield* heard(bus, roomId, 6)
+        assert.deepEqual(changeNumbers(events), [1, 2, 0, 0, 0, 3])
+        const taken = yield* received(bus, roomId, 6)
         assert.deepEqual(
           taken.map((event) => epochs.indexOf(event.epoch)),
           [0, 1, 3, 3, 3, 3]
@@ -217,7 +217,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { epoch } = yield* bus.history(roomId, 0, 0, 0)
         const parts = { messages: 0, threads: 0, people: 0 }
         assert.deepEqual(yield* bus.versions(roomId), { epoch, ...parts })
-        const told = {
+        const typesOf = {
           messages: ["message.sent", "message.edited", "message.deleted", "message.reacted"],
           threads: ["thread.created", "thread.changed"],
           people: ["member.joined", "member.left"],
@@ -225,7 +225,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         } as const
         let seq = 0
         for (const part of ["messages", "none", "threads", "people", "none", "messages"] as const) {
-          for (const type of told[part]) {
+          for (const type of typesOf[part]) {
             if (type.startsWith("presence") || type === "generate.delta") yield* bus.emit(roomId, [passing(type)])
             else yield* bus.publish(roomId, 0, [change(roomId, seq + 1, type)], true)
             seq++
@@ -239,6 +239,36 @@ for (const [kind, start] of Object.entries(kinds)) {
         // What was known already changes nothing.
         yield* bus.publish(roomId, 0, changesOf(roomId, 1, 2), false)
         assert.deepEqual(yield* bus.versions(roomId), { epoch, messages: seq, threads: seq, people: seq })
+      }).pipe(Effect.scoped)
+    )
+
+    it.live("drops what waits beyond its bound, and says so by a gap", () =>
+      Effect.gen(function* () {
+        const bus = yield* open
+        const roomId = randomUUID()
+        // A subscription that was away before the first one says so once.
+        yield* Effect.timeoutOption(bus.gap, "50 millis")
+        const batch = Array.from({ length: 1000 }, () => passing("generate.delta"))
+        const batches = 2 + maxQueued / batch.length
+        for (let n = 0; n < batches; n++) yield* bus.emit(roomId, batch)
+        const drain = Effect.gen(function* () {
+          let count = 0
+          let taken = yield* Effect.timeoutOption(bus.take, "500 millis")
+          while (Option.isSome(taken)) {
+            count += taken.value.length
+            taken = yield* Effect.timeoutOption(bus.take, "500 millis")
+          }
+          return count
+        })
+        // The messages of a subscription arrive behind the reply to what published them.
+        yield* Effect.sleep("500 millis")
+        assert.isAtMost(yield* drain, maxQueued)
+        yield* Effect.timeout(bus.gap, "1 second")
+        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(bus.gap, "50 millis")))
+        // The room's stream has what was dropped, as far as it keeps events; new events come as before.
+        assert.strictEqual((yield* bus.history(roomId, 0, 0, 0)).seq, batches * batch.length)
+        yield* bus.emit(roomId, [passing("presence.joined")])
+        assert.deepEqual(seqs(yield* received(bus, roomId, 1)), [batches * batch.length + 1])
       }).pipe(Effect.scoped)
     )
 
@@ -259,7 +289,7 @@ for (const [kind, start] of Object.entries(kinds)) {
         for (const [n, roomId] of rooms.entries()) {
           const { epoch, events } = yield* bus.history(roomId, 0, 0, 100)
           epochs.add(epoch)
-          assert.deepEqual(revisions(events), [...upTo(n + 1), 0])
+          assert.deepEqual(changeNumbers(events), [...upTo(n + 1), 0])
         }
         assert.strictEqual(epochs.size, rooms.length)
       }).pipe(Effect.scoped)

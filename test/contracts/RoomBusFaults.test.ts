@@ -4,14 +4,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import type { SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import { roomKey, streamKey } from "../../src/infra/redis/RoomKeys.ts"
-import { kept } from "../../src/infra/redis/RoomLog.ts"
+import { retention } from "../../src/infra/redis/RoomLog.ts"
 import {
   change,
   changesOf,
   commandTimeout,
-  heard,
   passing,
   type RedisInstance,
+  received,
   redisInstance,
   redisServer
 } from "../support/RoomInstances.ts"
@@ -20,7 +20,7 @@ import { untilEffect } from "../support/UntilEffect.ts"
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
-const revisions = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
+const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
 const two = Effect.gen(function* () {
   const server = yield* redisServer()
@@ -60,12 +60,12 @@ describe("RoomBus: instances", () => {
       const { epoch, events } = yield* other.history(roomId, 0, 0, 100)
       const wanted = events.map((event) => ({ ...event, roomId, epoch }))
       assert.deepEqual(seqs(wanted), upTo(20))
-      assert.deepEqual(yield* heard(one, roomId, 20), wanted)
-      assert.deepEqual(yield* heard(other, roomId, 20), wanted)
+      assert.deepEqual(yield* received(one, roomId, 20), wanted)
+      assert.deepEqual(yield* received(other, roomId, 20), wanted)
     }).pipe(Effect.scoped)
   )
 
-  it.live("all at once: no number twice or left out, each revision once and in order, the same for all", () =>
+  it.live("all at once: no seq twice or left out, each change once and in order, the same for all", () =>
     Effect.gen(function* () {
       const { a, b, roomId } = yield* two
       // Each has every other change, and waits for the other's.
@@ -85,12 +85,12 @@ describe("RoomBus: instances", () => {
       const { events } = yield* a.bus.history(roomId, 0, 0, 1000)
       assert.deepEqual(seqs(events), upTo(180))
       assert.deepEqual(
-        revisions(events).filter((changeNumber) => changeNumber > 0),
+        changeNumbers(events).filter((changeNumber) => changeNumber > 0),
         upTo(60)
       )
       for (const { bus } of [a, b]) {
         assert.deepEqual(
-          (yield* heard(bus, roomId, 180)).map(({ seq, event }) => [seq, event]),
+          (yield* received(bus, roomId, 180)).map(({ seq, event }) => [seq, event]),
           events.map(({ seq, event }) => [seq, event])
         )
       }
@@ -107,15 +107,15 @@ describe("RoomBus: instances", () => {
       ]) {
         yield* again
         for (const ttl of yield* left) {
-          assert.isAtMost(ttl, kept.forMs)
-          assert.isAbove(ttl, kept.forMs - 5000)
+          assert.isAtMost(ttl, retention.forMs)
+          assert.isAbove(ttl, retention.forMs - 5000)
         }
         for (const key of [roomKey(roomId), streamKey(roomId)]) yield* a.redis.send("PEXPIRE", key, "60000")
       }
       // What is only asked for lasts as well.
       const asked = randomUUID()
       yield* a.bus.history(asked, 0, 0, 0)
-      assert.isAbove(yield* a.redis.send<number>("PTTL", roomKey(asked)), kept.forMs - 5000)
+      assert.isAbove(yield* a.redis.send<number>("PTTL", roomKey(asked)), retention.forMs - 5000)
     }).pipe(Effect.scoped)
   )
 })
@@ -133,7 +133,7 @@ describe("RoomBus: Redis with faults", () => {
       assert.notStrictEqual(after.epoch, before.epoch)
       assert.strictEqual((yield* a.bus.publish(roomId, 0, changesOf(roomId, 4), false)).missingAfter, 0)
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 4), true)
-      assert.deepEqual(revisions((yield* b.bus.history(roomId, 0, 0, 10)).events), [4])
+      assert.deepEqual(changeNumbers((yield* b.bus.history(roomId, 0, 0, 10)).events), [4])
     }).pipe(Effect.scoped)
   )
 
@@ -171,7 +171,7 @@ describe("RoomBus: Redis with faults", () => {
         const began = first === "history" ? undefined : (yield* b.bus.versions(roomId))?.epoch
         const after = yield* b.bus.history(roomId, 5, 0, 10)
         assert.notStrictEqual(after.epoch, before)
-        // The generation was kept with the rest: it begins none of its own.
+        // The epoch counter was kept with the rest, so it begins no epoch of its own.
         if (began !== undefined) assert.strictEqual(after.epoch, began)
         // What was kept is there, for those whose last event still stands in it; cursors are of the former epoch.
         assert.isTrue(after.isWhole)
@@ -188,7 +188,7 @@ describe("RoomBus: Redis with faults", () => {
     Effect.gen(function* () {
       const { a, b, roomId, server } = yield* two
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 1), false)
-      assert.deepEqual(revisions(yield* heard(b.bus, roomId, 1)), [1])
+      assert.deepEqual(changeNumbers(yield* received(b.bus, roomId, 1)), [1])
       // That it was not there before its first subscription either is said once.
       for (const { bus } of [a, b]) yield* Effect.timeoutOption(bus.gap, "50 millis")
       const gaps = yield* Effect.forkChild(Effect.all([a.bus.gap, b.bus.gap], { concurrency: 2 }))
@@ -199,7 +199,7 @@ describe("RoomBus: Redis with faults", () => {
       for (const { check } of [a, b]) yield* untilEffect(check)
       yield* Effect.timeout(Fiber.join(gaps), "5 seconds")
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 2), true)
-      assert.deepEqual(revisions(yield* heard(b.bus, roomId, 1)), [2])
+      assert.deepEqual(changeNumbers(yield* received(b.bus, roomId, 1)), [2])
     }).pipe(Effect.scoped)
   )
 
@@ -218,7 +218,7 @@ describe("RoomBus: Redis with faults", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("full: what it refuses is not told, and not counted", () =>
+  it.live("full: what it refuses is not published, and not counted", () =>
     Effect.gen(function* () {
       const { a, roomId } = yield* two
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 1), false)
@@ -228,7 +228,7 @@ describe("RoomBus: Redis with faults", () => {
       yield* a.redis.send("CONFIG", "SET", "maxmemory", "0")
       yield* a.bus.publish(roomId, 0, changesOf(roomId, 2), false)
       assert.deepEqual(seqs((yield* a.bus.history(roomId, 0, 0, 10)).events), [1, 2])
-      assert.deepEqual(revisions(yield* heard(a.bus, roomId, 2)), [1, 2])
+      assert.deepEqual(changeNumbers(yield* received(a.bus, roomId, 2)), [1, 2])
     }).pipe(Effect.scoped)
   )
 })

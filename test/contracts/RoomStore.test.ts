@@ -1,8 +1,12 @@
-// One suite over every layer of Repository: memory, embedded, a real PostgreSQL. Here: rooms, and who may do what in them.
+// One suite over every layer of the room stores: memory, embedded, a real PostgreSQL. Here: rooms, and who may do what in them.
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { Repository } from "../../src/storage/rooms/Repository.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { Outbox } from "../../src/storage/rooms/Outbox.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import {
+  type AnyStore,
+  allStores,
   at,
   by,
   changes,
@@ -13,8 +17,9 @@ import {
   makeRoom,
   makeThread,
   ms,
-  overRepositories,
+  overStores,
   refuses,
+  type Stores,
   send,
   tagOf
 } from "../support/RoomStores.ts"
@@ -23,7 +28,7 @@ const noRoom = "RoomNotFound"
 
 /** A room with one of each: ann made it, and gus was removed. */
 const peopled = Effect.gen(function* () {
-  const { removeMember } = yield* Repository
+  const { remove: removeMember } = yield* MemberStore
   const roomId = yield* makeRoom("ann")
   yield* enlist(roomId, "ann", "olga", "owner", 1)
   yield* enlist(roomId, "ann", "mia", "member", 2)
@@ -47,80 +52,78 @@ const matrix: ReadonlyArray<
     what: string,
     by: readonly [maker: Outcome, owner: Outcome, member: Outcome, viewer: Outcome],
     needs: string,
-    act: (
-      repository: Repository["Service"],
-      room: Peopled,
-      user: string
-    ) => Effect.Effect<unknown, { readonly _tag: string }>
+    act: (stores: Stores, room: Peopled, user: string) => Effect.Effect<unknown, { readonly _tag: string }, AnyStore>
   ]
 > = [
   [
     "deletes the room",
     ["ok", "ok", "Forbidden", "Forbidden"],
     "owner",
-    (_, { roomId }, user) => _.deleteRoom(roomId, by(user))
+    (_, { roomId }, user) => _.rooms.delete(roomId, by(user))
   ],
   [
     "invites a member",
     ["ok", "ok", "ok", "Forbidden"],
     "member",
-    (_, { roomId }, user) => Effect.provideService(makeInvite(roomId, user, "member"), Repository, _)
+    (_stores, { roomId }, user) => makeInvite(roomId, user, "member")
   ],
   [
     "invites an owner",
     ["ok", "ok", "Forbidden", "Forbidden"],
     "owner",
-    (_, { roomId }, user) => Effect.provideService(makeInvite(roomId, user, "owner"), Repository, _)
+    (_stores, { roomId }, user) => makeInvite(roomId, user, "owner")
   ],
   [
     "revokes invites",
     ["ok", "ok", "ok", "Forbidden"],
     "member",
-    (_, { invite, roomId }, user) => _.revokeInvite(roomId, invite, by(user))
+    (_, { invite, roomId }, user) => _.invites.revoke(roomId, invite, by(user))
   ],
   [
     "removes another",
     ["ok", "ok", "Forbidden", "Forbidden"],
     "owner",
-    (_, { roomId }, user) => _.removeMember(roomId, "tom", by(user))
+    (_, { roomId }, user) => _.members.remove(roomId, "tom", by(user))
   ],
   [
     "makes a thread",
     ["ok", "ok", "ok", "Forbidden"],
     "member",
-    (_, { roomId }, user) => Effect.provideService(makeThread(roomId, user), Repository, _)
+    (_stores, { roomId }, user) => makeThread(roomId, user)
   ],
   [
     "changes a thread",
     ["ok", "ok", "ok", "Forbidden"],
     "member",
-    (_, { roomId, thread }, user) => _.changeThread(roomId, thread.threadId, { archived: true }, by(user))
+    (_, { roomId, thread }, user) => _.threads.change(roomId, thread.threadId, { archived: true }, by(user))
   ],
-  ["sends", ["ok", "ok", "ok", "Forbidden"], "member", (_, { roomId }, user) => _.sendMessage(draft(roomId, user))],
+  ["sends", ["ok", "ok", "ok", "Forbidden"], "member", (_, { roomId }, user) => _.messages.send(draft(roomId, user))],
   [
     "edits another's message",
     ["MessageNotFound", "MessageNotFound", "MessageNotFound", "Forbidden"],
     "member",
-    (_, { message, roomId }, user) => _.editMessage(roomId, message.messageId, "mine", by(user))
+    (_, { message, roomId }, user) => _.messages.edit(roomId, message.messageId, "mine", by(user))
   ],
   [
     "deletes another's message",
     ["ok", "ok", "MessageNotFound", "Forbidden"],
     "member",
-    (_, { message, roomId }, user) => _.deleteMessage(roomId, message.messageId, by(user))
+    (_, { message, roomId }, user) => _.messages.delete(roomId, message.messageId, by(user))
   ],
   [
     "reacts",
     ["ok", "ok", "ok", "Forbidden"],
     "member",
-    (_, { message, roomId }, user) => _.react(roomId, message.messageId, "👍", true, by(user))
+    (_, { message, roomId }, user) => _.messages.react(roomId, message.messageId, "👍", true, by(user))
   ]
 ]
 
-overRepositories("Repository", (it) => {
+overStores("RoomStore", (it) => {
   it.effect("makes a room with its maker as its owner, and finds it as it was made", () =>
     Effect.gen(function* () {
-      const { createRoom, member, participants, room, roomsOf, unsent } = yield* Repository
+      const { create: createRoom, get: room, list: roomsOf } = yield* RoomStore
+      const { get: member, list: participants } = yield* MemberStore
+      const { pending: unsent } = yield* Outbox
       const made = { roomId: id(), title: `"größe" \\ 😀`, owner: "maker", autoAssign: true, createdAt: at(7) }
       yield* createRoom(made)
       assert.deepEqual(yield* room(made.roomId), { room: made, changeNumber: 0, epochCounter: 0 })
@@ -138,7 +141,7 @@ overRepositories("Repository", (it) => {
 
   it.effect("lists a user's rooms, newest first, and those only", () =>
     Effect.gen(function* () {
-      const { roomsOf } = yield* Repository
+      const { list: roomsOf } = yield* RoomStore
       const rooms = yield* Effect.forEach([2, 0, 3, 1], (n) => makeRoom(`maker-${n % 2}`, n))
       const [two, zero, three, one] = rooms
       if (two === undefined || three === undefined) return assert.fail("four rooms")
@@ -154,48 +157,48 @@ overRepositories("Repository", (it) => {
 
   it.effect("knows no room by what is not its id, whatever is asked", () =>
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const stores = yield* allStores
       const known = yield* makeRoom("ann")
       const key = { inviteId: id(), secretHash: id() }
       for (const roomId of [id(), "", "x", "'; DROP TABLE rooms", known.toUpperCase()]) {
         const one = by("ann")
-        const attempts: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }>> = [
-          repository.room(roomId),
-          repository.deleteRoom(roomId, one),
-          repository.advanceEpoch(roomId),
-          repository.member(roomId, "ann"),
-          Effect.provideService(makeInvite(roomId, "ann", "member"), Repository, repository),
-          repository.revokeInvite(roomId, key, one),
-          repository.join(roomId, key, one, ms()),
-          repository.removeMember(roomId, "ann", one),
-          repository.removeMember(roomId, "bob", one),
-          Effect.provideService(makeThread(roomId, "ann"), Repository, repository),
-          repository.changeThread(roomId, id(), { title: "t" }, one),
-          repository.sendMessage(draft(roomId, "ann")),
-          repository.editMessage(roomId, id(), "b", one),
-          repository.deleteMessage(roomId, id(), one),
-          repository.react(roomId, id(), "👍", true, one)
+        const attempts: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }, AnyStore>> = [
+          stores.rooms.get(roomId),
+          stores.rooms.delete(roomId, one),
+          stores.rooms.advanceEpoch(roomId),
+          stores.members.get(roomId, "ann"),
+          makeInvite(roomId, "ann", "member"),
+          stores.invites.revoke(roomId, key, one),
+          stores.invites.accept(roomId, key, one, ms()),
+          stores.members.remove(roomId, "ann", one),
+          stores.members.remove(roomId, "bob", one),
+          makeThread(roomId, "ann"),
+          stores.threads.change(roomId, id(), { title: "t" }, one),
+          stores.messages.send(draft(roomId, "ann")),
+          stores.messages.edit(roomId, id(), "b", one),
+          stores.messages.delete(roomId, id(), one),
+          stores.messages.react(roomId, id(), "👍", true, one)
         ]
         for (const attempt of attempts) assert.strictEqual(yield* tagOf(attempt), noRoom)
-        assert.strictEqual(yield* tagOf(repository.invitedAs(roomId, key, "ann", ms())), "InviteInvalid")
-        assert.deepEqual(yield* repository.participants(roomId), [])
-        assert.deepEqual(yield* repository.threads(roomId, undefined), [])
-        assert.deepEqual((yield* repository.messages(roomId, { limit: 5 })).messages, [])
-        assert.deepEqual(yield* repository.unsent(roomId, 0), [])
+        assert.strictEqual(yield* tagOf(stores.invites.roleFor(roomId, key, "ann", ms())), "InviteInvalid")
+        assert.deepEqual(yield* stores.members.list(roomId), [])
+        assert.deepEqual(yield* stores.threads.list(roomId, undefined), [])
+        assert.deepEqual((yield* stores.messages.page(roomId, { limit: 5 })).messages, [])
+        assert.deepEqual(yield* stores.outbox.pending(roomId, 0), [])
       }
-      assert.strictEqual((yield* repository.room(known)).changeNumber, 0)
+      assert.strictEqual((yield* stores.rooms.get(known)).changeNumber, 0)
     })
   )
 
   for (const [what, allowed, needs, act] of matrix) {
     it.effect(`${what}: whoever may, and nobody else`, () =>
       Effect.gen(function* () {
-        const repository = yield* Repository
+        const stores = yield* allStores
         const outcomes: ReadonlyArray<Outcome> = [...allowed, "NotAMember", "NotAMember"]
         for (const [n, user] of actors.entries()) {
           const room = yield* peopled
           const outcome = outcomes[n]
-          const attempt = act(repository, room, user)
+          const attempt = act(stores, room, user)
           if (outcome === "ok" || outcome === undefined) yield* attempt
           else {
             const error: object = yield* refuses(room.roomId, outcome, attempt)
@@ -208,41 +211,42 @@ overRepositories("Repository", (it) => {
 
   it.effect("judges by the role at the moment of the write", () =>
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const stores = yield* allStores
       const { roomId } = yield* peopled
       yield* refuses(roomId, "Forbidden", send(roomId, "vic"))
       yield* enlist(roomId, "ann", "vic", "member")
       yield* send(roomId, "vic")
-      yield* refuses(roomId, "Forbidden", repository.deleteRoom(roomId, by("vic")))
+      yield* refuses(roomId, "Forbidden", stores.rooms.delete(roomId, by("vic")))
       yield* enlist(roomId, "ann", "vic", "owner")
-      yield* repository.removeMember(roomId, "vic", by("olga"))
-      yield* refuses(roomId, "NotAMember", repository.deleteRoom(roomId, by("vic")))
+      yield* stores.members.remove(roomId, "vic", by("olga"))
+      yield* refuses(roomId, "NotAMember", stores.rooms.delete(roomId, by("vic")))
       yield* refuses(roomId, "NotAMember", send(roomId, "vic"))
     })
   )
 
   it.effect("deletes a room: it is told, and then there is no such room", () =>
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const stores = yield* allStores
       const room = yield* peopled
       const { roomId } = room
-      yield* changes(roomId, repository.deleteRoom(roomId, by("olga", 9)), () => ({
+      yield* changes(roomId, stores.rooms.delete(roomId, by("olga", 9)), () => ({
         event: { type: "room.deleted" },
         at: at(9)
       }))
-      assert.strictEqual(yield* tagOf(repository.room(roomId)), noRoom)
-      assert.strictEqual(yield* tagOf(repository.member(roomId, "ann")), noRoom)
-      for (const [, , , act] of matrix) yield* refuses(roomId, noRoom, act(repository, room, "ann"))
-      yield* refuses(roomId, noRoom, repository.join(roomId, room.invite, by("sam"), ms()))
-      const theirs = yield* repository.roomsOf("ann")
+      assert.strictEqual(yield* tagOf(stores.rooms.get(roomId)), noRoom)
+      assert.strictEqual(yield* tagOf(stores.members.get(roomId, "ann")), noRoom)
+      for (const [, , , act] of matrix) yield* refuses(roomId, noRoom, act(stores, room, "ann"))
+      yield* refuses(roomId, noRoom, stores.invites.accept(roomId, room.invite, by("sam"), ms()))
+      const theirs = yield* stores.rooms.list("ann")
       assert.isFalse(theirs.some((one) => one.roomId === roomId))
-      assert.strictEqual((yield* repository.unsent(roomId, 0)).at(-1)?.type, "room.deleted")
+      assert.strictEqual((yield* stores.outbox.pending(roomId, 0)).at(-1)?.type, "room.deleted")
     })
   )
 
   it.effect("begins new generations, which changes carry from then on, and counts no revision for it", () =>
     Effect.gen(function* () {
-      const { advanceEpoch, room, unsent } = yield* Repository
+      const { advanceEpoch, get: room } = yield* RoomStore
+      const { pending: unsent } = yield* Outbox
       const roomId = yield* makeRoom("ann")
       const before = yield* send(roomId, "ann")
       assert.strictEqual(before.changes[0]?.epochCounter, 0)

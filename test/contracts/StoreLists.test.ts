@@ -1,8 +1,13 @@
-// One suite over every layer of Repository: lists in parts, by number and by bytes.
+// One suite over every layer of the room stores: lists in parts, by number and by bytes.
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { type ListQuery, Repository } from "../../src/storage/rooms/Repository.ts"
-import { at, enlist, id, makeRoom, overRepositories, send } from "../support/RoomStores.ts"
+import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
+import type { ListQuery } from "../../src/storage/rooms/ListPart.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
+import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
+import { at, enlist, id, makeRoom, overStores, send } from "../support/RoomStores.ts"
 
 type Key = readonly [at: string, id: string]
 
@@ -26,10 +31,13 @@ const inParts = Effect.fnUntraced(function* <A, E>(
   }
 })
 
-overRepositories("Repository, lists in parts", (it) => {
+overStores("room stores, lists in parts", (it) => {
   it.effect("gives each item once, in the order of the whole list", () =>
     Effect.gen(function* () {
-      const { addContact, contacts, createRoom, createThread, participants, roomsOf, threads } = yield* Repository
+      const { add: addContact, list: contacts } = yield* ContactStore
+      const { create: createRoom, list: roomsOf } = yield* RoomStore
+      const { create: createThread, list: threads } = yield* ThreadStore
+      const { list: participants } = yield* MemberStore
       const owner = `owner ${id()}`
       const numbers = [3, 1, 1, 2, 1, 3, 0]
       for (const [n, time] of numbers.entries()) {
@@ -76,7 +84,7 @@ overRepositories("Repository, lists in parts", (it) => {
 
   it.effect("a part ends with the item that reaches its bytes, so that whoever encodes it finds it too big", () =>
     Effect.gen(function* () {
-      const { addContact, contacts } = yield* Repository
+      const { add: addContact, list: contacts } = yield* ContactStore
       const owner = `owner ${id()}`
       for (let n = 0; n < 20; n++) {
         yield* addContact(owner, { user: `u${n}`, name: "n", note: `"\\\n漢`.repeat(20), addedAt: at(n) })
@@ -94,7 +102,7 @@ overRepositories("Repository, lists in parts", (it) => {
 
   it.effect("a page of messages ends with the one that reaches its bytes, and says that there are older ones", () =>
     Effect.gen(function* () {
-      const { messages, react } = yield* Repository
+      const { page: messages, react } = yield* MessageStore
       const roomId = yield* makeRoom("ann")
       const sent = []
       for (let n = 0; n < 6; n++) sent.push((yield* send(roomId, "ann", { body: `${n}${"漢".repeat(1000)}` })).value)

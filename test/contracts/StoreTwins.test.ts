@@ -1,22 +1,19 @@
-// Whatever is done to it in whatever order, the repository in memory answers as the one in PostgreSQL does.
+// Whatever is done to it in whatever order, the stores in memory answer as those in PostgreSQL do.
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Result, Schema } from "effect"
 import type { RoomChange } from "../../src/domain/RoomEvent.ts"
-import { type MessagePage, Repository } from "../../src/storage/rooms/Repository.ts"
-import { at, by, id, ms, repositories } from "../support/RoomStores.ts"
+import type { MessagePage } from "../../src/storage/rooms/MessageStore.ts"
+import { allStores, at, by, id, ms, type Stores, storeKinds } from "../support/RoomStores.ts"
 
 /** A page without its places, which are times. */
 const shown = <E>(read: Effect.Effect<MessagePage, E>) => Effect.map(read, ({ messages, more }) => ({ messages, more }))
 
-class Twins extends Context.Service<
-  Twins,
-  { readonly memory: Repository["Service"]; readonly postgres: Repository["Service"] }
->()("test/Twins") {
+class Twins extends Context.Service<Twins, { readonly memory: Stores; readonly postgres: Stores }>()("test/Twins") {
   static readonly layer = Layer.effect(
     Twins,
     Effect.gen(function* () {
-      const memory = Context.get(yield* Layer.build(repositories.memory), Repository)
-      const postgres = Context.get(yield* Layer.build(repositories.PostgreSQL), Repository)
+      const memory = yield* Effect.provideContext(allStores, yield* Layer.build(storeKinds.memory))
+      const postgres = yield* Effect.provideContext(allStores, yield* Layer.build(storeKinds.PostgreSQL))
       return { memory, postgres }
     })
   )
@@ -67,7 +64,7 @@ const prepare = (world: World, operation: Operation, n: number) => {
     return name
   }
   const key = (inviteId: string) => ({ inviteId, secretHash: "hash" })
-  type Run = (_: Repository["Service"]) => Effect.Effect<unknown, { readonly _tag: string }>
+  type Run = (_: Stores) => Effect.Effect<unknown, { readonly _tag: string }>
   const prepared = (run: Run) => run
   switch (operation._tag) {
     case "invite":
@@ -83,8 +80,8 @@ const prepare = (world: World, operation: Operation, n: number) => {
       }
       return prepared((_) =>
         Effect.andThen(
-          _.createInvite(invite, operation.role === "owner" ? ["owner"] : ["owner", "member"], 5),
-          operation._tag === "invite" ? Effect.void : _.join(roomId, invite, one, ms())
+          _.invites.create(invite, operation.role === "owner" ? "owner" : "member", 5),
+          operation._tag === "invite" ? Effect.void : _.invites.accept(roomId, invite, one, ms())
         )
       )
     }
@@ -92,22 +89,22 @@ const prepare = (world: World, operation: Operation, n: number) => {
       const invite = key(nth(world.invites, operation.which))
       return prepared((_) =>
         Effect.all([
-          Effect.option(_.invitedAs(roomId, invite, operation.user, ms())),
-          _.join(roomId, invite, one, ms())
+          Effect.option(_.invites.roleFor(roomId, invite, operation.user, ms())),
+          _.invites.accept(roomId, invite, one, ms())
         ])
       )
     }
     case "revoke":
-      return prepared((_) => _.revokeInvite(roomId, key(nth(world.invites, operation.which)), one))
+      return prepared((_) => _.invites.revoke(roomId, key(nth(world.invites, operation.which)), one))
     case "remove":
-      return prepared((_) => _.removeMember(roomId, operation.other, one))
+      return prepared((_) => _.members.remove(roomId, operation.other, one))
     case "thread": {
       const thread = { threadId: made(world.threads), roomId, title: "a", category: null, archived: false }
-      return prepared((_) => _.createThread({ ...thread, createdAt: at(n) }, one))
+      return prepared((_) => _.threads.create({ ...thread, createdAt: at(n) }, one))
     }
     case "change": {
       const { archived, title, which } = operation
-      return prepared((_) => _.changeThread(roomId, nth(world.threads, which), { title, archived }, one))
+      return prepared((_) => _.threads.change(roomId, nth(world.threads, which), { title, archived }, one))
     }
     case "send": {
       const threadId = operation.which === -1 ? null : nth(world.threads, operation.which)
@@ -118,41 +115,41 @@ const prepare = (world: World, operation: Operation, n: number) => {
         key: operation.key === "" ? undefined : operation.key
       } as const
       const message = { messageId: made(world.messages), roomId, threadId, author: operation.user, ...text }
-      return prepared((_) => _.sendMessage(message))
+      return prepared((_) => _.messages.send(message))
     }
     case "edit":
-      return prepared((_) => _.editMessage(roomId, nth(world.messages, operation.which), operation.body, one))
+      return prepared((_) => _.messages.edit(roomId, nth(world.messages, operation.which), operation.body, one))
     case "delete":
-      return prepared((_) => _.deleteMessage(roomId, nth(world.messages, operation.which), one))
+      return prepared((_) => _.messages.delete(roomId, nth(world.messages, operation.which), one))
     case "react": {
       const { adds, emoji, which } = operation
-      return prepared((_) => _.react(roomId, nth(world.messages, which), emoji, adds, one))
+      return prepared((_) => _.messages.react(roomId, nth(world.messages, which), emoji, adds, one))
     }
     case "page": {
       const threadId = operation.inThread ? nth(world.threads, 0) : undefined
       const before = nth(world.messages, operation.which)
-      return prepared((_) => shown(_.messages(roomId, { limit: operation.limit, before, threadId })))
+      return prepared((_) => shown(_.messages.page(roomId, { limit: operation.limit, before, threadId })))
     }
     case "generation":
-      return prepared((_) => _.advanceEpoch(roomId))
+      return prepared((_) => _.rooms.advanceEpoch(roomId))
     case "sent":
-      return prepared((_) => _.sent([{ roomId, changeNumber: operation.changeNumber }]))
+      return prepared((_) => _.outbox.remove([{ roomId, changeNumber: operation.changeNumber }]))
     case "end":
-      return prepared((_) => (operation.really === 1 ? _.deleteRoom(roomId, one) : Effect.void))
+      return prepared((_) => (operation.really === 1 ? _.rooms.delete(roomId, one) : Effect.void))
   }
 }
 
-const state = (_: Repository["Service"], { roomId, invites }: World) =>
+const state = (_: Stores, { roomId, invites }: World) =>
   Effect.all({
-    room: Effect.result(_.room(roomId)),
-    participants: _.participants(roomId),
-    threads: _.threads(roomId, undefined),
-    messages: shown(_.messages(roomId, { limit: 100 })),
-    unsent: _.unsent(roomId, 0),
-    invites: Effect.map(_.invites(roomId, { limit: 100 }), ({ items }) => items),
+    room: Effect.result(_.rooms.get(roomId)),
+    participants: _.members.list(roomId),
+    threads: _.threads.list(roomId, undefined),
+    messages: shown(_.messages.page(roomId, { limit: 100 })),
+    unsent: _.outbox.pending(roomId, 0),
+    invites: Effect.map(_.invites.list(roomId, { limit: 100 }), ({ items }) => items),
     invited: Effect.forEach(invites, (inviteId) =>
       Effect.forEach(user.literals, (one) =>
-        Effect.result(_.invitedAs(roomId, { inviteId, secretHash: "hash" }, one, ms()))
+        Effect.result(_.invites.roleFor(roomId, { inviteId, secretHash: "hash" }, one, ms()))
       )
     )
   })
@@ -171,7 +168,7 @@ const answer = <A, E>(effect: Effect.Effect<A, E>) =>
     plain(Result.isSuccess(result) ? { value: result.success } : { error: result.failure })
   )
 
-describe("RepositoryMemory", () => {
+describe("the room stores in memory", () => {
   layer(Twins.layer, { timeout: "60 seconds", excludeTestServices: true })((it) => {
     it.effect.prop(
       "answers as PostgreSQL does, step by step",
@@ -181,8 +178,8 @@ describe("RepositoryMemory", () => {
           const { memory, postgres } = yield* Twins
           const world: World = { roomId: id(), invites: [], threads: [], messages: [] }
           const room = { roomId: world.roomId, title: "t", owner: "ann", autoAssign: false, createdAt: at() }
-          yield* memory.createRoom(room)
-          yield* postgres.createRoom(room)
+          yield* memory.rooms.create(room)
+          yield* postgres.rooms.create(room)
           for (const [n, operation] of operations.entries()) {
             const run = prepare(world, operation, n + 1)
             const what = `${n}: ${JSON.stringify(operation)}`

@@ -1,19 +1,14 @@
-// One suite over every layer of Repository: many who write in a room at the same time.
+// One suite over every layer of the room stores: many who write in a room at the same time.
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import type { RoomChange } from "../../src/domain/RoomEvent.ts"
-import { Repository } from "../../src/storage/rooms/Repository.ts"
-import {
-  by,
-  enlist,
-  makeInvite,
-  makeRoom,
-  makeThread,
-  ms,
-  overRepositories,
-  send,
-  tagOf
-} from "../support/RoomStores.ts"
+import { InviteStore } from "../../src/storage/rooms/InviteStore.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
+import { Outbox } from "../../src/storage/rooms/Outbox.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
+import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
+import { by, enlist, makeInvite, makeRoom, makeThread, ms, overStores, send, tagOf } from "../support/RoomStores.ts"
 
 const atOnce = <A, E, R>(many: ReadonlyArray<Effect.Effect<A, E, R>>) => Effect.all(many, { concurrency: "unbounded" })
 const times = <A>(count: number, make: (n: number) => A) => Array.from({ length: count }, (_, n) => make(n))
@@ -22,10 +17,12 @@ const upTo = (last: number) => times(last, (n) => n + 1)
 const revisions = (changes: ReadonlyArray<RoomChange>) => changes.map(({ changeNumber }) => changeNumber)
 const rising = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a - b)
 
-overRepositories("Repository, at once", (it) => {
+overStores("room stores, at once", (it) => {
   it.effect("50 sends: revisions without a gap, whatever is refused in between, and messages in their order", () =>
     Effect.gen(function* () {
-      const { messages, room, unsent } = yield* Repository
+      const { page: messages } = yield* MessageStore
+      const { get: room } = yield* RoomStore
+      const { pending: unsent } = yield* Outbox
       const roomId = yield* makeRoom("ann")
       yield* enlist(roomId, "ann", "vic", "viewer")
       const refusals = times(25, () => tagOf(send(roomId, "vic")))
@@ -48,7 +45,7 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("rooms don't share their revisions", () =>
     Effect.gen(function* () {
-      const { unsent } = yield* Repository
+      const { pending: unsent } = yield* Outbox
       const rooms = yield* Effect.forEach(times(5, String), () => makeRoom("ann"))
       yield* atOnce(times(50, (n) => send(rooms[n % 5] ?? "", "ann")))
       for (const roomId of rooms) assert.deepEqual(revisions(yield* unsent(roomId, 0)), upTo(10))
@@ -57,7 +54,8 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("the same key 20 times: one message, one change", () =>
     Effect.gen(function* () {
-      const { messages, room } = yield* Repository
+      const { page: messages } = yield* MessageStore
+      const { get: room } = yield* RoomStore
       const roomId = yield* makeRoom("ann")
       const sent = yield* atOnce(times(20, () => send(roomId, "ann", { key: "k" })))
       assert.lengthOf(
@@ -73,7 +71,9 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("an invite good for 3, used by 10: 3 get in", () =>
     Effect.gen(function* () {
-      const { join, participants, room } = yield* Repository
+      const { accept: join } = yield* InviteStore
+      const { list: participants } = yield* MemberStore
+      const { get: room } = yield* RoomStore
       const roomId = yield* makeRoom("ann")
       const invite = yield* makeInvite(roomId, "ann", "member", { maxUses: 3 })
       const exits = yield* atOnce(times(10, (n) => Effect.exit(join(roomId, invite, by(`user-${n}`), ms()))))
@@ -85,7 +85,7 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("the same bearer 10 times: in once, and one use of the invite", () =>
     Effect.gen(function* () {
-      const { join } = yield* Repository
+      const { accept: join } = yield* InviteStore
       const roomId = yield* makeRoom("ann")
       const invite = yield* makeInvite(roomId, "ann", "member", { maxUses: 2 })
       const joined = yield* atOnce(times(10, () => join(roomId, invite, by("bob"), ms())))
@@ -100,7 +100,8 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("removed while they invite and come back: no invite of theirs is left, and they are out", () =>
     Effect.gen(function* () {
-      const { invites, join, member, removeMember } = yield* Repository
+      const { list: invites, accept: join } = yield* InviteStore
+      const { get: member, remove: removeMember } = yield* MemberStore
       for (let round = 0; round < 10; round++) {
         const roomId = yield* makeRoom("ann")
         const shared = yield* makeInvite(roomId, "ann", "member")
@@ -116,7 +117,8 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("removed while they send: nothing of theirs comes after their leaving", () =>
     Effect.gen(function* () {
-      const { removeMember, unsent } = yield* Repository
+      const { remove: removeMember } = yield* MemberStore
+      const { pending: unsent } = yield* Outbox
       let refused = 0
       for (let round = 0; round < 10; round++) {
         const roomId = yield* makeRoom("ann")
@@ -149,7 +151,9 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("20 who react, and 20 edits: none is lost", () =>
     Effect.gen(function* () {
-      const { changeThread, editMessage, messages, react, threads, unsent } = yield* Repository
+      const { change: changeThread, list: threads } = yield* ThreadStore
+      const { edit: editMessage, page: messages, react } = yield* MessageStore
+      const { pending: unsent } = yield* Outbox
       const roomId = yield* makeRoom("ann")
       const users = times(20, (n) => `user-${n}`)
       for (const user of users) yield* enlist(roomId, "ann", user, "member")
@@ -175,7 +179,8 @@ overRepositories("Repository, at once", (it) => {
 
   it.effect("the room deleted beside writes: what comes after it is refused", () =>
     Effect.gen(function* () {
-      const { deleteRoom, unsent } = yield* Repository
+      const { delete: deleteRoom } = yield* RoomStore
+      const { pending: unsent } = yield* Outbox
       const roomId = yield* makeRoom("ann")
       const sends = times(20, () => Effect.exit(send(roomId, "ann")))
       const [exits, deleted, more] = yield* Effect.all([atOnce(sends), deleteRoom(roomId, by("ann")), atOnce(sends)], {

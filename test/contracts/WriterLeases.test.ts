@@ -1,5 +1,5 @@
-// One suite over every layer of BufferHolds: memory, embedded, a real PostgreSQL. Time is the server's: what has to run out runs
-// out within milliseconds.
+// One suite over every layer of WriterLeases: memory, embedded, a real PostgreSQL. Time is the server's: a lease that has to
+// run out lasts some milliseconds.
 import { randomUUID } from "node:crypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
@@ -29,10 +29,10 @@ const kinds = {
   PostgreSQL: WriterLeases.layer.pipe(Layer.provide(server))
 }
 
-for (const [kind, holds] of Object.entries(kinds)) {
+for (const [kind, leases] of Object.entries(kinds)) {
   describe(`WriterLeases: ${kind}`, () => {
-    layer<WriterLeases, unknown>(holds, { timeout: "60 seconds", excludeTestServices: true })((it) => {
-      /** Nobody holds, and nobody is missing. */
+    layer<WriterLeases, unknown>(leases, { timeout: "60 seconds", excludeTestServices: true })((it) => {
+      /** Two instances. No lease lasts, and none ran out. */
       const two = Effect.gen(function* () {
         const all = yield* WriterLeases
         const [a, b] = [randomUUID(), randomUUID()]
@@ -42,71 +42,71 @@ for (const [kind, holds] of Object.entries(kinds)) {
 
       it.effect("remembers which data the buffer was in", () =>
         Effect.gen(function* () {
-          const { origin } = yield* WriterLeases
+          const { recordOrigin } = yield* WriterLeases
           const [first, second] = [randomUUID(), randomUUID()]
-          yield* origin(first)
-          assert.strictEqual(yield* origin(first), first)
-          assert.strictEqual(yield* origin(second), first)
-          assert.strictEqual(yield* origin(second), second)
+          yield* recordOrigin(first)
+          assert.strictEqual(yield* recordOrigin(first), first)
+          assert.strictEqual(yield* recordOrigin(second), first)
+          assert.strictEqual(yield* recordOrigin(second), second)
         })
       )
 
-      it.effect("begins a lease when nobody holds, which the others share, and another when all have gone", () =>
+      it.effect("begins a number when no lease lasts, which the others share, and another when all are released", () =>
         Effect.gen(function* () {
-          const { a, b, hold, isHeld, release } = yield* two
-          const first = yield* hold(a, "run", long)
+          const { a, b, lease, isLeasedElsewhere, release } = yield* two
+          const first = yield* lease(a, "run", long)
           assert.deepInclude(first, { isAgreed: true, isWhole: true })
           assert.isAtLeast(first.ageMs, 0)
-          assert.isFalse(yield* isHeld(a))
-          assert.isTrue(yield* isHeld(b))
-          for (const who of [b, a, b]) assert.strictEqual((yield* hold(who, "run", long)).lease, first.lease)
+          assert.isFalse(yield* isLeasedElsewhere(a))
+          assert.isTrue(yield* isLeasedElsewhere(b))
+          for (const who of [b, a, b]) assert.strictEqual((yield* lease(who, "run", long)).number, first.number)
           yield* release(a)
-          assert.strictEqual((yield* hold(a, "run", long)).lease, first.lease)
+          assert.strictEqual((yield* lease(a, "run", long)).number, first.number)
           for (const who of [a, b, b]) yield* release(who)
-          assert.isFalse(yield* isHeld(a))
-          assert.strictEqual((yield* hold(b, "run", long)).lease, first.lease + 1)
+          assert.isFalse(yield* isLeasedElsewhere(a))
+          assert.strictEqual((yield* lease(b, "run", long)).number, first.number + 1)
         }).pipe(Effect.scoped)
       )
 
-      it.effect("writes past the buffer only while nobody holds, and nothing of what is refused", () =>
+      it.effect("bypasses the buffer only while no lease lasts, and writes nothing of what is refused", () =>
         Effect.gen(function* () {
-          const { a, b, hold, past, release } = yield* two
+          const { a, b, lease, bypass, release } = yield* two
           let written = 0
           const write = Effect.sync(() => ++written)
-          assert.strictEqual(yield* past(write), 1)
-          yield* hold(a, "run", long)
-          assert.strictEqual((yield* Effect.flip(past(write)))._tag, "BufferLeased")
-          yield* hold(b, "run", long)
+          assert.strictEqual(yield* bypass(write), 1)
+          yield* lease(a, "run", long)
+          assert.strictEqual((yield* Effect.flip(bypass(write)))._tag, "BufferLeased")
+          yield* lease(b, "run", long)
           yield* release(a)
-          assert.strictEqual((yield* Effect.flip(past(write)))._tag, "BufferLeased")
+          assert.strictEqual((yield* Effect.flip(bypass(write)))._tag, "BufferLeased")
           yield* release(b)
-          assert.strictEqual(yield* past(write), 2)
-          assert.strictEqual(yield* Effect.flip(past(Effect.fail("its own" as const))), "its own")
+          assert.strictEqual(yield* bypass(write), 2)
+          assert.strictEqual(yield* Effect.flip(bypass(Effect.fail("its own" as const))), "its own")
         }).pipe(Effect.scoped)
       )
 
-      it.effect("a hold that runs out ends the lease, and whose it was is missed until they are back", () =>
+      it.effect("a lease that runs out ends its number, and its instance is missed until it is back", () =>
         Effect.gen(function* () {
-          const { a, b, hold, isHeld, past, release } = yield* two
-          const first = yield* hold(a, "run", 20)
-          yield* untilEffect(Effect.filterOrFail(isHeld(b), (is) => !is))
-          yield* past(Effect.void)
-          const next = yield* hold(b, "run", long)
-          assert.deepInclude(next, { lease: first.lease + 1, isAgreed: true, isWhole: false })
-          assert.deepInclude(yield* hold(a, "run", long), { lease: next.lease, isWhole: true })
+          const { a, b, lease, isLeasedElsewhere, bypass, release } = yield* two
+          const first = yield* lease(a, "run", 20)
+          yield* untilEffect(Effect.filterOrFail(isLeasedElsewhere(b), (is) => !is))
+          yield* bypass(Effect.void)
+          const next = yield* lease(b, "run", long)
+          assert.deepInclude(next, { number: first.number + 1, isAgreed: true, isWhole: false })
+          assert.deepInclude(yield* lease(a, "run", long), { number: next.number, isWhole: true })
           yield* release(a)
-          assert.isTrue((yield* hold(b, "run", long)).isWhole)
+          assert.isTrue((yield* lease(b, "run", long)).isWhole)
         }).pipe(Effect.scoped)
       )
 
-      it.effect("another run is another lease, once all who hold have seen it", () =>
+      it.effect("another incarnation is another number, once all instances have seen it", () =>
         Effect.gen(function* () {
-          const { a, b, hold } = yield* two
-          const { lease } = yield* hold(a, "one", long)
-          yield* hold(b, "one", long)
-          assert.deepInclude(yield* hold(a, "two", long), { lease, isAgreed: false })
-          assert.deepInclude(yield* hold(b, "two", long), { lease: lease + 1, isAgreed: true })
-          assert.deepInclude(yield* hold(a, "two", long), { lease: lease + 1, isAgreed: true })
+          const { a, b, lease } = yield* two
+          const { number } = yield* lease(a, "one", long)
+          yield* lease(b, "one", long)
+          assert.deepInclude(yield* lease(a, "two", long), { number, isAgreed: false })
+          assert.deepInclude(yield* lease(b, "two", long), { number: number + 1, isAgreed: true })
+          assert.deepInclude(yield* lease(a, "two", long), { number: number + 1, isAgreed: true })
         }).pipe(Effect.scoped)
       )
     })

@@ -1,15 +1,17 @@
-// The crash harness: two instances under load, and at random moments something dies: an instance (kill -9), PostgreSQL
-// (all its processes at once, as `-m immediate`), its connections (so that answers to commits are lost), its network (for 2.2 s), Redis (with AOF, `always`).
-// Clients keep a ledger of what they were told; at the end it is compared with the table, row by row.
+// The crash harness: two instances under load. At random moments something dies: an instance (kill -9), PostgreSQL (all
+// its processes at once, as `-m immediate`), its connections (so that replies to commits are lost), its network (for
+// 2.2 s), Redis (with AOF, `always`). Clients keep a ledger of acknowledged records, which is compared with the table at
+// the end, row by row.
 //
-// HOTPATH_CRASHES says how many (some by default), HOTPATH_INSTANCES on how many instances (2); HOTPATH_CRASH_SEED replays a
-// run, whose seed is printed.
+// HOTPATH_CRASHES is the number of crashes, HOTPATH_INSTANCES the number of instances (2). Each run prints its seed;
+// HOTPATH_CRASH_SEED replays it.
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { WebSocket } from "ws"
 import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { type Proxy, startProxy } from "../support/Proxy.ts"
+import { makeRandom } from "../support/Random.ts"
 import { freePort, type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream, type Upstream } from "../support/Upstream.ts"
@@ -17,17 +19,6 @@ import { startUpstream, type Upstream } from "../support/Upstream.ts"
 const howMany = Number(process.env["HOTPATH_INSTANCES"] ?? 2)
 const crashes = Number(process.env["HOTPATH_CRASHES"] ?? 8)
 const seed = Number(process.env["HOTPATH_CRASH_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-
-/** mulberry32 */
-const makeRandom = (from: number) => {
-  let state = from
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 const levels = ["memory", "redis", "postgres"] as const
 
@@ -118,19 +109,15 @@ describe("crashes", () => {
       const counts: Record<string, number> = {}
       const clients = Array.from({ length: 24 }, (_, n) => client(n))
       for (let n = 0; n < crashes; n++) {
-        await sleep(100 + random() * 900)
-        const dice = random()
-        const victim = Math.floor(random() * howMany)
-        const kind =
-          dice < 0.6
-            ? "instance"
-            : dice < 0.7
-              ? "connections"
-              : dice < 0.75
-                ? "slow"
-                : dice < 0.88
-                  ? "postgres"
-                  : "redis"
+        await sleep(100 + random.below(900))
+        const victim = random.below(howMany)
+        const kind = random.weighted([
+          [60, "instance"],
+          [10, "connections"],
+          [5, "slow"],
+          [13, "postgres"],
+          [12, "redis"]
+        ])
         counts[kind] = (counts[kind] ?? 0) + 1
         faults.push({ kind: kind === "instance" ? `instance ${victim}` : kind, at: Date.now() })
         if (kind === "instance") {
@@ -145,12 +132,12 @@ describe("crashes", () => {
           proxy.resume()
         } else if (kind === "connections") {
           proxy.cut()
-          await sleep(random() * 300)
+          await sleep(random.below(300))
           proxy.resume()
         } else {
           const server = kind === "postgres" ? postgres : redis
           await server.kill()
-          await sleep(random() * 500)
+          await sleep(random.below(500))
           await server.start()
         }
       }

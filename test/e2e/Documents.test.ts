@@ -198,6 +198,6 @@ describe("documents, saved", () => {
     assert.strictEqual(await slow.stop(), 0)
     assert.deepEqual(await storedDocument(database, roomId), { version: 2, text: "two" })
     assert.strictEqual((await storedBodies(database, roomId)).length, 250)
-    assert.match(slow.output(), /saving what waits/)
+    assert.match(slow.output(), /saving buffered writes/)
   }, 60_000)
 })

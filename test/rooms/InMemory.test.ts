@@ -17,15 +17,12 @@ import { UnpublishedRooms } from "../../src/rooms/delivery/UnpublishedRooms.ts"
 import { Invites } from "../../src/rooms/Invites.ts"
 import { Messages } from "../../src/rooms/Messages.ts"
 import { PresenceTracker } from "../../src/rooms/PresenceTracker.ts"
-import { RoomIndex } from "../../src/rooms/RoomIndex.ts"
 import { RoomReadCache } from "../../src/rooms/RoomReadCache.ts"
 import { Rooms } from "../../src/rooms/Rooms.ts"
 import { type Guest, Subscriptions } from "../../src/rooms/Subscriptions.ts"
 import { Threads } from "../../src/rooms/Threads.ts"
 import { Settings } from "../../src/Settings.ts"
-import { DeadLetters } from "../../src/storage/DeadLetters.ts"
-import { LockFences } from "../../src/storage/LockFences.ts"
-import * as RepositoryMemory from "../../src/storage/rooms/memory/RepositoryMemory.ts"
+import * as StoresMemory from "../../src/storage/rooms/memory/StoresMemory.ts"
 
 const Test = Layer.mergeAll(Documents.layer, Subscriptions.layer, Messages.layer, Rooms.layer, Threads.layer).pipe(
   Layer.provideMerge(Invites.layer),
@@ -33,11 +30,10 @@ const Test = Layer.mergeAll(Documents.layer, Subscriptions.layer, Messages.layer
   Layer.provide(PresenceTracker.layer),
   Layer.provide(Hub.layer),
   Layer.provide(Access.layer),
-  Layer.provide([RoomReadCache.layer, RoomIndex.layer, UnpublishedRooms.layerMemory]),
+  Layer.provide([RoomReadCache.layer, UnpublishedRooms.layerMemory]),
   Layer.provide([PresenceMemory.layer, MembershipCache.layerMemory, Locks.layerMemory, RateLimits.layerMemory]),
   Layer.provide([RoomBusMemory.layer, SharedStores.layerAlone]),
-  Layer.provide(RepositoryMemory.layer),
-  Layer.provide([LockFences.layerMemory, DeadLetters.layerMemory]),
+  Layer.provide(StoresMemory.layer),
   Layer.provide([Metrics.layer, Lifecycle.layer]),
   Layer.provide(Settings.layer)
 )

@@ -83,7 +83,7 @@ export class BufferModel {
       const before = known(room, room.open)
       const baseVersion = Math.max(0, before.version + off)
       const text = `${room.open} ${++this.#texts}`
-      const asked = this.#buffered.repository.updateDocument(
+      const asked = this.#buffered.stores.documents.update(
         room.roomId,
         { ...(name === undefined ? {} : { name }), baseVersion, text },
         by(user)
@@ -111,9 +111,9 @@ export class BufferModel {
 
   readonly switch = (room: ModelRoom, user: string, name: string) =>
     Effect.gen({ self: this }, function* () {
-      const done = yield* Effect.result(this.#buffered.repository.switchDocument(room.roomId, name, by(user)))
+      const done = yield* Effect.result(this.#buffered.stores.documents.switch(room.roomId, name, by(user)))
       // A switch that failed may have taken place.
-      const { name: open } = yield* this.#buffered.there.durable.document(room.roomId)
+      const { name: open } = yield* this.#buffered.there.durable.documents.get(room.roomId)
       room.open = open
       this.#buffered.switched(room.roomId)
       if (Result.isFailure(done)) return this.#mustAnswer(done.failure._tag)
@@ -135,7 +135,7 @@ export class BufferModel {
       }
       if (key !== undefined) room.ids.set(own, messageId)
       const wanted = draft(room.roomId, user, { messageId, body: `said ${++this.#texts}`, key, at: at(this.#texts) })
-      const done = yield* Effect.result(this.#buffered.repository.sendMessage(wanted))
+      const done = yield* Effect.result(this.#buffered.stores.messages.send(wanted))
       if (Result.isFailure(done)) return this.#mustAnswer(done.failure._tag)
       const { value } = done.success
       const there = room.messages.find((message) => message.messageId === messageId)
@@ -148,7 +148,7 @@ export class BufferModel {
 
   readonly change = (room: ModelRoom, user: string, which: number, how: "edit" | "delete" | "react" | "unreact") =>
     Effect.gen({ self: this }, function* () {
-      const { repository } = this.#buffered
+      const { stores } = this.#buffered
       const index = room.messages.length - 1 - (which % Math.max(1, room.messages.length))
       const before = room.messages[index]
       if (before === undefined) return
@@ -158,22 +158,22 @@ export class BufferModel {
       const body = `edited ${this.#texts}`
       const changes = {
         edit: {
-          run: repository.editMessage(roomId, messageId, body, own),
+          run: stores.messages.edit(roomId, messageId, body, own),
           may: isAuthor && before.deletedAt === null,
           after: { ...before, body, editedAt: own.at }
         },
         delete: {
-          run: repository.deleteMessage(roomId, messageId, own),
+          run: stores.messages.delete(roomId, messageId, own),
           may: isAuthor || user === "ann",
           after: before.deletedAt !== null ? before : { ...before, body: "", deletedAt: own.at, reactions: {} }
         },
         react: {
-          run: repository.react(roomId, messageId, "👍", true, own),
+          run: stores.messages.react(roomId, messageId, "👍", true, own),
           may: before.deletedAt === null,
           after: { ...before, reactions: react(before.reactions, "👍", user) }
         },
         unreact: {
-          run: repository.react(roomId, messageId, "👍", false, own),
+          run: stores.messages.react(roomId, messageId, "👍", false, own),
           may: before.deletedAt === null,
           after: { ...before, reactions: unreact(before.reactions, "👍", user) }
         }
@@ -194,26 +194,26 @@ export class BufferModel {
   /** Whoever reads has what was acknowledged. */
   readonly read = (room: ModelRoom, name: string | undefined, limit: number) =>
     Effect.gen({ self: this }, function* () {
-      const { repository } = this.#buffered
+      const { stores } = this.#buffered
       if (yield* this.#isUnsure) return
-      const page = yield* Effect.result(repository.messages(room.roomId, { limit }))
+      const page = yield* Effect.result(stores.messages.page(room.roomId, { limit }))
       if (Result.isSuccess(page)) {
         assert.deepEqual(page.success.messages, room.messages.slice(-limit))
         assert.strictEqual(page.success.more, room.messages.length > limit)
       } else this.#mustAnswer(page.failure._tag)
       const last = room.messages.at(-limit)
       if (last !== undefined) {
-        const one = yield* Effect.result(repository.message(room.roomId, last.messageId))
+        const one = yield* Effect.result(stores.messages.find(room.roomId, last.messageId))
         if (Result.isSuccess(one)) assert.deepEqual(one.success, last)
         const before = { before: last.messageId, limit: 2 }
-        const older = yield* Effect.result(repository.messages(room.roomId, before))
+        const older = yield* Effect.result(stores.messages.page(room.roomId, before))
         const index = room.messages.indexOf(last)
         if (Result.isSuccess(older)) {
           assert.deepEqual(older.success.messages, room.messages.slice(Math.max(0, index - 2), index))
           assert.strictEqual(older.success.more, index > 2)
         } else this.#mustAnswer(older.failure._tag)
       }
-      const found = yield* Effect.result(repository.document(room.roomId, name))
+      const found = yield* Effect.result(stores.documents.get(room.roomId, name))
       if (Result.isFailure(found)) return this.#mustAnswer(found.failure._tag)
       const { texts, version } = known(room, name ?? room.open)
       assert.deepInclude(found.success, { name: name ?? room.open, version, text: texts.get(version) ?? "?" })
@@ -225,7 +225,7 @@ export class BufferModel {
     const { durable } = this.#buffered.there
     for (const { documents, roomId } of this.rooms) {
       for (const [name, { texts }] of documents) {
-        const { text, version } = yield* durable.document(roomId, name)
+        const { text, version } = yield* durable.documents.get(roomId, name)
         assert.isAtLeast(version, this.#seen.get(`${roomId} ${name}`) ?? 0, "a version went back")
         this.#seen.set(`${roomId} ${name}`, version)
         assert.strictEqual(text, texts.get(version), "what was not acknowledged")
@@ -237,10 +237,10 @@ export class BufferModel {
   readonly isAllThere = Effect.gen({ self: this }, function* () {
     const { buffer, durable } = this.#buffered.there
     for (const { documents, messages, roomId } of this.rooms) {
-      const { messages: there } = yield* durable.messages(roomId, { limit: 10_000 })
+      const { messages: there } = yield* durable.messages.page(roomId, { limit: 10_000 })
       assert.deepEqual(there, messages)
       for (const [name, { texts, version }] of documents) {
-        assert.deepInclude(yield* durable.document(roomId, name), { version, text: texts.get(version) ?? "?" })
+        assert.deepInclude(yield* durable.documents.get(roomId, name), { version, text: texts.get(version) ?? "?" })
       }
     }
     assert.strictEqual((yield* buffer.depth).entries, 0)

@@ -36,7 +36,7 @@ export class HandFlusher {
           return
         }
         case "read":
-          yield* durable.save({
+          yield* durable.flush.save({
             documents: state.read.flatMap(([roomId, { documents }]) => documents.map((one) => ({ ...one, roomId }))),
             messages: state.read.flatMap(([, { messages }]) => messages)
           })

@@ -5,14 +5,14 @@ import type { CloseCode } from "../../src/protocol/CloseCodes.ts"
 import type { RoomFeed } from "../../src/rooms/delivery/RoomFeed.ts"
 import type { Subscriber } from "../../src/rooms/delivery/Subscription.ts"
 
-interface Told {
+interface SentEvent {
   readonly method: string
   readonly params: { readonly roomId: string; readonly seq: number; readonly event: { readonly changeNumber?: number } }
   /** The event alone, as it was sent. */
   readonly text: string
 }
 
-/** The texts of unmasked frames one after the other; what is left over must be nothing. */
+/** The texts of unmasked frames, one after the other, that make up the bytes. */
 const texts = (bytes: Buffer): ReadonlyArray<string> => {
   const found: Array<string> = []
   for (let at = 0; at < bytes.length; ) {
@@ -33,16 +33,16 @@ const texts = (bytes: Buffer): ReadonlyArray<string> => {
 export interface KeepingSubscriber extends Subscriber {
   readonly writes: ReadonlyArray<Buffer>
   readonly closed: ReadonlyArray<CloseCode>
-  readonly told: () => ReadonlyArray<Told>
+  readonly sent: () => ReadonlyArray<SentEvent>
   readonly seqs: () => ReadonlyArray<number>
-  readonly revisions: () => ReadonlyArray<number>
+  readonly changeNumbers: () => ReadonlyArray<number>
 }
 
 export const makeSubscriber = (user: string): KeepingSubscriber => {
   const writes: Array<Buffer> = []
   const closed: Array<CloseCode> = []
-  const told = () =>
-    writes.flatMap(texts).map((text): Told => {
+  const sent = () =>
+    writes.flatMap(texts).map((text): SentEvent => {
       const parsed = JSON.parse(text)
       return { ...parsed, text: JSON.stringify(parsed.params.event) }
     })
@@ -58,9 +58,9 @@ export const makeSubscriber = (user: string): KeepingSubscriber => {
     whenClosed: () => {},
     writes,
     closed,
-    told,
-    seqs: () => told().map(({ params }) => params.seq),
-    revisions: () => told().map(({ params }) => params.event.changeNumber ?? 0)
+    sent,
+    seqs: () => sent().map(({ params }) => params.seq),
+    changeNumbers: () => sent().map(({ params }) => params.event.changeNumber ?? 0)
   }
 }
 
@@ -90,9 +90,9 @@ export const history = (
   isWhole: more.isWhole ?? true
 })
 
-/** Takes a seat, and says at once that its answer has left. */
-export const seated = (line: RoomFeed, subscriber: Subscriber) => {
-  const held = line.sit(subscriber)
-  held.isGood = true
-  line.release(held)
+/** Subscribes, and says at once that the reply was sent. */
+export const subscribed = (feed: RoomFeed, subscriber: Subscriber) => {
+  const pending = feed.subscriptions.subscribe(subscriber)
+  pending.isAccepted = true
+  feed.subscriptions.release(pending)
 }

@@ -22,13 +22,13 @@ export const commandTimeout = 300
 export interface Instance {
   readonly bus: RoomBus["Service"]
   readonly presence: Presence["Service"]
-  readonly sessions: MembershipCache["Service"]
+  readonly memberships: MembershipCache["Service"]
 }
 
 const of = (context: Context.Context<RoomBus | Presence | MembershipCache>): Instance => ({
   bus: Context.get(context, RoomBus),
   presence: Context.get(context, Presence),
-  sessions: Context.get(context, MembershipCache)
+  memberships: Context.get(context, MembershipCache)
 })
 
 const memoryWith = (bus: typeof RoomBusMemory.layer) =>
@@ -48,7 +48,9 @@ export const boundedInstance = (maxBytes: number) => memoryWith(RoomBusMemory.la
 
 /** Until its scope is closed. */
 export const redisInstance = Effect.fnUntraced(function* (url: string) {
-  const layer = Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, MembershipCache.layer)
+  const layer = Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, MembershipCache.layer).pipe(
+    Layer.provide(Metrics.layer)
+  )
   const { check, context, redis } = yield* overRedis(layer, url, commandTimeout)
   const instance = { ...of(context), redis, check }
   yield* untilEffect(subscribed(instance))
@@ -56,16 +58,16 @@ export const redisInstance = Effect.fnUntraced(function* (url: string) {
 })
 export type RedisInstance = Effect.Success<ReturnType<typeof redisInstance>>
 
-/** Its subscription stands: what is said now is heard. What was heard before is taken. */
+/** Succeeds when its subscription receives what is published now; takes what came before. */
 const subscribed = ({ bus }: Instance) =>
   Effect.gen(function* () {
     const roomId = randomUUID()
     yield* bus.emit(roomId, [{ at: "", type: "generate.delta", subject: "", event: "{}" }])
-    yield* untilHeard(bus, roomId).pipe(Effect.timeout("200 millis"))
+    yield* untilReceived(bus, roomId).pipe(Effect.timeout("200 millis"))
   })
-const untilHeard = (bus: Instance["bus"], roomId: string): Effect.Effect<void> =>
+const untilReceived = (bus: Instance["bus"], roomId: string): Effect.Effect<void> =>
   Effect.flatMap(bus.take, (events) =>
-    events.some((event) => event.roomId === roomId) ? Effect.void : untilHeard(bus, roomId)
+    events.some((event) => event.roomId === roomId) ? Effect.void : untilReceived(bus, roomId)
   )
 
 export const redisServer = (...args: ReadonlyArray<string>) =>
@@ -82,7 +84,7 @@ export const kinds: Record<string, (() => Promise<RunningServer>) | undefined> =
 }
 
 /** What the bus brings of one room, that many. */
-export const heard = Effect.fnUntraced(function* (bus: Instance["bus"], roomId: string, count: number) {
+export const received = Effect.fnUntraced(function* (bus: Instance["bus"], roomId: string, count: number) {
   const found: Array<BusEvent> = []
   yield* Effect.gen(function* () {
     while (found.length < count) found.push(...(yield* bus.take).filter((event) => event.roomId === roomId))
@@ -107,5 +109,5 @@ export const change = (
   subject = ""
 ): RoomChange => ({ roomId, changeNumber, epochCounter: 0, ...passing(type, subject, { changeNumber }) })
 
-export const changesOf = (roomId: string, ...revisions: ReadonlyArray<number>) =>
-  revisions.map((changeNumber) => change(roomId, changeNumber))
+export const changesOf = (roomId: string, ...changeNumbers: ReadonlyArray<number>) =>
+  changeNumbers.map((changeNumber) => change(roomId, changeNumber))

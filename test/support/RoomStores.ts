@@ -1,4 +1,4 @@
-// Every layer of the repository, and what its suites say over and over.
+// Every layer of the room stores, and what their suites say over and over.
 import { randomUUID } from "node:crypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer, type Vitest } from "@effect/vitest"
@@ -6,10 +6,40 @@ import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import type { Role } from "../../src/domain/Room.ts"
 import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
-import * as RepositoryMemory from "../../src/storage/rooms/memory/RepositoryMemory.ts"
-import { type Committed, type InviteKey, type NewMessage, Repository } from "../../src/storage/rooms/Repository.ts"
-import * as RepositoryPostgres from "../../src/storage/rooms/RepositoryPostgres.ts"
+import { FlushTarget } from "../../src/storage/buffer/FlushTarget.ts"
+import * as FlushTargetSql from "../../src/storage/buffer/FlushTargetSql.ts"
+import * as FlushTargetMemory from "../../src/storage/buffer/memory/FlushTargetMemory.ts"
+import { DeadLetters } from "../../src/storage/DeadLetters.ts"
+import { LockFences } from "../../src/storage/LockFences.ts"
+import type { Committed } from "../../src/storage/rooms/Committed.ts"
+import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
+import { DocumentStore } from "../../src/storage/rooms/DocumentStore.ts"
+import { type InviteKey, InviteStore } from "../../src/storage/rooms/InviteStore.ts"
+import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
+import { MessageStore, type NewMessage } from "../../src/storage/rooms/MessageStore.ts"
+import * as StoresMemory from "../../src/storage/rooms/memory/StoresMemory.ts"
+import { Outbox } from "../../src/storage/rooms/Outbox.ts"
+import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
+import * as StoresSql from "../../src/storage/rooms/StoresSql.ts"
+import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
 import { freshDatabase } from "./Databases.ts"
+
+/** All of them, by name: for what is done to several at a time. */
+export const allStores = Effect.all({
+  contacts: ContactStore,
+  documents: DocumentStore,
+  flush: FlushTarget,
+  invites: InviteStore,
+  members: MemberStore,
+  messages: MessageStore,
+  outbox: Outbox,
+  purge: RoomPurge,
+  rooms: RoomStore,
+  threads: ThreadStore
+})
+export type Stores = Effect.Success<typeof allStores>
+export type AnyStore = Effect.Services<typeof allStores>
 
 const timeout = Duration.seconds(20)
 
@@ -20,21 +50,26 @@ const server = Layer.unwrap(
   )
 )
 
-// With the database beside it, where there is one, for what would take too many writes to come to.
-export const repositories = {
-  memory: RepositoryMemory.layer,
-  embedded: RepositoryPostgres.layer.pipe(
+export const memoryStores = FlushTargetMemory.layer.pipe(Layer.provideMerge(StoresMemory.layer))
+const sqlStores = Layer.merge(StoresSql.layer, FlushTargetSql.layer).pipe(
+  Layer.provide([LockFences.layer, DeadLetters.layer])
+)
+
+// With the database beside them, where there is one, for what would take too many writes to come to.
+export const storeKinds = {
+  memory: memoryStores,
+  embedded: sqlStores.pipe(
     Layer.provideMerge(PostgresEmbedded.layer({ dataDir: "memory://", timeout })),
     Layer.provide(NodeServices.layer)
   ),
-  PostgreSQL: Layer.provideMerge(RepositoryPostgres.layer, server)
+  PostgreSQL: Layer.provideMerge(sqlStores, server)
 }
 
 /** The suite, once a layer. */
-export const overRepositories = (what: string, suite: (it: Vitest.MethodsNonLive<Repository>) => void) => {
-  for (const [name, repository] of Object.entries(repositories)) {
+export const overStores = (what: string, suite: (it: Vitest.MethodsNonLive<AnyStore>) => void) => {
+  for (const [name, stores] of Object.entries<Layer.Layer<AnyStore, unknown>>(storeKinds)) {
     describe(`${what}: ${name}`, () => {
-      layer<Repository, unknown>(Layer.provideMerge(repository, Logger.layer([])), {
+      layer<AnyStore, unknown>(Layer.provideMerge(stores, Logger.layer([])), {
         timeout: "60 seconds",
         excludeTestServices: true
       })(suite)
@@ -52,7 +87,7 @@ export const by = (user: string, n = 0) => ({ user, at: at(n) })
 
 /** A room that `owner` made. */
 export const makeRoom = Effect.fnUntraced(function* (owner: string, n = 0) {
-  const { createRoom } = yield* Repository
+  const { create: createRoom } = yield* RoomStore
   const roomId = id()
   yield* createRoom({ roomId, title: "a room", owner, autoAssign: false, createdAt: at(n) })
   return roomId
@@ -64,17 +99,17 @@ export const makeInvite = Effect.fnUntraced(function* (
   role: Role,
   more: { readonly expiresAt?: number; readonly maxUses?: number } = {}
 ) {
-  const { createInvite } = yield* Repository
+  const { create: createInvite } = yield* InviteStore
   const key: InviteKey = { inviteId: id(), secretHash: id() }
-  const allowed: ReadonlyArray<Role> = role === "owner" ? ["owner"] : ["owner", "member"]
+  const minimum = role === "owner" ? "owner" : "member"
   const { expiresAt, maxUses } = more
-  yield* createInvite({ ...key, roomId, role, createdBy, createdAt: ms(), expiresAt, maxUses }, allowed, 1000)
+  yield* createInvite({ ...key, roomId, role, createdBy, createdAt: ms(), expiresAt, maxUses }, minimum, 1000)
   return key
 })
 
 /** Brings them in, by an invite of the owner's. */
 export const enlist = Effect.fnUntraced(function* (roomId: string, owner: string, user: string, role: Role, n = 1) {
-  const { join } = yield* Repository
+  const { accept: join } = yield* InviteStore
   const invite = yield* makeInvite(roomId, owner, role)
   return yield* join(roomId, invite, by(user, n), ms())
 })
@@ -92,10 +127,10 @@ export const draft = (roomId: string, author: string, more: Partial<NewMessage> 
 })
 
 export const send = (roomId: string, author: string, more: Partial<NewMessage> = {}) =>
-  Effect.flatMap(Repository, (_) => _.sendMessage(draft(roomId, author, more)))
+  Effect.flatMap(MessageStore, (_) => _.send(draft(roomId, author, more)))
 
 export const makeThread = Effect.fnUntraced(function* (roomId: string, user: string, n = 0, title = "a thread") {
-  const { createThread } = yield* Repository
+  const { create: createThread } = yield* ThreadStore
   const thread = { threadId: id(), roomId, title, category: null, archived: false, createdAt: at(n) }
   return yield* createThread(thread, by(user, n))
 })
@@ -105,7 +140,8 @@ export const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.
 
 const standing = (roomId: string) =>
   Effect.gen(function* () {
-    const { room, unsent } = yield* Repository
+    const { get: room } = yield* RoomStore
+    const { pending: unsent } = yield* Outbox
     const snapshot = yield* Effect.catchTag(room(roomId), "RoomNotFound", () => Effect.succeed(undefined))
     return {
       changeNumber: snapshot?.changeNumber,
@@ -144,7 +180,7 @@ export const changes = <A, E, R>(
   said: (value: A) => { readonly event: unknown; readonly at: string; readonly subject?: string }
 ) =>
   Effect.gen(function* () {
-    const { unsent } = yield* Repository
+    const { pending: unsent } = yield* Outbox
     const before = yield* standing(roomId)
     const { changes, value } = yield* effect
     const [change] = changes

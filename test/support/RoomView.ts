@@ -11,7 +11,7 @@ export class RoomView {
   readonly #messages: Map<string, ModelMessage>
   /** Whether there are older messages than it knows of. */
   readonly #more: boolean
-  /** Those that events told of: no state has them. */
+  /** The threads of events: a state has none. */
   readonly #threads = new Map<string, Thread>()
   #isDeleted = false
 

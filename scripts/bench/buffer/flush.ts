@@ -11,11 +11,11 @@ import { RedisHealth } from "../../../src/infra/redis/RedisHealth.ts"
 import { Lifecycle } from "../../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../../src/observability/Metrics.ts"
 import { Settings } from "../../../src/Settings.ts"
-import { Durable } from "../../../src/storage/buffer/Durable.ts"
 import { Flusher } from "../../../src/storage/buffer/Flusher.ts"
+import * as FlushTargetSql from "../../../src/storage/buffer/FlushTargetSql.ts"
 import { WriteBuffer } from "../../../src/storage/buffer/WriteBuffer.ts"
 import * as WriteBufferRedis from "../../../src/storage/buffer/WriteBufferRedis.ts"
-import * as RepositoryPostgres from "../../../src/storage/rooms/RepositoryPostgres.ts"
+import { DeadLetters } from "../../../src/storage/DeadLetters.ts"
 import { freshDatabase } from "../../../test/support/Databases.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import { untilEffect } from "../../../test/support/UntilEffect.ts"
@@ -37,7 +37,7 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
   const context = yield* Layer.build(
     Flusher.layer.pipe(
       Layer.provideMerge(WriteBufferRedis.layer(intervalMs)),
-      Layer.provide(Durable.layer.pipe(Layer.provide(RepositoryPostgres.layer))),
+      Layer.provide(FlushTargetSql.layer.pipe(Layer.provide(DeadLetters.layer))),
       Layer.provide(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
       Layer.provideMerge(Layer.mergeAll(Infra, Settings.layer))
     )

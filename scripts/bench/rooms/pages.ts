@@ -4,8 +4,10 @@ import { setTimeout as pause } from "node:timers/promises"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import postgres from "postgres"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
-import { Repository } from "../../../src/storage/rooms/Repository.ts"
-import * as RepositoryPostgres from "../../../src/storage/rooms/RepositoryPostgres.ts"
+import { MessageStore } from "../../../src/storage/rooms/MessageStore.ts"
+import * as MessageStoreSql from "../../../src/storage/rooms/MessageStoreSql.ts"
+import { ThreadStore } from "../../../src/storage/rooms/ThreadStore.ts"
+import * as ThreadStoreSql from "../../../src/storage/rooms/ThreadStoreSql.ts"
 import { openClient } from "../../../test/support/Client.ts"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
@@ -41,20 +43,21 @@ const active = async (sql: Sql) => {
 }
 
 const plain = (databaseUrl: string, roomId: string, reads: number) => {
-  const Store = RepositoryPostgres.layer.pipe(
+  const Store = Layer.merge(MessageStoreSql.layer, ThreadStoreSql.layer).pipe(
     Layer.provideMerge(Postgres.layer({ url: Redacted.make(databaseUrl), timeout: Duration.seconds(20) }))
   )
-  const write = (repository: Repository["Service"], n: number) => {
+  const write = (store: MessageStore["Service"], n: number) => {
     const at = new Date().toISOString()
     const message = { messageId: crypto.randomUUID(), roomId, threadId: null, author: "ann", kind: "chat" as const, at }
-    return repository.sendMessage({ ...message, body: `plain ${n}`, key: undefined })
+    return store.send({ ...message, body: `plain ${n}`, key: undefined })
   }
   return Effect.runPromise(
     Effect.gen(function* () {
-      const repository = yield* Repository
+      const store = yield* MessageStore
+      const threadStore = yield* ThreadStore
       for (let n = 0; n < reads; n++) {
-        if (n % readsPerWrite === 0) yield* write(repository, n)
-        yield* n % 2 === 0 ? repository.threads(roomId, false) : repository.messages(roomId, { limit })
+        if (n % readsPerWrite === 0) yield* write(store, n)
+        yield* n % 2 === 0 ? threadStore.list(roomId, false) : store.page(roomId, { limit })
       }
       return reads
     }).pipe(Effect.provide(Store), Effect.scoped)

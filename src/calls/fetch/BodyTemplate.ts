@@ -1,14 +1,16 @@
-// A request's body as the definition wants it: JSON whose texts have placeholders. A text that is one placeholder and nothing
-// else stands for the value itself, whatever it is; without a value its field (or element) is left out. In a longer text
-// values are text, and one that is missing is nothing. Other braces are the text's own: prompts have them.
+// A definition's template for the request body: JSON whose texts may hold placeholders. A text that is a placeholder
+// and nothing else becomes the value itself, of any type; without a value its field (or element) is left out. In a
+// longer text a value becomes text, and a missing one the empty text. Other braces are literal, because prompts
+// contain them.
 import { Effect, type Schema } from "effect"
-import { compileTemplate, type DefinitionInvalid, find, type Template, type Values } from "./Template.ts"
+import type { DefinitionInvalid } from "./DefinitionInvalid.ts"
+import { compileTemplate, find, type Template, type Values } from "./Template.ts"
 
 type Json = Schema.Json
-/** Undefined: it is left out. */
+/** Undefined: the field is left out. */
 export type BodyTemplate = (values: Values) => unknown
 
-const asItIs = { own: (text: string) => text, secret: (value: string) => value }
+const unencoded = { own: (text: string) => text, secret: (value: string) => value }
 
 const textOf = (value: unknown): string =>
   value === undefined || value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value)
@@ -20,7 +22,7 @@ const compileText = (field: string, text: string) =>
     Effect.forEach(
       text.split(placeholder).filter((part) => part !== ""),
       (part): Effect.Effect<Template, DefinitionInvalid> =>
-        placeholder.test(part) ? compileTemplate(field, part, asItIs) : Effect.succeed([part])
+        placeholder.test(part) ? compileTemplate(field, part, unencoded) : Effect.succeed([part])
     ),
     (parts) => parts.flat()
   )

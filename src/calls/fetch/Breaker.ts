@@ -1,40 +1,45 @@
-// Stops calling an integration that fails all the time. Two kinds of circuits per integration and version, on this instance;
-// an open one is open for 1 s, then 2, 4, … up to 30, each time until a probe (one call) succeeds:
+// Stops calling an integration that keeps failing. There are two kinds of circuits for each integration and version,
+// on this instance. An open one stays open for 1 s, then 2, 4, … up to 30, each time until a probe (one call)
+// succeeds:
 //
-// - A user's own, which refuses that user only: it opens when four fifths of the last 20 of their exchanges (or of at least
-//   10) failed. So an integration that one user alone calls is protected as well.
-// - The shared one, which refuses everybody. Its window is the last 20 exchanges of the last 30 seconds, at most 3 of each
-//   user; it opens when four fifths of at least 9 of them failed. So at least three users' calls must fail, and a caller who
-//   knows an input that the integration fails on opens nobody's circuit but their own. For the same reason the same user's
-//   probe does not reopen it twice in a row.
+// - A user's own circuit refuses that user only. It opens when four fifths of their last 20 exchanges (at least 10)
+//   failed. So an integration that a single user calls is protected as well.
+// - The shared circuit refuses every user. Its window is the last 20 exchanges of the last 30 seconds, at most 3 of
+//   each user. It opens when four fifths of at least 9 of them failed. So the calls of at least three users must
+//   fail, and a caller who knows an input that the integration fails on opens their own circuit only. For the same
+//   reason the probe of one user does not reopen it twice in a row.
 //
-// A new version of the definition begins with closed circuits. A circuit is watched from an integration's first failure
-// until 20 exchanges in a row were fine, and costs nothing else: the library's breaker around every call was a sixth of a
-// call's CPU time.
+// A new version of the definition begins with closed circuits. A circuit is watched from an integration's first
+// failure until 20 exchanges in a row succeeded, and costs nothing otherwise: the library's breaker around every call
+// took a sixth of a call's CPU time.
 //
-// What counts against an integration: no connection, a broken one, no answer in time, a 5xx. What says nothing: 429, and a
-// timeout of a call that had less than half of its time left when it came to its turn.
+// Failures are: no connection, a broken one, no answer in time, a 5xx. Ignored are: 429, and a timeout of a call that
+// had less than half of its time left when its turn came.
 import { Cause, Context, Duration, Effect, Exit, Layer, Option, Schedule, Stream } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { IntegrationOpen } from "../../domain/Integration.ts"
+import { type BoundedMap, makeBoundedMap } from "../../infra/BoundedMap.ts"
 import type { HttpAnswer, HttpError } from "../../infra/http/Http.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 
 const threshold = 0.8
 const size = 20
 const ownPolicy = CircuitBreaker.rate({ threshold, size, minimumCalls: 10 })
-/** The window of the shared circuit is kept here: a failure that the library is told of opens it. */
+/** The shared circuit's window is kept here, so the first failure that reaches the library opens it. */
 const sharedPolicy = CircuitBreaker.consecutive(1)
 const openDuration = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
 /** Of the shared circuit's window. */
 const [maxOfOneUser, minimumShared, maxAgeMs] = [3, 9, 30_000]
-/** Exchanges without a failure, after which a circuit is watched no more: its window holds nothing else then. */
-const fineInARow = size
-/** Circuits watched at once (versions that are replaced while they fail drop out by this), and users with one of their own. */
+/** Successes in a row after which a circuit is no longer watched: its window holds nothing else then. */
+const successesInARow = size
+/**
+ * Circuits watched at once, and users with a circuit of their own. Replaced versions that kept failing leave by the
+ * bound.
+ */
 const [maxWatched, maxUsers] = [1000, 1000]
-/** While a probe is under way. */
+/** When a caller may try again while a probe is under way. */
 const probeMs = 500
-/** A circuit that nobody uses is forgotten; longer than any opening. */
+/** After this an unused circuit is forgotten; longer than any opening. */
 const idleTimeToLive = "2 minutes"
 
 type Exchange = Effect.Effect<HttpAnswer, HttpError>
@@ -47,14 +52,14 @@ interface Outcome {
 }
 
 interface Watched {
-  /** Exchanges in a row that were fine since the last failure. */
+  /** Successes in a row since the last failure. */
   streak: number
   /** The shared circuit's window. */
   recent: ReadonlyArray<Outcome>
-  /** Whose probe reopened it last. */
+  /** The user whose probe reopened it last. */
   reopenedBy: string | undefined
-  /** Users whose exchanges failed: how many of theirs in a row were fine since. */
-  readonly users: Map<string, number>
+  /** Users whose exchanges failed, with their successes in a row since. */
+  readonly users: BoundedMap<number>
 }
 
 const classify =
@@ -73,15 +78,7 @@ const classify =
       : CircuitBreaker.failure()
   }
 
-/** Puts a key last, and drops the oldest beyond the bound. */
-const setBounded = <A>(map: Map<string, A>, key: string, value: A, bound: number) => {
-  map.delete(key)
-  map.set(key, value)
-  const [oldest] = map.keys()
-  if (map.size > bound && oldest !== undefined) map.delete(oldest)
-}
-
-/** The window with one outcome more: the oldest of the same user's beyond their share make room, then the oldest of all. */
+/** Adds an outcome to the window: the same user's oldest beyond their share make room first, then the oldest of all. */
 const withOutcome = (recent: ReadonlyArray<Outcome>, next: Outcome): ReadonlyArray<Outcome> => {
   const young = recent.filter(({ at }) => next.at - at < maxAgeMs)
   const own = young.filter(({ user }) => user === next.user)
@@ -97,7 +94,10 @@ const ownCircuit = (circuit: string, user: string) => `${circuit}\0${user}`
 export class Breaker extends Context.Service<
   Breaker,
   {
-    /** `circuit`: an integration and its version. `isStarved`: a timeout would say nothing about the integration. */
+    /**
+     * `circuit`: an integration and its version. `isStarved`: the call has too little time left for a timeout to
+     * count.
+     */
     readonly run: (
       circuit: string,
       user: string,
@@ -135,40 +135,42 @@ export class Breaker extends Context.Service<
           Effect.suspend(() => {
             if (to === "Open") userOpened.add()
             const [integration, user] = key.split("\0")
-            // As many as there are users whose calls fail: debug, so that they do not fill a log.
+            // There may be as many as users, so they are logged at debug.
             return Effect.logDebug("an integration's circuit for one user changed", { integration, user, from, to })
           })
         ),
         Effect.forkScoped({ startImmediately: true })
       )
 
-      const watched = new Map<string, Watched>()
+      const watched = makeBoundedMap<Watched>(maxWatched)
 
       const failed = (circuit: string, user: string) => {
-        const entry = watched.get(circuit) ?? { streak: 0, recent: [], reopenedBy: undefined, users: new Map() }
+        const users = makeBoundedMap<number>(maxUsers)
+        const entry = watched.get(circuit) ?? { streak: 0, recent: [], reopenedBy: undefined, users }
         entry.streak = 0
-        setBounded(entry.users, user, 0, maxUsers)
-        setBounded(watched, circuit, entry, maxWatched)
+        entry.users.set(user, 0)
+        watched.set(circuit, entry)
       }
-      const fine = (circuit: string, user: string) => {
+      const succeeded = (circuit: string, user: string) => {
         const entry = watched.get(circuit)
         if (entry === undefined) return
         entry.streak++
         const streak = entry.users.get(user)
         if (streak !== undefined) {
-          if (streak + 1 >= fineInARow) entry.users.delete(user)
+          if (streak + 1 >= successesInARow) entry.users.delete(user)
           else entry.users.set(user, streak + 1)
         }
-        if (entry.streak >= fineInARow && entry.users.size === 0) watched.delete(circuit)
+        if (entry.streak >= successesInARow && entry.users.size === 0) watched.delete(circuit)
       }
       const observe =
         (circuit: string, user: string, isStarved: boolean) => (exit: Exit.Exit<HttpAnswer, HttpError>) => {
-          if (Exit.isSuccess(exit) && exit.value.status < 500) fine(circuit, user)
+          if (Exit.isSuccess(exit) && exit.value.status < 500) succeeded(circuit, user)
           else if (classify(isStarved)(exit)._tag === "Failure") failed(circuit, user)
           return Effect.void
         }
 
-      // What the shared circuit is told: in closed state a failure only when its window says so.
+      // What the library counts for the shared circuit. While it is closed, that is one failure, when the window is
+      // failing.
       const classifyShared =
         (circuit: string, user: string, isStarved: boolean, entry: Watched) =>
         (exit: Exit.Exit<HttpAnswer, HttpError>) => {
@@ -192,17 +194,17 @@ export class Breaker extends Context.Service<
           )
         }
 
-      const orOpen = <E>(circuit: string, guarded: Effect.Effect<HttpAnswer, E | CircuitBreaker.CircuitBreakerError>) =>
-        Effect.catchIf(
-          guarded,
-          (error): error is CircuitBreaker.CircuitBreakerError => error instanceof CircuitBreaker.CircuitBreakerError,
-          ({ reason }) =>
-            Effect.fail(
-              new IntegrationOpen({
-                integration: circuit.slice(0, circuit.lastIndexOf("@")),
-                retryAfterMs: reason._tag === "CircuitOpen" ? Math.ceil(Duration.toMillis(reason.retryAfter)) : probeMs
-              })
-            )
+      const orOpen = (
+        circuit: string,
+        guarded: Effect.Effect<HttpAnswer, Failed | CircuitBreaker.CircuitBreakerError>
+      ): Effect.Effect<HttpAnswer, Failed> =>
+        Effect.catchTag(guarded, "CircuitBreakerError", ({ reason }) =>
+          Effect.fail(
+            new IntegrationOpen({
+              integration: circuit.slice(0, circuit.lastIndexOf("@")),
+              retryAfterMs: reason._tag === "CircuitOpen" ? Math.ceil(Duration.toMillis(reason.retryAfter)) : probeMs
+            })
+          )
         )
 
       return Breaker.of({
@@ -211,7 +213,7 @@ export class Breaker extends Context.Service<
           const entry = watched.get(circuit)
           if (entry === undefined) return observed
           const inShared =
-            entry.streak >= fineInARow
+            entry.streak >= successesInARow
               ? observed
               : orOpen(
                   circuit,

@@ -1,27 +1,29 @@
-// How many calls of one integration run at once, and how many may wait for that: a slow integration fills its own waiting
-// room and nobody else's; and one user their own part of both, and nobody else's.
+// Bounds the calls of one integration: how many run at once (slots), and how many wait for a slot (places). A slow
+// integration fills its own waiting room only, and one user fills their share of it only.
 //
-// A slot is free, or held by one call from where it is granted to the end of its use. A call that finds none free joins
-// the queue (a waiter); a slot that comes free is granted to the first waiter, never to a newcomer. A waiter leaves the
-// queue when it is granted a slot, when its time is up, or when its caller leaves. It may be granted a slot in the very
-// moment it leaves: then it gives it on. (Effect's Semaphore under a timeout loses the slot in that moment.)
+// A call runs at once if its user may take a slot and has no call waiting. Otherwise it waits, until it is granted a
+// slot, its time is up, or its caller leaves. A slot that comes free goes to a waiter, never to a newcomer. A waiter
+// that leaves just after it was granted a slot passes the slot on.
 //
-// The waiters of each user have a queue of their own, and users take turns. A user has `share` of the slots by right, and more
-// while half of all slots are free: the other half is always for users who hold less than theirs. Of the places to wait a user has
-// `share`. Fewer than `leastShared` slots, or places, are not divided.
-import { Clock, Effect, Exit } from "effect"
+// The waiters of each user have a queue of their own, and users take turns. A user may always hold `share` of the
+// slots, and more while fewer than half of all slots are taken: the other half is for users who hold less than their
+// share. A user has `share` of the places, too. Fewer than `leastShared` slots or places are not divided.
+//
+// Why not semaphores, one for each user inside one for all: how much a user may hold depends on what all of them
+// hold. With fixed permits two users would take every slot.
+import { Clock, Deferred, Effect } from "effect"
 import { IntegrationTimeout } from "../../domain/Integration.ts"
 import { Overloaded } from "../../domain/Overload.ts"
 
 export interface Bulkhead {
   /**
-   * Counts a call that is on its way here while it reads what it needs, and refuses it at once when all places, in slots
-   * and in the waiting room, are spoken for: 10,000 calls that come together read 1,200 configurations, not 10,000.
+   * Counts a call while it reads what it needs, and refuses it at once when all slots and places are spoken for: 10,000
+   * calls that come together read 1,200 configurations, not 10,000.
    */
   readonly approach: <A, E, R>(user: string, reading: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Overloaded, R>
   /**
-   * Runs `use` in a slot, with what is left of `timeoutMs` after the wait for one. Fails with Overloaded at once when too
-   * many wait already, with IntegrationTimeout when no slot came in time.
+   * Runs `use` in a slot, with what the wait for the slot left of `timeoutMs`. Fails at once with Overloaded when no
+   * place is free, and with IntegrationTimeout when no slot came in time.
    */
   readonly run: <A, E, R>(
     user: string,
@@ -33,163 +35,149 @@ export interface Bulkhead {
 }
 
 const leastShared = 8
+const late = Effect.fail(new IntegrationTimeout())
+const full = Effect.fail(new Overloaded({ what: "calls" }))
+const userFull = Effect.fail(new Overloaded({ what: "calls of one user (USER_CALL_SHARE)" }))
 
-interface Waiter {
-  granted: boolean
-  wake: () => void
-}
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** What one user has here; forgotten with the last of it. */
-interface Part {
-  readonly user: string
-  held: number
+/** Completed when the slot is granted; by then the waiter is in no queue. */
+type Waiter = Deferred.Deferred<void>
+
+/** The calls of one user; forgotten with the last of them. */
+interface User {
+  readonly name: string
+  running: number
   approaching: number
-  // A Set keeps the order of arrival, and lets a waiter leave from the middle.
+  /** In the order of arrival; a Set lets a waiter leave from the middle. */
   readonly waiters: Set<Waiter>
 }
 
 /** `share`: of one user, 0 to 1. */
 export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 1): Bulkhead => {
-  const partOf = (all: number) => (all < leastShared ? all : Math.max(1, Math.ceil(all * share)))
-  const [ownSlots, ownPlaces] = [partOf(maxConcurrent), partOf(maxWaiting)]
+  const shareOf = (all: number) => (all < leastShared ? all : Math.max(1, Math.ceil(all * share)))
+  const [userSlots, userPlaces] = [shareOf(maxConcurrent), shareOf(maxWaiting)]
   const half = maxConcurrent / 2
-  const most = Math.max(ownSlots, Math.ceil(half)) + ownPlaces
-  const parts = new Map<string, Part>()
-  /** Those with waiters, in the order of their turns. */
-  const turns = new Set<Part>()
-  let held = 0
+  const maxOfUser = Math.max(userSlots, Math.ceil(half)) + userPlaces
+  const users = new Map<string, User>()
+  /** The users with waiters, in the order of their turns. */
+  const queue = new Set<User>()
+  let running = 0
   let waiting = 0
   let approaching = 0
 
-  const ofUser = (user: string): Part => {
-    const known = parts.get(user)
+  const userOf = (name: string): User => {
+    const known = users.get(name)
     if (known !== undefined) return known
-    const made = { user, held: 0, approaching: 0, waiters: new Set<Waiter>() }
-    parts.set(user, made)
+    const made = { name, running: 0, approaching: 0, waiters: new Set<Waiter>() }
+    users.set(name, made)
     return made
   }
-  const forgetEmpty = (part: Part) => {
-    if (part.held + part.approaching + part.waiters.size === 0) parts.delete(part.user)
+  const forgetIdle = (user: User) => {
+    if (user.running + user.approaching + user.waiters.size === 0) users.delete(user.name)
   }
-  const mayTake = (part: Part) => held < maxConcurrent && (part.held < ownSlots || held < half)
-  const take = (part: Part) => {
-    held++
-    part.held++
+  const mayTake = (user: User) => running < maxConcurrent && (user.running < userSlots || running < half)
+  const take = (user: User) => {
+    running++
+    user.running++
   }
-  const leaveQueue = (part: Part, waiter: Waiter) => {
-    if (!part.waiters.delete(waiter)) return
+  const enqueue = (user: User, waiter: Waiter) => {
+    user.waiters.add(waiter)
+    queue.add(user)
+    waiting++
+  }
+  const dequeue = (user: User, waiter: Waiter) => {
+    user.waiters.delete(waiter)
     waiting--
-    if (part.waiters.size === 0) turns.delete(part)
+    if (user.waiters.size === 0) queue.delete(user)
   }
 
-  /** Those who may not take a slot keep their turn: no more of them than shares go into one. */
+  /** Users who may not take a slot keep their turn. They are few: no more users than shares hold slots. */
   const grantOne = (): boolean => {
-    if (held >= maxConcurrent) return false
-    for (const part of turns) {
-      const [waiter] = part.waiters
-      if (waiter === undefined || !mayTake(part)) continue
-      turns.delete(part)
-      leaveQueue(part, waiter)
-      if (part.waiters.size > 0) turns.add(part)
-      take(part)
-      waiter.granted = true
-      waiter.wake()
+    if (running >= maxConcurrent) return false
+    for (const user of queue) {
+      const [waiter] = user.waiters
+      if (waiter === undefined || !mayTake(user)) continue
+      queue.delete(user)
+      dequeue(user, waiter)
+      if (user.waiters.size > 0) queue.add(user)
+      take(user)
+      Deferred.doneUnsafe(waiter, Effect.void)
       return true
     }
     return false
   }
-  // A call that ends as soon as it is woken gives its slot back in here. Were it granted on from there, a thousand of them
-  // (a breaker has opened) would stand on one stack, which overflows: then they hang.
+  // A call that ends as soon as it is woken returns its slot in here. If it granted that slot itself, a thousand such
+  // calls (a breaker has opened) would nest on one stack, and hang when it overflows.
   let isGranting = false
   const grant = () => {
     if (isGranting) return
     isGranting = true
-    let isMore = true
-    while (isMore) isMore = grantOne()
+    while (grantOne());
     isGranting = false
   }
-  const release = (part: Part) => {
-    held--
-    part.held--
+  const release = (user: User) => {
+    running--
+    user.running--
     grant()
-    forgetEmpty(part)
+    forgetIdle(user)
   }
-  const inSlot = <A, E, R>(part: Part, use: Effect.Effect<A, E, R>) =>
+  const inSlot = <A, E, R>(user: User, use: Effect.Effect<A, E, R>) =>
     Effect.ensuring(
       use,
-      Effect.sync(() => release(part))
+      Effect.sync(() => release(user))
     )
 
-  const waitFor = (part: Part, waiter: Waiter, timeoutMs: number) =>
-    Effect.callback<void>((resume) => {
-      waiter.wake = () => resume(Effect.void)
-      part.waiters.add(waiter)
-      turns.add(part)
-      waiting++
-    }).pipe(Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => Effect.fail(new IntegrationTimeout()) }))
-
-  const afterWait = <A, E, R>(
-    part: Part,
-    timeoutMs: number,
-    use: (leftMs: number) => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | IntegrationTimeout, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const began = yield* Clock.currentTimeMillis
-        const waiter: Waiter = { granted: false, wake: () => {} }
-        yield* restore(waitFor(part, waiter, timeoutMs)).pipe(
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
-              if (Exit.isSuccess(exit)) return
-              if (waiter.granted) release(part)
-              else {
-                leaveQueue(part, waiter)
-                forgetEmpty(part)
-              }
-            })
-          )
-        )
-        const left = timeoutMs - ((yield* Clock.currentTimeMillis) - began)
-        const using: Effect.Effect<A, E | IntegrationTimeout, R> =
-          left > 0 ? restore(use(left)) : Effect.fail(new IntegrationTimeout())
-        return yield* inSlot(part, using)
+  /** Returns with a slot taken, and with what is left of the time. */
+  const waitForSlot = Effect.fnUntraced(function* (user: User, timeoutMs: number, restore: Restore) {
+    const began = yield* Clock.currentTimeMillis
+    const waiter = Deferred.makeUnsafe<void>()
+    enqueue(user, waiter)
+    const granted = Effect.timeoutOrElse(Deferred.await(waiter), { duration: timeoutMs, orElse: () => late })
+    yield* Effect.onError(restore(granted), () =>
+      Effect.sync(() => {
+        if (!user.waiters.has(waiter)) return release(user)
+        dequeue(user, waiter)
+        forgetIdle(user)
       })
     )
-
-  const full = Effect.fail(new Overloaded({ what: "calls" }))
-  const ownFull = Effect.fail(new Overloaded({ what: "calls of one user (USER_CALL_SHARE)" }))
+    return timeoutMs - ((yield* Clock.currentTimeMillis) - began)
+  })
 
   return {
     waiting: () => waiting,
-    running: () => held,
-    approach: <A, E, R>(user: string, reading: Effect.Effect<A, E, R>) =>
+    running: () => running,
+    approach: <A, E, R>(name: string, reading: Effect.Effect<A, E, R>) =>
       Effect.suspend((): Effect.Effect<A, E | Overloaded, R> => {
-        if (held + waiting + approaching >= maxConcurrent + maxWaiting) return full
-        const part = ofUser(user)
-        if (part.held + part.waiters.size + part.approaching >= most) return ownFull
+        if (running + waiting + approaching >= maxConcurrent + maxWaiting) return full
+        const user = userOf(name)
+        if (user.running + user.waiters.size + user.approaching >= maxOfUser) return userFull
         approaching++
-        part.approaching++
+        user.approaching++
         return Effect.ensuring(
           reading,
           Effect.sync(() => {
             approaching--
-            part.approaching--
-            forgetEmpty(part)
+            user.approaching--
+            forgetIdle(user)
           })
         )
       }),
-    run: <A, E, R>(user: string, timeoutMs: number, use: (leftMs: number) => Effect.Effect<A, E, R>) =>
+    run: <A, E, R>(name: string, timeoutMs: number, use: (leftMs: number) => Effect.Effect<A, E, R>) =>
       Effect.uninterruptibleMask((restore): Effect.Effect<A, E | Overloaded | IntegrationTimeout, R> => {
-        const part = ofUser(user)
-        if (part.waiters.size === 0 && mayTake(part)) {
-          take(part)
-          return inSlot(part, restore(use(timeoutMs)))
+        const user = userOf(name)
+        if (user.waiters.size === 0 && mayTake(user)) {
+          take(user)
+          return inSlot(user, restore(use(timeoutMs)))
         }
         if (waiting >= maxWaiting) {
-          forgetEmpty(part)
+          forgetIdle(user)
           return full
         }
-        return part.waiters.size >= ownPlaces ? ownFull : restore(afterWait(part, timeoutMs, use))
+        if (user.waiters.size >= userPlaces) return userFull
+        return Effect.flatMap(waitForSlot(user, timeoutMs, restore), (leftMs) =>
+          inSlot<A, E | IntegrationTimeout, R>(user, leftMs > 0 ? restore(use(leftMs)) : late)
+        )
       })
   }
 }

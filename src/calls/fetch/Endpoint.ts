@@ -1,34 +1,26 @@
-// An integration's definition, made ready once a version: how a call becomes an HTTP request, and an answer a reply.
+// An integration's definition, compiled once a version: makes HTTP requests of calls, and replies of answers.
 import { Effect, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../../domain/Integration.ts"
 import type { HttpRequest } from "../../infra/http/Http.ts"
 import { compileBody } from "./BodyTemplate.ts"
+import { DefinitionInvalid } from "./DefinitionInvalid.ts"
 import { compileErrors, type ErrorTexts } from "./ErrorTexts.ts"
 import { at, compilePointer } from "./Pointer.ts"
-import {
-  compileTemplate,
-  DefinitionInvalid,
-  type Encoding,
-  find,
-  type Rendered,
-  render,
-  type Template,
-  type Values
-} from "./Template.ts"
+import { compileTemplate, type Encoding, find, type Rendered, render, type Template, type Values } from "./Template.ts"
 
 export interface Endpoint {
   readonly integration: Integration
-  /** The name of its circuit: another version is another circuit. */
+  /** The name of its circuit; each version has its own. */
   readonly circuit: string
-  /** `inputText` is the input as JSON, `configText` the configuration. */
+  /** `inputText` and `configText`: the input and the configuration as JSON. */
   readonly request: (
     values: Values,
     inputText: string,
     configText: string
   ) => Result.Result<Omit<HttpRequest, "timeoutMs" | "maxBytes">, InvalidInput>
-  /** The reply's body from the answer's; undefined when the answer lacks what `result` points at. */
+  /** Makes the reply's body of the answer's; undefined when the answer lacks what `result` points at. */
   readonly map: (answer: unknown) => unknown
-  /** What the client reads of an error answer. */
+  /** The text for the client of an error answer. */
   readonly errorText: ErrorTexts
 }
 
@@ -41,7 +33,7 @@ const urlParts = /^(https?:\/\/[^/?#\s]+)((?:\/[^?#]*)?)(?:\?([^#]*))?$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
 const unsafeInUrl = /[\u0000-\u001f\u007f\\]/
 
-/** The definition's own text in a path, as a URL has it; what is escaped already stays as it is. */
+/** Escapes the definition's own text for a URL. What is escaped already stays as it is. */
 const escapeUrl = (text: string) => encodeURI(text).replaceAll(/%25([0-9a-f]{2})/gi, "%$1")
 const inUrl: Encoding = { own: escapeUrl, secret: encodeURIComponent }
 const inValue: Encoding = { own: encodeURIComponent, secret: encodeURIComponent }
@@ -65,11 +57,11 @@ const noPlaceholder = Effect.fnUntraced(function* (field: string, names: Readonl
   }
 })
 
-// A header's value may hold neither line breaks nor control characters: nothing can be smuggled behind it.
+// Line breaks and control characters in a header's value would allow to smuggle headers.
 const unsafeInHeader = /[^\t\x20-\x7e\x80-\xff]/
 
-// What the connection and the body say of themselves is not for a definition to say.
-const ofTheExchange = new Set(
+// Headers about the connection and the body are set by the exchange.
+const reservedHeaders = new Set(
   "connection,content-length,expect,host,keep-alive,proxy-connection,te,trailer,transfer-encoding,upgrade".split(",")
 )
 
@@ -78,8 +70,8 @@ const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<strin
   for (const [name, text] of Object.entries(texts)) {
     const wrong = (reason: string) => new DefinitionInvalid({ field: `headers.${name}`, reason })
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return yield* wrong("not a header's name")
-    if (ofTheExchange.has(name.toLowerCase())) return yield* wrong("this header is set by the exchange itself")
-    if (seen.has(name.toLowerCase())) return yield* wrong("this header is there twice")
+    if (reservedHeaders.has(name.toLowerCase())) return yield* wrong("this header is set by the exchange itself")
+    if (seen.has(name.toLowerCase())) return yield* wrong("this header occurs twice")
     seen.add(name.toLowerCase())
     if (unsafeInHeader.test(text)) return yield* wrong("a header's value holds no line breaks or control characters")
   }
@@ -99,7 +91,7 @@ const compilePointers = (result: Readonly<Record<string, string>>) =>
       : Effect.map(compilePointer(`result.${name}`, pointer), (path) => ({ name, path }))
   )
 
-/** Counted before anything is compiled: 100,000 placeholders took seconds for each call. */
+/** Checked before anything is compiled: 100,000 placeholders took seconds for each call. */
 const checkSize = Effect.fnUntraced(function* (definition: IntegrationDefinition) {
   const text = JSON.stringify(definition)
   if (text.length > maxDefinition) {
@@ -121,7 +113,7 @@ const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition)
     return yield* new DefinitionInvalid({ field: "url", reason: "no control characters and no backslashes" })
   }
   if (origin.includes("@") || !URL.canParse(origin)) {
-    return yield* new DefinitionInvalid({ field: "url", reason: "the host is not one" })
+    return yield* new DefinitionInvalid({ field: "url", reason: "the host is not valid" })
   }
   const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) =>
     compileTemplate("url", part, inUrl)
@@ -142,7 +134,7 @@ const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition)
 })
 
 const bad = (reason: string) => Result.fail(new InvalidInput({ reason }))
-/** `name`: a placeholder's, such as `input.city`. What stands in the configuration is in no param. */
+/** `name`: of a placeholder, such as `input.city`. A value of the configuration has no path in the params. */
 const badValue = (name: string, reason: string) =>
   Result.fail(new InvalidInput({ reason: `${name} ${reason}`, path: /^input\b/.test(name) ? name.split(".") : [] }))
 const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
@@ -150,9 +142,9 @@ const problem = (rendered: Exclude<Rendered, { readonly text: string }>) =>
     ? badValue(rendered.missing, "is missing")
     : badValue(rendered.unusable, "must be a text or a number")
 
-const tooLarge = (what: string, most: number) => bad(`the request's ${what} would have more than ${most} characters`)
+const tooLarge = (what: string, limit: number) => bad(`the request's ${what} would have more than ${limit} characters`)
 
-/** Upstreams that decode before they route take `%2F` as a slash, and walk up. */
+/** Upstreams that decode before they route take `%2F` for a slash, so `..` behind it walks up. */
 const unsafeInPath = (allowsSlashes: boolean) =>
   allowsSlashes
     ? (value: string) => value.split(/[/\\]/).some((part) => part === "." || part === "..")
@@ -179,7 +171,7 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
       if (!("text" in rendered)) return problem(rendered)
       const placeholders = segment.filter((piece) => typeof piece !== "string")
       if (placeholders.length > 0) {
-        // A value that makes a segment `..`, `.` or nothing would change the path's structure.
+        // A value that makes a segment empty, `.` or `..` would change the path's structure.
         const isStructure = /^(\.|%2e){0,2}$/i.test(rendered.text)
         for (const piece of placeholders) {
           if (!isStructure && !isUnsafeInPath(String(find(values, piece)))) continue
@@ -191,7 +183,7 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
     let separator = "?"
     for (const { name, template } of fields) {
       const rendered = render(template, values, encodeURIComponent)
-      // What the caller or the configuration does not say is not asked for.
+      // A parameter without a value is left out.
       if ("missing" in rendered) continue
       if (!("text" in rendered)) return problem(rendered)
       path += `${separator}${name}=${rendered.text}`
@@ -217,7 +209,7 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
       const body = `{"input":${inputText},"config":${configText}}`
       return Result.succeed({ origin, path, method: "POST", headers: sent, body })
     }
-    // Each placeholder may stand for the whole input.
+    // Checked after rendering, because each placeholder may stand for the whole input.
     const body = JSON.stringify(ownBody(values))
     return body.length > maxBody
       ? tooLarge("body", maxBody)

@@ -1,17 +1,17 @@
-// What a client reads of an integration's error answer: the definition's text for its status, with what the answer itself
-// says where the text has `{/pointer}`. What an integration says is not trusted: it is text only, cut, and without
+// The text that a client gets for an integration's error answer: the definition's text for the status, in which
+// `{/pointer}` is replaced by a text of the answer. Answers are not trusted: only texts are taken, cut, and without
 // control characters.
 import { Effect, Result } from "effect"
 import type { IntegrationDefinition } from "../../domain/Integration.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
+import { DefinitionInvalid } from "./DefinitionInvalid.ts"
 import { at, compilePointer } from "./Pointer.ts"
-import { DefinitionInvalid } from "./Template.ts"
 import { cut } from "./TextStream.ts"
 
-/** Characters of a text that is made of an answer. */
+/** Characters of a text that holds parts of an answer. */
 const maxText = 500
 
-/** Undefined: the definition has no text for that status, or the answer lacks what the text points at. */
+/** Undefined: the definition has no text for the status, or the answer lacks a text it points at. */
 export type ErrorTexts = (status: number, answer: string, maxDepth: number) => string | undefined
 
 type Part = string | { readonly path: ReadonlyArray<string> }
@@ -19,7 +19,7 @@ type Text = string | ReadonlyArray<Part>
 
 const pointed = /(\{\/[^{}]*\})/
 
-// Control characters and what reorders text; tabs and line breaks become blanks.
+// Control characters, and those that reorder text. Tabs and line breaks become blanks before.
 const unwanted = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
 const clean = (text: string) => text.toWellFormed().replaceAll(/\s+/g, " ").replaceAll(unwanted, "").trim()
 
@@ -49,7 +49,7 @@ export const compileErrors = Effect.fnUntraced(function* (errors: IntegrationDef
     if (Result.isFailure(parsed)) return undefined
     const found = text.map((part) => (typeof part === "string" ? part : at(parsed.success, part.path)))
     if (!found.every((part) => typeof part === "string")) return undefined
-    // Cut first: a megabyte need not be cleaned.
+    // Cut first, so that a megabyte is not cleaned.
     const made = clean(cut(found.map((part) => cut(part, maxText * 4)).join(""), maxText * 4))
     return made === "" ? undefined : cut(made, maxText)
   }

@@ -1,5 +1,5 @@
-// Exchanges with integrations as metrics: how they ended, and how long answered ones took. The first integrations have
-// series of their own; those beyond are counted together, since a catalog may hold any number.
+// Metrics of exchanges with integrations: outcomes, and durations of those that were answered. The first 100
+// integrations have series of their own; the others share one, since a catalog may hold any number.
 import type { Counter, Histogram } from "../../observability/Instruments.ts"
 import type { Metrics } from "../../observability/Metrics.ts"
 

@@ -1,7 +1,8 @@
 // Stage 2: one exchange with the integration, within its deadline, its slots and the answer's bound. When the caller
-// leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside out: the
-// breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the kept answers.
-import { Clock, Context, Effect, Layer, Result } from "effect"
+// leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside
+// out: the breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the
+// response cache.
+import { Clock, Context, Duration, Effect, Layer, Result, Schedule } from "effect"
 import { type InexactNumber, inexactNumbers, isBigInteger, mark, unmark } from "../../domain/ExactNumbers.ts"
 import {
   IntegrationInvalidResponse,
@@ -14,25 +15,26 @@ import { Http, type HttpAnswer, type HttpRequest } from "../../infra/http/Http.t
 import { Metrics } from "../../observability/Metrics.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
 import { Settings } from "../../Settings.ts"
-import type { Found } from "../Lookup.ts"
-import type { Answer, FetchError } from "./Answer.ts"
 import { Breaker } from "./Breaker.ts"
 import type { Endpoint } from "./Endpoint.ts"
+import type { Answer, FetchError, Target } from "./Exchange.ts"
 import { makeExchangeMeters } from "./ExchangeMeters.ts"
 import { ResponseCache } from "./ResponseCache.ts"
 import { cut, TextStream, textOf } from "./TextStream.ts"
 
 const acceptsParts = "text/event-stream, application/x-ndjson, application/json"
-/** The pause before the first retry; it doubles with each. */
-const firstPauseMs = 100
+/** The pauses before retries: about 100 ms, then twice as long each time. */
+const retryPauses = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.setInputType<FetchError>())
 
 export interface Text {
   readonly maxCharacters: number
-  /** What has just come; called while the rest is still on its way, if the integration answers in parts. */
+  /** Called with each new part of the text, if the integration answers in parts. */
   readonly onText: (text: string) => void
 }
 
-// The same request may do better: there was no answer, or one that says "not now".
+type Sent = Omit<HttpRequest, "timeoutMs" | "maxBytes">
+
+// The same request may succeed later: no answer came, or one that says "not now".
 const isTransient = (error: FetchError) =>
   error._tag === "IntegrationUnreachable" ||
   (error._tag === "IntegrationRejected" && (error.status >= 500 || error.status === 429))
@@ -43,8 +45,8 @@ const timedOut = ({ integration }: Endpoint, detail: string) =>
   new IntegrationTimeout({ integration: integration.name, detail })
 
 /**
- * The reply's body as text. An answer that is not mapped is given on as it came; but for one with escapes, since of a key that is
- * there twice the first value was not looked at, and may be what can't be stored.
+ * The reply's body as text: an answer that is not mapped, as it came. One with escapes is encoded anew: of a key that
+ * occurs twice the first value was not checked, and may hold what can't be stored.
  */
 const replyText = (
   { integration, map }: Endpoint,
@@ -59,15 +61,20 @@ const replyText = (
 export class Fetch extends Context.Service<
   Fetch,
   {
-    /** `spentMs`: how much of the integration's `timeoutMs` is gone already. */
+    /** `spentMs`: the part of the integration's `timeoutMs` that is used up already. */
     readonly exchange: (
-      found: Found,
+      target: Target,
       input: unknown,
       inputText: string,
       spentMs: number
     ) => Effect.Effect<Answer, FetchError>
-    /** An answer that is a text, in parts as they arrive or whole: one try, and nothing kept. It is cut where it gets too long. */
-    readonly text: (found: Found, input: unknown, inputText: string, wanted: Text) => Effect.Effect<string, FetchError>
+    /** Fetches a text, whole or in parts as they arrive, and cuts it at the limit. Neither retried nor cached. */
+    readonly text: (
+      target: Target,
+      input: unknown,
+      inputText: string,
+      wanted: Text
+    ) => Effect.Effect<string, FetchError>
   }
 >()("hotpath/calls/fetch/Fetch") {
   static readonly layer = Layer.effect(
@@ -77,11 +84,10 @@ export class Fetch extends Context.Service<
       const breaker = yield* Breaker
       const responses = yield* ResponseCache
       const metrics = yield* Metrics
-      const { retries } = metrics
       const meterOf = makeExchangeMeters(metrics)
       const { MAX_ANSWER_BYTES, MAX_JSON_DEPTH } = yield* Settings
 
-      const read = ({ endpoint }: Found, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
+      const read = ({ endpoint }: Target, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
         const { status } = answer
         if (status < 200 || status > 299) return Result.fail(rejected(endpoint, status, answer.body))
         if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, text: "null", bytes: 0 })
@@ -91,7 +97,7 @@ export class Fetch extends Context.Service<
         if (Result.isFailure(parsed)) return invalid("not JSON")
         if (!isStorable(parsed.success, answer.body)) return invalid("a text holds NUL or half a surrogate pair")
         const numbers = inexactNumbers(answer.body)
-        // What overflows has no value to give on.
+        // A number that overflows a double has no value.
         if (!numbers.every(isBigInteger)) return invalid("a number out of range")
         const body = endpoint.map(parsed.success)
         if (body === undefined) return invalid("it lacks what result points at")
@@ -107,7 +113,7 @@ export class Fetch extends Context.Service<
         })
 
       const readParts = (
-        { endpoint }: Found,
+        { endpoint }: Target,
         { status }: HttpAnswer,
         stream: TextStream
       ): Result.Result<Answer, FetchError> => {
@@ -119,26 +125,24 @@ export class Fetch extends Context.Service<
       }
 
       const attempt = (
-        found: Found,
-        request: Omit<HttpRequest, "timeoutMs" | "maxBytes">,
+        target: Target,
+        request: Sent,
         leftMs: number,
         stream?: TextStream
       ): Effect.Effect<Answer, FetchError> => {
-        const { circuit, integration } = found.endpoint
+        const { bulkhead, endpoint, user } = target
+        const { circuit, integration } = endpoint
         const meter = meterOf(integration.name)
         const began = performance.now()
-        return found.bulkhead
-          .run(found.user, leftMs, (timeoutMs) =>
-            breaker.run(
-              circuit,
-              found.user,
-              timeoutMs < integration.definition.timeoutMs / 2,
-              http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }, stream)
-            )
-          )
+        return bulkhead
+          .run(user, leftMs, (timeoutMs) => {
+            const isStarved = timeoutMs < integration.definition.timeoutMs / 2
+            const sent = { ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }
+            return breaker.run(circuit, user, isStarved, http.send(sent, stream))
+          })
           .pipe(
             Effect.flatMap((answer) => {
-              const result = stream?.isInParts === true ? readParts(found, answer, stream) : read(found, answer)
+              const result = stream?.isInParts === true ? readParts(target, answer, stream) : read(target, answer)
               if (Result.isSuccess(result)) {
                 meter.answered.add()
                 meter.duration.observe((performance.now() - began) / 1000)
@@ -146,48 +150,42 @@ export class Fetch extends Context.Service<
               return Effect.fromResult(result)
             }),
             Effect.catchTags({
-              IntegrationTimeout: () => Effect.fail(timedOut(found.endpoint, "no slot came in time")),
+              IntegrationTimeout: () => Effect.fail(timedOut(endpoint, "no slot came in time")),
               HttpTimeout: () =>
-                Effect.fail(timedOut(found.endpoint, `no whole answer within ${integration.definition.timeoutMs} ms`)),
+                Effect.fail(timedOut(endpoint, `no whole answer within ${integration.definition.timeoutMs} ms`)),
               HttpUnreachable: ({ reason }) =>
                 Effect.fail(new IntegrationUnreachable({ integration: integration.name, reason })),
-              // What an error answer says at such length is not read; its status is known.
+              // The text of an error answer that is too long is not read; its status is known.
               HttpAnswerTooLarge: ({ limit, status }): Effect.Effect<never, FetchError> =>
                 Effect.fail(
                   status < 200 || status > 299
-                    ? rejected(found.endpoint, status, "")
-                    : invalidResponse(found.endpoint, status, `more than ${limit} bytes`)
+                    ? rejected(endpoint, status, "")
+                    : invalidResponse(endpoint, status, `more than ${limit} bytes`)
                 )
             }),
             Effect.tapError((error) => Effect.sync(() => meter.failed(error._tag).add()))
           )
       }
 
-      const withRetries = (
-        found: Found,
-        request: Omit<HttpRequest, "timeoutMs" | "maxBytes">,
-        leftMs: number,
-        times: number,
-        pauseMs: number
-      ): Effect.Effect<Answer, FetchError> =>
-        Effect.flatMap(Clock.currentTimeMillis, (began) =>
-          Effect.catchIf(attempt(found, request, leftMs), isTransient, (error) =>
-            Effect.gen(function* () {
-              const pause = pauseMs * (0.5 + Math.random())
-              const left = leftMs - ((yield* Clock.currentTimeMillis) - began) - pause
-              if (left <= 0) return yield* Effect.fail(error)
-              retries.add()
-              yield* Effect.sleep(pause)
-              return yield* times > 1
-                ? withRetries(found, request, left, times - 1, pauseMs * 2)
-                : attempt(found, request, left)
-            })
-          )
+      // A retry whose pause would pass the deadline is not begun: the caller gets the last error at once.
+      const withRetries = Effect.fnUntraced(function* (target: Target, request: Sent, leftMs: number, retries: number) {
+        const deadline = (yield* Clock.currentTimeMillis) + leftMs
+        const attempts = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          attempt(target, request, Math.max(1, deadline - now))
         )
+        const policy = retryPauses.pipe(
+          Schedule.while(
+            ({ attempt, duration, input, now }) =>
+              attempt <= retries && isTransient(input) && now + Duration.toMillis(duration) < deadline
+          ),
+          Schedule.tap(() => Effect.sync(() => metrics.retries.add()))
+        )
+        return yield* Effect.retry(attempts, policy)
+      })
 
       return Fetch.of({
-        exchange: (found, input, inputText, spentMs) => {
-          const { config, endpoint } = found
+        exchange: (target, input, inputText, spentMs) => {
+          const { config, endpoint } = target
           const { definition } = endpoint.integration
           const request = endpoint.request({ input, config: config.config }, inputText, config.text)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
@@ -195,12 +193,12 @@ export class Fetch extends Context.Service<
           if (leftMs <= 0) return Effect.fail(timedOut(endpoint, "its time was spent before the exchange"))
           const fetched =
             definition.retries > 0 && definition.method === "GET"
-              ? withRetries(found, request.success, leftMs, definition.retries, firstPauseMs)
-              : attempt(found, request.success, leftMs)
+              ? withRetries(target, request.success, leftMs, definition.retries)
+              : attempt(target, request.success, leftMs)
           return definition.cacheTtlMs > 0 ? responses.get(endpoint.integration, request.success, fetched) : fetched
         },
-        text: (found, input, inputText, { maxCharacters, onText }) => {
-          const { config, endpoint } = found
+        text: (target, input, inputText, { maxCharacters, onText }) => {
+          const { config, endpoint } = target
           const { definition } = endpoint.integration
           const request = endpoint.request({ input, config: config.config }, inputText, config.text)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
@@ -209,10 +207,10 @@ export class Fetch extends Context.Service<
           const sent = { ...request.success, headers: { ...headers, accept } }
           return Effect.suspend(() => {
             const stream = new TextStream({ maxCharacters, maxDepth: MAX_JSON_DEPTH, map: endpoint.map, onText })
-            return attempt(found, sent, definition.timeoutMs, stream)
+            return attempt(target, sent, definition.timeoutMs, stream)
           }).pipe(
             Effect.map(({ body }) => cut(textOf(body) ?? "", maxCharacters)),
-            // A text with half a character can't be kept.
+            // A text with half a character can't be stored.
             Effect.filterOrFail(
               (text) => text !== "" && !text.includes("\0") && text.isWellFormed(),
               () => invalidResponse(endpoint, 200, "no text that can be kept")

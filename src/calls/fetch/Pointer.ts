@@ -1,6 +1,6 @@
-// JSON pointers (RFC 6901) of a definition, compiled once.
+// JSON pointers (RFC 6901) of a definition, compiled once, and following a compiled path.
 import { Effect, JsonPointer } from "effect"
-import { DefinitionInvalid } from "./Template.ts"
+import { DefinitionInvalid } from "./DefinitionInvalid.ts"
 
 export const compilePointer = (field: string, pointer: string) =>
   /^(\/([^~]|~[01])*)?$/.test(pointer)
@@ -9,7 +9,7 @@ export const compilePointer = (field: string, pointer: string) =>
         new DefinitionInvalid({ field, reason: "a JSON pointer is empty or starts with /; ~ stands in ~0 and ~1 only" })
       )
 
-/** Undefined: there is nothing. */
+/** The value at the path, or undefined. Follows own properties only. */
 export const at = (value: unknown, path: ReadonlyArray<string>): unknown => {
   let found = value
   for (const part of path) {

@@ -1,17 +1,20 @@
-// Answers kept for a while, for integrations that say so (`cacheTtlMs`), on this instance. The same request, rendered, has
-// one flight: a thousand callers who ask together are one exchange. Failures are not kept.
+// Caches answers on this instance for integrations with a `cacheTtlMs`. Equal requests (as rendered) share one exchange
+// while it runs: a thousand callers cause one. Failures are not cached.
 import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import type { Integration } from "../../domain/Integration.ts"
 import { makeByteCache } from "../../infra/ByteCache.ts"
 import type { HttpRequest } from "../../infra/http/Http.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import type { Answer, FetchError } from "./Answer.ts"
+import type { Answer, FetchError } from "./Exchange.ts"
 
-/** Of all of them in memory; and of one. */
+/** Of all answers in memory, and of one. */
 const maxBytes = 67_108_864
 const maxEntryBytes = 1_048_576
-/** What a parsed answer takes for each byte of its text: much of JSON is short, and an empty array takes ten times its text. */
+/**
+ * Bytes of memory for each byte of an answer's text, once parsed: JSON's values are short, `[]` takes ten times its
+ * text.
+ */
 const parsedFactor = 8
 
 type Sent = Pick<HttpRequest, "origin" | "path" | "method" | "headers" | "body">
@@ -19,7 +22,7 @@ type Sent = Pick<HttpRequest, "origin" | "path" | "method" | "headers" | "body">
 export class ResponseCache extends Context.Service<
   ResponseCache,
   {
-    /** The kept answer to that request, or what `fetch` brings. */
+    /** The cached answer to the request, or the one that `fetch` gets. */
     readonly get: (
       integration: Integration,
       request: Sent,
@@ -32,12 +35,12 @@ export class ResponseCache extends Context.Service<
     Effect.gen(function* () {
       const { cache, gauge } = yield* Metrics
       const { response } = cache
-      const kept = yield* makeByteCache<Answer, FetchError>({
+      const answers = yield* makeByteCache<Answer, FetchError>({
         maxBytes,
         maxEntryBytes,
         bytesOf: ({ bytes, text }) => parsedFactor * bytes + 2 * text.length
       })
-      gauge("response_cache_bytes", "Answers of integrations kept in memory, about", kept.bytes)
+      gauge("response_cache_bytes", "Bytes of integrations' answers in memory, about", answers.bytes)
       return ResponseCache.of({
         get: ({ definition, name, version }, { body, headers, method, origin, path }, fetch) =>
           Effect.suspend(() => {
@@ -46,15 +49,15 @@ export class ResponseCache extends Context.Service<
               JSON.stringify([name, version, method, origin, path, headers, body]),
               "base64"
             )
-            let asked = false
+            let isMiss = false
             const counted = Effect.suspend(() => {
-              asked = true
+              isMiss = true
               response.miss.add()
               return fetch
             })
-            return kept
+            return answers
               .get(digest, counted, () => definition.cacheTtlMs)
-              .pipe(Effect.ensuring(Effect.sync(() => (asked ? undefined : response.hit.add()))))
+              .pipe(Effect.ensuring(Effect.sync(() => (isMiss ? undefined : response.hit.add()))))
           })
       })
     })

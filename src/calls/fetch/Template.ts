@@ -1,19 +1,16 @@
-// Texts with placeholders: `{input.…}` and `{config.…}` (what the call and the user's configuration say) and
-// `{secret.NAME}` (the environment). A value only ever fills the place it stands in: whoever renders encodes it.
-import { Config, Effect, Redacted, Schema } from "effect"
-
-/** A definition that can't be made into requests. */
-export class DefinitionInvalid extends Schema.TaggedError<DefinitionInvalid>()("DefinitionInvalid", {
-  field: Schema.String,
-  reason: Schema.String
-}) {}
+// Texts with placeholders: `{input.…}` (from the call), `{config.…}` (from the user's configuration) and
+// `{secret.NAME}` (from the environment). The caller of `render` encodes each value, so a value never changes the
+// text around it.
+import { Config, Effect, Redacted } from "effect"
+import { DefinitionInvalid } from "./DefinitionInvalid.ts"
+import { at } from "./Pointer.ts"
 
 export interface Values {
   readonly input: unknown
   readonly config: unknown
 }
 
-/** A piece: text as it is, or where its value is found. */
+/** Literal text, or the path of the value that stands here. */
 type Piece = string | { readonly from: keyof Values; readonly path: ReadonlyArray<string>; readonly name: string }
 
 export type Template = ReadonlyArray<Piece>
@@ -38,7 +35,7 @@ const compilePlaceholder = Effect.fnUntraced(function* (field: string, inner: st
   return { from, path, name: inner } as const
 })
 
-/** How the definition's own text, and its secrets, are written where the template stands. */
+/** How the definition's own text and its secrets are encoded. */
 export interface Encoding {
   readonly own: (text: string) => string
   readonly secret: (value: string) => string
@@ -61,19 +58,12 @@ export const compileTemplate = Effect.fnUntraced(function* (field: string, text:
   return pieces as Template
 })
 
-export const find = (values: Values, { from, path }: Exclude<Piece, string>): unknown => {
-  let value: unknown = values[from]
-  for (const part of path) {
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, part)) return undefined
-    value = (value as Readonly<Record<string, unknown>>)[part]
-  }
-  return value
-}
+export const find = (values: Values, { from, path }: Exclude<Piece, string>): unknown => at(values[from], path)
 
-/** The rendered text; or the placeholder that has no value (`missing`), or one that is no text (`unusable`). */
+/** The text; or the name of a placeholder whose value is missing, or is neither a text nor a number. */
 export type Rendered = { readonly text: string } | { readonly missing: string } | { readonly unusable: string }
 
-/** `encode` is applied to placeholders' values, never to the template's own text. */
+/** Applies `encode` to the values of placeholders, never to the template's own text. */
 export const render = (template: Template, values: Values, encode: (value: string) => string): Rendered => {
   let text = ""
   for (const piece of template) {

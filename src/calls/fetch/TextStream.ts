@@ -1,7 +1,8 @@
-// The text of an answer that comes in parts, as `text/event-stream` or as lines of JSON (NDJSON): each event's data, or each
-// line, is one piece. A piece is JSON (a text, or an object that has one, where `result` points or under the usual names) or,
-// in an event stream, plain text. One without text is passed over; `[DONE]` ends it, as do as many characters as are wanted, and as many bytes as an answer may have. An
-// event named `error`, or a piece with an `error`, says that what came is no good answer.
+// Reads the text of an answer that comes in parts: as `text/event-stream` or as lines of JSON (NDJSON). Each event's
+// data, or each line, is one piece. A piece is JSON (a text, or an object with a text where `result` points or under
+// the usual names) or, in an event stream, plain text. Pieces without text are skipped. The text ends at `[DONE]`, at
+// the limit of characters, or at the limit of bytes of an answer. An event named `error`, or a piece with an `error`,
+// makes the whole answer invalid.
 import { Result } from "effect"
 import type { AnswerReader } from "../../infra/http/Http.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
@@ -20,43 +21,43 @@ export const textOf = (body: unknown): string | undefined => {
   return found.find((one) => typeof one === "string")
 }
 
-/** What models say when they fail midway, the status long sent. */
+/** How models report a failure midway, long after the status was sent. */
 const isError = (piece: unknown): boolean => {
   if (typeof piece !== "object" || piece === null || !("error" in piece)) return false
   return piece.error !== null && piece.error !== undefined && piece.error !== false && piece.error !== ""
 }
 
-/** Cut to so many characters, none of them in half. */
+/** Cuts a text to so many characters, without splitting a surrogate pair. */
 export const cut = (text: string, characters: number): string => {
   if (text.length <= characters) return text
-  const kept = text.slice(0, characters)
-  return kept.isWellFormed() ? kept : kept.slice(0, -1)
+  const start = text.slice(0, characters)
+  return start.isWellFormed() ? start : start.slice(0, -1)
 }
 
-const valueOf = (line: string, from: number): string => line.slice(line[from] === " " ? from + 1 : from)
+const fieldOf = (line: string, from: number): string => line.slice(line[from] === " " ? from + 1 : from)
 
 interface Options {
   readonly maxCharacters: number
   readonly maxDepth: number
-  /** As an integration's definition says of each piece. */
+  /** Applies the definition's `result` to a piece. */
   readonly map: (piece: unknown) => unknown
-  /** What has just come; never empty. */
+  /** Called with each new part of the text; never empty. */
   readonly onText: (text: string) => void
 }
 
 export class TextStream implements AnswerReader {
-  /** All of it so far. */
+  /** The text so far. */
   text = ""
-  /** Whether the answer came in parts at all. */
+  /** Whether the answer comes in parts. */
   isInParts = false
-  /** A piece was nothing that has a text, or an error. */
+  /** A piece was an error, or could not be read. */
   isBroken = false
   readonly #options: Options
   readonly #decoder = new TextDecoder()
   #isEvents = false
   #isOver = false
   #isAfterCr = false
-  /** Of a line whose end has not come. */
+  /** The beginning of a line whose end has not come. */
   #rest = ""
   #data: Array<string> = []
   #name = ""
@@ -77,22 +78,22 @@ export class TextStream implements AnswerReader {
     return !this.#isOver
   }
 
-  /** Text ends there as it does at its own bound; a piece that came in half is none. */
+  /** Reaching the byte limit ends the text like reaching the character limit. An incomplete piece is dropped. */
   isFull(): boolean {
     this.#isOver = true
     return this.text !== ""
   }
 
-  /** Nothing more comes: what stands on a last line without an end counts. */
+  /** The answer is complete. A last line without a line break counts. */
   ends(): void {
     this.#read(this.#decoder.decode(), true)
     if (this.#isEvents) this.#event()
   }
 
-  /** Looks at what has just come only: a line may come in as many parts as it has characters. */
+  /** Scans the new part only: a line may come in as many parts as it has characters. */
   #read(more: string, isLast: boolean): void {
     let text = this.#isAfterCr ? `\r${more}` : more
-    // A CR at the very end may be half of a CRLF: it waits for what follows.
+    // A CR at the very end may be half of a CRLF, so it is held back.
     this.#isAfterCr = !isLast && text.endsWith("\r")
     if (this.#isAfterCr) text = text.slice(0, -1)
     let from = 0
@@ -112,8 +113,8 @@ export class TextStream implements AnswerReader {
     if (!this.#isEvents) {
       if (line.trim() !== "") this.#piece(line)
     } else if (line === "") this.#event()
-    else if (line.startsWith("data:")) this.#data.push(valueOf(line, 5))
-    else if (line.startsWith("event:")) this.#name = valueOf(line, 6)
+    else if (line.startsWith("data:")) this.#data.push(fieldOf(line, 5))
+    else if (line.startsWith("event:")) this.#name = fieldOf(line, 6)
   }
 
   #event(): void {
@@ -133,10 +134,10 @@ export class TextStream implements AnswerReader {
     const text = this.#isEvents && !/^\s*[[{"]/.test(piece) ? piece : this.#textIn(piece)
     if (text === undefined || text === "") return
     const { maxCharacters, onText } = this.#options
-    const kept = cut(text, maxCharacters - this.text.length)
-    this.text += kept
-    if (kept !== "") onText(kept)
-    if (kept.length < text.length || this.text.length >= maxCharacters) this.#isOver = true
+    const fits = cut(text, maxCharacters - this.text.length)
+    this.text += fits
+    if (fits !== "") onText(fits)
+    if (fits.length < text.length || this.text.length >= maxCharacters) this.#isOver = true
   }
 
   #textIn(piece: string): string | undefined {

@@ -1,6 +1,5 @@
-// The catalog a newcomer starts with: `weather`, answered by the built-in sample upstream; or by OpenWeatherMap itself
-// when its key is in the environment. And `generate`, `analyze` and `assign`, what the assistant asks, with the sample upstream
-// in a model's place.
+// The sample catalog: `weather`, answered by the built-in sample upstream, or by OpenWeatherMap when its key is in the
+// environment; and `generate`, `analyze` and `assign` for the assistant, with the sample upstream in place of a model.
 import { Config, Effect, Fiber, Layer, Option } from "effect"
 import { Database } from "../../infra/postgres/Database.ts"
 import { CatalogStore } from "../CatalogStore.ts"
@@ -29,7 +28,7 @@ const assistant = {
   assign: { url: "http://sample.localhost/assign", timeoutMs: 10_000 }
 }
 
-/** Written behind the start, as soon as the tables are there. */
+/** Written in the background, as soon as the tables exist. */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const database = yield* Database
@@ -42,7 +41,7 @@ export const layer = Layer.effectDiscard(
       Effect.retry({ times: 10 }),
       Effect.catch((error) => Effect.logWarning("the sample catalog was not written", error))
     )
-    // A server that is away must not hold up the start; one that is there is waited for, so that a first call works.
+    // The start waits a second, so that a first call works; not longer, because Postgres may be away.
     const fiber = yield* Effect.forkScoped(put)
     yield* Effect.timeoutOption(Fiber.await(fiber), "1 second")
   })

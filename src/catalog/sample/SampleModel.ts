@@ -1,6 +1,6 @@
-// What stands in for a model in the sample upstream, so that the assistant works without a key: `/generate` answers a prompt as
-// an event stream, some words at a time; `/analyze` counts and advises; `/assign` sorts messages by the words they share with
-// titles. `?delayMs=` is the pause before the answer, and between the words.
+// The sample upstream's stand-in for a model, so that the assistant works without a key: `/generate` answers a prompt
+// as an event stream, some words at a time; `/analyze` counts and advises; `/assign` sorts messages by the words they
+// share with titles. `?delayMs=` is the pause before the answer, and between the words.
 import type { ServerResponse } from "node:http"
 import { Option, Schema } from "effect"
 
@@ -101,7 +101,7 @@ const later = (response: ServerResponse, delayMs: number, answer: () => void) =>
 
 export const isModel = (path: string): path is keyof typeof answers => Object.hasOwn(answers, path)
 
-/** `text`: what was sent to it. */
+/** `text`: the body of the request. */
 export const sampleModel = (url: URL, text: string, response: ServerResponse): void => {
   if (!isModel(url.pathname)) return
   const asked = Number(url.searchParams.get("delayMs") ?? usualDelayMs)

@@ -1,5 +1,5 @@
-// The built-in upstream of the sample catalog: speaks OpenWeatherMap's current-weather JSON for a few cities, stands in for a
-// model (SampleModel.ts), and `/echo`.
+// The built-in upstream of the sample catalog: OpenWeatherMap's current-weather JSON for a few cities, a stand-in for
+// a model (SampleModel.ts), and `/echo`.
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect, Layer } from "effect"
@@ -110,7 +110,7 @@ export const sampleUpstream: RequestListener = (request, response) => {
   answer(response, status, JSON.stringify(body))
 }
 
-/** Listens on a free port of 127.0.0.1, and is `sample.localhost` to this process. */
+/** Listens on a free port of 127.0.0.1, under the name `sample.localhost` within this process. */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const hosts = yield* LocalHosts

@@ -1,8 +1,10 @@
-// Who is what in a room, as all instances share it: kept for five minutes after it was last asked for, and good only as long
-// as nobody came or went since it was read from the repository (the room's version says so). A session that is found is
-// never older than the last membership change that anybody was told of.
+// Who is a member of a room, and with which role, in a cache that all instances share. An entry lives for five
+// minutes after it was last read, and is valid only while no member joined or left the room since it was read from
+// Postgres: the room's `people` version says so. So an entry that is found is never older than the last membership
+// change that was published.
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
+import { LRUCache } from "lru-cache"
 import { Role } from "../../domain/Room.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { roomKey, sessionKey, streamKey } from "../../infra/redis/RoomKeys.ts"
@@ -10,19 +12,20 @@ import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLo
 import { type BusUnavailable, fromRedis, RoomBus, type Versions } from "./RoomBus.ts"
 import { toVersions, type VersionsReply, versionsLua } from "./RoomBusRedis.ts"
 
-export const Session = Schema.Struct({ role: Role, joinedAt: Schema.String })
-export type Session = typeof Session.Type
+export const Membership = Schema.Struct({ role: Role, joinedAt: Schema.String })
+export type Membership = typeof Membership.Type
 
-export interface Found {
-  /** Undefined: nothing is known of the room. */
+export interface CachedMembership {
+  /** Undefined: the bus does not know the room. */
   readonly versions: Versions | undefined
-  readonly session: Session | undefined
+  /** Undefined: not in the cache, or not valid any more. */
+  readonly membership: Membership | undefined
 }
 
-export const sessionMs = 300_000
+export const membershipMs = 300_000
 
-const Stored = Schema.fromJsonString(Schema.Struct({ ...Session.fields, epoch: Schema.String, people: Schema.Finite }))
-const decodeStored = Schema.decodeUnknownOption(Stored)
+const StoredMembership = Schema.Struct({ ...Membership.fields, epoch: Schema.String, people: Schema.Finite })
+const decodeStored = Schema.decodeUnknownOption(Schema.fromJsonString(StoredMembership))
 
 const read = (common: Common) =>
   Redis.script(
@@ -31,7 +34,7 @@ const read = (common: Common) =>
       streamKey(roomId),
       sessionKey(roomId, user),
       ...common(roomId, 0),
-      sessionMs
+      membershipMs
     ],
     {
       numberOfKeys: 3,
@@ -41,8 +44,8 @@ const read = (common: Common) =>
     }
   ).withReturnType<readonly [VersionsReply, string | null] | null>()
 
-// What was read from the repository is kept only if the room still is as it was before that; for a room that nothing was
-// known of: if that is still so.
+// Writes an entry only if the room has the same versions as before the membership was read from Postgres. A room that
+// the bus did not know before must still be unknown; it is opened, so that the entry has an epoch to be valid in.
 const write = (common: Common) =>
   Redis.script(
     (roomId: string, user: string, text: string, versions: Versions | undefined) => [
@@ -50,7 +53,7 @@ const write = (common: Common) =>
       streamKey(roomId),
       sessionKey(roomId, user),
       ...common(roomId, 0),
-      sessionMs,
+      membershipMs,
       versions?.epoch ?? "",
       versions?.people ?? 0,
       text
@@ -72,12 +75,14 @@ const write = (common: Common) =>
 export class MembershipCache extends Context.Service<
   MembershipCache,
   {
-    readonly read: (roomId: string, user: string) => Effect.Effect<Found, BusUnavailable>
-    /** `versions`: as they were before the session was read from the repository. */
+    readonly read: (roomId: string, user: string) => Effect.Effect<CachedMembership, BusUnavailable>
+    /**
+     * `versions`: the room's, before the membership was read from Postgres. If they have changed, nothing is written.
+     */
     readonly write: (
       roomId: string,
       user: string,
-      session: Session,
+      membership: Membership,
       versions: Versions | undefined
     ) => Effect.Effect<void, BusUnavailable>
   }
@@ -90,56 +95,48 @@ export class MembershipCache extends Context.Service<
       const readScript = redis.eval(read(common))
       const writeScript = redis.eval(write(common))
       return MembershipCache.of({
+        // Untraced: every request that names a room comes by here, and the command has a span.
         read: Effect.fnUntraced(function* (roomId, user) {
-          const found = yield* readScript(roomId, user)
-          if (found === null) return { versions: undefined, session: undefined }
-          const versions = toVersions(found[0])
-          if (found[1] === null) return { versions, session: undefined }
-          // What can't be read (another release wrote it) is none: the next write replaces it.
-          const stored = Option.getOrUndefined(decodeStored(found[1]))
-          if (stored?.epoch !== versions.epoch || stored.people !== versions.people) {
-            return { versions, session: undefined }
-          }
-          return { versions, session: { role: stored.role, joinedAt: stored.joinedAt } }
+          const reply = yield* readScript(roomId, user)
+          if (reply === null) return { versions: undefined, membership: undefined }
+          const versions = toVersions(reply[0])
+          // An entry that does not decode was written by another release; the next write replaces it.
+          const entry = reply[1] === null ? undefined : Option.getOrUndefined(decodeStored(reply[1]))
+          if (entry?.epoch !== versions.epoch || entry.people !== versions.people)
+            return { versions, membership: undefined }
+          return { versions, membership: { role: entry.role, joinedAt: entry.joinedAt } }
         }, fromRedis),
-        write: (roomId, user, session, versions) =>
-          Effect.asVoid(fromRedis(writeScript(roomId, user, JSON.stringify(session), versions)))
+        write: (roomId, user, membership, versions) =>
+          Effect.asVoid(fromRedis(writeScript(roomId, user, JSON.stringify(membership), versions)))
       })
     })
   )
 
+  /** For an instance without Redis, and for tests. */
   static readonly layerMemory = Layer.effect(
     MembershipCache,
     Effect.gen(function* () {
       const bus = yield* RoomBus
-      const capacity = 50_000
-      const kept = new Map<string, { session: Session; versions: Versions | undefined; until: number }>()
+      const entries = new LRUCache<string, CachedMembership & { until: number }>({ max: 50_000 })
       const isSame = (a: Versions | undefined, b: Versions | undefined) =>
         a?.epoch === b?.epoch && a?.people === b?.people
       return MembershipCache.of({
         read: Effect.fnUntraced(function* (roomId, user) {
           const versions = yield* bus.versions(roomId)
-          const key = sessionKey(roomId, user)
-          const found = kept.get(key)
           const now = yield* Clock.currentTimeMillis
-          if (found === undefined) return { versions, session: undefined }
-          kept.delete(key)
-          if (found.until <= now || !isSame(found.versions, versions)) return { versions, session: undefined }
-          kept.set(key, { ...found, until: now + sessionMs })
-          return { versions, session: found.session }
+          const entry = entries.get(sessionKey(roomId, user))
+          if (entry === undefined || entry.until <= now || !isSame(entry.versions, versions))
+            return { versions, membership: undefined }
+          entry.until = now + membershipMs
+          return { versions, membership: entry.membership }
         }),
-        write: Effect.fnUntraced(function* (roomId, user, session, versions) {
-          if (!isSame(yield* bus.versions(roomId), versions)) return
-          // From now on the bus knows the room: an epoch that is its own says whether it changed.
-          if (versions === undefined) yield* bus.history(roomId, 0, 0, 0)
-          const now = versions ?? (yield* bus.versions(roomId))
-          kept.set(sessionKey(roomId, user), {
-            session,
-            versions: now,
-            until: (yield* Clock.currentTimeMillis) + sessionMs
-          })
-          const [oldest] = kept.keys()
-          if (kept.size > capacity && oldest !== undefined) kept.delete(oldest)
+        write: Effect.fnUntraced(function* (roomId, user, membership, before) {
+          if (!isSame(yield* bus.versions(roomId), before)) return
+          // Asking for its history makes the room known, so that the entry has an epoch to be valid in.
+          if (before === undefined) yield* bus.history(roomId, 0, 0, 0)
+          const versions = before ?? (yield* bus.versions(roomId))
+          const until = (yield* Clock.currentTimeMillis) + membershipMs
+          entries.set(sessionKey(roomId, user), { membership, versions, until })
         })
       })
     })

@@ -1,4 +1,4 @@
-// Presence of a single process, without Redis.
+// Presence within a single process, without Redis.
 import { Effect, Layer } from "effect"
 import type { Present } from "../../domain/Room.ts"
 import { now } from "../../domain/Time.ts"

@@ -1,11 +1,12 @@
-// Presence in Redis. A room has a hash of its users' connections in all (and of since when they are there), and one per
-// instance; a script changes them together with the room's events. Which instances live, and in which rooms they are, stands
-// apart from the rooms.
+// Presence in Redis. A room has a hash of its users' connections in all (and one of when they entered), and a hash
+// for each instance; a script changes them together with the room's events. Which instances are alive, and in which
+// rooms they are, is kept apart from the rooms.
 //
-// An instance is alive (in `hotpath:instances`, with the time its lease ends) or dead (in `hotpath:instances:dead`, its
-// lease was over). Whoever finds a lease over moves it, so that the instance, should it only have slept, finds itself gone
-// and comes back under a new name; its rooms are then emptied of it one by one, by any number of others at once, and it is
-// forgotten at last. A reaper that dies half-way leaves it among the dead for the next.
+// An instance is alive (in `hotpath:instances`, with the time its lease ends) or dead (in `hotpath:instances:dead`,
+// after its lease expired). Any other instance moves it from the one to the other. If it was only paused, it finds
+// itself removed and continues under a new name. Then its rooms are emptied of it one by one, by any number of
+// instances at once, and at the end it is removed from the dead. A reaper that dies half-way leaves it there for the
+// next one.
 import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Redis } from "effect/persistence"
@@ -79,7 +80,10 @@ const empty = (common: Common) =>
     }
   )
 
-/** Says we are alive, and moves those who are no more. Returns whether we were known, and the server's run. */
+/**
+ * Renews the lease and moves the instances whose lease has expired. Returns whether we were alive, and the server's
+ * run id.
+ */
 const beat = Redis.script((instance: string) => [instances, dead, instance, leaseMs], {
   numberOfKeys: 2,
   lua: `
@@ -92,8 +96,9 @@ const beat = Redis.script((instance: string) => [instances, dead, instance, leas
       redis.call('ZADD', KEYS[2], now, gone)
     end
     return {known and 1 or 0, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
-}).withReturnType<readonly [isKnown: number, run: string]>()
+}).withReturnType<readonly [isKnown: number, runId: string]>()
 
+/** The fields and values of a HGETALL reply. */
 const pairs = (flat: ReadonlyArray<string>) =>
   Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] ?? "", flat[2 * i + 1] ?? ""] as const)
 
@@ -106,13 +111,13 @@ export const layer = Layer.effect(
     const emptyScript = redis.eval(empty(common))
     const beatScript = redis.eval(beat)
 
-    // Rooms that this instance is known to be in, under its present name.
+    // This instance's present name, and the rooms that it is registered in under it.
     let instance = SecureRandom.uuidV4Unsafe()
     let rooms = new Set<string>()
     let isKnown = false
-    let run: string | undefined
-    // Names that this instance gave up, and the rooms where something may still stand under them: what was said in a room
-    // after the others had emptied it is known to nobody else.
+    let runId: string | undefined
+    // Former names of this instance, and the rooms that may still have counts under them: only this instance knows of
+    // counts that it set after the others had emptied the room.
     const former = new Map<string, ReadonlySet<string>>()
 
     const reapRoom = (roomId: string, gone: string) =>
@@ -147,25 +152,24 @@ export const layer = Layer.effect(
       yield* redis.send("ZREM", instances, instance)
       yield* clearFormer
     })
-    // Going in order, its users are told off at once; without Redis the lease does it.
+    // At an orderly stop the users leave their rooms at once; without Redis they leave when the lease expires.
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(leave, "3 seconds")))
 
     return Presence.of({
-      set: (roomId, counts, isEmptied) =>
-        Effect.gen(function* () {
-          const own = instance
-          // Before the room says that we are in it, so that whoever takes us out knows where to look.
-          if (!rooms.has(roomId)) {
-            yield* redis.send("SADD", roomsOf(own), roomId)
-            if (own === instance) rooms.add(roomId)
-          }
-          yield* setScript(roomId, own, yield* now, counts)
-          // Taken out meanwhile: what was said under the old name is nobody's now. All is set again under the new one.
-          if (own !== instance) yield* emptyScript(roomId, own, yield* now)
-          if (!isEmptied) return
-          rooms.delete(roomId)
-          yield* redis.send("SREM", roomsOf(own), roomId)
-        }).pipe(fromRedis),
+      set: Effect.fnUntraced(function* (roomId, counts, isEmptied) {
+        const name = instance
+        // Registered before the room has a count of ours, so that the others know which rooms to empty of us.
+        if (!rooms.has(roomId)) {
+          yield* redis.send("SADD", roomsOf(name), roomId)
+          if (name === instance) rooms.add(roomId)
+        }
+        yield* setScript(roomId, name, yield* now, counts)
+        // Removed meanwhile: no instance will empty the room of the former name. The tracker sets all counts again.
+        if (name !== instance) yield* emptyScript(roomId, name, yield* now)
+        if (!isEmptied) return
+        rooms.delete(roomId)
+        yield* redis.send("SREM", roomsOf(name), roomId)
+      }, fromRedis),
       list: (roomId) =>
         Effect.all([
           redis.send<Array<string>>("HGETALL", totalsKey(roomId)),
@@ -186,15 +190,15 @@ export const layer = Layer.effect(
           fromRedis
         ),
       beat: Effect.gen(function* () {
-        const [known, running] = yield* beatScript(instance)
-        // A server that was restarted may have lost some of what was said, and know us all the same.
-        const isSame = run === running || run === undefined
-        run = running
+        const [known, presentRunId] = yield* beatScript(instance)
+        // A server that was restarted may have lost counts and still know us.
+        const isSame = runId === presentRunId || runId === undefined
+        runId = presentRunId
         if (known === 1 && isSame) return true
         const isFirst = !isKnown
         isKnown = true
         if (isFirst && rooms.size === 0) return true
-        // Under the old name somebody may still be emptying our rooms.
+        // Other instances may still be emptying our rooms of the former name.
         former.set(instance, rooms)
         instance = SecureRandom.uuidV4Unsafe()
         rooms = new Set()

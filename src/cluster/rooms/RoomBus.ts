@@ -1,11 +1,9 @@
-// What happens in rooms, told to all instances: each event gets the room's next number, is kept in the room's stream for
-// those who missed it, and is sent to every instance. The port; RoomBusRedis.ts and RoomBusMemory.ts stand behind it.
+// Brings the events of rooms to all instances: each event gets the room's next seq, is kept in the room's stream for
+// clients that resume, and is sent to every instance. The port; RoomBusRedis.ts and RoomBusMemory.ts implement it.
+// The numbers (seq, epoch, change number, epoch counter) are explained in rooms/delivery/Cursor.ts.
 //
-// A number counts within an epoch. The epoch ends when numbers could come again with other events (Redis lost its data, or
-// may have lost its last second), and when the room's generation grows: positions of another epoch say nothing.
-//
-// At least once: a change that is published again (its revision is not above the last) gets no number. In order: a change
-// whose predecessors were not published is not taken; the publisher brings those first.
+// Each change gets one seq, however often it is published: a change number that is not above the last one is skipped.
+// In order: a change whose predecessors were not published is refused; the publisher brings those first.
 import { Context, Effect, Schema } from "effect"
 import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
 import { isRefusal } from "../../infra/redis/Redis.ts"
@@ -15,7 +13,7 @@ export class BusUnavailable extends Schema.TaggedError<BusUnavailable>()("BusUna
   cause: Schema.Defect()
 }) {}
 
-/** An event without a revision: nothing that lasts has changed. */
+/** An event without a change number: it changes nothing in Postgres. */
 export interface EphemeralEvent {
   readonly at: string
   readonly type: RoomEvent["type"]
@@ -25,7 +23,7 @@ export interface EphemeralEvent {
 
 export interface SequencedEvent extends EphemeralEvent {
   readonly seq: number
-  /** 0: none. */
+  /** 0: the event has no change number. */
   readonly changeNumber: number
 }
 
@@ -35,23 +33,26 @@ export interface BusEvent extends SequencedEvent {
 }
 
 export interface Published {
-  /** The revision after which changes are missing: nothing from there on was taken. */
+  /** The change number after which changes are missing: no later one was taken. */
   readonly missingAfter: number | undefined
 }
 
 export interface History {
   readonly epoch: string
-  /** The last number given. */
+  /** The last seq of the room. */
   readonly seq: number
-  /** The last revision published; 0: not known. */
+  /** The change number of the last change that was published; 0: not known. */
   readonly changeNumber: number
-  /** Those after the position that are still kept, oldest first, at most as many as were asked for. */
+  /** The events after the requested seq that the stream still has, oldest first, up to the requested number. */
   readonly events: ReadonlyArray<SequencedEvent>
-  /** Whether that is all of them. */
+  /** Whether these are all events after the requested seq. */
   readonly isWhole: boolean
 }
 
-/** Up to when (in numbers) parts of the room changed: what was read after is right as long as these stay the same. */
+/**
+ * The seq of the last event that changed each part of the room: a part that was read after it is valid until it
+ * grows.
+ */
 export interface Versions {
   readonly epoch: string
   readonly messages: number
@@ -62,9 +63,9 @@ export interface Versions {
 export class RoomBus extends Context.Service<
   RoomBus,
   {
-    /** Whether other instances hear of it, or could. */
+    /** Whether other instances receive what is published. */
     readonly kind: "shared" | "in-process"
-    /** `force`: the changes that are missing in between don't exist. */
+    /** `force`: takes changes after a gap, because the missing ones don't exist. */
     readonly publish: (
       roomId: string,
       epochCounter: number,
@@ -72,23 +73,34 @@ export class RoomBus extends Context.Service<
       force: boolean
     ) => Effect.Effect<Published, BusUnavailable>
     readonly emit: (roomId: string, events: ReadonlyArray<EphemeralEvent>) => Effect.Effect<void, BusUnavailable>
-    /** What came after a number of the present epoch; with `limit` 0 the position, and the last event, if it is still there. */
+    /**
+     * The events after a seq of the present epoch. `limit` 0: the room's position, with its last event if it is kept.
+     */
     readonly history: (
       roomId: string,
       epochCounter: number,
       after: number,
       limit: number
     ) => Effect.Effect<History, BusUnavailable>
-    /** Undefined: nothing is known of the room. */
+    /** Undefined: the bus does not know the room. */
     readonly versions: (roomId: string) => Effect.Effect<Versions | undefined, BusUnavailable>
-    /** What comes for any room, in the order of each; waits for the first. */
+    /** Waits for events of any room; those of one room come in its order. One consumer an instance. */
     readonly take: Effect.Effect<ReadonlyArray<BusEvent>>
-    /** Completes when events may have been missed. */
+    /** Completes when events may have been missed: a subscription was away, or more than `maxQueued` events waited. */
     readonly gap: Effect.Effect<void>
   }
 >()("hotpath/cluster/rooms/RoomBus") {}
 
-/** `found`: what was looked for, one more than asked for if there is; the last event alone when none was asked for. */
+/** Events that one `take` returns at most. */
+export const maxTaken = 1000
+/**
+ * Events that may wait for `take`. Beyond it they are dropped, which is a gap: the rooms read them from their
+ * streams.
+ */
+export const maxQueued = 10_000
+export const queueDropped = "Events dropped because too many waited to be delivered, to be read from the streams"
+
+/** `found`: the events after the seq, one more than `limit` if there are more; with `limit` 0 the last event. */
 export const toHistory = (
   { epoch, changeNumber, seq }: Pick<History, "epoch" | "seq" | "changeNumber">,
   found: ReadonlyArray<SequencedEvent>,
@@ -99,11 +111,11 @@ export const toHistory = (
   seq,
   changeNumber,
   events: found.slice(0, Math.max(1, limit)),
-  // As many as there must be, and no hole at their beginning: older ones are trimmed there.
+  // Streams are trimmed at their beginning only, so the number of events says whether one is missing.
   isWhole: limit > 0 && after <= seq && found.length === seq - after && found.length <= limit
 })
 
-/** Redis's errors as one. Whether it is away, or takes no writes, is said by whoever can't do their work without. */
+/** Logs at `debug` only: the caller decides whether it can work without Redis. */
 export const fromRedis = <A, E extends { readonly cause?: unknown }, R>(effect: Effect.Effect<A, E, R>) =>
   effect.pipe(
     Effect.tapError(({ cause }) =>

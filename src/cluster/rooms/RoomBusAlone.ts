@@ -1,5 +1,5 @@
-// The bus of an instance without Redis. While other instances use the same Postgres, nothing is published on it: what it took
-// would count as published, and the others would not learn of it.
+// The bus of an instance without Redis. While other instances use the same Postgres it refuses to publish: a change
+// that it took would count as published, and the other instances would never receive it.
 import { Effect, Layer } from "effect"
 import { SharedStores } from "../stores/SharedStores.ts"
 import { BusUnavailable, RoomBus } from "./RoomBus.ts"

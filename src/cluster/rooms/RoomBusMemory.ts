@@ -1,140 +1,130 @@
-// The bus of a single process, without Redis: the same numbers, epochs and bounds, in memory. Nothing survives a restart,
-// so a restart is another epoch. Rooms that were quiet for a day are forgotten, and the quietest when there are too many.
+// The bus of a single process, without Redis: the same numbers, epochs and bounds, in memory. Nothing survives a
+// restart, so a restart begins another epoch for every room.
 //
-// A room keeps at most `kept.bytes` of events, all rooms together `maxBytes`. Beyond it the events of the quietest rooms are
-// dropped, not their numbers: whoever resumes there is not recovered and gets the state anew.
-
-import { Clock, Effect, Layer, Queue } from "effect"
+// Bounds: `maxRooms` rooms, the least recently used are forgotten, and rooms without an event for a day. A room keeps
+// at most `retention.bytes` of events, all rooms together `maxBytes`: beyond it the rooms with the oldest last event
+// lose their events, but not their numbers, so their clients can't resume and read the state again.
+import { Effect, Latch, Layer, Queue } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { LRUCache } from "lru-cache"
 import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import { partOf } from "../../infra/redis/RoomKeys.ts"
-import { kept } from "../../infra/redis/RoomLog.ts"
+import { retention } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import {
   type BusEvent,
   type EphemeralEvent,
+  maxQueued,
+  maxTaken,
+  queueDropped,
   RoomBus,
   type SequencedEvent,
   toHistory,
   type Versions
 } from "./RoomBus.ts"
 
-interface Kept {
+interface RoomNumbers {
   epoch: string
   seq: number
   changeNumber: number
   epochCounter: number
-  touchedAt: number
-  events: Array<SequencedEvent>
-  /** What the events take in memory. */
-  bytes: number
   parts: Omit<Versions, "epoch">
 }
 
-const nothingYet = { messages: 0, threads: 0, people: 0 }
+interface RoomEvents {
+  /** Oldest first, never empty. */
+  readonly events: Array<SequencedEvent>
+  /** What they take in memory. */
+  readonly bytes: number
+}
+
 const maxRooms = 20_000
-const maxTaken = 1000
-
-/** Of all rooms together. */
-const maxBytes = 67_108_864
-
 const bytesOf = ({ event }: SequencedEvent) => heapBytes(event) + 2 * entryBytes
 
-export const layerWith = (bounds: { readonly maxBytes: number }) =>
+/**
+ * Adds an event, and removes the oldest beyond `retention`: by number a hundred at once, by bytes all but the last.
+ */
+const withEvent = (before: RoomEvents | undefined, event: SequencedEvent): RoomEvents => {
+  const events = before?.events ?? []
+  events.push(event)
+  let bytes = (before?.bytes ?? 0) + bytesOf(event)
+  const surplus = events.length > retention.events + 100 ? events.length - retention.events : 0
+  let count = 0
+  for (const oldest of events) {
+    if (count >= surplus && (bytes <= retention.bytes || count === events.length - 1)) break
+    bytes -= bytesOf(oldest)
+    count++
+  }
+  if (count > 0) events.splice(0, count)
+  return { events, bytes }
+}
+
+export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
   Layer.effect(
     RoomBus,
     Effect.gen(function* () {
       const { counter, gauge } = yield* Metrics
       const dropped = counter(
         "room_history_dropped_total",
-        "Rooms whose kept events were dropped to make room for others'"
+        "Rooms whose events in memory were dropped to make room for others'"
       )
-      const rooms = new Map<string, Kept>()
-      /** Those that keep events, the quietest first. */
-      const withEvents = new Map<string, Kept>()
-      let bytes = 0
-      gauge("room_history_bytes", "Events kept in memory for connections that resume", () => bytes)
-      const run = SecureRandom.uuidV4Unsafe().slice(0, 8)
-      const queue = yield* Queue.unbounded<BusEvent>()
-
-      const forgetEvents = (roomId: string, room: Kept) => {
-        withEvents.delete(roomId)
-        bytes -= room.bytes
-        room.bytes = 0
-        room.events = []
-      }
-
-      /** Drops the oldest events of a room that has too many, and all of the quietest rooms. */
-      const trim = (roomId: string, room: Kept) => {
-        let surplus = room.events.length > kept.events + 100 ? room.events.length - kept.events : 0
-        let left = room.bytes
-        for (const [n, event] of room.events.entries()) {
-          if (n >= surplus && (left <= kept.bytes || n >= room.events.length - 1)) break
-          left -= bytesOf(event)
-          surplus = Math.max(surplus, n + 1)
+      const histories = new LRUCache<string, RoomEvents>({
+        maxSize: maxBytes,
+        sizeCalculation: ({ bytes }) => bytes,
+        dispose: (_history, _roomId, reason) => {
+          if (reason === "evict") dropped.add()
         }
-        if (surplus > 0) room.events.splice(0, surplus)
-        bytes -= room.bytes - left
-        room.bytes = left
-        withEvents.delete(roomId)
-        withEvents.set(roomId, room)
-        for (const [quietest, other] of withEvents) {
-          if (bytes <= bounds.maxBytes || other === room) break
-          forgetEvents(quietest, other)
-          dropped.add()
-        }
-      }
+      })
+      const rooms = new LRUCache<string, RoomNumbers>({
+        max: maxRooms,
+        ttl: retention.forMs,
+        updateAgeOnGet: true,
+        dispose: (_room, roomId) => void histories.delete(roomId)
+      })
+      gauge("room_history_bytes", "Events kept in memory for connections that resume", () => histories.calculatedSize)
+      const incarnation = SecureRandom.uuidV4Unsafe().slice(0, 8)
+      const queue = yield* Queue.dropping<BusEvent>(maxQueued)
+      const overflow = counter("room_bus_dropped_total", queueDropped)
+      const gap = yield* Latch.make(false)
 
-      const open = (roomId: string, epochCounter: number, now: number): Kept => {
+      const open = (roomId: string, epochCounter: number): RoomNumbers => {
         const known = rooms.get(roomId)
-        rooms.delete(roomId)
-        const [oldest] = rooms
-        if (oldest !== undefined && (rooms.size >= maxRooms || oldest[1].touchedAt < now - kept.forMs)) {
-          rooms.delete(oldest[0])
-          forgetEvents(oldest[0], oldest[1])
-        }
         const room = known ?? {
           epoch: "",
           seq: 0,
           changeNumber: 0,
           epochCounter: 0,
-          touchedAt: now,
-          events: [],
-          bytes: 0,
-          parts: nothingYet
+          parts: { messages: 0, threads: 0, people: 0 }
         }
+        if (known === undefined) rooms.set(roomId, room)
         if (known === undefined || epochCounter > room.epochCounter)
-          room.epoch = run + SecureRandom.uuidV4Unsafe().slice(8, 18)
+          room.epoch = incarnation + SecureRandom.uuidV4Unsafe().slice(8, 18)
         room.epochCounter = Math.max(room.epochCounter, epochCounter)
-        room.touchedAt = now
-        rooms.set(roomId, room)
         return room
       }
 
       const append = (
         roomId: string,
-        room: Kept,
+        room: RoomNumbers,
         changeNumber: number,
         { at, event, subject, type }: EphemeralEvent
       ) => {
-        const numbered = { seq: ++room.seq, changeNumber, at, type, subject, event }
-        room.events.push(numbered)
-        const size = bytesOf(numbered)
-        room.bytes += size
-        bytes += size
+        const seq = ++room.seq
+        const sequenced = { seq, changeNumber, at, type, subject, event }
+        histories.set(roomId, withEvent(histories.peek(roomId), sequenced))
         const part = partOf(type)
-        const now = numbered.seq
-        if (part === "all") room.parts = { messages: now, threads: now, people: now }
-        else if (part !== "none") room.parts = { ...room.parts, [part]: now }
-        trim(roomId, room)
-        Queue.offerUnsafe(queue, { ...numbered, roomId, epoch: room.epoch })
+        if (part === "all") room.parts = { messages: seq, threads: seq, people: seq }
+        else if (part !== "none") room.parts = { ...room.parts, [part]: seq }
+        if (Queue.offerUnsafe(queue, { ...sequenced, roomId, epoch: room.epoch })) return
+        overflow.add()
+        gap.openUnsafe()
       }
 
       return RoomBus.of({
         kind: "in-process",
         publish: (roomId, epochCounter, changes, force) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
-            const room = open(roomId, epochCounter, now)
+          Effect.sync(() => {
+            const room = open(roomId, epochCounter)
             for (const change of changes) {
               if (change.changeNumber <= room.changeNumber) continue
               if (change.changeNumber !== room.changeNumber + 1 && !force) return { missingAfter: room.changeNumber }
@@ -144,25 +134,29 @@ export const layerWith = (bounds: { readonly maxBytes: number }) =>
             return { missingAfter: undefined }
           }),
         emit: (roomId, events) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
-            const room = open(roomId, 0, now)
+          Effect.sync(() => {
+            const room = open(roomId, 0)
             for (const event of events) append(roomId, room, 0, event)
           }),
         history: (roomId, epochCounter, after, limit) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
-            const room = open(roomId, epochCounter, now)
-            const found = limit === 0 ? room.events.slice(-1) : room.events.filter((event) => event.seq > after)
+          Effect.sync(() => {
+            const room = open(roomId, epochCounter)
+            const events = histories.peek(roomId)?.events ?? []
+            const found = limit === 0 ? events.slice(-1) : events.filter((event) => event.seq > after)
             return toHistory(room, found, after, limit)
           }),
         versions: (roomId) =>
           Effect.sync(() => {
-            const room = rooms.get(roomId)
+            const room = rooms.peek(roomId)
             return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
           }),
         take: Queue.takeBetween(queue, 1, maxTaken),
-        gap: Effect.never
+        gap: Effect.andThen(
+          gap.await,
+          Effect.sync(() => gap.closeUnsafe())
+        )
       })
     })
   )
 
-export const layer = layerWith({ maxBytes })
+export const layer = layerWith({ maxBytes: 67_108_864 })

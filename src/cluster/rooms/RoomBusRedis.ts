@@ -1,25 +1,27 @@
-// The bus over Redis: a script numbers an event, keeps it in the room's stream and publishes it, all or nothing. Every
-// instance has one subscription, for all rooms.
+// The bus over Redis: one script numbers an event, adds it to the room's stream and publishes it. Every instance has
+// one subscription for all rooms.
 import { Effect, Latch, Layer, Queue } from "effect"
 import { Redis } from "effect/persistence"
 import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { channel, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
+import { background } from "../../observability/Background.ts"
+import { Metrics } from "../../observability/Metrics.ts"
 import {
   type BusEvent,
   type EphemeralEvent,
   fromRedis,
+  maxQueued,
+  maxTaken,
+  queueDropped,
   RoomBus,
   type SequencedEvent,
   toHistory,
   type Versions
 } from "./RoomBus.ts"
 
-/** Events taken at once. */
-const maxTaken = 1000
-
-// Returns the changeNumber after which changes are missing, or -1.
+// Returns the change number after which changes are missing, or -1.
 const publish = (common: Common) =>
   Redis.script(
     (roomId: string, epochCounter: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
@@ -71,7 +73,7 @@ const emit = (common: Common) =>
     }
   )
 
-/** Of a room's hash, after `open`. */
+/** Reads the versions from the room's hash, after `open`. */
 export const versionsLua = `
 local function versions()
   local parts = redis.call('HMGET', KEYS[1], 'messages', 'threads', 'people')
@@ -94,7 +96,7 @@ const versions = (common: Common) =>
     return versions()`
   }).withReturnType<VersionsReply | null>()
 
-type Entry = readonly [id: string, fields: ReadonlyArray<string>]
+type StreamEntry = readonly [id: string, fields: ReadonlyArray<string>]
 
 const history = (common: Common) =>
   Redis.script(
@@ -115,12 +117,12 @@ const history = (common: Common) =>
     end
     return {epoch, seq, rev, entries}`
     }
-  ).withReturnType<readonly [epoch: string, seq: number, changeNumber: number, entries: ReadonlyArray<Entry>]>()
+  ).withReturnType<readonly [epoch: string, seq: number, changeNumber: number, entries: ReadonlyArray<StreamEntry>]>()
 
 const fromEntry = ([
   id,
   [, changeNumber, , at = "", , type = "", , subject = "", , event = ""]
-]: Entry): SequencedEvent => ({
+]: StreamEntry): SequencedEvent => ({
   seq: Number.parseInt(id, 10),
   changeNumber: Number(changeNumber),
   at,
@@ -145,14 +147,13 @@ const parse = (message: string): BusEvent | undefined => {
   }
 }
 
-/** The channels of a Cluster's nodes, as one. */
-const hearShards = Effect.fnUntraced(function* (redis: Redis.Redis["Service"]) {
+/** The channels of a Cluster's nodes, as one queue. */
+const subscribeShards = Effect.fnUntraced(function* (redis: Redis.Redis["Service"]) {
   const all = yield* Queue.unbounded<Redis.RedisMessage, Redis.RedisError>()
   const queues = yield* Effect.forEach(shards, (shard) => redis.subscribe(shard), { concurrency: "unbounded" })
   for (const queue of queues) {
-    yield* Effect.forkScoped(
-      Effect.forever(Effect.flatMap(Queue.takeBetween(queue, 1, maxTaken), (taken) => Queue.offerAll(all, taken)))
-    )
+    const forward = Effect.flatMap(Queue.takeBetween(queue, 1, maxTaken), (taken) => Queue.offerAll(all, taken))
+    yield* background("room shards", forward)
   }
   return all
 })
@@ -167,9 +168,19 @@ export const layer = Layer.effect(
     const emitScript = redis.eval(emit(common))
     const historyScript = redis.eval(history(common))
     const versionsScript = redis.eval(versions(common))
-    const messages = state.isCluster ? yield* hearShards(redis) : yield* redis.subscribe(channel)
+    const messages = state.isCluster ? yield* subscribeShards(redis) : yield* redis.subscribe(channel)
+    const { counter } = yield* Metrics
+    const dropped = counter("room_bus_dropped_total", queueDropped)
     const gap = yield* Latch.make(false)
     yield* state.onResubscribed(() => gap.openUnsafe())
+
+    // Checked with each batch that is taken. A batch takes a thousand messages, and between two of them a socket is
+    // read for at most some 2 MB: the queue can only grow with small messages, so bounding their number bounds their
+    // bytes.
+    const dropQueued = Effect.map(Queue.clear(messages), (queued) => {
+      dropped.add(queued.length)
+      gap.openUnsafe()
+    })
 
     return RoomBus.of({
       kind: "shared",
@@ -191,9 +202,11 @@ export const layer = Layer.effect(
           Effect.map((found) => (found === null ? undefined : toVersions(found))),
           fromRedis
         ),
-      // The queue ends with the layer's scope only.
-      take: Effect.map(Effect.orDie(Queue.takeBetween(messages, 1, maxTaken)), (taken) =>
-        taken.map(({ message }) => parse(message)).filter((event) => event !== undefined)
+      take: Queue.takeBetween(messages, 1, maxTaken).pipe(
+        Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
+        // The queue ends with the layer's scope only.
+        Effect.orDie,
+        Effect.map((taken) => taken.map(({ message }) => parse(message)).filter((event) => event !== undefined))
       ),
       gap: Effect.andThen(
         gap.await,

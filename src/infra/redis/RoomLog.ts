@@ -8,7 +8,7 @@ import type { RedisHealth } from "./RedisHealth.ts"
 import { channel, shardOf } from "./RoomKeys.ts"
 
 /** How many events of a room are kept for those who missed them, about (fewer if they are big); and how long after the last. */
-export const kept = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
+export const retention = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000 } as const
 
 /**
  * KEYS: the room's hash, its stream. ARGV 1 an epoch to begin, if one has to; 2 the room's generation, or 0; 3 the channel;
@@ -33,7 +33,7 @@ local function open(create, ...)
 end
 local function append(changeNumber, at, type, subject, part, event)
   seq = seq + 1
-  local most = math.max(16, math.min(tonumber(ARGV[6]), math.floor(${kept.bytes} / #event)))
+  local most = math.max(16, math.min(tonumber(ARGV[6]), math.floor(${retention.bytes} / #event)))
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', most, seq .. '-0',
     'v', changeNumber, 'a', at, 't', type, 's', subject, 'e', event)
   if part == 'all' then redis.call('HSET', KEYS[1], 'messages', seq, 'threads', seq, 'people', seq)
@@ -59,8 +59,8 @@ export const makeCommon = ({ isCluster, named }: Pick<RedisHealth["Service"], "i
     epochCounter,
     isCluster ? named(shardOf(roomId)) : shared,
     roomId,
-    kept.forMs,
-    kept.events
+    retention.forMs,
+    retention.events
   ]
 }
 export type Common = ReturnType<typeof makeCommon>

@@ -1,28 +1,30 @@
-// The messages whose sending a room's connections were told of lately. One that a buffer may or may not have taken is sent once
-// more past it, under the same id, and may be told by both: the second time is passed over. Between the two lie seconds, if a
-// connection stands still, or as long as the bus is away.
+// Removes repeated `message.sent` events. A write with an unknown outcome is sent again to Postgres under the same
+// id, so the buffer and Postgres may both publish it. The second event comes seconds later if a connection stalls, or
+// when Redis is back.
 import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
+import { messageIdOf } from "./EventMessageId.ts"
 
-/** How long an id is remembered, when there is a bus; and how many at the most. */
-const keptMs = 30_000
-const most = 5000
-
-const idIn = /^\{"type":"message\.sent","message":\{"messageId":"([0-9a-f-]{36})"/
+/** Ids are remembered for this long; without the bus for as long as there is room. */
+const memoryMs = 30_000
+const maxIds = 5000
 
 export class DuplicateFilter {
-  /** When each was told, oldest first. */
-  readonly #ids = new Map<string, number>()
+  /**
+   * When each message was delivered, oldest first. A plain map, because an LRUCache would allocate `maxIds` slots a
+   * room.
+   */
+  readonly #deliveredAt = new Map<string, number>()
 
-  /** Whether the event tells of a message that was told of; it is remembered. */
-  isRepeated({ event, type }: EphemeralEvent, isAlone: boolean, now: number): boolean {
+  /** Whether an event of the same message was delivered before. The event counts as delivered. */
+  isRepeated({ event, type }: EphemeralEvent, isBusAway: boolean, now: number): boolean {
     if (type !== "message.sent") return false
-    const id = idIn.exec(event)?.[1]
+    const id = messageIdOf(event)
     if (id === undefined) return false
-    if (this.#ids.has(id)) return true
-    this.#ids.set(id, now)
-    for (const [oldest, at] of this.#ids) {
-      if (this.#ids.size <= most && (isAlone || at > now - keptMs)) break
-      this.#ids.delete(oldest)
+    if (this.#deliveredAt.has(id)) return true
+    this.#deliveredAt.set(id, now)
+    for (const [oldest, at] of this.#deliveredAt) {
+      if (this.#deliveredAt.size <= maxIds && (isBusAway || at > now - memoryMs)) break
+      this.#deliveredAt.delete(oldest)
     }
     return false
   }

@@ -1,9 +1,10 @@
-// An event on its way to connections: framed once, however many get it, and only if somebody does. Whoever edits alone gets
-// a frame without the text, and the one with it is never made.
+// An event on its way to connections. The frame is made once, however many connections get it, and only if one does:
+// for a document's only editor, who gets a frame without the text, the one with the text is never made.
 import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
+import { EncodedJson, encodeNotification } from "../../protocol/JsonRpc.ts"
 import { textFrame } from "../../protocol/TextFrame.ts"
 
-/** A room's event as `room.event` params. */
+/** The params of `room.event`, as JSON text. */
 export const eventParams = (roomId: string, seq: number, { at, event }: Pick<EphemeralEvent, "at" | "event">): string =>
   `{"roomId":"${roomId}","seq":${seq},"at":"${at}","event":${event}}`
 
@@ -19,7 +20,7 @@ export class EventFrame {
     this.#event = event
   }
 
-  /** Whether it may tell of a write of that connection's. */
+  /** Whether the event can be the result of a write by that connection. */
   mayComeFrom(connectionId: string): boolean {
     const { subject, type } = this.#event
     if (type === "document.updated") return subject === connectionId || subject === ""
@@ -28,7 +29,7 @@ export class EventFrame {
 
   get bytes(): Buffer {
     this.#made ??= textFrame(
-      `{"jsonrpc":"2.0","method":"room.event","params":${eventParams(this.#roomId, this.#seq, this.#event)}}`
+      encodeNotification("room.event", new EncodedJson(eventParams(this.#roomId, this.#seq, this.#event)))
     )
     return this.#made
   }

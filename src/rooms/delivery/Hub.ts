@@ -1,290 +1,215 @@
-// The rooms that this instance has connections in, and the way of an event to them: each event is framed once, and the same
-// bytes go to every connection.
+// The rooms that this instance has connections in. Takes every event from the bus to its room's feed: each event is
+// framed once, and all connections are sent the same bytes.
 //
-// A room here is starting (its position in the bus is being asked for), live, or catching up (events are missing; they are
-// read from the room's stream); what comes meanwhile waits. Live, it takes the next number and no other: a lower one is
-// known already, a higher one means that some are missing. When those are not to be had any more, or when the epoch changed
-// and changes would be missing, its connections are closed (4002): they come back and get the state anew.
-//
-// Numbers as clients read them go on by one, whatever happens below. With Redis away, events are told within the instance
-// and counted on; when it is back, the bus brings the same changes, which are passed over by their revision. The difference
-// between the two counts is part of the cursors that are given out. Cursors from before could be mistaken for others'
-// numbers, so the room's generation is raised in Postgres before the first event is told that way: the epoch ends with it,
-// and old cursors with the epoch. A cursor given out in between can't be resumed from.
-
-import { Context, Deferred, Effect, Layer } from "effect"
-import { type BusEvent, type EphemeralEvent, type History, RoomBus } from "../../cluster/rooms/RoomBus.ts"
+// - HubRoom.ts: a room and its states. FeedSync.ts moves it between them.
+// - RoomFeed.ts: which event is next, under which number. RoomSubscriptions.ts: which connections get its frame, and
+//   when.
+// - Cursor.ts: the numbers.
+import { Context, Deferred, Effect, Layer, type Scope } from "effect"
+import { type BusEvent, type EphemeralEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../../domain/Room.ts"
-import { kept } from "../../infra/redis/RoomLog.ts"
+import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext } from "../../observability/RequestContext.ts"
-import { CloseCodes } from "../../protocol/CloseCodes.ts"
 import { Settings } from "../../Settings.ts"
-import { Repository } from "../../storage/rooms/Repository.ts"
-import { Backlog } from "./EventBacklog.ts"
-import { type MissedEvents, makeMissedEvents } from "./MissedEvents.ts"
-import type { Entrance, Entry, Known } from "./RoomEntry.ts"
+import { RoomStore } from "../../storage/rooms/RoomStore.ts"
+import { FeedSync } from "./FeedSync.ts"
+import { type HubRoom, makeHubRoom, type PendingSubscription, type StoredPosition } from "./HubRoom.ts"
+import { makeReadMissedEvents } from "./MissedEvents.ts"
 import { RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
 
 /** How long a join or resume waits until the room is live here. */
-const enterMost = "10 seconds"
-/** How often it is looked for rooms at rest. */
-const restMs = 10_000
+const readyTimeout = "10 seconds"
+/** How often the last events of rooms at rest are replaced by their digests. */
+const digestEvery = "10 seconds"
 
-export type SeatListener = (roomId: string, user: string, connections: number) => void
+/** `connections`: the user's connections in the room on this instance, after the change. */
+export type ConnectionListener = (roomId: string, user: string, connections: number) => void
 
 export class Hub extends Context.Service<
   Hub,
   {
-    /** Takes a seat in the room: from the cursor on everything is told, once `release` says that the answer has left. */
-    readonly enter: (
+    /**
+     * Subscribes the connection: it gets every event after the cursor, once `release` says that the reply was sent.
+     * `stored`: the room in Postgres, read before this.
+     */
+    readonly subscribe: (
       roomId: string,
       subscriber: Subscriber,
-      known: Known
-    ) => Effect.Effect<Entrance, TooManyRooms | StorageUnavailable>
+      stored: StoredPosition
+    ) => Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable>
+    /** Ends the subscription at the client's own wish. */
+    readonly leave: (roomId: string, connectionId: string) => void
     /**
-     * What was told between the cursor and the new one, from which on it is told, as the member may have it (see Recovery.ts);
-     * undefined: they may not, or nobody can say.
-     */
-    readonly missed: MissedEvents
-    readonly leave: (roomId: string, id: string) => void
-    /**
-     * A write to the room, for the request under way: its connection gets no event of a later change of the room before the
-     * reply has left.
+     * A write to the room by the current request: its connection gets no event of a later change of the room before
+     * the reply was sent.
      */
     readonly replyFirst: <A, E, R>(roomId: string, write: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    /** Tells the room's connections here what the bus can't. */
-    readonly tellAlone: (
+    /** Delivers events that the bus can't bring to this instance's connections. */
+    readonly deliverLocally: (
       roomId: string,
       events: ReadonlyArray<EphemeralEvent & { changeNumber?: number }>
     ) => Effect.Effect<void>
-    /** The users here, and their connections in the room. */
+    /** The users with connections in the room on this instance, and how many each has. */
     readonly present: (roomId: string) => ReadonlyMap<string, number>
-    readonly onSeat: (listener: SeatListener) => void
+    /** Calls back with every connection that enters or leaves a room, in order and at once, while the scope lasts. */
+    readonly onConnection: (listener: ConnectionListener) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("hotpath/rooms/delivery/Hub") {
   static readonly layer = Layer.effect(
     Hub,
     Effect.gen(function* () {
       const bus = yield* RoomBus
-      const repository = yield* Repository
+      const sync = yield* FeedSync
+      const { advanceEpoch } = yield* RoomStore
       const stores = yield* SharedStores
       const { MAX_ROOMS } = yield* Settings
       const { counter, gauge } = yield* Metrics
-      const run = Effect.runForkWith(yield* Effect.context<never>())
-      const scope = yield* Effect.scope
-      const delivered = counter("room_deliveries_total", "Events sent to connections")
-      const caughtUp = counter("room_gaps_total", "Times a room's missing events were read from its stream")
-      const resynced = counter("room_resyncs_total", "Times a room's connections were closed because events were lost")
-      const alone = counter("room_local_events_total", "Events told within the instance only, Redis being away")
-
-      const uncaught = counter(
+      const localEvents = counter("room_local_events_total", "Events delivered within the instance only, without Redis")
+      const leftOut = counter(
         "room_backlog_dropped_total",
         "Events left out of a full backlog, to be read from the stream"
       )
 
-      const rooms = new Map<string, Entry>()
-      /** Of connections that ever were in one; each is asked once to say when it ends. */
+      const rooms = new Map<string, HubRoom>()
+      /** By connection that ever subscribed: each is asked once to say when it ends. */
       const roomsOf = new Map<string, Set<string>>()
-      const listeners: Array<SeatListener> = []
+      const listeners = new Set<ConnectionListener>()
       gauge("rooms_live", "Rooms with connections on this instance", () => rooms.size)
-      gauge("room_seats", "Connections in rooms, once a room", () => {
+      gauge("room_seats", "Subscriptions of connections to rooms", () => {
         let total = 0
-        for (const { line } of rooms.values()) total += line.seats.size
+        for (const { feed } of rooms.values()) total += feed.subscriptions.size
         return total
       })
 
-      const flush = ({ line }: Entry) => delivered.add(line.flush())
+      const notify: ConnectionListener = (roomId, user, connections) => {
+        for (const listener of listeners) listener(roomId, user, connections)
+      }
 
-      const open = (roomId: string): Entry => {
-        const line: RoomFeed = new RoomFeed(roomId, ({ id, user }, connections) => {
+      const open = (roomId: string): HubRoom => {
+        const feed: RoomFeed = new RoomFeed(roomId, ({ id, user }, connections) => {
           roomsOf.get(id)?.delete(roomId)
-          if (line.seats.size === 0) rooms.delete(roomId)
-          for (const listener of listeners) listener(roomId, user, connections)
+          if (feed.subscriptions.size === 0) rooms.delete(roomId)
+          notify(roomId, user, connections)
         })
-        const entry = {
-          line,
-          ready: Deferred.makeUnsafe<void>(),
-          isLive: false,
-          backlog: new Backlog(),
-          isFenced: false
-        }
-        rooms.set(roomId, entry)
-        return entry
+        const room = makeHubRoom(feed)
+        rooms.set(roomId, room)
+        return room
       }
 
-      const isCurrent = (entry: Entry) => rooms.get(entry.line.roomId) === entry
-
-      const resync = ({ line }: Entry) =>
-        Effect.suspend(() => {
-          resynced.add()
-          for (const { subscriber } of [...line.seats.values()]) subscriber.close(CloseCodes.resync)
-          for (const id of [...line.seats.keys()]) line.rise(id)
-          return Effect.logWarning("events of a room were lost; its connections are sent to begin anew")
-        })
-
-      /** What the line needs of the stream; see its `catchUp`. */
-      const readFor = ({ line }: Entry) =>
-        Effect.flatMap(bus.history(line.roomId, 0, line.seq, kept.events), (history) => {
-          if (history.epoch === line.epoch) return Effect.succeed(history)
-          const from = line.epoch === "" ? history.seq - kept.events : line.seq - 1
-          return bus.history(line.roomId, 0, Math.max(0, from), kept.events)
-        })
-
-      const live = (entry: Entry): boolean => {
-        const { backlog, line } = entry
-        const { events, isWhole } = backlog.take()
-        const isDone = events.every((event) => line.take(event)) && isWhole
-        flush(entry)
-        entry.isLive = isDone
-        if (isDone) Deferred.doneUnsafe(entry.ready, Effect.void)
-        return isDone
-      }
-
-      const catchUp = (entry: Entry): Effect.Effect<void> =>
-        Effect.gen(function* () {
-          entry.isLive = false
-          caughtUp.add()
-          let patience = 0
-          while (isCurrent(entry)) {
-            const history: History | undefined = yield* Effect.catch(readFor(entry), () => Effect.succeed(undefined))
-            if (history === undefined) {
-              yield* Effect.sleep(Math.min(50 * 2 ** patience++, 1000))
-              continue
-            }
-            if (!entry.line.catchUp(history)) return yield* resync(entry)
-            entry.isFenced = false
-            if (live(entry)) return
-          }
-        }).pipe(Effect.catchCause((cause) => Effect.logError("a room could not catch up", cause)))
-
-      const startCatchingUp = (entry: Entry) => {
-        if (!entry.isLive) return
-        entry.isLive = false
-        run(Effect.forkIn(catchUp(entry), scope))
-      }
-
-      const hear = (events: ReadonlyArray<BusEvent>) => {
-        const touched = new Set<Entry>()
+      const receive = (events: ReadonlyArray<BusEvent>) => {
+        const touched = new Set<HubRoom>()
         for (const event of events) {
-          const entry = rooms.get(event.roomId)
-          if (entry === undefined) continue
-          if (entry.isLive && entry.line.take(event)) touched.add(entry)
+          const room = rooms.get(event.roomId)
+          if (room === undefined) continue
+          if (room.state === "live" && room.feed.take(event)) touched.add(room)
           else {
-            if (!entry.backlog.add(event)) uncaught.add()
-            startCatchingUp(entry)
+            if (!room.backlog.add(event)) leftOut.add()
+            sync.startCatchingUp(room)
           }
         }
-        for (const entry of touched) flush(entry)
+        for (const room of touched) sync.flush(room)
       }
-      yield* Effect.forkScoped(
-        Effect.forever(
-          Effect.catchCause(Effect.map(bus.take, hear), (cause) => Effect.logError("the hub stumbled", cause))
-        )
-      )
-      const onGap = Effect.sync(() => {
-        for (const entry of rooms.values()) startCatchingUp(entry)
+      yield* background("room events", Effect.map(bus.take, receive))
+
+      const catchUpAll = Effect.sync(() => {
+        for (const room of rooms.values()) sync.startCatchingUp(room)
       })
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(bus.gap, onGap)))
-      // Whoever is in a room here would not hear of the others any more: they come back on another instance.
-      const onRefused = Effect.suspend(() => Effect.forEach([...rooms.values()], resync, { discard: true }))
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(stores.refused, onRefused)))
+      yield* background("room gaps", Effect.andThen(bus.gap, catchUpAll))
 
-      // The last event of a room at rest is known by its digest: that of a big one would be kept for as long as it rests.
-      const rest = Effect.sync(() => {
-        for (const { line } of rooms.values()) line.rest()
+      // Connections here would miss the other instances' events: their clients reconnect, and reach another instance.
+      const resyncAll = Effect.suspend(() => Effect.forEach([...rooms.values()], sync.resync, { discard: true }))
+      yield* background("room refusals", Effect.andThen(stores.refused, resyncAll))
+
+      // A room at rest would keep its last event in memory, however big.
+      const digestLast = Effect.sync(() => {
+        for (const { feed } of rooms.values()) feed.digestLast()
       })
-      yield* Effect.forkScoped(Effect.forever(Effect.delay(rest, restMs)))
+      yield* background("room digests", digestLast, digestEvery)
 
-      const start = (entry: Entry, { epochCounter, changeNumber }: Known) =>
-        bus.history(entry.line.roomId, epochCounter, 0, 0).pipe(
-          Effect.match({
-            onSuccess: (history) => entry.line.start(history, changeNumber),
-            onFailure: () => entry.line.startAlone(changeNumber)
-          }),
-          Effect.andThen(Effect.suspend(() => (live(entry) ? Effect.void : catchUp(entry))))
-        )
+      /** A connection's first room: all its subscriptions will end with it. */
+      const watch = (subscriber: Subscriber, roomId: string) => {
+        const { id } = subscriber
+        const subscribed = new Set([roomId])
+        roomsOf.set(id, subscribed)
+        subscriber.whenClosed(() => {
+          for (const left of [...subscribed]) rooms.get(left)?.feed.subscriptions.unsubscribe(id)
+          roomsOf.delete(id)
+        })
+      }
 
-      const enter: Hub["Service"]["enter"] = (roomId, subscriber, known) =>
-        Effect.suspend((): Effect.Effect<Entrance, TooManyRooms | StorageUnavailable> => {
-          const theirs = roomsOf.get(subscriber.id)
-          if (theirs !== undefined && !theirs.has(roomId) && theirs.size >= MAX_ROOMS) {
+      const readMissed = yield* makeReadMissedEvents
+
+      const subscribe: Hub["Service"]["subscribe"] = (roomId, subscriber, stored) =>
+        Effect.suspend((): Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable> => {
+          const subscribed = roomsOf.get(subscriber.id)
+          if (subscribed !== undefined && !subscribed.has(roomId) && subscribed.size >= MAX_ROOMS)
             return Effect.fail(new TooManyRooms({ most: MAX_ROOMS }))
-          }
           const present = rooms.get(roomId)
-          const entry = present ?? open(roomId)
-          const { line } = entry
-          const isNew = !line.seats.has(subscriber.id)
-          const held = line.sit(subscriber)
+          const room = present ?? open(roomId)
+          const { feed } = room
+          const { subscriptions } = feed
+          const isNew = !subscriptions.has(subscriber.id)
+          const pending = subscriptions.subscribe(subscriber)
           if (isNew) {
-            if (theirs === undefined) {
-              roomsOf.set(subscriber.id, new Set([roomId]))
-              subscriber.whenClosed(() => {
-                for (const left of [...(roomsOf.get(subscriber.id) ?? [])]) rooms.get(left)?.line.rise(subscriber.id)
-                roomsOf.delete(subscriber.id)
-              })
-            } else theirs.add(roomId)
-            const connections = line.counts.get(subscriber.user) ?? 0
-            if (connections > 0) for (const listener of listeners) listener(roomId, subscriber.user, connections)
+            if (subscribed === undefined) watch(subscriber, roomId)
+            else subscribed.add(roomId)
+            const connections = subscriptions.counts.get(subscriber.user) ?? 0
+            if (connections > 0) notify(roomId, subscriber.user, connections)
           }
-          if (present === undefined) run(Effect.forkIn(start(entry, known), scope))
-          const again = () => {
-            line.begin(held)
-            return line.cursor
+          if (present === undefined) sync.start(room, stored)
+          const advance = () => {
+            subscriptions.cover(pending)
+            return feed.cursor
           }
-          const decide = (isGood: boolean) => {
-            if (isGood) held.isGood = true
-            else if (held.isNew && !held.isGood && held.answers === 1 && line.seats.get(subscriber.id) === held.seat)
-              line.rise(subscriber.id)
-          }
-          const release = () => line.release(held)
-          return Deferred.await(entry.ready).pipe(
+          const missed: PendingSubscription["missed"] = (cursor, member) =>
+            readMissed(room, stored, advance, cursor, member)
+          const settle = (isAccepted: boolean) => subscriptions.settle(pending, isAccepted)
+          const release = () => subscriptions.release(pending)
+          return Deferred.await(room.ready).pipe(
             Effect.timeoutOrElse({
-              duration: enterMost,
+              duration: readyTimeout,
               orElse: () => {
-                decide(false)
+                settle(false)
                 return Effect.fail(new StorageUnavailable({ reason: "the room's events can't be read" }))
               }
             }),
-            Effect.map(() => ({ cursor: again(), again, decide, release })),
+            Effect.map(() => ({ cursor: advance(), advance, missed, settle, release })),
             Effect.onError(() => Effect.sync(release))
           )
         })
 
-      const missed = makeMissedEvents({ bus, entryOf: (roomId) => rooms.get(roomId), catchUp, scope })
-
-      const tellAlone: Hub["Service"]["tellAlone"] = Effect.fnUntraced(
-        function* (roomId, events) {
-          const entry = rooms.get(roomId)
-          if (entry === undefined || events.length === 0) return
-          if (!entry.isFenced) {
-            yield* repository.advanceEpoch(roomId)
-            entry.isFenced = true
-          }
-          for (const event of events) if (entry.line.tellAlone(event)) alone.add()
-          flush(entry)
-        },
-        Effect.catch((error) => Effect.logWarning("an event could not be told", { reason: error._tag }))
-      )
-
       return Hub.of({
-        enter,
-        missed,
+        subscribe,
         replyFirst: (roomId, write) =>
           Effect.flatMap(RequestContext, (request) => {
-            const line = rooms.get(roomId)?.line
-            if (line !== undefined) request?.whenAnswered(line.writing(request.connectionId))
+            const room = rooms.get(roomId)
+            if (room !== undefined) request?.whenAnswered(room.feed.subscriptions.beginWrite(request.connectionId))
             return write
           }),
-        leave: (roomId, id) => rooms.get(roomId)?.line.leave(id),
-        tellAlone,
-        present: (roomId) => rooms.get(roomId)?.line.counts ?? new Map(),
-        onSeat: (listener) => {
-          listeners.push(listener)
-        }
+        leave: (roomId, connectionId) => rooms.get(roomId)?.feed.subscriptions.leave(connectionId),
+        deliverLocally: Effect.fnUntraced(
+          function* (roomId, events) {
+            const room = rooms.get(roomId)
+            if (room === undefined || events.length === 0) return
+            if (!room.isEpochAdvanced) {
+              yield* advanceEpoch(roomId)
+              room.isEpochAdvanced = true
+            }
+            for (const event of events) if (room.feed.deliverLocally(event)) localEvents.add()
+            sync.flush(room)
+          },
+          Effect.catch((error) => Effect.logWarning("events were not delivered locally", { reason: error._tag }))
+        ),
+        present: (roomId) => rooms.get(roomId)?.feed.subscriptions.counts ?? new Map(),
+        onConnection: (listener) =>
+          Effect.acquireRelease(
+            Effect.sync(() => void listeners.add(listener)),
+            () => Effect.sync(() => void listeners.delete(listener))
+          )
       })
     })
-  )
+  ).pipe(Layer.provide(FeedSync.layer))
 }

@@ -1,64 +1,57 @@
-// What a connection that resumes has missed: read from the room's stream, between its cursor and where it goes on.
-import { Effect, Fiber, type Scope } from "effect"
-import type { RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
-import { kept } from "../../infra/redis/RoomLog.ts"
+// The events that a resuming client has missed: read from the room's stream, between its cursor and the start of its
+// new subscription.
+import { Effect, Fiber } from "effect"
+import { type BusUnavailable, RoomBus } from "../../cluster/rooms/RoomBus.ts"
+import { retention } from "../../infra/redis/RoomLog.ts"
 import { parseCursor } from "./Cursor.ts"
-import { type Membership, recoverable } from "./Recovery.ts"
-import type { Entrance, Entry, Known } from "./RoomEntry.ts"
+import { FeedSync } from "./FeedSync.ts"
+import type { HubRoom, MissedEvents, StoredPosition } from "./HubRoom.ts"
+import { type ResumingMember, recoverable } from "./Recovery.ts"
 
-/** How long a resume waits until what is missing was read, and how often it tries. */
-const missedMost = "3 seconds"
+/** How long a resume waits for the instance to catch up with its client, and how often it checks. */
+const patience = "3 seconds"
 const attempts = 5
 
-export type MissedEvents = (
-  roomId: string,
-  entrance: Entrance,
-  cursor: string,
-  known: Known,
-  membership: Membership
-) => Effect.Effect<{ readonly events: ReadonlyArray<SequencedEvent>; readonly cursor: string } | undefined>
+export const makeReadMissedEvents = Effect.gen(function* () {
+  const bus = yield* RoomBus
+  const sync = yield* FeedSync
 
-export const makeMissedEvents = ({
-  bus,
-  catchUp,
-  entryOf,
-  scope
-}: {
-  readonly bus: RoomBus["Service"]
-  readonly catchUp: (entry: Entry) => Effect.Effect<void>
-  readonly entryOf: (roomId: string) => Entry | undefined
-  readonly scope: Scope.Scope
-}): MissedEvents => {
+  /** Does not wait longer than `patience`, while catching up goes on for the other connections. */
+  const waitForFeed = (room: HubRoom) => {
+    const catchingUp = sync.startCatchingUp(room)
+    return catchingUp === undefined ? Effect.sleep("20 millis") : Effect.timeoutOption(Fiber.join(catchingUp), patience)
+  }
+
   // Untraced: it is part of the resume's span.
   return Effect.fnUntraced(
-    function* (roomId, entrance, cursor, known, membership) {
-      const from = parseCursor(cursor)
-      const entry = entryOf(roomId)
-      if (from === undefined || entry === undefined) return undefined
-      const { line } = entry
-      const after = from.seq - from.offset
+    function* (
+      room: HubRoom,
+      { epochCounter }: StoredPosition,
+      advance: () => string,
+      cursorText: string,
+      member: ResumingMember
+    ): Effect.fn.Return<MissedEvents | undefined, BusUnavailable> {
+      const cursor = parseCursor(cursorText)
+      if (cursor === undefined) return undefined
+      const { feed } = room
+      const after = cursor.clientSeq - cursor.offset
       for (let attempt = 0; attempt < attempts; attempt++) {
-        const present = entrance.again()
-        const { offset, seq } = line
-        if (!line.isResumable || line.epoch !== from.epoch || offset !== from.offset) return undefined
+        const newCursor = advance()
+        const { offset, seq } = feed
+        if (!feed.isResumable || feed.epoch !== cursor.epoch || offset !== cursor.offset) return undefined
         if (after <= seq) {
-          const history = yield* bus.history(roomId, known.epochCounter, after, kept.events)
-          const events = history.events.filter((event) => event.seq <= seq)
-          const isWhole = history.epoch === from.epoch && events.length === seq - after
-          if (!isWhole) return undefined
-          const shown = recoverable(events, history.events, membership)
+          const history = yield* bus.history(feed.roomId, epochCounter, after, retention.events)
+          const missed = history.events.filter((event) => event.seq <= seq)
+          if (history.epoch !== cursor.epoch || missed.length !== seq - after) return undefined
+          const shown = recoverable(missed, history.events, member)
           if (shown === undefined) return undefined
-          return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: present }
+          return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: newCursor }
         }
-        // The client has seen more than this instance was told yet.
-        if (entry.isLive) {
-          // It goes on for those who are in the room, when this one waits no longer.
-          const reading = yield* Effect.forkIn(catchUp(entry), scope)
-          yield* Effect.timeoutOption(Fiber.join(reading), missedMost)
-        } else yield* Effect.sleep("20 millis")
+        // The client has seen events that this instance has not received yet.
+        yield* waitForFeed(room)
       }
       return undefined
     },
-    Effect.catch(() => Effect.succeed(undefined))
+    Effect.catchTag("BusUnavailable", () => Effect.succeed(undefined))
   )
-}
+})

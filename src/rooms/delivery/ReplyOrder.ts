@@ -1,76 +1,73 @@
-// A connection's writes to one room whose replies have not left, and the events that come after them: a client that takes the
-// reply as the acknowledgement must not see an event of a later change first. What comes before a write's own event is passed
-// on as it comes; from what may be that event on, everything waits for the replies to the writes that were begun by then.
+// The order of a connection's replies and events: a client takes the reply to a write as its acknowledgement, so it
+// must not see an event of a later change first. While the connection has writes to a room whose replies were not
+// sent, frames pass until one comes that can be such a write's own event. That frame and all later ones are withheld,
+// each until the replies to the writes that had begun by then were sent.
 //
-// So the wait ends with the write: it is bounded by the deadlines of its stores, and in bytes.
-import { type CloseCode, CloseCodes } from "../../protocol/CloseCodes.ts"
+// Frames are withheld for no longer than the writes take, which the deadlines of their stores bound; their bytes are
+// bounded here.
+import { CloseCodes } from "../../protocol/CloseCodes.ts"
+import type { Subscriber } from "./Subscription.ts"
 
-interface Receiver {
-  readonly deliver: (frames: Buffer) => void
-  readonly close: (code: CloseCode) => void
-}
-
-interface Waiting {
+interface WithheldFrames {
   readonly bytes: Buffer
-  /** The last write that was begun when it came. */
+  /** The last write that had begun when they came. */
   readonly after: number
 }
 
-/** What may wait for replies: beyond it the connection is closed, as any other that gets more than it takes. */
-const maxWaitingBytes = 1_048_576
+/** More withheld frames than this close the connection, like any other that can't take what it is sent. */
+const maxWithheldBytes = 1_048_576
 
-export class ReplyOrder {
+class ReplyOrder {
   #begun = 0
-  /** In the order they were begun. */
+  /** Writes whose replies were not sent, in the order they began. */
   readonly #open = new Set<number>()
-  #receiver: Receiver | undefined
-  #waiting: Array<Waiting> = []
+  #subscriber: Subscriber | undefined
+  #withheld: Array<WithheldFrames> = []
   #bytes = 0
 
-  /** A write begins; its number is for `end`. */
+  /** A write begins; returns its number, for `end`. */
   begin(): number {
     this.#open.add(++this.#begun)
     return this.#begun
   }
 
-  /** Whether no reply is to come: then nothing waits, either. */
+  /** Whether all replies were sent; then nothing is withheld either. */
   get isOver(): boolean {
     return this.#open.size === 0
   }
 
-  deliver(receiver: Receiver, bytes: Buffer, mayBeOwn: boolean): void {
-    if (this.#open.size === 0 || (this.#waiting.length === 0 && !mayBeOwn)) return receiver.deliver(bytes)
-    this.#receiver = receiver
+  deliver(subscriber: Subscriber, bytes: Buffer, mayBeOwn: boolean): void {
+    if (this.#open.size === 0 || (this.#withheld.length === 0 && !mayBeOwn)) return subscriber.deliver(bytes)
+    this.#subscriber = subscriber
     this.#bytes += bytes.length
-    if (this.#bytes > maxWaitingBytes) return receiver.close(CloseCodes.overload)
-    this.#waiting.push({ bytes, after: this.#begun })
+    if (this.#bytes > maxWithheldBytes) return subscriber.close(CloseCodes.overload)
+    this.#withheld.push({ bytes, after: this.#begun })
   }
 
-  /** Its reply has left, or there is none. */
+  /** The write's reply was sent, or there will be none. */
   end(write: number): void {
     this.#open.delete(write)
-    if (this.#waiting.length === 0) return
-    const [first = Number.POSITIVE_INFINITY] = this.#open
+    if (this.#withheld.length === 0) return
+    const [firstOpen = Number.POSITIVE_INFINITY] = this.#open
     let count = 0
-    for (const { after } of this.#waiting) {
-      if (after >= first) break
+    for (const { after } of this.#withheld) {
+      if (after >= firstOpen) break
       count++
     }
     if (count === 0) return
-    const frames = this.#waiting.splice(0, count).map(({ bytes }) => bytes)
-    const joined = Buffer.concat(frames)
+    const joined = Buffer.concat(this.#withheld.splice(0, count).map(({ bytes }) => bytes))
     this.#bytes -= joined.length
-    this.#receiver?.deliver(joined)
+    this.#subscriber?.deliver(joined)
   }
 
-  /** The connection has left the room by itself: what waits is of no use to it any more. */
+  /** The client has left the room: the withheld frames are dropped. */
   forget(): void {
-    this.#waiting = []
+    this.#withheld = []
     this.#bytes = 0
   }
 }
 
-/** The connections that have writes to one room under way. */
+/** By connection that has writes to one room under way. */
 export class ReplyOrders {
   readonly #orders = new Map<string, ReplyOrder>()
 
@@ -78,7 +75,7 @@ export class ReplyOrders {
     return this.#orders.get(connectionId)
   }
 
-  /** A write begins; the returned function says that its reply has left, or that there is none. */
+  /** A write begins. The returned function is to be called when its reply was sent, or there will be none. */
   begin(connectionId: string): () => void {
     const order = this.#orders.get(connectionId) ?? new ReplyOrder()
     this.#orders.set(connectionId, order)

@@ -1,4 +1,4 @@
-// A connection in a room: where its frames go, and what waits until an answer has left.
+// A connection's subscription to a room: where its frames go, and the frames that wait until a reply was sent.
 import type { CloseCode } from "../../protocol/CloseCodes.ts"
 
 /** A connection, as far as rooms know it. */
@@ -7,28 +7,33 @@ export interface Subscriber {
   readonly user: string
   readonly deliver: (frames: Buffer) => void
   readonly close: (code: CloseCode) => void
-  /** Calls back when the connection has ended; at once when it has already. */
+  /** Calls back when the connection has ended; at once if it already has. */
   readonly whenClosed: (callback: () => void) => void
 }
 
-export interface Seat {
+export interface Subscription {
   readonly subscriber: Subscriber
-  /** What comes before the answer that says where it begins; undefined: it is sent as it comes. */
-  held: Held | undefined
+  /** Frames that wait for the reply to a join or resume; undefined: frames are sent as they come. */
+  pending: PendingFrames | undefined
 }
 
-/** What waits for answers to leave. It outlasts its seat: whoever was thrown out meanwhile is told so after the answer. */
-export interface Held {
-  readonly seat: Seat
-  /** Whether the seat was taken for these answers: without one there is nothing to be told. */
+/**
+ * Frames that wait until the replies to a connection's joins and resumes of a room were sent. They outlast the
+ * subscription: a member who was removed meanwhile is sent the event of the removal after the reply.
+ */
+export interface PendingFrames {
+  readonly subscription: Subscription
+  /** Whether the subscription was made for these replies: it ends if all of them are errors. */
   readonly isNew: boolean
   frames: Array<Buffer>
   bytes: number
-  /** Frames that are in the state that is answered. */
-  known: number
-  answers: number
-  isGood: boolean
+  /** How many of `frames`, from the first, are contained in the state that the reply carries. */
+  covered: number
+  /** Replies that were not sent yet. */
+  replies: number
+  /** Whether one of the requests succeeded. */
+  isAccepted: boolean
 }
 
-/** What may wait for a seat's answer to leave. */
-export const maxHeldBytes = 1_048_576
+/** More pending frames than this close the connection. */
+export const maxPendingBytes = 1_048_576

@@ -1,14 +1,17 @@
-// Rooms with changes that were committed and that Redis does not know of yet: its versions and sessions are too old for them,
-// so whoever reads there reads from the repository. Told through PostgreSQL, because that is what the instances have in
-// common then: each instance that can't tell a change notifies the others before it acknowledges it (only then: NOTIFY takes
-// a lock at commit, and is nothing for every message), and they look for the room's changes, tell their own connections, and
-// go on bringing them to Redis until that takes them.
+// Rooms whose committed changes have not reached Redis. Their versions and memberships in Redis are stale, so reads
+// of these rooms bypass it.
+//
+// Instances notify each other through Postgres, the only channel that they share while Redis is down. An instance
+// that can't publish a change sends a NOTIFY before it acknowledges the change. It does so only then, because NOTIFY
+// takes a lock at commit and is too slow for every message. The others read the room's changes from the outbox,
+// deliver them to their own connections, and try to publish them until Redis takes them.
 import { Context, Effect, Layer, Queue } from "effect"
+import { LRUCache } from "lru-cache"
 import { Database } from "../../infra/postgres/Database.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 
 const channel = "hotpath_rooms"
-/** Rooms remembered at a time; beyond it the oldest is left to the sweep. */
+/** Rooms kept at a time. A room that is dropped is left to the outbox sweep. */
 const maxRooms = 50_000
 
 export class UnpublishedRooms extends Context.Service<
@@ -16,15 +19,15 @@ export class UnpublishedRooms extends Context.Service<
   {
     readonly has: (roomId: string) => boolean
     readonly rooms: () => ReadonlyArray<string>
-    /** Changes of the room can't be told; the others are notified, as far as PostgreSQL can. */
+    /** Changes of the room can't be published. Notifies the other instances, if Postgres can. */
     readonly add: (roomId: string) => Effect.Effect<void>
-    /** Everything up to now was told. */
+    /** All of the room's changes were published. */
     readonly remove: (roomId: string) => void
-    /** Rooms of which others said so; waits for the first. */
-    readonly heard: Effect.Effect<ReadonlyArray<string>>
+    /** Waits for rooms that other instances have added. */
+    readonly notified: Effect.Effect<ReadonlyArray<string>>
   }
 >()("hotpath/rooms/delivery/UnpublishedRooms") {
-  /** Of an instance that is alone: nobody else is told, and nothing is heard. */
+  /** For an instance without others: it notifies none, and none notifies it. */
   static readonly layerMemory = Layer.sync(UnpublishedRooms, () => {
     const rooms = new Set<string>()
     return UnpublishedRooms.of({
@@ -32,7 +35,7 @@ export class UnpublishedRooms extends Context.Service<
       rooms: () => [...rooms],
       add: (roomId) => Effect.sync(() => void rooms.add(roomId)),
       remove: (roomId) => void rooms.delete(roomId),
-      heard: Effect.never
+      notified: Effect.never
     })
   })
 
@@ -42,16 +45,15 @@ export class UnpublishedRooms extends Context.Service<
       const database = yield* Database
       const { gauge } = yield* Metrics
       const { run, sql } = database
-      const rooms = new Set<string>()
-      const heard = yield* Queue.sliding<string>(maxRooms)
-      gauge("rooms_untold", "Rooms with changes that could not be told to the other instances yet", () => rooms.size)
+      const rooms = new LRUCache<string, true>({ max: maxRooms })
+      const notified = yield* Queue.sliding<string>(maxRooms)
+      gauge(
+        "rooms_untold",
+        "Rooms with changes that could not be published to the other instances yet",
+        () => rooms.size
+      )
 
-      const note = (roomId: string) => {
-        rooms.delete(roomId)
-        rooms.add(roomId)
-        const [oldest] = rooms
-        if (rooms.size > maxRooms && oldest !== undefined) rooms.delete(oldest)
-      }
+      const note = (roomId: string) => void rooms.set(roomId, true)
 
       const listen = Effect.gen(function* () {
         yield* database.migrated
@@ -62,28 +64,26 @@ export class UnpublishedRooms extends Context.Service<
               Effect.sync(() => {
                 for (const roomId of some) note(roomId)
               }),
-              Queue.offerAll(heard, [...new Set(some)])
+              Queue.offerAll(notified, [...new Set(some)])
             )
           )
         )
       })
-      // What is notified while nobody listens is found by the sweep, which looks for changes that are kept for too long.
+      // The outbox sweep finds the changes of rooms whose notification was missed: they are older than others get.
       yield* Effect.forkScoped(
         Effect.forever(Effect.andThen(Effect.ignoreCause(Effect.scoped(listen)), Effect.sleep("500 millis")))
       )
 
       return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),
-        rooms: () => [...rooms],
+        rooms: () => [...rooms.keys()],
         add: (roomId) =>
           Effect.suspend(() => {
             note(roomId)
             return Effect.ignore(run(sql`SELECT pg_notify(${channel}, ${roomId})`))
           }),
-        remove: (roomId) => {
-          rooms.delete(roomId)
-        },
-        heard: Queue.takeBetween(heard, 1, 1000)
+        remove: (roomId) => void rooms.delete(roomId),
+        notified: Queue.takeBetween(notified, 1, 1000)
       })
     })
   )

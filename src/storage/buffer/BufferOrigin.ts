@@ -1,15 +1,15 @@
-// Whether the buffer is in the Redis data that this database was last used with. Writes wait where they were acknowledged: a
-// start that finds other data there, after an instance that did not end in order, does not see what that one left.
+// Whether the buffer is in the Redis data that this database was last used with. Acknowledged writes wait in the Redis that
+// took them: a start over other data, after an instance that did not shut down in order, does not find what that one left.
 import { Effect } from "effect"
 import type { WriterLeases } from "./WriterLeases.ts"
 
-/** `isWhole`: no instance ended without saving what it acknowledged, as far as Postgres knows. */
+/** `isWhole`: every instance has shut down in order, as far as Postgres knows. */
 export const compareOrigin = Effect.fnUntraced(function* (
-  holds: WriterLeases["Service"],
+  leases: WriterLeases["Service"],
   origin: string,
   isWhole: boolean
 ) {
-  const former = yield* holds.origin(origin)
+  const former = yield* leases.recordOrigin(origin)
   if (former === undefined || former === origin) return
   if (isWhole) {
     return yield* Effect.logInfo("Redis holds other data than before: another Redis, another prefix, or it was emptied")

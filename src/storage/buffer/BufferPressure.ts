@@ -1,41 +1,44 @@
-// How much waits in the buffer, and for how long, as far as this instance knows: what was read last, and what it has added since.
+// How much waits in the buffer, and for how long, as far as this instance knows: what it read last, and what it has added
+// since. Above half of a limit everything is due at once, see WriteMode.ts.
 import { Duration } from "effect"
 import type { Metrics } from "../../observability/Metrics.ts"
 import type { SettingsShape } from "../../Settings.ts"
 import type { Depth } from "./WriteBuffer.ts"
 
 export class BufferPressure {
-  #read: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], origin: "" }
+  #depth: Depth | undefined
   #added = 0
-  readonly #mostEntries: number
-  readonly #mostAgeMs: number
+  readonly #maxEntries: number
+  readonly #maxAgeMs: number
 
   constructor({ BUFFER_AGE, BUFFER_ENTRIES }: SettingsShape, { gauge }: Metrics["Service"]) {
-    this.#mostEntries = BUFFER_ENTRIES
-    this.#mostAgeMs = Duration.toMillis(BUFFER_AGE)
+    this.#maxEntries = BUFFER_ENTRIES
+    this.#maxAgeMs = Duration.toMillis(BUFFER_AGE)
     gauge("buffer_entries", "Documents and messages that wait to be saved, on all instances", () => this.entries)
     const age = () => this.#ageMs / 1000
     gauge("buffer_oldest_age_seconds", "Age of the oldest that waits", age, { buffer: "rooms" })
   }
 
   get entries(): number {
-    return this.#read.entries + this.#added
+    return (this.#depth?.entries ?? 0) + this.#added
   }
 
   get #ageMs(): number {
-    return this.#read.oldestAgeMs ?? 0
+    return this.#depth?.oldestAgeMs ?? 0
   }
 
-  get run(): string {
-    return this.#read.run
+  /** The incarnation of Redis that was read last. */
+  get incarnation(): string | undefined {
+    return this.#depth?.run
   }
 
+  /** Whether a server's run belongs to that incarnation. */
   knows(run: string): boolean {
-    return this.#read.runs.includes(run)
+    return this.#depth?.runs.includes(run) === true
   }
 
   note(depth: Depth): void {
-    this.#read = depth
+    this.#depth = depth
     this.#added = 0
   }
 
@@ -43,13 +46,12 @@ export class BufferPressure {
     this.#added += entries
   }
 
-  /** As much waits, or for as long, as may. */
+  /** Nothing more may be acknowledged. */
   get isFull(): boolean {
-    return this.entries >= this.#mostEntries || this.#ageMs > this.#mostAgeMs
+    return this.entries >= this.#maxEntries || this.#ageMs > this.#maxAgeMs
   }
 
-  /** Half as much, or for half as long. */
   get isNearFull(): boolean {
-    return this.entries * 2 >= this.#mostEntries || this.#ageMs * 2 > this.#mostAgeMs
+    return this.entries * 2 >= this.#maxEntries || this.#ageMs * 2 > this.#maxAgeMs
   }
 }

@@ -1,165 +1,151 @@
-// Documents with a buffer before them: updated and read there, as long as it is to be used.
-import { Effect } from "effect"
+// Documents behind a write buffer: a layer over DocumentStore that gives the same service. Updates are acknowledged
+// when the buffer has them, and reach the store behind in batches (Flusher.ts). Reads ask the buffer first, then the
+// store, so that a version that is flushed in between is found in one of them.
+//
+// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: an update only when no
+// instance uses the buffer any more (WriteRouting.ts).
+import { Effect, Layer } from "effect"
+import { LRUCache } from "lru-cache"
 import type { Actor } from "../../domain/Actor.ts"
 import { conflictWith, type Document, updatedEvent } from "../../domain/Document.ts"
 import { MembershipUnsure } from "../../domain/Room.ts"
-import type { DocumentsPart } from "../rooms/Parts.ts"
-import type { Committed, DocumentUpdate, Repository } from "../rooms/Repository.ts"
-import type { Durable } from "./Durable.ts"
-import type { Flusher } from "./Flusher.ts"
-import type { UnflushedWrites } from "./UnflushedWrites.ts"
-import { BufferUnavailable, type Update, type Updated, type WriteBuffer } from "./WriteBuffer.ts"
-import type { Lease, WriteMode } from "./WriteMode.ts"
-import { uncertain, type WriteRouting } from "./WriteRouting.ts"
+import type { Committed } from "../rooms/Committed.ts"
+import { DocumentStore, type DocumentUpdate } from "../rooms/DocumentStore.ts"
+import { Flusher } from "./Flusher.ts"
+import { UnflushedWrites } from "./UnflushedWrites.ts"
+import { BufferUnavailable, WriteBuffer } from "./WriteBuffer.ts"
+import { type Lease, WriteMode } from "./WriteMode.ts"
+import { uncertain, WriteRouting } from "./WriteRouting.ts"
 
+/** How often an update asks the buffer again when another document is open, or the buffer does not know it yet. */
 const attempts = 6
-const maxNames = 20_000
+const maxRooms = 20_000
 
-const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
+export const layer = Layer.effect(
+  DocumentStore,
+  Effect.gen(function* () {
+    const behind = yield* DocumentStore
+    const buffer = yield* WriteBuffer
+    const flusher = yield* Flusher
+    const mode = yield* WriteMode
+    const routing = yield* WriteRouting
+    const unflushed = yield* UnflushedWrites
 
-interface Parts {
-  readonly acknowledged: UnflushedWrites["Service"]
-  readonly buffer: WriteBuffer["Service"]
-  readonly durable: Durable["Service"]
-  readonly flusher: Flusher["Service"]
-  readonly leases: WriteMode["Service"]
-  readonly way: WriteRouting
-}
+    // The open document of each room as last read. The buffer refuses an update of another one.
+    const openNames = new LRUCache<string, string>({ max: maxRooms })
 
-export const makeBufferedDocuments = ({
-  acknowledged,
-  buffer,
-  durable,
-  flusher,
-  leases,
-  way
-}: Parts): DocumentsPart => {
-  const { through, unlessFull, unlessHeld } = way
-
-  // The document that each room has open, as last heard; the buffer says when that is another.
-  const names = new Map<string, string>()
-  const remember = (roomId: string, name: string) => {
-    names.delete(roomId)
-    names.set(roomId, name)
-    const [oldest] = names.keys()
-    if (names.size > maxNames && oldest !== undefined) names.delete(oldest)
-  }
-
-  /** Without the buffer nothing that is known here waits. */
-  const flushRoom = (roomId: string) =>
-    Effect.catchTag(flusher.flushRoom(roomId), "BufferUnavailable", () => Effect.void)
-
-  /** Makes the open document (or another) of a room known to the buffer; the open one's name. */
-  const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
-    const open = yield* durable.document(roomId)
-    yield* buffer.load(roomId, open, true, lease)
-    remember(roomId, open.name)
-    if (name !== undefined && name !== open.name)
-      yield* buffer.load(roomId, yield* durable.document(roomId, name), false, lease)
-    return open.name
-  })
-
-  const bufferedUpdate = Effect.fnUntraced(function* (
-    { number: lease }: Lease,
-    roomId: string,
-    { baseVersion, name, text }: DocumentUpdate,
-    actor: Actor
-  ) {
-    const { at, connectionId = "", seen, user } = actor
-    // Postgres is asked only if nobody else did: it may be away.
-    let own: string =
-      names.get(roomId) ?? (yield* buffer.document(roomId, undefined, lease))?.name ?? (yield* load(roomId, lease))
-    for (let left = attempts; left > 0; left--) {
-      // Whoever named another document than the open one is late.
-      if (name !== undefined && name !== own) {
-        const open = yield* buffer.document(roomId, undefined, lease)
-        if (open !== undefined && open.name !== name) return yield* conflictWith(open)
-        own = open?.name ?? (yield* load(roomId, lease))
-        continue
+    /** Loads the room's open document (and the named one) into the buffer; the name of the open one. */
+    const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
+      const open = yield* behind.get(roomId)
+      yield* buffer.load(roomId, open, true, lease)
+      openNames.set(roomId, open.name)
+      if (name !== undefined && name !== open.name) {
+        yield* buffer.load(roomId, yield* behind.get(roomId, name), false, lease)
       }
-      const event = updatedEvent(own, baseVersion + 1, user, text)
-      const update: Update = { name: own, baseVersion, text, user, connectionId, at, event, lease, seen }
-      const updated: Updated = yield* buffer.update(roomId, update)
-      switch (updated._tag) {
-        case "Updated": {
-          const version = baseVersion + 1
-          acknowledged.document({ roomId, name: own, text, version, author: user, at })
-          if (updated.isNew) leases.added(1)
-          return told<Document>({ name: own, text, version, savedVersion: updated.savedVersion })
-        }
-        case "Conflict":
-          return yield* conflictWith({ ...updated, name: own })
-        case "Unsure":
-          return yield* new MembershipUnsure()
-        case "NotOpen":
-          own = updated.name
-          remember(roomId, own)
+      return open.name
+    })
+
+    // Untraced, as it is on the hot path: Documents.update has the span.
+    const updateInBuffer = Effect.fnUntraced(function* (
+      { number: lease }: Lease,
+      roomId: string,
+      { baseVersion, membershipSeen: seen, name, text }: DocumentUpdate,
+      { at, connectionId = "", user }: Actor
+    ) {
+      // Postgres may be away: it is asked only when neither this instance nor the buffer knows the open document.
+      let open: string =
+        openNames.get(roomId) ??
+        (yield* buffer.document(roomId, undefined, lease))?.name ??
+        (yield* load(roomId, lease))
+      for (let left = attempts; left > 0; left--) {
+        if (name !== undefined && name !== open) {
+          const current = yield* buffer.document(roomId, undefined, lease)
+          if (current !== undefined && current.name !== name) return yield* conflictWith(current)
+          open = current?.name ?? (yield* load(roomId, lease))
           continue
-        case "Unknown":
-          // What another run may have lost has to be saved before Postgres is believed.
-          yield* leases.suspect(updated.run)
-          if ((yield* leases.current)?.number !== lease) {
-            return yield* new BufferUnavailable({ isSent: false, cause: "the lease is over" })
+        }
+        const version = baseVersion + 1
+        const event = updatedEvent(open, version, user, text)
+        const updated = yield* buffer.update(roomId, {
+          name: open,
+          baseVersion,
+          text,
+          user,
+          connectionId,
+          at,
+          event,
+          lease,
+          seen
+        })
+        switch (updated._tag) {
+          case "Updated": {
+            unflushed.document({ roomId, name: open, text, version, author: user, at })
+            if (updated.isNew) mode.added(1)
+            const value: Document = { name: open, text, version, savedVersion: updated.savedVersion }
+            // The buffer published the event in the same step.
+            return { value, changes: [] } satisfies Committed<Document>
           }
-          own = yield* load(roomId, lease)
+          case "Conflict":
+            return yield* conflictWith({ ...updated, name: open })
+          case "Unsure":
+            return yield* new MembershipUnsure()
+          case "NotOpen":
+            open = updated.name
+            openNames.set(roomId, open)
+            continue
+          case "Unknown":
+            // What a former run of the buffer may have lost is saved before Postgres is read.
+            yield* mode.suspect(updated.run)
+            if ((yield* mode.current)?.number !== lease) {
+              return yield* new BufferUnavailable({ isSent: false, cause: "the lease is over" })
+            }
+            open = yield* load(roomId, lease)
+        }
       }
-    }
-    return yield* uncertain()
-  })
+      return yield* uncertain()
+    })
 
-  const updateDocument: Repository["Service"]["updateDocument"] = (roomId, wanted, actor) =>
-    unlessFull(
-      unlessHeld(
-        through(
-          "write",
-          (lease) => bufferedUpdate(lease, roomId, wanted, actor),
-          leases.past(durable.updateDocument(roomId, { ...wanted, isAhead: true }, actor))
-        )
-      )
-    )
-
-  const document: Repository["Service"]["document"] = (roomId, name) =>
-    through(
-      "read",
-      ({ number }) =>
-        Effect.gen(function* () {
+    const get: DocumentStore["Service"]["get"] = (roomId, name) =>
+      routing.read(
+        Effect.fnUntraced(function* ({ number }) {
           const found = yield* buffer.document(roomId, name, number)
           if (found !== undefined) return found
-          const opened = yield* load(roomId, number, name)
-          return (yield* buffer.document(roomId, name ?? opened, number)) ?? (yield* durable.document(roomId, name))
+          const open = yield* load(roomId, number, name)
+          return (yield* buffer.document(roomId, name ?? open, number)) ?? (yield* behind.get(roomId, name))
         }),
-      durable.document(roomId, name)
-    )
+        behind.get(roomId, name)
+      )
 
-  const bufferedSwitch = Effect.fnUntraced(function* (
-    { number: lease }: Lease,
-    roomId: string,
-    name: string,
-    actor: Actor
-  ) {
-    // What the former one has is in Postgres before it is closed, and so is what came while it was.
-    yield* Effect.mapError(flusher.flushRoom(roomId), (error) =>
-      error._tag === "BufferUnavailable" ? new BufferUnavailable({ isSent: false, cause: error.cause }) : error
-    )
-    const switched = yield* durable.switchDocument(roomId, name, actor)
-    // Should this fail: once the switch was told, the buffer asks anew which one is open.
-    yield* Effect.ignore(load(roomId, lease))
-    yield* flushRoom(roomId)
-    const value = yield* Effect.catchTag(document(roomId, name), "RoomNotFound", () => Effect.succeed(switched.value))
-    return { ...switched, value }
+    const switchInBuffer = Effect.fnUntraced(function* (
+      { number: lease }: Lease,
+      roomId: string,
+      name: string,
+      actor: Actor
+    ) {
+      // All updates of the former document are in Postgres before it is closed.
+      yield* Effect.mapError(flusher.flushRoom(roomId), (error) =>
+        error._tag === "BufferUnavailable" ? new BufferUnavailable({ isSent: false, cause: error.cause }) : error
+      )
+      const switched = yield* behind.switch(roomId, name, actor)
+      // If this fails, the published switch makes the buffer read the open document again.
+      yield* Effect.ignore(load(roomId, lease))
+      yield* Effect.catchTag(flusher.flushRoom(roomId), "BufferUnavailable", () => Effect.void)
+      const value = yield* Effect.catchTag(get(roomId, name), "RoomNotFound", () => Effect.succeed(switched.value))
+      return { ...switched, value }
+    })
+
+    return DocumentStore.of({
+      get,
+      update: (roomId, update, actor) =>
+        routing.unlessFull(
+          routing.update(
+            (lease) => updateInBuffer(lease, roomId, update, actor),
+            // Suspended: what the store behind makes of it is seldom needed.
+            Effect.suspend(() => behind.update(roomId, { ...update, allowGap: true }, actor))
+          )
+        ),
+      switch: (roomId, name, actor) =>
+        routing.update((lease) => switchInBuffer(lease, roomId, name, actor), behind.switch(roomId, name, actor))
+    })
   })
-
-  return {
-    document,
-    updateDocument,
-    switchDocument: (roomId, name, actor) =>
-      unlessHeld(
-        through(
-          "write",
-          (lease) => bufferedSwitch(lease, roomId, name, actor),
-          leases.past(durable.switchDocument(roomId, name, actor))
-        )
-      ),
-    flushRoom
-  }
-}
+)

@@ -1,26 +1,26 @@
-// What comes out of the buffer, in SQL: rows of many rooms to a statement. A row is taken only if it is newer than the one
-// that is there, so it may come again, late, and from two at once. Rows come in one order, so that two at once wait for each
-// other in the same order. What Postgres refuses is halved until the row to blame stands alone, which goes to the dead
-// letters.
-import { Effect } from "effect"
-import type { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
-import type { DeadLetters } from "../DeadLetters.ts"
-import type { Repository, Saved, UnsavedDocument } from "../rooms/Repository.ts"
-import { reader } from "../rooms/RoomTransaction.ts"
+// The flush target, in SQL: one statement writes rows of many rooms, and replaces only older versions. The rows of a
+// statement are sorted, so that two flushes at once lock them in the same order and do not deadlock. A batch that
+// Postgres refuses is halved until the refused row is alone, which becomes a dead letter.
+import { Array as Arr, Effect, Layer } from "effect"
+import type { DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+import { DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"
+import { makeRoomTransaction } from "../rooms/RoomTransaction.ts"
+import { FlushTarget, type Saved, type UnsavedDocument } from "./FlushTarget.ts"
 import type { BufferedMessage } from "./WriteBuffer.ts"
-
-type Part = Pick<Repository["Service"], "save">
 
 const nothing: Saved = { conflicts: 0, dead: 0 }
 const sum = (a: Saved, b: Saved): Saved => ({ conflicts: a.conflicts + b.conflicts, dead: a.dead + b.dead })
 
 const rowsAtOnce = 500
 
-export const makeSave = ({ run, sql }: Database["Service"], dead: DeadLetters["Service"]): Part => {
-  const read = reader(run)
+export const layer = Layer.effect(
+  FlushTarget,
+  Effect.gen(function* () {
+    const { orUnavailable, run, sql } = yield* makeRoomTransaction
+    const deadLetters = yield* DeadLetters
 
-  const documents = (rows: ReadonlyArray<UnsavedDocument>) =>
-    run(sql<{ conflicts: number }>`WITH batch AS (
+    const documents = (rows: ReadonlyArray<UnsavedDocument>) =>
+      run(sql<{ conflicts: number }>`WITH batch AS (
         SELECT b.* FROM unnest(${rows.map((row) => row.roomId)}::uuid[], ${rows.map((row) => row.name)}::text[],
           ${rows.map((row) => row.text)}::text[], ${rows.map((row) => String(row.version))}::text[],
           ${rows.map((row) => row.author)}::text[], ${rows.map((row) => row.at)}::text[])
@@ -33,12 +33,12 @@ export const makeSave = ({ run, sql }: Database["Service"], dead: DeadLetters["S
         RETURNING 1)
       SELECT count(*)::float8 AS conflicts FROM batch JOIN documents d USING (room_id, name)
         WHERE d.version > batch.version::bigint OR (d.version = batch.version::bigint AND d.text <> batch.text)`).pipe(
-      Effect.map(([row]): Saved => ({ conflicts: row?.conflicts ?? 0, dead: 0 }))
-    )
+        Effect.map(([row]): Saved => ({ conflicts: row?.conflicts ?? 0, dead: 0 }))
+      )
 
-  const messages = (rows: ReadonlyArray<BufferedMessage>) => {
-    const column = (of: (row: BufferedMessage) => string) => rows.map(of)
-    return run(sql`INSERT INTO messages AS m (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at,
+    const messages = (rows: ReadonlyArray<BufferedMessage>) => {
+      const column = (of: (row: BufferedMessage) => string) => rows.map(of)
+      return run(sql`INSERT INTO messages AS m (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at,
         reactions, position, key, edition, answer)
       SELECT b.message_id, b.room_id, nullif(b.thread_id, '')::uuid, b.author, b.kind, b.body, b.at::timestamptz,
         nullif(b.edited_at, '')::timestamptz, nullif(b.deleted_at, '')::timestamptz, b.reactions::jsonb,
@@ -58,43 +58,39 @@ export const makeSave = ({ run, sql }: Database["Service"], dead: DeadLetters["S
         deleted_at = excluded.deleted_at, reactions = excluded.reactions, edition = excluded.edition,
         thread_id = excluded.thread_id, answer = excluded.answer
         WHERE m.edition < excluded.edition`).pipe(Effect.as(nothing))
-  }
+    }
 
-  const bury = (id: string, row: unknown, { sqlState }: DatabaseRefused) =>
-    dead
-      .bury(id, JSON.stringify(row), sqlState)
-      .pipe(
-        Effect.andThen(Effect.logError("what was buffered can't be saved; it is among the dead", { id, sqlState })),
-        Effect.as<Saved>({ conflicts: 0, dead: 1 })
-      )
+    const save = <Row>(
+      rows: ReadonlyArray<Row>,
+      idOf: (row: Row) => string,
+      insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
+    ) =>
+      insertOrDeadLetter(Arr.chunksOf(rows, rowsAtOnce), insert, (row, refused) => {
+        const { sqlState } = refused
+        // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
+        if (!/^2[23]/.test(sqlState)) return Effect.fail(refused)
+        const id = idOf(row)
+        return deadLetters
+          .add(id, JSON.stringify(row), sqlState)
+          .pipe(
+            Effect.andThen(
+              Effect.logError("Postgres refused a row of the buffer; it is a dead letter", { id, sqlState })
+            ),
+            Effect.as<Saved>({ conflicts: 0, dead: 1 })
+          )
+      }).pipe(Effect.map((saved) => saved.reduce(sum, nothing)))
 
-  const halving = <Row>(
-    rows: ReadonlyArray<Row>,
-    idOf: (row: Row) => string,
-    insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
-  ): Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused> => {
-    const [first] = rows
-    if (first === undefined) return Effect.succeed(nothing)
-    const half = Math.min(rowsAtOnce, Math.ceil(rows.length / 2))
-    const inHalves = Effect.suspend(() =>
-      Effect.zipWith(halving(rows.slice(0, half), idOf, insert), halving(rows.slice(half), idOf, insert), sum)
-    )
-    if (rows.length > rowsAtOnce) return inHalves
-    return Effect.catchTag(insert(rows), "DatabaseRefused", (refused) => {
-      // A fault of the statement's own, not of a row: it stays in the buffer.
-      if (!/^2[23]/.test(refused.sqlState)) return Effect.fail(refused)
-      return rows.length === 1 ? bury(idOf(first), first, refused) : inHalves
-    })
-  }
-
-  return {
-    save: (unsaved) =>
-      read(
-        Effect.zipWith(
-          halving(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
-          halving(unsaved.messages, ({ message }) => message.messageId, messages),
-          sum
+    return FlushTarget.of({
+      save: (unsaved) =>
+        orUnavailable<Saved, never>(
+          run(
+            Effect.zipWith(
+              save(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
+              save(unsaved.messages, ({ message }) => message.messageId, messages),
+              sum
+            )
+          )
         )
-      )
-  }
-}
+    })
+  })
+)

@@ -1,54 +1,65 @@
-// Brings what waits in the buffer to Postgres, in batches over many rooms.
+// Flushes the write buffer to Postgres, in batches of many rooms.
 //
-// A room with something in the buffer is waiting; it becomes due after FLUSH_INTERVAL, when too many of its messages wait, or
-// when somebody asks (its last connection left, its document was switched, the instance shuts down). Any instance claims
-// rooms that are due, for a lease; reads what waits in them; writes it, rows of many rooms to a statement; and settles it:
-// what is in the buffer as it was saved is let go of, and a room with nothing left waits no more, else it waits anew.
+// A room with buffered writes is *waiting*. It becomes *due* after FLUSH_INTERVAL, when too many of its messages
+// wait, or on request (its last connection left, its document was switched, the instance shuts down). Any instance
+// *claims* due rooms for a lease, reads their buffered writes, saves them (one statement for many rooms), and
+// *settles* them: the buffer drops what it still has in exactly the saved version. A room with nothing left is no
+// longer waiting; any other waits anew.
 //
-// Whoever dies between two of these steps leaves the room claimed; when the lease is over it is due again, and the next one
-// writes the same. Two at once do no harm: Postgres takes a row only if its version (or edition) is above the one it has, and
-// the buffer lets go only of what is exactly what was saved. When Postgres is away, rooms stay claimed and come again.
-// What Postgres refuses goes to the dead letters, its neighbours are saved.
+// An instance that dies between two steps leaves its rooms claimed. When the lease ends they are due again, and the
+// next instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and
+// the buffer drops only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that
+// Postgres refuses become dead letters, and the other rows are saved.
 import { Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
 import { StorageUnavailable } from "../../domain/Room.ts"
+import { background } from "../../observability/Background.ts"
 import { sizeBoundaries } from "../../observability/Instruments.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
-import type { Unsaved } from "../rooms/Repository.ts"
-import { Durable } from "./Durable.ts"
+import { chunksBy } from "../Chunks.ts"
+import { FlushTarget, type Unsaved } from "./FlushTarget.ts"
 import { type BufferUnavailable, type Dirty, WriteBuffer } from "./WriteBuffer.ts"
 
-/** How long a claimed room is nobody else's: as long as reading and writing it may take at the worst. */
+/** How long a room stays claimed: the longest that reading and saving it may take. */
 const leaseMs = 15_000
-/** Rooms whose entries are read at once, and written together. */
+/** Rooms that are read at once and saved together. */
 const roomsAtOnce = 200
 /** Characters of one write. */
 const maxCharacters = 2_000_000
-/** Rooms that somebody asked for and that wait; beyond it who asks waits. Batches of them at a time. */
-const maxAsked = 10_000
+/** Rooms that were requested and wait; beyond it the request waits. And the workers that take batches of them. */
+const maxRequested = 10_000
 const workers = 2
-/** How long the shutdown may wait for Postgres to take what waits. */
-const drainMost = Duration.seconds(10)
-/** How long who asks for a room waits until it is saved: its statements' deadlines, and those of the rooms before it. */
-const askedMost = Duration.seconds(15)
+/** How long the shutdown may wait for Postgres to take the buffered writes. */
+const maxDrain = Duration.seconds(10)
+/** How long a request waits for its room: the deadlines of its own statements, and of the rooms before it. */
+const maxWait = Duration.seconds(15)
+/** A claim gives up to so many rooms at a time; after one of fewer, no room is left. */
+const claimedRooms = 500
 
 export class Flusher extends Context.Service<
   Flusher,
   {
-    /** What was acknowledged in the room before this was asked is in Postgres when it returns. */
+    /** When it returns, all that the room acknowledged before the request is in Postgres. */
     readonly flushRoom: (roomId: string) => Effect.Effect<void, StorageUnavailable | BufferUnavailable>
-    /** Saves what is due, or `all` that waits; how many rooms. */
+    /** Saves the rooms that are due, or `all` that wait; how many it was. */
     readonly flush: (all: boolean) => Effect.Effect<number, StorageUnavailable | BufferUnavailable>
-    /** Saves all that waits, at the end, as far as there is time. */
+    /** Saves all rooms at the shutdown, as far as the time allows. */
     readonly drain: Effect.Effect<void, StorageUnavailable | BufferUnavailable>
   }
 >()("hotpath/storage/buffer/Flusher") {
+  /** Without a write buffer: every write is in Postgres already. */
+  static readonly layerNone = Layer.succeed(Flusher, {
+    flushRoom: () => Effect.void,
+    flush: () => Effect.succeed(0),
+    drain: Effect.void
+  })
+
   static readonly layer = Layer.effect(
     Flusher,
     Effect.gen(function* () {
       const buffer = yield* WriteBuffer
-      const durable = yield* Durable
+      const target = yield* FlushTarget
       const lifecycle = yield* Lifecycle
       const { FLUSH_INTERVAL } = yield* Settings
       const { counter, histogram } = yield* Metrics
@@ -57,9 +68,9 @@ export class Flusher extends Context.Service<
       const flushed = counter("buffer_flushed_total", "Documents and messages that were saved")
       const conflicts = counter(
         "buffer_conflicts_total",
-        "Documents that Postgres had another form of, as new or newer"
+        "Documents that Postgres had in another form, as new or newer"
       )
-      const dead = counter("buffer_dead_total", "Documents and messages that Postgres refused; they are among the dead")
+      const dead = counter("buffer_dead_total", "Documents and messages that Postgres refused; they are dead letters")
       const rows = histogram("buffer_flush_rows", "Rows of one flush", sizeBoundaries)
       const took = histogram("buffer_flush_duration_seconds", "Time of one flush")
 
@@ -70,7 +81,7 @@ export class Flusher extends Context.Service<
         }
         const count = unsaved.documents.length + unsaved.messages.length
         if (count > 0) {
-          const saved = yield* durable.save(unsaved)
+          const saved = yield* target.save(unsaved)
           conflicts.add(saved.conflicts)
           dead.add(saved.dead)
           if (saved.conflicts > 0) yield* Effect.logWarning("documents were newer in Postgres", saved)
@@ -83,25 +94,9 @@ export class Flusher extends Context.Service<
         return count
       })
 
-      /** So many rooms to a write that it isn't too big. */
-      const inParts = function* (read: ReadonlyArray<readonly [string, Dirty]>) {
-        let part: Array<readonly [string, Dirty]> = []
-        let characters = 0
-        for (const one of read) {
-          const [, { documents, messages }] = one
-          const more =
-            documents.reduce((sum, { text }) => sum + text.length, 0) +
-            messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
-          if (part.length > 0 && characters + more > maxCharacters) {
-            yield part
-            part = []
-            characters = 0
-          }
-          part.push(one)
-          characters += more
-        }
-        if (part.length > 0) yield part
-      }
+      const charactersOf = ([, { documents, messages }]: readonly [string, Dirty]) =>
+        documents.reduce((sum, { text }) => sum + text.length, 0) +
+        messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
 
       const flushRooms: (
         rooms: ReadonlyArray<string>
@@ -114,7 +109,9 @@ export class Flusher extends Context.Service<
             (roomId) => Effect.map(buffer.dirty(roomId), (dirty) => [roomId, dirty] as const),
             { concurrency: roomsAtOnce }
           )
-          for (const part of inParts(read)) count += yield* save(part)
+          for (const part of chunksBy(read, { sizeOf: charactersOf, maxSize: maxCharacters })) {
+            count += yield* save(part)
+          }
           const more = read.flatMap(([roomId, { isWhole }]) => (isWhole ? [] : [roomId]))
           if (more.length > 0) yield* flushRooms(more)
         }
@@ -127,36 +124,29 @@ export class Flusher extends Context.Service<
 
       const flush = (all: boolean) => Effect.flatMap(buffer.claim({ all, leaseMs }), flushRooms)
 
-      // Rooms that were asked for while others are on their way go together after them.
-      interface Asked {
+      // Rooms that are requested while others are being saved follow them in one batch.
+      interface Request {
         readonly roomId: string
         readonly done: Deferred.Deferred<void, StorageUnavailable | BufferUnavailable>
       }
-      const wanted = yield* Queue.bounded<Asked>(maxAsked)
-      const flushAsked = Effect.flatMap(Queue.takeBetween(wanted, 1, roomsAtOnce), (some) =>
+      const requests = yield* Queue.bounded<Request>(maxRequested)
+      const flushRequested = Effect.flatMap(Queue.takeBetween(requests, 1, roomsAtOnce), (some) =>
         Effect.flatMap(Effect.exit(flushRooms([...new Set(some.map(({ roomId }) => roomId))])), (exit) =>
           Effect.forEach(some, ({ done }) => Deferred.done(done, Exit.asVoid(exit)), { discard: true })
         )
       )
-      for (let worker = 0; worker < workers; worker++) yield* Effect.forkScoped(Effect.forever(flushAsked))
+      for (let worker = 0; worker < workers; worker++) yield* background("flush of a room", flushRequested)
       const flushRoom = Effect.fnUntraced(function* (roomId: string) {
         const done = yield* Deferred.make<void, StorageUnavailable | BufferUnavailable>()
-        yield* Effect.andThen(Queue.offer(wanted, { roomId, done }), Deferred.await(done)).pipe(
+        yield* Effect.andThen(Queue.offer(requests, { roomId, done }), Deferred.await(done)).pipe(
           Effect.timeoutOrElse({
-            duration: askedMost,
+            duration: maxWait,
             orElse: () => Effect.fail(new StorageUnavailable({ reason: "the room was not saved in time" }))
           })
         )
       })
 
-      yield* Effect.forkScoped(
-        Effect.forever(
-          Effect.delay(
-            Effect.catchCause(flush(false), (cause) => Effect.logDebug("a flush did not get through", cause)),
-            tickMs
-          )
-        )
-      )
+      yield* background("flush", flush(false), tickMs)
 
       const drain = Effect.gen(function* () {
         const left = yield* lifecycle.remaining
@@ -164,12 +154,12 @@ export class Flusher extends Context.Service<
         const all = Effect.gen(function* () {
           for (let count = 1; count > 0; saved += count) {
             count = yield* flush(true)
-            if (count > 0) yield* Effect.logInfo("saving what waits", { rooms: saved + count })
-            if (count < 500) break
+            if (count > 0) yield* Effect.logInfo("saving buffered writes", { rooms: saved + count })
+            if (count < claimedRooms) break
           }
         })
         return yield* Effect.timeoutOrElse(all, {
-          duration: Duration.min(left, drainMost),
+          duration: Duration.min(left, maxDrain),
           orElse: () => Effect.fail(new StorageUnavailable({ reason: "no time left" }))
         })
       })

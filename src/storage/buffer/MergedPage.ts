@@ -1,64 +1,62 @@
-// A page of messages out of two places: those that wait in a buffer, and those behind it.
+// A page of messages merged from two sources: the messages in the write buffer, and those in the store behind it.
 import { Effect } from "effect"
-import type { MessagePage, MessageQuery } from "../rooms/Repository.ts"
+import type { MessagePage, MessageQuery } from "../rooms/MessageStore.ts"
 import type { Waiting, WaitingQuery } from "./WriteBuffer.ts"
 
-/** What the JSON text of a message that waits must have in it, to be in the thread. */
+/** What the JSON text of a buffered message contains if it is in the thread. */
 const inThread = (threadId: string | undefined) =>
   threadId === undefined ? undefined : [`"threadId":${JSON.stringify(threadId)}`]
 
-/** `waiting` is what the buffer had before the repository is asked. The waiting form of a message is never the older one. */
-const merge = ({ limit, threadId }: MessageQuery, waiting: Waiting, saved: MessagePage): MessagePage => {
-  const until = waiting.end ?? saved.end ?? Number.POSITIVE_INFINITY
-  const { messages, more, ordinals } = saved
+/**
+ * `buffered` was read before `stored`, so a message that was flushed in between is in both. The buffered version of a
+ * message is never the older one.
+ */
+const merge = ({ limit, threadId }: MessageQuery, buffered: Waiting, stored: MessagePage): MessagePage => {
+  const end = buffered.end ?? stored.end ?? Number.POSITIVE_INFINITY
+  const { messages, more, ordinals } = stored
   const byId = new Map(messages.map((message, n) => [message.messageId, { message, ordinal: ordinals[n] ?? 0 }]))
-  for (const { message, ordinal } of waiting.entries) {
-    if (ordinal < until && (threadId === undefined || message.threadId === threadId)) {
+  for (const { message, ordinal } of buffered.entries) {
+    if (ordinal < end && (threadId === undefined || message.threadId === threadId)) {
       byId.set(message.messageId, { message, ordinal })
     }
   }
-  // Below these there are messages that were not read.
-  const floor = Math.max(waiting.from ?? 0, more ? (ordinals[0] ?? 0) : 0)
+  // One of the sources has messages below this that were not read.
+  const floor = Math.max(buffered.from ?? 0, more ? (ordinals[0] ?? 0) : 0)
   const all = [...byId.values()].filter(({ ordinal }) => ordinal >= floor).sort((a, b) => a.ordinal - b.ordinal)
-  const shown = all.slice(Math.max(0, all.length - limit))
+  const page = all.slice(Math.max(0, all.length - limit))
   return {
-    messages: shown.map(({ message }) => message),
-    ordinals: shown.map(({ ordinal }) => ordinal),
-    more: more || waiting.from !== undefined || shown.length < byId.size,
-    end: saved.end
+    messages: page.map(({ message }) => message),
+    ordinals: page.map(({ ordinal }) => ordinal),
+    more: more || buffered.from !== undefined || page.length < byId.size,
+    end: stored.end
   }
 }
 
 /**
- * Of what waits only the part that may be in the page is read: none of it when the page ends before the oldest that waits, which
- * the usual page of older messages does.
+ * Reads only the part of the buffer that the page can contain: nothing if the page ends before the oldest buffered
+ * message, as pages of older messages usually do.
  */
 export const readPage = <E, E2>(
-  page: MessageQuery,
-  waitingOf: (query: WaitingQuery) => Effect.Effect<Waiting, E>,
-  read: (page: MessageQuery) => Effect.Effect<MessagePage, E2>
+  query: MessageQuery,
+  readBuffer: (query: WaitingQuery) => Effect.Effect<Waiting, E>,
+  readStore: (query: MessageQuery) => Effect.Effect<MessagePage, E2>
 ): Effect.Effect<MessagePage, E | E2> => {
-  const { before, beforeOrdinal, limit, threadId } = page
-  const { maxBytes = Number.MAX_SAFE_INTEGER } = page
-  const asked = (place: string | number | undefined): WaitingQuery => ({
-    before: place,
-    // One more says that there are older ones.
-    limit: limit + 1,
-    maxBytes,
-    holding: inThread(threadId)
-  })
-  const mergedAt = (place: number | undefined, waiting: Waiting) =>
-    Effect.map(read({ ...page, before: undefined, beforeOrdinal: place }), (saved) => merge(page, waiting, saved))
-  return Effect.flatMap(waitingOf(asked(before ?? beforeOrdinal)), (waiting) => {
-    if (waiting.oldest === undefined) return read(page)
-    const { end, oldest } = waiting
-    if (before === undefined) return mergedAt(beforeOrdinal, waiting)
-    if (end !== undefined) return mergedAt(end, waiting)
-    // It is saved, and only the repository knows its place.
-    return Effect.flatMap(read(page), (saved) => {
-      const place = saved.end
-      if (place === undefined || place <= oldest) return Effect.succeed(saved)
-      return Effect.flatMap(waitingOf(asked(place)), (older) => mergedAt(place, older))
+  const { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId } = query
+  const bufferedBefore = (end: string | number | undefined) =>
+    // One more shows whether there are older ones.
+    readBuffer({ before: end, limit: limit + 1, maxBytes, holding: inThread(threadId) })
+  const mergedBefore = (end: number | undefined, buffered: Waiting) =>
+    Effect.map(readStore({ ...query, before: end }), (stored) => merge(query, buffered, stored))
+  return Effect.flatMap(bufferedBefore(before), (buffered) => {
+    const { end, oldest } = buffered
+    if (oldest === undefined) return readStore(query)
+    if (typeof before !== "string") return mergedBefore(before, buffered)
+    if (end !== undefined) return mergedBefore(end, buffered)
+    // The message `before` is not buffered: only the store knows its ordinal.
+    return Effect.flatMap(readStore(query), (stored) => {
+      const storedEnd = stored.end
+      if (storedEnd === undefined || storedEnd <= oldest) return Effect.succeed(stored)
+      return Effect.flatMap(bufferedBefore(storedEnd), (newer) => mergedBefore(storedEnd, newer))
     })
   })
 }

@@ -1,68 +1,69 @@
-// Messages with a buffer before them: appended there, changed where they are, and read from both.
-import { Cache, Duration, Effect, Exit, type Result } from "effect"
+// Messages behind a write buffer: a layer over MessageStore that gives the same service. A message is acknowledged
+// when the buffer has it, and reaches the store behind in batches (Flusher.ts). It is changed where it is, in the
+// buffer or in the store behind, and pages are merged from both.
+//
+// While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message
+// only when no instance uses the buffer any more (WriteRouting.ts).
+import { Effect, Layer, type Result } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
 import type { Role, StorageUnavailable } from "../../domain/Room.ts"
+import type { Committed } from "../rooms/Committed.ts"
+import { MemberStore } from "../rooms/MemberStore.ts"
 import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "../rooms/MessageRules.ts"
-import type { MessagesPart } from "../rooms/Parts.ts"
-import type { Committed, NewMessage, Repository } from "../rooms/Repository.ts"
-import type { Durable } from "./Durable.ts"
+import { MessageStore, type NewMessage } from "../rooms/MessageStore.ts"
+import { ThreadStore } from "../rooms/ThreadStore.ts"
 import { readPage } from "./MergedPage.ts"
-import type { UnflushedWrites } from "./UnflushedWrites.ts"
-import type { BufferedMessage, WriteBuffer } from "./WriteBuffer.ts"
-import type { Lease, WriteMode } from "./WriteMode.ts"
-import { uncertain, type WriteRouting } from "./WriteRouting.ts"
+import { UnflushedWrites } from "./UnflushedWrites.ts"
+import { WriteBuffer } from "./WriteBuffer.ts"
+import { type Lease, WriteMode } from "./WriteMode.ts"
+import { uncertain, WriteRouting } from "./WriteRouting.ts"
 
-/** A message that many change at once is changed by one after the other; who was late tries again, after up to so many ms each. */
+/**
+ * Many changes of one message at once: each that comes too late is tried again, after a random pause of up to 20 ms.
+ */
 const attempts = 60
-const patienceMs = 20
-const maxThreads = 20_000
+const maxPauseMs = 20
 
-const all = { before: undefined, limit: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
+const everything = { before: undefined, limit: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
 
-const told = <A>(value: A): Committed<A> => ({ value, changes: [] })
+/** The buffer published the change, if there was one, in the step that made it. */
+const published = <A>(value: A): Committed<A> => ({ value, changes: [] })
 
-interface Parts {
-  readonly acknowledged: UnflushedWrites["Service"]
-  readonly buffer: WriteBuffer["Service"]
-  readonly durable: Durable["Service"]
-  readonly leases: WriteMode["Service"]
-  readonly way: WriteRouting
-}
+export const layer = Layer.effect(
+  MessageStore,
+  Effect.gen(function* () {
+    const behind = yield* MessageStore
+    const buffer = yield* WriteBuffer
+    const members = yield* MemberStore
+    const mode = yield* WriteMode
+    const routing = yield* WriteRouting
+    const threads = yield* ThreadStore
+    const unflushed = yield* UnflushedWrites
 
-export const makeBufferedMessages = Effect.fnUntraced(function* ({
-  acknowledged,
-  buffer,
-  durable,
-  leases,
-  way
-}: Parts): Effect.fn.Return<MessagesPart> {
-  const { through, unlessFull, unlessHeld } = way
+    const isInRoom = (threadId: string, roomId: string) =>
+      Effect.map(threads.roomOf(threadId), (found) => found === roomId)
 
-  const threads = yield* Cache.makeWith(durable.roomOfThread, {
-    capacity: maxThreads,
-    timeToLive: (exit) => (Exit.isSuccess(exit) ? Duration.infinity : Duration.zero)
-  })
+    const findInBoth = Effect.fnUntraced(function* (roomId: string, messageId: string) {
+      const buffered = yield* buffer.message(roomId, messageId)
+      return buffered === undefined ? yield* behind.find(roomId, messageId) : buffered.message
+    })
 
-  const keptBefore = Effect.fnUntraced(function* (roomId: string, messageId: string) {
-    const waiting = yield* buffer.message(roomId, messageId)
-    return waiting === undefined ? yield* durable.message(roomId, messageId) : waiting.message
-  })
-
-  const sendMessage: Repository["Service"]["sendMessage"] = (wanted: NewMessage) => {
-    const { key, ...rest } = wanted
-    const { messageId, roomId, threadId } = wanted
-    const message = asSent(rest)
-    const buffered = Effect.fnUntraced(function* ({ isConfirmed }: Lease) {
-      if (threadId !== null && (yield* Cache.get(threads, threadId)) !== roomId) return yield* new ThreadNotFound()
-      // The buffer remembers keys for a day, and none from before it was lost; a key is part of its message's id.
+    // Untraced, as it is on the hot path: Messages.send has the span.
+    const sendToBuffer = Effect.fnUntraced(function* (wanted: NewMessage, { isConfirmed }: Lease) {
+      const { key, ...rest } = wanted
+      const { messageId, roomId, threadId } = wanted
+      const message = asSent(rest)
+      if (threadId !== null && !(yield* isInRoom(threadId, roomId))) return yield* new ThreadNotFound()
+      // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from
+      // its key.
       if (key !== undefined && isConfirmed) {
-        const saved = yield* Effect.catchTag(
-          durable.message(roomId, messageId),
+        const stored = yield* Effect.catchTag(
+          behind.find(roomId, messageId),
           "StorageUnavailable",
           () => Effect.undefined
         )
-        if (saved !== undefined) return told((yield* keptBefore(roomId, messageId)) ?? saved)
+        if (stored !== undefined) return published((yield* findInBoth(roomId, messageId)) ?? stored)
       }
       const appended = yield* buffer.append(message, key, messageEvent("message.sent", message)).pipe(
         Effect.catchIf(
@@ -70,147 +71,150 @@ export const makeBufferedMessages = Effect.fnUntraced(function* ({
           () => Effect.undefined
         )
       )
-      // Should the buffer have it after all: its id is the same, and Postgres keeps it once.
-      if (appended === undefined) return yield* Effect.andThen(leases.suspect(), durable.sendMessage(wanted))
-      if ("sameAs" in appended) return told((yield* keptBefore(roomId, appended.sameAs)) ?? message)
-      acknowledged.message({ version: 0, ordinal: appended.ordinal, key: key ?? null, message })
-      leases.added(1)
-      return told(message)
+      // The outcome is unknown. If the buffer has it, too, the id is the same, and Postgres stores it once.
+      if (appended === undefined) return yield* Effect.andThen(mode.suspect(), behind.send(wanted))
+      if ("sameAs" in appended) return published((yield* findInBoth(roomId, appended.sameAs)) ?? message)
+      unflushed.message({ version: 0, ordinal: appended.ordinal, key: key ?? null, message })
+      mode.added(1)
+      return published(message)
     })
-    return unlessFull(through("write", buffered, durable.sendMessage(wanted)))
-  }
 
-  /** Changes a message where it is: in the buffer, or behind it. */
-  const change = <A, E, E2>(
-    [roomId, messageId]: readonly [roomId: string, messageId: string],
-    type: "message.edited" | "message.deleted" | "message.reacted",
-    actor: Actor,
-    apply: (message: Message) => Effect.Effect<Message | undefined, E>,
-    toValue: (message: Message) => A,
-    behind: Effect.Effect<Committed<A>, E2>
-  ) => {
-    const buffered = Effect.gen(function* () {
-      for (let tried = 0; tried < attempts; tried++) {
-        if (tried > 0) yield* Effect.sleep(Math.min(tried, patienceMs) * Math.random())
-        const entry: BufferedMessage | undefined = yield* buffer.message(roomId, messageId)
-        if (entry === undefined) return yield* behind
-        const after = yield* apply(entry.message)
-        if (after === undefined) return told(toValue(entry.message))
-        const next = { ...entry, version: entry.version + 1, message: after }
-        if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
-          acknowledged.message(next)
-          return told(toValue(after))
+    /** Changes a message where it is: in the buffer, or behind it. */
+    const change = <A, E, E2>(
+      [roomId, messageId]: readonly [roomId: string, messageId: string],
+      type: "message.edited" | "message.deleted" | "message.reacted",
+      actor: Actor,
+      apply: (message: Message) => Effect.Effect<Message | undefined, E>,
+      direct: Effect.Effect<Committed<A>, E2>
+    ) => {
+      const buffered = Effect.gen(function* () {
+        for (let tried = 0; tried < attempts; tried++) {
+          if (tried > 0) yield* Effect.sleep(Math.min(tried, maxPauseMs) * Math.random())
+          const entry = yield* buffer.message(roomId, messageId)
+          if (entry === undefined) return yield* direct
+          const after = yield* apply(entry.message)
+          if (after === undefined) return published(entry.message)
+          const next = { ...entry, version: entry.version + 1, message: after }
+          if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
+            unflushed.message(next)
+            return published(after)
+          }
         }
-      }
-      return yield* uncertain()
-    })
-    return unlessHeld(through("write", () => buffered, leases.past(behind)))
-  }
-  const itself = (message: Message) => message
-
-  const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
-    durable.member(roomId, user).pipe(
-      Effect.map(({ role }) => role),
-      Effect.catchTags({
-        NotAMember: () => Effect.succeed(undefined),
-        RoomNotFound: () => Effect.succeed(undefined)
+        return yield* uncertain()
       })
-    )
+      return routing.update(() => buffered, direct)
+    }
+    const byRule =
+      <E>(rule: (message: Message) => Result.Result<Message | undefined, E>) =>
+      (message: Message) =>
+        Effect.fromResult(rule(message))
 
-  return {
-    sendMessage,
-    editMessage: (roomId, messageId, body, actor) =>
-      change(
-        [roomId, messageId],
-        "message.edited",
-        actor,
-        (message) => Effect.fromResult(edited(body, actor)(message)),
-        itself,
-        durable.editMessage(roomId, messageId, body, actor)
-      ),
-    deleteMessage: (roomId, messageId, actor) =>
-      change(
-        [roomId, messageId],
-        "message.deleted",
-        actor,
-        Effect.fnUntraced(function* (message) {
-          const role = message.author === actor.user ? undefined : yield* roleOf(roomId, actor.user)
-          const result: Result.Result<Message | undefined, MessageNotFound> = deleted(role, actor)(message)
-          return yield* Effect.fromResult(result)
-        }),
-        () => undefined,
-        durable.deleteMessage(roomId, messageId, actor)
-      ),
-    react: (roomId, messageId, emoji, adds, actor) =>
-      change(
-        [roomId, messageId],
-        "message.reacted",
-        actor,
-        (message) => Effect.fromResult(reacted(emoji, adds, actor)(message)),
-        itself,
-        durable.react(roomId, messageId, emoji, adds, actor)
-      ),
-    messages: (roomId, page) =>
-      through(
-        "read",
-        () =>
-          readPage(
-            page,
-            (query) => buffer.messages(roomId, query),
-            (asked) => durable.messages(roomId, asked)
-          ),
-        durable.messages(roomId, page)
-      ),
-    message: (roomId, messageId) =>
-      through("read", () => keptBefore(roomId, messageId), durable.message(roomId, messageId)),
-    assignThread: (roomId, messageId, threadId, actor) =>
-      change(
-        [roomId, messageId],
-        "message.edited",
-        actor,
-        (message) =>
-          Effect.flatMap(
-            Cache.get(threads, threadId),
-            (room): Effect.Effect<Message | undefined, ThreadNotFound> =>
-              room === roomId ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
-          ),
-        itself,
-        durable.assignThread(roomId, messageId, threadId, actor)
-      ),
-    markAnswered: (roomId, messageId, answer, actor) =>
-      change(
-        [roomId, messageId],
-        "message.edited",
-        actor,
-        (message) => Effect.fromResult(answered(answer, actor)(message)),
-        itself,
-        durable.markAnswered(roomId, messageId, answer, actor)
-      ),
-    unanswered: (roomId, author, body) =>
-      through(
-        "read",
-        Effect.fnUntraced(function* () {
-          const { entries: waiting } = yield* buffer.messages(roomId, {
-            ...all,
-            holding: ['"kind":"prompt"', `"author":${JSON.stringify(author)}`]
-          })
-          const isIt = isUnanswered(author, body)
-          const here = waiting.findLast(({ message }) => isIt(message))
-          if (here !== undefined) return here.message
-          const saved = yield* durable.unanswered(roomId, author, body)
-          // What waits is never older than what is saved.
-          return waiting.some(({ message }) => message.messageId === saved?.messageId) ? undefined : saved
-        }),
-        durable.unanswered(roomId, author, body)
-      ),
-    roomOfMessage: (messageId) =>
-      through(
-        "read",
-        () =>
-          Effect.flatMap(buffer.roomOfMessage(messageId), (roomId) =>
-            roomId === undefined ? durable.roomOfMessage(messageId) : Effect.succeed(roomId)
-          ),
-        durable.roomOfMessage(messageId)
+    const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
+      members.get(roomId, user).pipe(
+        Effect.map(({ role }) => role),
+        Effect.catchTag(["NotAMember", "RoomNotFound"], () => Effect.undefined)
       )
-  }
-})
+
+    const deletedBy = (roomId: string, actor: Actor) =>
+      Effect.fnUntraced(function* (
+        message: Message
+      ): Effect.fn.Return<Message | undefined, MessageNotFound | StorageUnavailable> {
+        const role = message.author === actor.user ? undefined : yield* roleOf(roomId, actor.user)
+        return yield* Effect.fromResult(deleted(role, actor)(message))
+      })
+
+    return MessageStore.of({
+      send: (wanted) =>
+        // Suspended: what the store behind makes of it is seldom needed.
+        routing.unlessFull(
+          routing.insert(
+            (lease) => sendToBuffer(wanted, lease),
+            Effect.suspend(() => behind.send(wanted))
+          )
+        ),
+      edit: (roomId, messageId, body, actor) =>
+        change(
+          [roomId, messageId],
+          "message.edited",
+          actor,
+          byRule(edited(body, actor)),
+          behind.edit(roomId, messageId, body, actor)
+        ),
+      delete: (roomId, messageId, actor) =>
+        Effect.map(
+          change(
+            [roomId, messageId],
+            "message.deleted",
+            actor,
+            deletedBy(roomId, actor),
+            behind.delete(roomId, messageId, actor)
+          ),
+          ({ changes }) => ({ value: undefined, changes })
+        ),
+      react: (roomId, messageId, emoji, adds, actor) =>
+        change(
+          [roomId, messageId],
+          "message.reacted",
+          actor,
+          byRule(reacted(emoji, adds, actor)),
+          behind.react(roomId, messageId, emoji, adds, actor)
+        ),
+      page: (roomId, query) =>
+        routing.read(
+          () =>
+            readPage(
+              query,
+              (asked) => buffer.messages(roomId, asked),
+              (asked) => behind.page(roomId, asked)
+            ),
+          behind.page(roomId, query)
+        ),
+      find: (roomId, messageId) => routing.read(() => findInBoth(roomId, messageId), behind.find(roomId, messageId)),
+      assignThread: (roomId, messageId, threadId, actor) =>
+        change(
+          [roomId, messageId],
+          "message.edited",
+          actor,
+          (message) =>
+            Effect.flatMap(
+              isInRoom(threadId, roomId),
+              (isThere): Effect.Effect<Message | undefined, ThreadNotFound> =>
+                isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
+            ),
+          behind.assignThread(roomId, messageId, threadId, actor)
+        ),
+      markAnswered: (roomId, messageId, answer, actor) =>
+        change(
+          [roomId, messageId],
+          "message.edited",
+          actor,
+          byRule(answered(answer, actor)),
+          behind.markAnswered(roomId, messageId, answer, actor)
+        ),
+      unanswered: (roomId, author, body) =>
+        routing.read(
+          Effect.fnUntraced(function* () {
+            const { entries } = yield* buffer.messages(roomId, {
+              ...everything,
+              holding: ['"kind":"prompt"', `"author":${JSON.stringify(author)}`]
+            })
+            const isIt = isUnanswered(author, body)
+            const buffered = entries.findLast(({ message }) => isIt(message))
+            if (buffered !== undefined) return buffered.message
+            const stored = yield* behind.unanswered(roomId, author, body)
+            // A buffered version, which is never older than the stored one, was answered or deleted.
+            return entries.some(({ message }) => message.messageId === stored?.messageId) ? undefined : stored
+          }),
+          behind.unanswered(roomId, author, body)
+        ),
+      roomOf: (messageId) =>
+        routing.read(
+          () =>
+            Effect.flatMap(buffer.roomOfMessage(messageId), (roomId) =>
+              roomId === undefined ? behind.roomOf(messageId) : Effect.succeed(roomId)
+            ),
+          behind.roomOf(messageId)
+        )
+    })
+  })
+)

@@ -1,66 +1,90 @@
-// Which way something goes that the buffer may have: by it, or past it; and what is done when neither is to be had.
-import { Effect } from "effect"
+// Routes an operation through the write buffer or directly to Postgres, and says what happens when neither is available.
+//
+// A write whose outcome in the buffer is unknown fails: repeating it, on either route, keeps it once. Everything else that
+// did not reach the buffer is tried again, up to three times in all.
+import { Context, Effect, Layer } from "effect"
 import { BufferFull, StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
 import { BufferUnavailable } from "./WriteBuffer.ts"
-import type { Lease, WriteMode } from "./WriteMode.ts"
+import { type Lease, WriteMode } from "./WriteMode.ts"
 import { BufferLeased } from "./WriterLeases.ts"
 
-/** How often, ms, it is looked whether others use the buffer still. */
-const heldEveryMs = 100
+const attempts = 3
+/** Pause between two attempts to write to Postgres while other instances use the buffer. */
+const retryEveryMs = 100
 
 export const uncertain = () => new StorageUnavailable({ reason: "the buffer did not say whether it was kept" })
 
-const elsewhere = () => new StorageUnavailable({ reason: "others use the buffer, which is away here" })
+const usedElsewhere = () => new StorageUnavailable({ reason: "others use the buffer, which is away here" })
 
-export const makeWriteRouting = (leases: WriteMode["Service"]) => {
-  /** Others who lost the buffer as well have left it by then; who uses it still is not waited for. */
-  const leaveAll = Effect.timeoutOrElse(leases.leaveAll, {
-    duration: leases.ttlMs + 2 * heldEveryMs,
-    orElse: () => Effect.fail(elsewhere())
-  })
+type Routed<A, E, A2, E2> = Effect.Effect<A | A2, E | E2 | StorageUnavailable>
+/** What an operation does with the buffer, under the lease that this instance holds. */
+type Buffered<A, E> = (lease: Lease) => Effect.Effect<A, E | BufferUnavailable>
 
-  /**
-   * By the buffer, if it is to be used, else past it. What did not reach the buffer is tried again; so is a read that was
-   * not answered.
-   */
-  const through = <A, E, A2, E2>(
-    what: "read" | "write",
-    buffered: (lease: Lease) => Effect.Effect<A, E | BufferUnavailable>,
-    direct: Effect.Effect<A2, E2>
-  ) => {
-    const attempt = (left: number): Effect.Effect<A | A2, Exclude<E, BufferUnavailable> | E2 | StorageUnavailable> =>
-      Effect.flatMap(leases.current, (lease) =>
-        lease === undefined
-          ? what === "write"
-            ? Effect.andThen(leases.leave, direct)
-            : Effect.flatMap(leaveAll, (isLeft) => (isLeft || left === 1 ? direct : attempt(left - 1)))
-          : Effect.catch(buffered(lease), (error) => {
-              if (!(error instanceof BufferUnavailable)) return Effect.fail(error as Exclude<E, BufferUnavailable>)
-              const again = left > 1 && !(error.isSent && what === "write")
-              return Effect.andThen(leases.suspect(), again ? attempt(left - 1) : Effect.fail(uncertain()))
-            })
-      )
-    return attempt(3)
+export class WriteRouting extends Context.Service<
+  WriteRouting,
+  {
+    /** Reads through the buffer. Directly only when nothing that any instance acknowledged is still on its way to Postgres. */
+    readonly read: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+    /** Writes something new. It may go directly to Postgres while other instances use the buffer. */
+    readonly insert: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+    /** Changes something that exists. It goes directly to Postgres only when no instance uses the buffer. */
+    readonly update: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+    /** Refuses a write while as much waits in the buffer as may. */
+    readonly unlessFull: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferFull>
   }
+>()("hotpath/storage/buffer/WriteRouting") {
+  static readonly layer = Layer.effect(
+    WriteRouting,
+    Effect.gen(function* () {
+      const mode = yield* WriteMode
+      /** By then every instance that lost the buffer has left it. Instances that still use it are not waited for. */
+      const patienceMs = mode.ttlMs + 2 * retryEveryMs
 
-  /** Past the buffer as soon as nobody uses it; by it, should it be there again before that. */
-  const unlessHeld = <A, E>(effect: Effect.Effect<A, E | BufferLeased>) =>
-    Effect.clockWith((clock) => {
-      const until = monotonicMs(clock) + leases.ttlMs + 2 * heldEveryMs
-      const attempt: Effect.Effect<A, Exclude<E, BufferLeased> | StorageUnavailable> = Effect.catch(effect, (error) => {
-        if (!(error instanceof BufferLeased)) return Effect.fail(error as Exclude<E, BufferLeased>)
-        if (monotonicMs(clock) > until) {
-          return Effect.fail(elsewhere())
-        }
-        return Effect.delay(attempt, heldEveryMs)
+      const leaveAll = Effect.timeoutOrElse(mode.requireAllSaved, {
+        duration: patienceMs,
+        orElse: () => Effect.fail(usedElsewhere())
       })
-      return attempt
+
+      const route = <A, E, A2, E2>(
+        what: "read" | "write",
+        buffered: Buffered<A, E>,
+        direct: Effect.Effect<A2, E2>,
+        left = attempts
+      ): Routed<A, E, A2, E2> =>
+        Effect.flatMap(mode.current, (lease): Routed<A, E, A2, E2> => {
+          const again = () => route(what, buffered, direct, left - 1)
+          if (lease === undefined) {
+            if (what === "write") return Effect.andThen(mode.requireSaved, direct)
+            return Effect.flatMap(leaveAll, (isLeft) => (isLeft || left === 1 ? direct : again()))
+          }
+          return Effect.catch(buffered(lease), (error) => {
+            if (!(error instanceof BufferUnavailable)) return Effect.fail(error)
+            const mayRepeat = left > 1 && !(error.isSent && what === "write")
+            return Effect.andThen(mode.suspect(), mayRepeat ? again() : Effect.fail(uncertain()))
+          })
+        })
+
+      /** Repeats a write that another instance's lease refuses, until that lease must have ended. */
+      const whenUnleased = <A, E>(write: Effect.Effect<A, E | BufferLeased>) =>
+        Effect.clockWith((clock) => {
+          const until = monotonicMs(clock) + patienceMs
+          const attempt: Effect.Effect<A, E | StorageUnavailable> = Effect.catch(write, (error) => {
+            if (!(error instanceof BufferLeased)) return Effect.fail(error)
+            return monotonicMs(clock) > until ? Effect.fail(usedElsewhere()) : Effect.delay(attempt, retryEveryMs)
+          })
+          return attempt
+        })
+
+      return WriteRouting.of({
+        read: (buffered, direct) => route("read", buffered, direct),
+        insert: (buffered, direct) => route("write", buffered, direct),
+        update: (buffered, direct) => whenUnleased(route("write", buffered, mode.bypass(direct))),
+        unlessFull: <A, E>(write: Effect.Effect<A, E>) =>
+          Effect.suspend(
+            (): Effect.Effect<A, E | BufferFull> => (mode.isFull() ? Effect.fail(new BufferFull()) : write)
+          )
+      })
     })
-
-  const unlessFull = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.suspend((): Effect.Effect<A, E | BufferFull> => (leases.isFull() ? Effect.fail(new BufferFull()) : effect))
-
-  return { through, unlessHeld, unlessFull }
+  )
 }
-export type WriteRouting = ReturnType<typeof makeWriteRouting>

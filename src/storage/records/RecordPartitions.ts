@@ -1,7 +1,8 @@
-// Keeps the coming days' partitions made, and drops the days that are older than RECORD_RETENTION_DAYS. Every instance
-// does; they wait for each other and find the work done.
+// Creates the partitions of the coming days, and drops partitions older than RECORD_RETENTION_DAYS. Every instance
+// does it, one at a time; the others find the work done.
 import { Effect, Layer } from "effect"
 import { Database } from "../../infra/postgres/Database.ts"
+import { background } from "../../observability/Background.ts"
 import { Settings } from "../../Settings.ts"
 import { RecordStore } from "./RecordStore.ts"
 
@@ -10,15 +11,15 @@ export const layer = Layer.effectDiscard(
     const { migrated } = yield* Database
     const store = yield* RecordStore
     const { RECORD_RETENTION_DAYS } = yield* Settings
-    const turn = store.turnDays(RECORD_RETENTION_DAYS).pipe(
-      Effect.tap((dropped) => (dropped > 0 ? Effect.logInfo("days of records dropped", { dropped }) : Effect.void)),
-      Effect.catch((error) => Effect.logWarning("the records' days could not be turned", { reason: error._tag }))
-    )
-    // Days are made three ahead: an hour missed is no harm.
-    yield* Effect.forkScoped(
-      Effect.andThen(migrated, Effect.forever(Effect.andThen(turn, Effect.sleep("1 hour")))).pipe(
-        Effect.withTracerEnabled(false)
+    const rotate = store.rotatePartitions(RECORD_RETENTION_DAYS).pipe(
+      Effect.tap((dropped) =>
+        dropped > 0 ? Effect.logInfo("partitions of records dropped", { dropped }) : Effect.void
+      ),
+      Effect.catch((error) =>
+        Effect.logWarning("the partitions of records could not be rotated", { reason: error._tag })
       )
     )
+    // Partitions exist three days ahead, so a failed hour does no harm.
+    yield* background("record partitions", Effect.all([migrated, rotate, Effect.sleep("1 hour")]))
   })
 )

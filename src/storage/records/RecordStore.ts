@@ -1,5 +1,5 @@
-// Where call records last. Inserting a record that is there already changes nothing, so a batch whose answer was lost may
-// be inserted again.
+// Call records in Postgres. Inserting a stored record again changes nothing, so a batch whose reply was lost may be
+// inserted again.
 import { Context, Effect, Layer } from "effect"
 import type { CallRecord } from "../../domain/CallRecord.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../infra/postgres/Database.ts"
@@ -7,15 +7,20 @@ import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../
 export class RecordStore extends Context.Service<
   RecordStore,
   {
-    /** All or none of them; at least once: `recordId` makes it once. */
+    /** Inserts all of them or none; idempotent by `recordId`. */
     readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
-    /** Which of these are there. */
+    /** The given ids that are stored. */
     readonly present: (
       recordIds: ReadonlyArray<string>
     ) => Effect.Effect<ReadonlyArray<string>, DatabaseUnavailable | DatabaseRefused>
-    /** Makes the coming days' partitions; drops those older than `kept` days, if given. How many it dropped. */
-    readonly turnDays: (kept: number | undefined) => Effect.Effect<number, DatabaseUnavailable | DatabaseRefused>
-    /** What is there, of a user or of all, newest first; the page that comes after the record `after`. */
+    /**
+     * Creates the partitions of the coming days and drops those older than `retentionDays`, if given. Returns the
+     * number of dropped partitions.
+     */
+    readonly rotatePartitions: (
+      retentionDays: number | undefined
+    ) => Effect.Effect<number, DatabaseUnavailable | DatabaseRefused>
+    /** A page of the stored records, of one user or of all, newest first, from below the record `after`. */
     readonly list: (page: {
       readonly user?: string | undefined
       readonly after?: string | undefined
@@ -28,8 +33,8 @@ export class RecordStore extends Context.Service<
     Effect.gen(function* () {
       const { run, sql } = yield* Database
 
-      // The client takes an array of numbers only if all are whole or none is: numbers of both kinds travel as texts.
-      // One array a column: the statement's text stays the same whatever the batch's size, so it is prepared once.
+      // The client rejects an array that mixes integers and fractions, so such numbers are sent as text. With one
+      // array per column the statement's text does not depend on the batch's size, so it is prepared once.
       const insert = (records: ReadonlyArray<CallRecord>) =>
         run(sql`INSERT INTO call_records (record_id, user_id, integration, input, config_version, status, body,
             requested_at, replied_at, connection_id, trace_id, lookup_ms, fetch_ms)
@@ -72,9 +77,9 @@ export class RecordStore extends Context.Service<
             ),
             (rows) => rows.map(({ id }) => id)
           ),
-        turnDays: (kept) =>
+        rotatePartitions: (retentionDays) =>
           Effect.map(
-            run(sql<{ dropped: number }>`SELECT hotpath_record_days(3, ${kept ?? null}::int) AS dropped`),
+            run(sql<{ dropped: number }>`SELECT hotpath_record_days(3, ${retentionDays ?? null}::int) AS dropped`),
             ([row]) => row?.dropped ?? 0
           )
       })
@@ -89,7 +94,7 @@ export class RecordStore extends Context.Service<
           for (const record of records) if (!stored.has(record.recordId)) stored.set(record.recordId, record)
         }),
       present: (recordIds) => Effect.sync(() => recordIds.filter((id) => stored.has(id))),
-      turnDays: () => Effect.succeed(0),
+      rotatePartitions: () => Effect.succeed(0),
       list: ({ after, limit, user }) =>
         Effect.sync(() =>
           [...stored.values()]

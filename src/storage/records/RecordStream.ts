@@ -1,21 +1,24 @@
-// Records that wait in Redis: a stream that every instance appends to and every instance empties into Postgres.
+// The Redis stream of records that wait for Postgres. Every instance appends to it, and every instance stores from it.
 //
-// An entry is appended (in Redis when `append` returns) → claimed by one instance → done, which takes it out, only after it
-// is committed in Postgres; or claimed again by another when the one that has it did not finish in time, because it died or
-// Postgres is away. So it is stored at least once; its `recordId` makes it once.
+// An entry is appended (it is in Redis when `append` returns) → claimed by one instance → done: removed, after its
+// record is committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down,
+// is claimed again. So a record is stored at least once; `recordId` makes that idempotent.
 //
-// Redis itself may lose what it acknowledged: a second of it with AOF (`everysec`), all of it without. A counter beside the
-// stream, which only grows, tells: when it is found lower than it was, something was lost. So each instance keeps what it
-// appended in memory until it is known to be in Postgres, and can give it again: lost is what Redis and this process lose
-// together.
+// Redis itself can lose what it acknowledged: about a second of it with AOF (`everysec`), everything without. A
+// counter beside the stream, which only grows, shows a loss: its value is lower than before. Each instance therefore
+// keeps copies of the records it appended until they are in Postgres, see UnflushedCopies.ts.
 import { randomUUID } from "node:crypto"
 import { Context, Effect, Exit, Layer, type Option, Request, RequestResolver, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { CallRecord, recordBytes } from "../../domain/CallRecord.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
+import { UnflushedCopies } from "../UnflushedCopies.ts"
 
-/** `away`: Redis did not take it, or did not say so in time (then it may be there all the same). `full`: it is at its bound. */
+/**
+ * `away`: Redis failed or did not reply in time, so the entry may be in the stream all the same. `full`: the stream
+ * is at its bound. `none`: there is no Redis.
+ */
 export class RecordStreamUnavailable extends Schema.TaggedError<RecordStreamUnavailable>()("RecordStreamUnavailable", {
   reason: Schema.Literals(["away", "full", "none"])
 }) {}
@@ -23,36 +26,35 @@ export class RecordStreamUnavailable extends Schema.TaggedError<RecordStreamUnav
 export interface StreamEntry {
   readonly id: string
   readonly text: string
-  /** None: not a record. */
+  /** None: the text is not a record. */
   readonly record: Option.Option<CallRecord>
 }
 
 export interface StreamState {
-  /** Entries in the stream: waiting, or being stored. */
+  /** Entries in the stream, claimed ones included. */
   readonly waiting: number
 }
 
 const stream = "{hotpath:records}"
 const counter = "{hotpath:records}:appended"
 const group = "hotpath"
-/** An entry that was claimed this long ago and is not done is claimed again. */
+/** How long after its claim an entry that is not done can be claimed again. */
 const abandonedMs = 10_000
-/** An instance that has not asked for this long is gone: a living one asks all the time. */
+/** How long a consumer must be idle to be deleted. The consumer of a running instance is never idle. */
 const goneMs = 3_600_000
 /** Records of one append. */
 const maxBatch = 200
-/** Records that are kept to be given again. */
-const maxRecent = 20_000
-/** What these take in memory; beyond it the oldest are forgotten: only Redis has them then. */
-const maxRecentBytes = 67_108_864
+/** The bounds of the copies. Of older records only Redis has one. */
+const copyBounds = { maxEntries: 20_000, maxBytes: 67_108_864, bytesOf: recordBytes }
 
 const append = Redis.script((max: number, texts: ReadonlyArray<string>) => [stream, counter, max, ...texts], {
   numberOfKeys: 2,
   lua: `
-    if redis.call('XLEN', KEYS[1]) + #ARGV - 1 > tonumber(ARGV[1]) then return -1 end
+    local waiting = redis.call('XLEN', KEYS[1])
+    if waiting + #ARGV - 1 > tonumber(ARGV[1]) then return {-1, waiting} end
     for n = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'r', ARGV[n]) end
-    return redis.call('INCRBY', KEYS[2], #ARGV - 1)`
-}).withReturnType<number>()
+    return {redis.call('INCRBY', KEYS[2], #ARGV - 1), waiting + #ARGV - 1}`
+}).withReturnType<readonly [appended: number, waiting: number]>()
 
 const finish = Redis.script((ids: ReadonlyArray<string>) => [stream, group, ...ids], {
   numberOfKeys: 1,
@@ -75,27 +77,29 @@ class Append extends Request.Class<{ readonly record: CallRecord }, void, Record
 export class RecordStream extends Context.Service<
   RecordStream,
   {
-    /** Whether there is one at all: without Redis there is not. */
+    /** False without Redis. */
     readonly exists: boolean
-    /** Whether it took records lately, and is not at its bound. */
+    /** True if the last append or read of `state` succeeded and the stream is below its bound. */
     readonly hasRoom: () => boolean
-    /** The record is in Redis when this returns; records that come together share a command. */
+    /** The record is in Redis when this returns. Concurrent appends share a command. */
     readonly append: (record: CallRecord) => Effect.Effect<void, RecordStreamUnavailable>
-    /** Entries nobody has; or, asked for `abandoned` ones, those that somebody had too long. */
+    /** Claims new entries, or those whose claim was abandoned. */
     readonly claim: (
       what: "new" | "abandoned",
       count: number
     ) => Effect.Effect<ReadonlyArray<StreamEntry>, RecordStreamUnavailable>
-    /** They are committed: takes them out. How many of them were there: nobody else took those out. */
+    /** Removes committed entries. Returns how many this call removed: another instance may have removed some. */
     readonly done: (ids: ReadonlyArray<string>) => Effect.Effect<number, RecordStreamUnavailable>
-    /** Forgets the names of instances that are gone for an hour and have nothing claimed. */
+    /** Deletes the consumers of instances that are gone for an hour and have nothing claimed. */
     readonly sweep: Effect.Effect<void, RecordStreamUnavailable>
     readonly state: Effect.Effect<StreamState, RecordStreamUnavailable>
-    /** How many appended records Redis lost since this was asked last, all instances' together. */
-    readonly takeLoss: () => number
-    /** What this instance appended and nobody has confirmed yet, the oldest first; the latest `maxRecent` of it. */
-    readonly unconfirmed: () => ReadonlyMap<string, CallRecord>
-    readonly confirm: (recordIds: ReadonlyArray<string>) => void
+    /**
+     * The loss that was detected since the last call, of all instances: at most so many entries were in the stream
+     * and are gone. It includes entries that other instances stored in the half second before the loss.
+     */
+    readonly takeLoss: () => number | undefined
+    /** Records that this instance appended, until they are known to be in Postgres. */
+    readonly copies: UnflushedCopies<CallRecord>
   }
 >()("hotpath/storage/records/RecordStream") {
   static readonly layer = Layer.effect(
@@ -107,39 +111,28 @@ export class RecordStream extends Context.Service<
       const consumer = randomUUID()
       const appendAll = redis.eval(append)
       const finishAll = redis.eval(finish)
-      const recent = new Map<string, CallRecord>()
-      const sizes = new Map<string, number>()
-      let recentBytes = 0
-      gauge("record_copies_bytes", "Records in Redis that are kept in memory until they are stored", () => recentBytes)
-      const forget = (recordId: string) => {
-        recentBytes -= sizes.get(recordId) ?? 0
-        sizes.delete(recordId)
-        recent.delete(recordId)
-      }
-      let seen = 0
-      // As the last append, or look at the stream, found it.
+      const copies = new UnflushedCopies<CallRecord>(copyBounds)
+      gauge(
+        "record_copies_bytes",
+        "Memory of the copies of records that are in Redis and not stored",
+        () => copies.bytes
+      )
+      /** The counter and the stream's length, as known here. */
+      let appended = 0
+      let waiting = 0
       let isOpen = true
-      let loss = 0
-      // `appended` is the counter after `own` more.
-      const observe = (appended: number, own: number) => {
-        if (appended < seen + own) loss += seen + own - appended
-        seen = appended
-      }
-      const remember = (record: CallRecord) => {
-        forget(record.recordId)
-        recent.set(record.recordId, record)
-        const bytes = recordBytes(record)
-        sizes.set(record.recordId, bytes)
-        recentBytes += bytes
-        for (const oldest of recent.keys()) {
-          if (recent.size <= maxRecent && recentBytes <= maxRecentBytes) break
-          forget(oldest)
-        }
+      let loss: number | undefined
+      /** Compares what Redis says with what is expected after `own` more entries. */
+      const observe = (appendedNow: number, waitingNow: number, own: number) => {
+        const missing = appended + own - appendedNow
+        if (missing > 0) loss = (loss ?? 0) + Math.max(0, Math.min(missing, waiting + own - waitingNow))
+        appended = appendedNow
+        waiting = waitingNow
       }
 
       const away = Effect.mapError(() => new RecordStreamUnavailable({ reason: "away" }))
       const makeGroup = redis.send("XGROUP", "CREATE", stream, group, "0", "MKSTREAM")
-      // The group is gone with the stream when Redis came back without it.
+      // A Redis that lost the stream lost its group as well.
       const withGroup = <A>(effect: Effect.Effect<A, Redis.RedisError>) =>
         Effect.catchIf(
           effect,
@@ -150,16 +143,14 @@ export class RecordStream extends Context.Service<
       const resolver = RequestResolver.make<Append>(
         Effect.fnUntraced(function* (entries) {
           const texts = entries.map(({ request }) => JSON.stringify(request.record))
-          const appended = yield* Effect.exit(away(appendAll(RECORD_STREAM, texts)))
-          isOpen = Exit.isSuccess(appended) && appended.value >= 0
-          const outcome =
-            Exit.isSuccess(appended) && appended.value < 0
-              ? Exit.fail(new RecordStreamUnavailable({ reason: "full" }))
-              : Exit.asVoid(appended)
-          if (Exit.isSuccess(appended) && appended.value >= 0) {
-            observe(appended.value, texts.length)
-            for (const { request } of entries) remember(request.record)
+          const reply = yield* Effect.exit(away(appendAll(RECORD_STREAM, texts)))
+          const isFull = Exit.isSuccess(reply) && reply.value[0] < 0
+          isOpen = Exit.isSuccess(reply) && !isFull
+          if (Exit.isSuccess(reply) && !isFull) {
+            observe(...reply.value, texts.length)
+            for (const { request } of entries) copies.add(request.record.recordId, request.record)
           }
+          const outcome = isFull ? Exit.fail(new RecordStreamUnavailable({ reason: "full" })) : Exit.asVoid(reply)
           for (const one of entries) one.completeUnsafe(outcome)
         })
       ).pipe(RequestResolver.batchN(maxBatch))
@@ -201,7 +192,12 @@ export class RecordStream extends Context.Service<
                 ),
                 ([, claimed]) => claimed.map(entry)
               ),
-        done: (ids) => (ids.length === 0 ? Effect.succeed(0) : away(finishAll(ids))),
+        done: Effect.fnUntraced(function* (ids) {
+          if (ids.length === 0) return 0
+          const removed = yield* away(finishAll(ids))
+          waiting -= removed
+          return removed
+        }),
         sweep: away(
           Effect.gen(function* () {
             const consumers = yield* redis.send<ReadonlyArray<ReadonlyArray<string | number>>>(
@@ -218,12 +214,14 @@ export class RecordStream extends Context.Service<
           })
         ),
         state: Effect.gen(function* () {
-          const [waiting, appended] = yield* away(
-            Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)])
+          const [length, count] = yield* away(
+            Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)], {
+              concurrency: 2
+            })
           )
-          observe(Number(appended ?? 0), 0)
-          isOpen = waiting < RECORD_STREAM
-          return { waiting }
+          observe(Number(count ?? 0), length, 0)
+          isOpen = length < RECORD_STREAM
+          return { waiting: length }
         }).pipe(
           Effect.tapError(() =>
             Effect.sync(() => {
@@ -232,19 +230,16 @@ export class RecordStream extends Context.Service<
           )
         ),
         takeLoss: () => {
-          const lost = loss
-          loss = 0
-          return lost
+          const taken = loss
+          loss = undefined
+          return taken
         },
-        unconfirmed: () => recent,
-        confirm: (recordIds) => {
-          for (const id of recordIds) forget(id)
-        }
+        copies
       })
     })
   )
 
-  /** Without Redis: nothing waits there, and whoever asks gets the next stronger level. */
+  /** Without Redis: `ack: redis` gets the next stronger level. */
   static readonly layerNone = Layer.sync(RecordStream, () => {
     const none = Effect.fail(new RecordStreamUnavailable({ reason: "none" }))
     return RecordStream.of({
@@ -255,9 +250,8 @@ export class RecordStream extends Context.Service<
       done: () => none,
       sweep: none,
       state: none,
-      takeLoss: () => 0,
-      unconfirmed: () => new Map(),
-      confirm: () => {}
+      takeLoss: () => undefined,
+      copies: new UnflushedCopies<CallRecord>({ maxBytes: 1, bytesOf: recordBytes })
     })
   })
 }

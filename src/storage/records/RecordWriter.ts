@@ -1,23 +1,30 @@
-// Brings a batch of records into Postgres, whatever it takes: a batch that can't be stored now is tried again until it is;
-// one that Postgres refuses is halved until the record to blame stands alone, which goes to the dead-letter table with the
-// reason; its neighbours are stored.
+// Stores records in Postgres and does not return before that: while Postgres is unavailable it retries. Records that
+// Postgres refuses become dead letters.
 import { Context, Effect, Layer, Schedule } from "effect"
 import type { CallRecord } from "../../domain/CallRecord.ts"
-import type { DatabaseRefused } from "../../infra/postgres/Database.ts"
+import type { DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { DeadLetters } from "../DeadLetters.ts"
+import { chunksBy } from "../Chunks.ts"
+import { DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"
 import { RecordStore } from "./RecordStore.ts"
 
-/** Characters of one insert: a statement of hundreds of megabytes would never be done in its time. */
-const maxBytes = 4_000_000
+/** The bounds of one insert, in characters: a statement of hundreds of megabytes would never meet its deadline. */
+const insertBounds = {
+  sizeOf: ({ body, input }: CallRecord) => body.length + input.length,
+  maxSize: 4_000_000,
+  maxCount: 500
+}
 
-// An answer that was lost may hide a commit: `recordId` makes another try harmless.
-const patiently = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
+// The lost reply of an insert may hide a commit: `recordId` makes the retry idempotent.
+const backoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
+
+const untilAvailable = <A>(effect: Effect.Effect<A, DatabaseUnavailable | DatabaseRefused>) =>
+  Effect.retry(effect, { while: ({ _tag }) => _tag === "DatabaseUnavailable", schedule: backoff })
 
 export class RecordWriter extends Context.Service<
   RecordWriter,
   {
-    /** Returns when all of them are committed, there or among the dead. */
+    /** Returns when each record is committed, as a record or as a dead letter. */
     readonly write: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void>
   }
 >()("hotpath/storage/records/RecordWriter") {
@@ -25,42 +32,10 @@ export class RecordWriter extends Context.Service<
     RecordWriter,
     Effect.gen(function* () {
       const store = yield* RecordStore
-      const dead = yield* DeadLetters
+      const deadLetters = yield* DeadLetters
       const metrics = yield* Metrics
 
-      const untilThere = <A, E extends { readonly _tag: string }>(effect: Effect.Effect<A, E>) =>
-        Effect.retry(effect, { while: (error) => error._tag === "DatabaseUnavailable", schedule: patiently })
-
-      const bury = (record: CallRecord, refused: DatabaseRefused) =>
-        untilThere(dead.bury(record.recordId, JSON.stringify(record), refused.sqlState)).pipe(
-          Effect.andThen(Effect.sync(() => metrics.recordsDead.add())),
-          // The dead-letter table takes any text: this is a fault of the table's own.
-          Effect.catch((error) => {
-            metrics.recordsDropped.add()
-            return Effect.logError("a record can be stored nowhere", { recordId: record.recordId, error: error._tag })
-          }),
-          Effect.andThen(
-            Effect.logError("a record can't be stored; it is among the dead", {
-              recordId: record.recordId,
-              sqlState: refused.sqlState
-            })
-          )
-        )
-
-      const write = (records: ReadonlyArray<CallRecord>): Effect.Effect<void> => {
-        const bytes = records.reduce((sum, { body, input }) => sum + body.length + input.length, 0)
-        if (bytes > maxBytes && records.length > 1) return inHalves(records)
-        return insertAll(records)
-      }
-      const inHalves = (records: ReadonlyArray<CallRecord>) => {
-        const half = Math.ceil(records.length / 2)
-        return Effect.andThen(
-          write(records.slice(0, half)),
-          Effect.suspend(() => write(records.slice(half)))
-        )
-      }
-
-      const insertAll = (records: ReadonlyArray<CallRecord>): Effect.Effect<void> =>
+      const insert = (records: ReadonlyArray<CallRecord>) =>
         Effect.suspend(() => {
           const began = performance.now()
           return Effect.tap(store.insert(records), () =>
@@ -73,16 +48,35 @@ export class RecordWriter extends Context.Service<
           Effect.tapErrorTag("DatabaseUnavailable", ({ reason }) =>
             Effect.logDebug("records wait for Postgres", { reason })
           ),
-          untilThere,
-          Effect.catch((error) => {
-            const [first] = records
-            if (first === undefined || error._tag === "DatabaseUnavailable") return Effect.void
-            if (records.length === 1) return bury(first, error)
-            return inHalves(records)
-          })
+          untilAvailable
         )
 
-      return RecordWriter.of({ write })
+      const deadLetter = Effect.fnUntraced(
+        function* (record: CallRecord, { sqlState }: DatabaseRefused) {
+          const { recordId } = record
+          yield* untilAvailable(deadLetters.add(recordId, JSON.stringify(record), sqlState))
+          metrics.recordsDead.add()
+          yield* Effect.logError("Postgres refused a record; it is a dead letter", { recordId, sqlState })
+        },
+        // The dead-letter table takes any text, so its refusal is not the record's fault.
+        (effect, { recordId }) =>
+          Effect.catchTag(effect, "DatabaseRefused", ({ sqlState }) => {
+            metrics.recordsDropped.add()
+            return Effect.logError("Postgres refused a record and its dead letter; it is dropped", {
+              recordId,
+              sqlState
+            })
+          })
+      )
+
+      return RecordWriter.of({
+        write: (records) =>
+          insertOrDeadLetter(chunksBy(records, insertBounds), insert, deadLetter).pipe(
+            Effect.asVoid,
+            // Does not happen: the retries have no end.
+            Effect.catchTag("DatabaseUnavailable", Effect.die)
+          )
+      })
     })
   )
 }

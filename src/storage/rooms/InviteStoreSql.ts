@@ -1,12 +1,22 @@
 // Invites, in SQL.
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { isUuid } from "../../domain/Ids.ts"
 import { type Invite, TooManyInvites } from "../../domain/Invite.ts"
-import { Forbidden, InviteInvalid, NotAMember, type Role, writers } from "../../domain/Room.ts"
-import type { Database } from "../../infra/postgres/Database.ts"
-import type { InvitesPart, RoomsPart } from "./Parts.ts"
-import type { InviteKey } from "./Repository.ts"
-import { iso, least, reader } from "./RoomTransaction.ts"
+import {
+  Forbidden,
+  InviteInvalid,
+  isAtLeast,
+  NotAMember,
+  type Role,
+  rolesFrom,
+  StorageUnavailable
+} from "../../domain/Room.ts"
+import { Unchanged } from "./Committed.ts"
+import { type InviteKey, InviteStore } from "./InviteStore.ts"
+import { type MemberRow, memberColumns, toParticipant } from "./MemberRow.ts"
+import { MemberStore } from "./MemberStore.ts"
+import { memberChange } from "./MessageRules.ts"
+import { iso, makeRoomTransaction } from "./RoomTransaction.ts"
 
 interface InviteRow {
   readonly no: number
@@ -29,101 +39,115 @@ const toInvite = ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, us
   uses
 })
 
-/**
- * Whether the row `i` lets the user in: whoever made it still may invite so much, and the user was not removed since. What is
- * not spent is not used up, and has not expired.
- */
-export const makeConditions = ({ sql }: Database["Service"]) => {
-  const unspent = (now: number) =>
-    sql`(i.expires_at IS NULL OR i.expires_at > to_timestamp(${now}::float8 / 1000))
-      AND (i.max_uses IS NULL OR i.uses < i.max_uses)`
-  const good = ({ inviteId, secretHash }: InviteKey, roomId: string, user: string, now: number) =>
-    sql`i.invite_id = ${inviteId} AND i.room_id = ${roomId}::text::uuid AND i.secret_hash = ${secretHash}
-      AND ${unspent(now)}
-      AND EXISTS (SELECT FROM room_members maker WHERE maker.room_id = i.room_id AND maker.user_id = i.created_by
-        AND (maker.role = 'owner' OR maker.role = 'member' AND i.role <> 'owner'))
-      AND NOT EXISTS (SELECT FROM room_removed gone WHERE gone.room_id = i.room_id AND gone.user_id = ${user}
-        AND gone.revision > i.revision)`
-  return { good, unspent }
-}
+export const layer = Layer.effect(
+  InviteStore,
+  Effect.gen(function* () {
+    const { read, sql, uuid, write } = yield* makeRoomTransaction
+    const members = yield* MemberStore
+    const columns = sql.literal(memberColumns)
 
-export const makeInvites = (database: Database["Service"], member: RoomsPart["member"]): InvitesPart => {
-  const { sql } = database
-  const read = reader(database.run)
-  const { good, unspent } = makeConditions(database)
+    /** Of the row `i`: not expired, and not used up. */
+    const unspent = (now: number) =>
+      sql`(i.expires_at IS NULL OR i.expires_at > to_timestamp(${now}::float8 / 1000))
+        AND (i.max_uses IS NULL OR i.uses < i.max_uses)`
+    /** Of the row `i`: it admits the user now. Its maker must still be allowed to give its role. */
+    const admits = ({ inviteId, secretHash }: InviteKey, roomId: string, user: string, now: number) =>
+      sql`i.invite_id = ${inviteId} AND i.room_id = ${uuid(roomId)} AND i.secret_hash = ${secretHash}
+        AND ${unspent(now)}
+        AND EXISTS (SELECT FROM room_members maker WHERE maker.room_id = i.room_id AND maker.user_id = i.created_by
+          AND (maker.role = 'owner' OR maker.role = 'member' AND i.role <> 'owner'))
+        AND NOT EXISTS (SELECT FROM room_removed gone WHERE gone.room_id = i.room_id AND gone.user_id = ${user}
+          AND gone.revision > i.revision)`
 
-  return {
-    // No change that a room is told of: it counts no revision. The inviter's row is locked, so that what is checked of it holds
-    // when the invite is there: their removal comes before (then there is no row) or after (then it ends the invite too).
-    createInvite: ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, roomId, secretHash }, allowed, most) =>
-      member(roomId, createdBy).pipe(
-        Effect.flatMap(({ role: held }) =>
-          allowed.includes(held) ? Effect.void : new Forbidden({ needs: least(allowed) })
-        ),
-        Effect.andThen(
-          read(
-            sql.withTransaction(
-              Effect.gen(function* () {
-                const [inviter] = yield* sql`SELECT FROM room_members WHERE room_id = ${roomId}::text::uuid
-                  AND user_id = ${createdBy} AND role = ANY(${allowed}::text[]) FOR UPDATE`
-                if (inviter === undefined) return yield* new NotAMember()
-                const own = sql`i.room_id = ${roomId}::text::uuid AND i.created_by = ${createdBy}`
-                const count = Effect.map(
-                  sql<{ kept: number }>`SELECT count(*)::int AS kept FROM room_invites i WHERE ${own}`,
-                  ([row]) => row?.kept ?? 0
-                )
-                if ((yield* count) >= most) {
-                  yield* sql`DELETE FROM room_invites i WHERE ${own} AND NOT (${unspent(createdAt)})`
-                  if ((yield* count) >= most) return yield* new TooManyInvites({ most })
-                }
-                yield* sql`INSERT INTO room_invites
-                    (invite_id, room_id, secret_hash, role, created_by, created_at, revision, expires_at, max_uses)
-                  SELECT ${inviteId}, r.room_id, ${secretHash}, ${role}, ${createdBy},
-                    to_timestamp(${createdAt}::float8 / 1000), r.revision,
-                    to_timestamp(${expiresAt ?? null}::float8 / 1000), ${maxUses ?? null}::int
-                  FROM rooms r WHERE r.room_id = ${roomId}::text::uuid`
-              })
-            )
-          )
-        )
-      ),
-    invites: (roomId, { before, createdBy, limit }) =>
-      !isUuid(roomId)
-        ? Effect.succeed({ items: [], next: undefined })
-        : read(sql<InviteRow>`SELECT invite_no::float8 AS no, invite_id AS "inviteId", role, created_by AS "createdBy",
-              (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
-              (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt", max_uses AS "maxUses", uses
-            FROM room_invites WHERE room_id = ${roomId}::text::uuid
-              AND (${createdBy ?? null}::text IS NULL OR created_by = ${createdBy ?? null})
-              AND (${before ?? null}::float8 IS NULL OR invite_no < ${before ?? null}::float8::bigint)
-            ORDER BY invite_no DESC LIMIT ${limit + 1}`).pipe(
-            Effect.map((rows) => ({
-              items: rows.slice(0, limit).map(toInvite),
-              next: rows.length > limit ? rows[limit - 1]?.no : undefined
-            }))
-          ),
-    invitedAs: (roomId, invite, user, now) =>
-      !isUuid(roomId)
-        ? Effect.fail(new InviteInvalid())
-        : read(sql<{ role: Role }>`SELECT i.role FROM room_invites i WHERE ${good(invite, roomId, user, now)}`).pipe(
-            Effect.flatMap(([row]) => (row === undefined ? new InviteInvalid() : Effect.succeed(row.role)))
-          ),
-    isInvite: (roomId, { inviteId, secretHash }) =>
-      !isUuid(roomId)
-        ? Effect.succeed(false)
-        : read(sql`SELECT FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
-            AND room_id = ${roomId}::text::uuid`).pipe(Effect.map((rows) => rows.length > 0)),
-    revokeInvite: (roomId, { inviteId, secretHash }, actor) =>
-      member(roomId, actor.user).pipe(
-        Effect.flatMap(({ role }) =>
-          writers.includes(role) ? Effect.succeed(role) : new Forbidden({ needs: least(writers) })
-        ),
-        Effect.flatMap((role) =>
-          read(sql`DELETE FROM room_invites WHERE invite_id = ${inviteId} AND room_id = ${roomId}::text::uuid
-            AND (${secretHash ?? null}::text IS NULL OR secret_hash = ${secretHash ?? null})
-            AND (${role === "owner"} OR created_by = ${actor.user})`)
-        ),
-        Effect.asVoid
+    const requireRole = (roomId: string, user: string, minimum: Role) =>
+      Effect.flatMap(members.get(roomId, user), ({ role }) =>
+        isAtLeast(role, minimum) ? Effect.succeed(role) : new Forbidden({ needs: minimum })
       )
-  }
-}
+
+    return InviteStore.of({
+      // An invite is no change of the room that is published, so it counts no change number. The maker's row is
+      // locked, so the maker's removal comes before (then there is no row) or after (then it deletes the invite,
+      // too).
+      create: ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, roomId, secretHash }, minimum, limit) => {
+        const insert = Effect.gen(function* () {
+          const [maker] = yield* sql`SELECT FROM room_members WHERE room_id = ${uuid(roomId)}
+            AND user_id = ${createdBy} AND role = ANY(${rolesFrom(minimum)}::text[]) FOR UPDATE`
+          if (maker === undefined) return yield* new NotAMember()
+          const own = sql`i.room_id = ${uuid(roomId)} AND i.created_by = ${createdBy}`
+          const count = Effect.map(
+            sql<{ count: number }>`SELECT count(*)::int AS count FROM room_invites i WHERE ${own}`,
+            ([row]) => row?.count ?? 0
+          )
+          if ((yield* count) >= limit) {
+            yield* sql`DELETE FROM room_invites i WHERE ${own} AND NOT (${unspent(createdAt)})`
+            if ((yield* count) >= limit) return yield* new TooManyInvites({ most: limit })
+          }
+          yield* sql`INSERT INTO room_invites
+              (invite_id, room_id, secret_hash, role, created_by, created_at, revision, expires_at, max_uses)
+            SELECT ${inviteId}, r.room_id, ${secretHash}, ${role}, ${createdBy},
+              to_timestamp(${createdAt}::float8 / 1000), r.revision,
+              to_timestamp(${expiresAt ?? null}::float8 / 1000), ${maxUses ?? null}::int
+            FROM rooms r WHERE r.room_id = ${uuid(roomId)}`
+        })
+        return Effect.andThen(requireRole(roomId, createdBy, minimum), read(sql.withTransaction(insert)))
+      },
+      list: (roomId, { before, createdBy, limit }) =>
+        !isUuid(roomId)
+          ? Effect.succeed({ items: [], next: undefined })
+          : read(sql<InviteRow>`SELECT invite_no::float8 AS no, invite_id AS "inviteId", role, created_by AS "createdBy",
+                (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
+                (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt", max_uses AS "maxUses", uses
+              FROM room_invites WHERE room_id = ${uuid(roomId)}
+                AND (${createdBy ?? null}::text IS NULL OR created_by = ${createdBy ?? null})
+                AND (${before ?? null}::float8 IS NULL OR invite_no < ${before ?? null}::float8::bigint)
+              ORDER BY invite_no DESC LIMIT ${limit + 1}`).pipe(
+              Effect.map((rows) => ({
+                items: rows.slice(0, limit).map(toInvite),
+                next: rows.length > limit ? rows[limit - 1]?.no : undefined
+              }))
+            ),
+      roleFor: (roomId, invite, user, now) =>
+        !isUuid(roomId)
+          ? Effect.fail(new InviteInvalid())
+          : read(
+              sql<{ role: Role }>`SELECT i.role FROM room_invites i WHERE ${admits(invite, roomId, user, now)}`
+            ).pipe(Effect.flatMap(([row]) => (row === undefined ? new InviteInvalid() : Effect.succeed(row.role)))),
+      exists: (roomId, { inviteId, secretHash }) =>
+        !isUuid(roomId)
+          ? Effect.succeed(false)
+          : read(sql`SELECT FROM room_invites WHERE invite_id = ${inviteId} AND secret_hash = ${secretHash}
+              AND room_id = ${uuid(roomId)}`).pipe(Effect.map((rows) => rows.length > 0)),
+      accept: (roomId, invite, actor, now) =>
+        write(
+          roomId,
+          actor,
+          undefined,
+          Effect.fnUntraced(function* () {
+            const [used] = yield* sql<{ role: Role }>`UPDATE room_invites i SET uses = uses + 1
+              WHERE ${admits(invite, roomId, actor.user, now)} RETURNING role`
+            if (used === undefined) return yield* new InviteInvalid()
+            const [joined] = yield* sql<MemberRow>`INSERT INTO room_members AS m (room_id, user_id, role, joined_at)
+              VALUES (${uuid(roomId)}, ${actor.user}, ${used.role}, ${actor.at}::text::timestamptz)
+              ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role
+                WHERE m.role = 'viewer' AND excluded.role <> 'viewer' OR m.role = 'member' AND excluded.role = 'owner'
+              RETURNING ${columns}`
+            if (joined !== undefined) return memberChange("member.joined", actor.user, toParticipant(joined))
+            // They have that role, or a higher one: the roll-back leaves the invite unused.
+            const [present] = yield* sql<MemberRow>`SELECT ${columns} FROM room_members m
+              WHERE m.room_id = ${uuid(roomId)} AND m.user_id = ${actor.user}`
+            if (present === undefined) return yield* new StorageUnavailable({ reason: "the member is gone again" })
+            return new Unchanged(toParticipant(present))
+          })
+        ),
+      revoke: (roomId, { inviteId, secretHash }, actor) =>
+        requireRole(roomId, actor.user, "member").pipe(
+          Effect.flatMap((role) =>
+            read(sql`DELETE FROM room_invites WHERE invite_id = ${inviteId} AND room_id = ${uuid(roomId)}
+              AND (${secretHash ?? null}::text IS NULL OR secret_hash = ${secretHash ?? null})
+              AND (${role === "owner"} OR created_by = ${actor.user})`)
+          ),
+          Effect.asVoid
+        )
+    })
+  })
+)

@@ -1,4 +1,5 @@
-// What a change makes of a message or a thread, whatever keeps it. Undefined: it stays as it is.
+// What a change makes of a message or a thread, and the events of it: the same for every store. A rule that
+// returns undefined changes nothing.
 import { Result } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import {
@@ -12,19 +13,21 @@ import {
   unreact
 } from "../../domain/Message.ts"
 import type { Role } from "../../domain/Room.ts"
+import type { Change } from "./Committed.ts"
+import type { ThreadChange } from "./ThreadStore.ts"
 
 type Changed<A, E = never> = Result.Result<A | undefined, E>
 
 export const edited =
   (body: string, actor: Actor) =>
   (message: Message): Changed<Message, MessageNotFound> => {
-    // What a model said is nobody's to put otherwise.
+    // Responses of a model are not edited.
     if (message.author !== actor.user || message.deletedAt !== null || message.kind === "response")
       return Result.fail(new MessageNotFound())
     return Result.succeed(message.body === body ? undefined : { ...message, body, editedAt: actor.at })
   }
 
-/** `role`: what the one who deletes it is in the room. */
+/** `role`: the actor's, in the message's room. */
 export const deleted =
   (role: Role | undefined, actor: Actor) =>
   (message: Message): Changed<Message, MessageNotFound> => {
@@ -45,7 +48,7 @@ export const reacted =
       : Result.succeed({ ...message, reactions })
   }
 
-/** A message that has a thread already keeps it: somebody chose it. */
+/** A message that has a thread keeps it: a user chose it. */
 export const assigned =
   (threadId: string) =>
   (message: Message): Changed<Message> =>
@@ -59,7 +62,7 @@ export const answered =
     return Result.succeed(message.answer === answer ? undefined : { ...message, answer })
   }
 
-/** Whether that is a prompt of theirs that waits for its answer. */
+/** Whether the message is the author's prompt with that text, and has no answer yet. */
 export const isUnanswered = (author: string, body: string) => (message: Message) =>
   message.kind === "prompt" &&
   message.author === author &&
@@ -67,9 +70,7 @@ export const isUnanswered = (author: string, body: string) => (message: Message)
   message.answer === null &&
   message.deletedAt === null
 
-export type ThreadChange = Partial<Pick<Thread, "title" | "category" | "archived">>
-
-export const changed = (before: Thread, change: ThreadChange): Thread | undefined => {
+export const changedThread = (before: Thread, change: ThreadChange): Thread | undefined => {
   const after = { ...before, ...change }
   const isSame =
     after.title === before.title && after.category === before.category && after.archived === before.archived
@@ -81,10 +82,17 @@ export const messageEvent = (
   message: Message
 ) => JSON.stringify({ type, message })
 
-export const threadTold = (type: "thread.created" | "thread.changed", thread: Thread) =>
-  ({ value: thread, type, event: JSON.stringify({ type, thread }) }) as const
+export const threadChange = (type: "thread.created" | "thread.changed", thread: Thread): Change<Thread> => ({
+  value: thread,
+  type,
+  event: JSON.stringify({ type, thread })
+})
 
-export const memberTold = <A>(type: "member.joined" | "member.left", user: string, value: A) =>
-  ({ value, type, subject: user, event: JSON.stringify({ type, user }) }) as const
+export const memberChange = <A>(type: "member.joined" | "member.left", user: string, value: A): Change<A> => ({
+  value,
+  type,
+  subject: user,
+  event: JSON.stringify({ type, user })
+})
 
-export const roomDeletedTold = { value: undefined, type: "room.deleted", event: '{"type":"room.deleted"}' } as const
+export const roomDeleted: Change<void> = { value: undefined, type: "room.deleted", event: '{"type":"room.deleted"}' }

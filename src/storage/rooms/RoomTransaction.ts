@@ -1,128 +1,115 @@
-// What every write in a room has in common, in SQL: the room's lock and the actor's role, its event beside it, and what
-// Postgres's refusals mean.
+// What every write in a room has in common, in SQL: one transaction that locks the room, checks the actor's role,
+// counts the change, makes it and stores its event in the outbox. And the meaning of Postgres's refusals.
+//
+// Rows are cast to their interfaces, not decoded: the statements beside them name every column, and decoding a page
+// of messages would cost more than reading it.
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
 import { isUuid } from "../../domain/Ids.ts"
-import { Forbidden, NotAMember, type Role, RoomNotFound, StorageUnavailable } from "../../domain/Room.ts"
+import { Forbidden, NotAMember, type Role, RoomNotFound, rolesFrom, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
-import { type Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
-import type { Committed } from "./Repository.ts"
+import { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+import { type Change, type Committed, Unchanged, type WriteRefused } from "./Committed.ts"
 
-/** Milliseconds since the epoch, as Postgres gave them. */
+/** ISO 8601, of milliseconds since the epoch as Postgres returns them. */
 export const iso = (ms: number): string => new Date(ms).toISOString()
-
-const unavailable = (error: DatabaseUnavailable | DatabaseRefused) =>
-  error._tag === "DatabaseUnavailable"
-    ? Effect.fail(new StorageUnavailable({ reason: error.reason }))
-    : // Nothing a client sends may come to this: it is a fault of ours.
-      Effect.andThen(
-        Effect.logError("Postgres refused a statement", { sqlState: error.sqlState, cause: String(error.cause) }),
-        Effect.fail(new StorageUnavailable({ reason: `refused ${error.sqlState}` }))
-      )
-
-type Known = DatabaseUnavailable | DatabaseRefused
-const isKnown = (error: unknown): error is Known =>
-  error instanceof DatabaseUnavailable || error instanceof DatabaseRefused
-
-/** Runs a read (or a write outside rooms), with Postgres's errors as StorageUnavailable. */
-export const reader =
-  (run: Database["Service"]["run"]) =>
-  <A, E>(effect: Effect.Effect<A, E | SqlError.SqlError>) =>
-    Effect.catch(
-      run(effect),
-      (error): Effect.Effect<never, Exclude<E, SqlError.SqlError | Known> | StorageUnavailable> =>
-        isKnown(error) ? unavailable(error) : Effect.fail(error as Exclude<E, SqlError.SqlError | Known>)
-    )
-
-const refusals = (needs: string) => (error: DatabaseRefused) => {
-  switch (error.sqlState) {
-    case "HP001":
-      return Effect.fail(new RoomNotFound())
-    case "HP002":
-      return Effect.fail(new NotAMember())
-    case "HP003":
-      return Effect.fail(new Forbidden({ needs }))
-    default:
-      return unavailable(error)
-  }
-}
-
-/** The least of these roles, for an error's text. */
-export const least = (allowed: ReadonlyArray<Role>): Role => allowed.at(-1) ?? "owner"
 
 export interface Counted {
   readonly changeNumber: number
   readonly epochCounter: number
 }
 
-export interface Told<A> {
-  readonly value: A
-  readonly type: RoomChange["type"]
-  readonly subject?: string
-  readonly event: string
+export interface Writer {
+  readonly user: string
+  readonly at: string
 }
 
-export const makeRoomWrite = ({ run, sql }: Database["Service"]) => {
-  const refused =
-    (needs: string) =>
-    <A, E>(effect: Effect.Effect<A, E | Known>) =>
-      Effect.catch(
-        effect,
-        (
-          error
-        ): Effect.Effect<never, Exclude<E, Known> | RoomNotFound | NotAMember | Forbidden | StorageUnavailable> => {
-          if (!isKnown(error)) return Effect.fail(error as Exclude<E, Known>)
-          return error._tag === "DatabaseRefused" ? refusals(needs)(error) : unavailable(error)
-        }
+type DatabaseError = DatabaseUnavailable | DatabaseRefused
+
+const unavailable = (error: DatabaseError) =>
+  error._tag === "DatabaseUnavailable"
+    ? Effect.fail(new StorageUnavailable({ reason: error.reason }))
+    : // No request may lead to this: it is an error of ours.
+      Effect.andThen(
+        Effect.logError("Postgres refused a statement", { sqlState: error.sqlState, cause: String(error.cause) }),
+        Effect.fail(new StorageUnavailable({ reason: `refused ${error.sqlState}` }))
       )
 
-  /**
-   * One transaction: the lock and the check, then what `change` does, then its event. When `change` fails, nothing
-   * happened. `allowed` undefined: whoever, which is for `change` to judge.
-   */
-  const write = <A, E>(
-    roomId: string,
-    actor: { readonly user: string; readonly at: string },
-    allowed: ReadonlyArray<Role> | undefined,
-    change: (counted: Counted) => Effect.Effect<Told<A>, E | SqlError.SqlError>
-  ) => {
-    if (!isUuid(roomId)) return Effect.fail(new RoomNotFound())
-    const transaction = sql.withTransaction(
-      Effect.gen(function* () {
-        const [counted] =
-          yield* sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
-          FROM hotpath_room_write(${roomId}::text::uuid, ${actor.user}, ${allowed ?? null}::text[])`
-        if (counted === undefined) return yield* Effect.die("hotpath_room_write returns a row")
-        const { event, subject = "", type, value } = yield* change(counted)
-        yield* sql`INSERT INTO room_outbox (room_id, revision, at, type, subject, event) VALUES (
-          ${roomId}::text::uuid, ${counted.changeNumber}::float8::bigint, ${actor.at}::text::timestamptz, ${type}, ${subject},
-          ${event})`
-        const told: RoomChange = { roomId, ...counted, at: actor.at, type, subject, event }
-        return { value, changes: [told] } satisfies Committed<A>
-      })
+const isDatabaseError = (error: unknown): error is DatabaseError =>
+  error instanceof DatabaseUnavailable || error instanceof DatabaseRefused
+
+/** What `hotpath_room_write` raises; see migration 0004. */
+const refusalOf = (error: DatabaseError, minimum: Role): Effect.Effect<never, WriteRefused> => {
+  switch (error._tag === "DatabaseRefused" ? error.sqlState : "") {
+    case "HP001":
+      return Effect.fail(new RoomNotFound())
+    case "HP002":
+      return Effect.fail(new NotAMember())
+    case "HP003":
+      return Effect.fail(new Forbidden({ needs: minimum }))
+    default:
+      return unavailable(error)
+  }
+}
+
+export const makeRoomTransaction = Effect.gen(function* () {
+  const { run, sql } = yield* Database
+
+  const uuid = (id: string) => sql`${id}::text::uuid`
+
+  const orUnavailable = <A, E>(effect: Effect.Effect<A, E | DatabaseError>) =>
+    Effect.catch(
+      effect,
+      (error): Effect.Effect<never, E | StorageUnavailable> =>
+        isDatabaseError(error) ? unavailable(error) : Effect.fail(error)
     )
-    return refused(least(allowed ?? []))(run(transaction))
+
+  /** Runs a statement outside a room's transaction. */
+  const read = <A, E>(statement: Effect.Effect<A, E | SqlError.SqlError>) => orUnavailable(run(statement))
+
+  /** Gives the refusals of a write their meaning. `minimum` is the role that the write asked for. */
+  const orRefused = <A, E>(write: Effect.Effect<A, E | DatabaseError>, minimum: Role) =>
+    Effect.catch(
+      write,
+      (error): Effect.Effect<never, E | WriteRefused> =>
+        isDatabaseError(error) ? refusalOf(error, minimum) : Effect.fail(error)
+    )
+
+  /**
+   * One write. `change` runs under the room's lock, after the check of the role; when it fails, nothing is stored,
+   * and when nothing changes, the transaction is rolled back, with the change number it counted. `minimum` undefined:
+   * anyone may write, members or not, and `change` decides.
+   */
+  const write = <A, E = never>(
+    roomId: string,
+    { at, user }: Writer,
+    minimum: Role | undefined,
+    change: (counted: Counted) => Effect.Effect<Change<A> | Unchanged<A>, E | SqlError.SqlError>
+  ): Effect.Effect<Committed<A>, Exclude<E, SqlError.SqlError> | WriteRefused> => {
+    if (!isUuid(roomId)) return Effect.fail(new RoomNotFound())
+    const allowed = minimum === undefined ? null : rolesFrom(minimum)
+    const transaction = Effect.gen(function* () {
+      const [counted] =
+        yield* sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
+        FROM hotpath_room_write(${uuid(roomId)}, ${user}, ${allowed}::text[])`
+      if (counted === undefined) return yield* Effect.die("hotpath_room_write returns a row")
+      const made = yield* change(counted)
+      // A failure rolls back, also this one.
+      if (made instanceof Unchanged) return yield* Effect.fail(made)
+      const { event, subject = "", type, value } = made
+      yield* sql`INSERT INTO room_outbox (room_id, revision, at, type, subject, event) VALUES (
+        ${uuid(roomId)}, ${counted.changeNumber}::float8::bigint, ${at}::text::timestamptz, ${type}, ${subject},
+        ${event})`
+      const committed: RoomChange = { roomId, ...counted, at, type, subject, event }
+      return { value, changes: [committed] }
+    })
+    const rolledBack = Effect.catch(
+      sql.withTransaction(transaction),
+      (error): Effect.Effect<Committed<A>, E | SqlError.SqlError> =>
+        error instanceof Unchanged ? Effect.succeed({ value: error.value, changes: [] }) : Effect.fail(error)
+    )
+    return orRefused(run(rolledBack), minimum ?? "viewer")
   }
 
-  return { write, refused }
-}
-
-/** For writes that turn out to change nothing: they are taken back, with the number that was counted for them. */
-export class Unchanged<A> {
-  readonly _tag = "Unchanged"
-  readonly value: A
-  constructor(value: A) {
-    this.value = value
-  }
-}
-
-export const unchanged = <A>(value: A) => Effect.fail(new Unchanged(value))
-
-export const orUnchanged = <A, E>(
-  effect: Effect.Effect<Committed<A>, E | Unchanged<A>>
-): Effect.Effect<Committed<A>, Exclude<E, Unchanged<A>>> =>
-  Effect.catch(effect, (error) =>
-    error instanceof Unchanged
-      ? Effect.succeed({ value: error.value as A, changes: [] })
-      : Effect.fail(error as Exclude<E, Unchanged<A>>)
-  )
+  return { orRefused, orUnavailable, read, run, sql, uuid, write }
+})

@@ -1,15 +1,13 @@
 // Threads, in SQL.
-
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { isUuid } from "../../domain/Ids.ts"
 import { type Thread, ThreadNotFound } from "../../domain/Message.ts"
-import { writers } from "../../domain/Room.ts"
-import type { Database } from "../../infra/postgres/Database.ts"
-import { upTo } from "./ListPart.ts"
-import { changed, threadTold } from "./MessageRules.ts"
-import type { ThreadsPart } from "./Parts.ts"
-import { most } from "./Repository.ts"
-import { iso, makeRoomWrite, orUnchanged, reader, unchanged } from "./RoomTransaction.ts"
+import { Unchanged } from "./Committed.ts"
+import { listLimits, upTo } from "./ListPart.ts"
+import { changedThread, threadChange } from "./MessageRules.ts"
+import { makeRoomIndex } from "./RoomIndex.ts"
+import { iso, makeRoomTransaction } from "./RoomTransaction.ts"
+import { ThreadStore } from "./ThreadStore.ts"
 
 interface ThreadRow {
   readonly threadId: string
@@ -29,59 +27,63 @@ const toThread = ({ archived, category, createdAt, roomId, threadId, title }: Th
   createdAt: iso(createdAt)
 })
 
-export const makeThreads = (database: Database["Service"]): ThreadsPart => {
-  const { sql } = database
-  const read = reader(database.run)
-  const { write } = makeRoomWrite(database)
-  const columns = sql.literal(`thread_id AS "threadId", room_id AS "roomId", title, category, archived,
+export const layer = Layer.effect(
+  ThreadStore,
+  Effect.gen(function* () {
+    const { read, sql, uuid, write } = yield* makeRoomTransaction
+    const columns = sql.literal(`thread_id AS "threadId", room_id AS "roomId", title, category, archived,
     (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt"`)
 
-  return {
-    createThread: (thread, actor) =>
-      write(thread.roomId, actor, writers, () =>
-        sql`INSERT INTO threads (thread_id, room_id, title, category, archived, created_at) VALUES (
-            ${thread.threadId}::text::uuid, ${thread.roomId}::text::uuid, ${thread.title}, ${thread.category},
+    const roomOf = yield* makeRoomIndex(
+      (threadId) =>
+        read(sql<{ roomId: string }>`SELECT room_id AS "roomId" FROM threads WHERE thread_id = ${uuid(threadId)}`).pipe(
+          Effect.flatMap(([row]) => (row === undefined ? new ThreadNotFound() : Effect.succeed(row.roomId)))
+        ),
+      () => new ThreadNotFound()
+    )
+
+    return ThreadStore.of({
+      roomOf,
+      create: (thread, actor) =>
+        write(thread.roomId, actor, "member", () =>
+          sql`INSERT INTO threads (thread_id, room_id, title, category, archived, created_at) VALUES (
+            ${uuid(thread.threadId)}, ${uuid(thread.roomId)}, ${thread.title}, ${thread.category},
             ${thread.archived}, ${thread.createdAt}::text::timestamptz)`.pipe(
-          Effect.as(threadTold("thread.created", thread))
+            Effect.as(threadChange("thread.created", thread))
+          )
+        ),
+      list: (roomId, archived, { after, limit, maxBytes } = {}) => {
+        if (!isUuid(roomId) || (after !== undefined && !isUuid(after.id))) return Effect.succeed([])
+        const later =
+          after === undefined
+            ? sql``
+            : sql`AND (created_at, thread_id) > (${after.at}::text::timestamptz, ${uuid(after.id)})`
+        const rows = sql<ThreadRow>`SELECT ${columns} FROM threads
+        WHERE room_id = ${uuid(roomId)} AND (${archived ?? null}::bool IS NULL OR archived = ${archived ?? null}::bool)
+        ${later} ORDER BY created_at, thread_id LIMIT ${limit ?? listLimits.threads}`
+        const bytes = "octet_length(title) + octet_length(coalesce(category, '')) + 150"
+        return Effect.map(read(upTo(sql, rows, bytes, '"createdAt", "threadId"', maxBytes)), (found) =>
+          found.map(toThread)
         )
-      ),
-    threads: (roomId, archived, { after, limit, maxBytes } = {}) => {
-      if (!isUuid(roomId) || (after !== undefined && !isUuid(after.id))) return Effect.succeed([])
-      const later =
-        after === undefined
-          ? sql``
-          : sql`AND (created_at, thread_id) > (${after.at}::text::timestamptz, ${after.id}::text::uuid)`
-      const rows = sql<ThreadRow>`SELECT ${columns} FROM threads
-        WHERE room_id = ${roomId}::text::uuid AND (${archived ?? null}::bool IS NULL OR archived = ${archived ?? null}::bool)
-        ${later} ORDER BY created_at, thread_id LIMIT ${limit ?? most.threads}`
-      const bytes = "octet_length(title) + octet_length(coalesce(category, '')) + 150"
-      return Effect.map(read(upTo(sql, rows, bytes, '"createdAt", "threadId"', maxBytes)), (found) =>
-        found.map(toThread)
-      )
-    },
-    changeThread: (roomId, threadId, change, actor) =>
-      orUnchanged(
-        write(roomId, actor, writers, () =>
-          Effect.gen(function* () {
+      },
+      change: (roomId, threadId, change, actor) =>
+        write(
+          roomId,
+          actor,
+          "member",
+          Effect.fnUntraced(function* () {
             if (!isUuid(threadId)) return yield* new ThreadNotFound()
             const [row] = yield* sql<ThreadRow>`SELECT ${columns} FROM threads
-              WHERE thread_id = ${threadId}::text::uuid AND room_id = ${roomId}::text::uuid`
+              WHERE thread_id = ${uuid(threadId)} AND room_id = ${uuid(roomId)}`
             if (row === undefined) return yield* new ThreadNotFound()
             const before = toThread(row)
-            const after = changed(before, change)
-            if (after === undefined) return yield* unchanged(before)
+            const after = changedThread(before, change)
+            if (after === undefined) return new Unchanged(before)
             yield* sql`UPDATE threads SET title = ${after.title}, category = ${after.category},
-              archived = ${after.archived} WHERE thread_id = ${threadId}::text::uuid`
-            return threadTold("thread.changed", after)
+              archived = ${after.archived} WHERE thread_id = ${uuid(threadId)}`
+            return threadChange("thread.changed", after)
           })
         )
-      ),
-    roomOfThread: (threadId) =>
-      !isUuid(threadId)
-        ? Effect.fail(new ThreadNotFound())
-        : read(sql<{ roomId: string }>`SELECT room_id AS "roomId" FROM threads
-            WHERE thread_id = ${threadId}::text::uuid`).pipe(
-            Effect.flatMap(([row]) => (row === undefined ? new ThreadNotFound() : Effect.succeed(row.roomId)))
-          )
-  }
-}
+    })
+  })
+)

@@ -51,6 +51,20 @@ describe("Bulkhead: users", () => {
     })
   )
 
+  it.effect("keeps slots free for a third user while two users take all that they may", () =>
+    Effect.gen(function* () {
+      const bulkhead = makeBulkhead(200, 1000, 0.25)
+      const gate = yield* Deferred.make<void>()
+      yield* fill(bulkhead, "mallory", 500, gate)
+      yield* fill(bulkhead, "eve", 500, gate)
+      assert.strictEqual(bulkhead.running(), 150)
+      let ran = 0
+      yield* fill(bulkhead, "ann", 50, gate, () => ran++)
+      assert.strictEqual(ran, 50)
+      yield* Deferred.succeed(gate, undefined)
+    })
+  )
+
   it.effect("does not divide a few slots, and users take turns at them", () =>
     Effect.gen(function* () {
       const bulkhead = makeBulkhead(2, 1000, 0.25)

@@ -1,11 +1,11 @@
-// Where a client stands in a room, as text that it keeps and gives back.
+// A client's position in a room, as text that it keeps and gives back.
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { parseCursor } from "../../../src/rooms/delivery/Cursor.ts"
 import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, history, numbered } from "../../support/RoomFeeds.ts"
 
-describe("RoomLine: cursors", () => {
+describe("Cursor", () => {
   it.prop(
     "reads a cursor as it was written",
     [
@@ -14,13 +14,13 @@ describe("RoomLine: cursors", () => {
       Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2000 }))
     ],
     ([epoch, seq, alone]) => {
-      const line = new RoomFeed("room", () => {})
+      const feed = new RoomFeed("room", () => {})
       const last = { ...numbered(seq, 0), at: "then" }
-      line.start({ epoch, seq, changeNumber: 0, events: [last] }, 0)
-      for (let n = 0; n < alone; n++) line.tellAlone(event())
-      line.catchUp({ ...history(`${epoch}-`, seq === 0 ? [] : [last]), seq })
-      const cursor = parseCursor(line.cursor)
-      assert.deepEqual(cursor, { epoch: `${epoch}-`, offset: alone, seq: seq + alone })
+      feed.start({ epoch, seq, changeNumber: 0, events: [last] }, 0)
+      for (let n = 0; n < alone; n++) feed.deliverLocally(event())
+      feed.catchUp({ ...history(`${epoch}-`, seq === 0 ? [] : [last]), seq })
+      const cursor = parseCursor(feed.cursor)
+      assert.deepEqual(cursor, { epoch: `${epoch}-`, offset: alone, clientSeq: seq + alone })
     }
   )
 

@@ -24,7 +24,7 @@ const deleted = (message: Message): Message => ({ ...message, body: "", deletedA
 const edited = (message: Message, body: string): Message => ({ ...message, body, editedAt: at(30) })
 
 describe("a resume", () => {
-  it("brings what came since the member joined, as it was told", () => {
+  it("brings what came since the member joined, unchanged", () => {
     const events = numbered(
       { type: "message.sent", message: sent("m", "hello") },
       { type: "member.joined", user: "bob" },
@@ -77,12 +77,12 @@ describe("a resume", () => {
       recoverable(events, events, ann)?.map(({ at, seq }) => [seq, at]),
       events.map(({ at, seq }) => [seq, at])
     )
-    // A deletion that this instance was not told of yet counts already.
+    // A deletion that this instance has not received yet counts already.
     const early = shown(events.slice(0, 3), events)
     assert.deepEqual(early?.at(0), { type: "message.sent", message: deleted(gone) })
   })
 
-  it("says nothing of a generation that is void, and all of the one told anew", () => {
+  it("hides the text of a void generation, and brings that of its restart", () => {
     const delta = (messageId: string, text: string) => ({ type: "generate.delta", messageId, text }) as const
     const found = shown(
       numbered(

@@ -3,76 +3,76 @@ import { assert, describe, it } from "@effect/vitest"
 import type { RoomEvent } from "../../../src/domain/RoomEvent.ts"
 import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
 import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
-import { makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
+import { makeSubscriber, numbered, subscribed } from "../../support/RoomFeeds.ts"
 
-const lineOfTwo = () => {
-  const line = new RoomFeed("room", () => {})
-  line.start({ epoch: "e", seq: 0, changeNumber: 0, events: [] }, 0)
+const feedOfTwo = () => {
+  const feed = new RoomFeed("room", () => {})
+  feed.start({ epoch: "e", seq: 0, changeNumber: 0, events: [] }, 0)
   const [ann, bob] = [makeSubscriber("ann"), makeSubscriber("bob")]
-  seated(line, ann)
-  seated(line, bob)
+  subscribed(feed, ann)
+  subscribed(feed, bob)
   let seq = 0
-  const tell = (type: RoomEvent["type"], subject = "", text = "{}") => {
+  const publish = (type: RoomEvent["type"], subject = "", text = "{}") => {
     seq++
-    line.take({ ...numbered(seq, 0), type, subject, event: text, epoch: "e" })
-    line.flush()
+    feed.take({ ...numbered(seq, 0), type, subject, event: text, epoch: "e" })
+    feed.subscriptions.flush()
   }
-  return { line, ann, bob, tell }
+  return { feed, ann, bob, publish }
 }
 
 describe("the order of replies and events", () => {
-  it("holds a write's own event, and all after it, until its reply has left", () => {
-    const { ann, bob, line, tell } = lineOfTwo()
-    const answered = line.writing(ann.id)
-    tell("document.updated", bob.id)
-    tell("document.updated", ann.id)
-    tell("document.updated", bob.id)
+  it("withholds a write's own event, and all after it, until its reply was sent", () => {
+    const { ann, bob, feed, publish } = feedOfTwo()
+    const answered = feed.subscriptions.beginWrite(ann.id)
+    publish("document.updated", bob.id)
+    publish("document.updated", ann.id)
+    publish("document.updated", bob.id)
     assert.deepEqual(ann.seqs(), [1])
     assert.deepEqual(bob.seqs(), [1, 2, 3])
     answered()
     assert.deepEqual(ann.seqs(), [1, 2, 3])
-    tell("document.updated", ann.id)
+    publish("document.updated", ann.id)
     assert.deepEqual(ann.seqs(), [1, 2, 3, 4])
   })
 
-  it("holds what may be a write's own event, and lets pass what can't be", () => {
-    const { ann, line, tell } = lineOfTwo()
-    const answered = line.writing(ann.id)
-    tell("presence.joined", "bob")
-    tell("generate.delta")
+  it("withholds what may be a write's own event, and lets pass what can't be", () => {
+    const { ann, feed, publish } = feedOfTwo()
+    const answered = feed.subscriptions.beginWrite(ann.id)
+    publish("presence.joined", "bob")
+    publish("generate.delta")
     assert.deepEqual(ann.seqs(), [1, 2])
-    tell("message.sent")
-    tell("generate.delta")
+    publish("message.sent")
+    publish("generate.delta")
     assert.deepEqual(ann.seqs(), [1, 2])
     answered()
     assert.deepEqual(ann.seqs(), [1, 2, 3, 4])
   })
 
   it("waits for the writes that were begun when an event came, and for no later ones", () => {
-    const { ann, line, tell } = lineOfTwo()
-    const first = line.writing(ann.id)
-    tell("message.edited")
-    const second = line.writing(ann.id)
-    tell("message.edited")
-    const third = line.writing(ann.id)
+    const { ann, feed, publish } = feedOfTwo()
+    const first = feed.subscriptions.beginWrite(ann.id)
+    publish("message.edited")
+    const second = feed.subscriptions.beginWrite(ann.id)
+    publish("message.edited")
+    const third = feed.subscriptions.beginWrite(ann.id)
     second()
     assert.deepEqual(ann.seqs(), [])
     first()
     assert.deepEqual(ann.seqs(), [1, 2])
-    tell("message.edited")
+    publish("message.edited")
     assert.deepEqual(ann.seqs(), [1, 2])
     third()
     third()
     assert.deepEqual(ann.seqs(), [1, 2, 3])
   })
 
-  it("keeps what a removed member is told for after the reply, and nothing for one that left", () => {
-    const { ann, bob, line, tell } = lineOfTwo()
-    const [annAnswered, bobAnswered] = [line.writing(ann.id), line.writing(bob.id)]
-    tell("message.sent")
-    tell("member.left", "ann")
-    tell("message.sent")
-    line.leave(bob.id)
+  it("sends a removed member their events after the reply, and nothing to one that left", () => {
+    const { ann, bob, feed, publish } = feedOfTwo()
+    const [annAnswered, bobAnswered] = [feed.subscriptions.beginWrite(ann.id), feed.subscriptions.beginWrite(bob.id)]
+    publish("message.sent")
+    publish("member.left", "ann")
+    publish("message.sent")
+    feed.subscriptions.leave(bob.id)
     annAnswered()
     bobAnswered()
     assert.deepEqual(ann.seqs(), [1, 2])
@@ -80,25 +80,25 @@ describe("the order of replies and events", () => {
   })
 
   it("keeps the order for a connection that comes in again meanwhile", () => {
-    const { ann, line, tell } = lineOfTwo()
-    const answered = line.writing(ann.id)
-    const held = line.sit(ann)
-    tell("message.sent")
-    held.isGood = true
-    line.release(held)
+    const { ann, feed, publish } = feedOfTwo()
+    const answered = feed.subscriptions.beginWrite(ann.id)
+    const pending = feed.subscriptions.subscribe(ann)
+    publish("message.sent")
+    pending.isAccepted = true
+    feed.subscriptions.release(pending)
     assert.deepEqual(ann.seqs(), [])
-    tell("message.sent")
+    publish("message.sent")
     answered()
     assert.deepEqual(ann.seqs(), [1, 2])
   })
 
-  it("closes a connection for which too much waits", () => {
-    const { ann, line, tell } = lineOfTwo()
-    line.writing(ann.id)
+  it("closes a connection with too many withheld frames", () => {
+    const { ann, feed, publish } = feedOfTwo()
+    feed.subscriptions.beginWrite(ann.id)
     const text = JSON.stringify({ text: "x".repeat(300_000) })
-    for (let n = 0; n < 3; n++) tell("message.sent", "", text)
+    for (let n = 0; n < 3; n++) publish("message.sent", "", text)
     assert.deepEqual(ann.closed, [])
-    tell("message.sent", "", text)
+    publish("message.sent", "", text)
     assert.deepEqual(ann.closed, [CloseCodes.overload])
   })
 })

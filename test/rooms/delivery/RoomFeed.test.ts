@@ -1,4 +1,4 @@
-// What a room's connections on one instance are told: each thing once, numbered on by one, whatever the bus does.
+// What a room's connections on one instance are sent: each event once, numbered on by one, whatever the bus does.
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import type { EphemeralEvent, History, SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
@@ -6,12 +6,12 @@ import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
 
 import { eventParams } from "../../../src/rooms/delivery/EventFrame.ts"
 import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
-import { event, history, makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
+import { event, history, makeSubscriber, numbered, subscribed } from "../../support/RoomFeeds.ts"
 
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 
-/** A line that began at a number, with a seat of ann's that everything is sent to. */
-const lineWith = (
+/** A feed that started at a number, with a subscription of ann's. */
+const feedWith = (
   at: {
     seq?: number
     changeNumber?: number
@@ -20,65 +20,65 @@ const lineWith = (
     events?: ReadonlyArray<SequencedEvent>
   } = {}
 ) => {
-  const risen: Array<readonly [id: string, connections: number]> = []
-  const line = new RoomFeed("room", ({ id }, connections) => risen.push([id, connections]))
-  line.start({ epoch: "e", seq: 0, changeNumber: 0, events: [], ...at }, at.known ?? 0)
+  const ended: Array<readonly [id: string, connections: number]> = []
+  const feed = new RoomFeed("room", ({ id }, connections) => ended.push([id, connections]))
+  feed.start({ epoch: "e", seq: 0, changeNumber: 0, events: [], ...at }, at.known ?? 0)
   const ann = makeSubscriber("ann")
-  seated(line, ann)
-  return { line, ann, risen }
+  subscribed(feed, ann)
+  return { feed, ann, ended }
 }
 
-const take = (line: RoomFeed, one: SequencedEvent, epoch = "e") => line.take({ ...one, epoch })
+const take = (feed: RoomFeed, one: SequencedEvent, epoch = "e") => feed.take({ ...one, epoch })
 
-describe("RoomLine", () => {
-  it("tells the next number, passes over what it had, and takes nothing else", () => {
-    const { ann, line } = lineWith({ seq: 5 })
-    assert.isTrue(take(line, numbered(6, 1)))
-    assert.isTrue(take(line, numbered(6, 1)))
-    assert.isTrue(take(line, numbered(2, 9)))
-    assert.isFalse(take(line, numbered(8, 3)))
-    assert.isFalse(take(line, numbered(7, 2), "other"))
-    assert.isTrue(take(line, numbered(7, 2)))
+describe("RoomFeed", () => {
+  it("takes the next seq, skips those it had, and refuses all others", () => {
+    const { ann, feed } = feedWith({ seq: 5 })
+    assert.isTrue(take(feed, numbered(6, 1)))
+    assert.isTrue(take(feed, numbered(6, 1)))
+    assert.isTrue(take(feed, numbered(2, 9)))
+    assert.isFalse(take(feed, numbered(8, 3)))
+    assert.isFalse(take(feed, numbered(7, 2), "other"))
+    assert.isTrue(take(feed, numbered(7, 2)))
     assert.deepEqual(ann.seqs(), [])
-    assert.strictEqual(line.flush(), 2)
-    assert.strictEqual(line.flush(), 0)
+    assert.strictEqual(feed.subscriptions.flush(), 2)
+    assert.strictEqual(feed.subscriptions.flush(), 0)
     assert.deepEqual(ann.seqs(), [6, 7])
-    assert.deepEqual([line.seq, line.visible, line.changeNumber], [7, 7, 2])
+    assert.deepEqual([feed.seq, feed.clientSeq, feed.changeNumber], [7, 7, 2])
   })
 
-  it("knows the last event of another epoch by its digest, when it rested and the event is big", () => {
+  it("recognises its last event in another epoch by the digest of a room at rest", () => {
     const big = (n: number) => ({ ...numbered(n, n), event: `{"text":"${n}${"x".repeat(70_000)}"}` })
     const next = (first: SequencedEvent) => history("f", [first, numbered(2, 2)])
     for (const [first, isSame] of [
       [big(1), true],
       [{ ...big(1), event: big(2).event }, false]
     ] as const) {
-      const { ann, line } = lineWith()
-      take(line, big(1))
-      line.rest()
-      line.rest()
-      assert.strictEqual(line.catchUp(next(first)), isSame)
-      line.flush()
+      const { ann, feed } = feedWith()
+      take(feed, big(1))
+      feed.digestLast()
+      feed.digestLast()
+      assert.strictEqual(feed.catchUp(next(first)), isSame)
+      feed.subscriptions.flush()
       assert.deepEqual(ann.seqs(), isSame ? [1, 2] : [1])
     }
   })
 
   it("frames an event once, for all, as JSON-RPC has it", () => {
-    const { ann, line } = lineWith()
+    const { ann, feed } = feedWith()
     const bob = makeSubscriber("bob")
-    seated(line, bob)
-    take(line, { ...numbered(1, 1), event: `{"text":"größe 😀 ${"x".repeat(70_000)}"}` })
-    take(line, numbered(2, 2))
-    assert.strictEqual(line.flush(), 4)
+    subscribed(feed, bob)
+    take(feed, { ...numbered(1, 1), event: `{"text":"größe 😀 ${"x".repeat(70_000)}"}` })
+    take(feed, numbered(2, 2))
+    assert.strictEqual(feed.subscriptions.flush(), 4)
     assert.strictEqual(ann.writes.length, 1)
     assert.strictEqual(ann.writes[0], bob.writes[0])
-    const [first] = ann.told()
+    const [first] = ann.sent()
     assert.strictEqual(first?.method, "room.event")
     assert.deepEqual(first?.params, JSON.parse(eventParams("room", 1, { ...numbered(1, 1), event: first?.text ?? "" })))
   })
 
-  it("tells of a message once, though the buffer has it and Postgres, too", () => {
-    const { ann, line } = lineWith()
+  it("delivers a message once, though the buffer and Postgres both publish it", () => {
+    const { ann, feed } = feedWith()
     const sent = (seq: number, changeNumber: number, messageId: string): SequencedEvent => ({
       ...numbered(seq, changeNumber),
       type: "message.sent",
@@ -86,88 +86,88 @@ describe("RoomLine", () => {
     })
     const ids = Array.from({ length: 3 }, () => randomUUID())
     const [one = "", two = "", three = ""] = ids
-    take(line, sent(1, 0, one))
-    take(line, sent(2, 1, one))
-    take(line, sent(3, 0, two))
-    line.flush()
-    // Told without the bus, which brings it when it is back, after many others.
-    line.tellAlone(sent(0, 2, three))
-    for (let n = 3; n < 1000; n++) line.tellAlone(sent(0, n, randomUUID()))
-    line.flush()
+    take(feed, sent(1, 0, one))
+    take(feed, sent(2, 1, one))
+    take(feed, sent(3, 0, two))
+    feed.subscriptions.flush()
+    // Delivered without the bus, which brings it when it is back, after many others.
+    feed.deliverLocally(sent(0, 2, three))
+    for (let n = 3; n < 1000; n++) feed.deliverLocally(sent(0, n, randomUUID()))
+    feed.subscriptions.flush()
     const before = ann.seqs().length
-    take(line, sent(4, 0, three))
-    line.flush()
+    take(feed, sent(4, 0, three))
+    feed.subscriptions.flush()
     assert.strictEqual(ann.seqs().length, before)
     assert.deepEqual(ann.seqs(), upTo(before))
-    assert.isFalse(line.isResumable)
+    assert.isFalse(feed.isResumable)
   })
 
   it("counts connections by user, and says how many are left when one goes", () => {
-    const { line, risen } = lineWith()
+    const { feed, ended } = feedWith()
     const [bob, again] = [makeSubscriber("bob"), makeSubscriber("bob")]
-    assert.isTrue(line.sit(bob).isNew)
-    assert.isTrue(line.sit(again).isNew)
-    assert.strictEqual(line.sit(bob).answers, 2)
+    assert.isTrue(feed.subscriptions.subscribe(bob).isNew)
+    assert.isTrue(feed.subscriptions.subscribe(again).isNew)
+    assert.strictEqual(feed.subscriptions.subscribe(bob).replies, 2)
     assert.deepEqual(
-      [...line.counts],
+      [...feed.subscriptions.counts],
       [
         ["ann", 1],
         ["bob", 2]
       ]
     )
-    line.rise(bob.id)
-    line.rise(bob.id)
-    line.rise("nobody")
-    line.rise(again.id)
-    assert.deepEqual(risen, [
+    feed.subscriptions.unsubscribe(bob.id)
+    feed.subscriptions.unsubscribe(bob.id)
+    feed.subscriptions.unsubscribe("unknown")
+    feed.subscriptions.unsubscribe(again.id)
+    assert.deepEqual(ended, [
       [bob.id, 1],
       [again.id, 0]
     ])
-    assert.deepEqual([...line.counts], [["ann", 1]])
+    assert.deepEqual([...feed.subscriptions.counts], [["ann", 1]])
   })
 
-  it("holds back what comes before the answer, and sends it in its order after it", () => {
-    const { ann, line } = lineWith()
+  it("withholds what comes before the reply, and sends it in its order after it", () => {
+    const { ann, feed } = feedWith()
     const bob = makeSubscriber("bob")
-    let held = line.sit(bob)
-    held.isGood = true
-    take(line, numbered(1, 1))
-    line.flush()
+    let pending = feed.subscriptions.subscribe(bob)
+    pending.isAccepted = true
+    take(feed, numbered(1, 1))
+    feed.subscriptions.flush()
     // What he is given as the room's state has everything up to here.
-    line.begin(held)
-    assert.strictEqual(line.cursor, "e:1")
+    feed.subscriptions.cover(pending)
+    assert.strictEqual(feed.cursor, "e:1")
     for (const n of [2, 3]) {
-      take(line, numbered(n, n))
-      line.flush()
+      take(feed, numbered(n, n))
+      feed.subscriptions.flush()
     }
-    // Told, but not sent yet.
-    take(line, numbered(4, 4))
+    // Taken, but not sent yet.
+    take(feed, numbered(4, 4))
     assert.deepEqual(bob.seqs(), [])
-    line.release(held)
+    feed.subscriptions.release(pending)
     assert.deepEqual(bob.seqs(), [2, 3])
-    take(line, numbered(5, 5))
-    line.flush()
+    take(feed, numbered(5, 5))
+    feed.subscriptions.flush()
     assert.deepEqual(bob.seqs(), [2, 3, 4, 5])
     assert.deepEqual(ann.seqs(), [1, 2, 3, 4, 5])
     // Once more, as to resume: from the next on.
-    held = line.sit(bob)
-    held.isGood = true
-    take(line, numbered(6, 6))
-    line.flush()
-    line.begin(held)
-    take(line, numbered(7, 7))
-    line.flush()
-    line.release(held)
+    pending = feed.subscriptions.subscribe(bob)
+    pending.isAccepted = true
+    take(feed, numbered(6, 6))
+    feed.subscriptions.flush()
+    feed.subscriptions.cover(pending)
+    take(feed, numbered(7, 7))
+    feed.subscriptions.flush()
+    feed.subscriptions.release(pending)
     assert.deepEqual(bob.seqs(), [2, 3, 4, 5, 7])
   })
 
-  it("gives up a connection that holds too much back", () => {
-    const { ann, line } = lineWith()
+  it("closes a connection with too many withheld frames", () => {
+    const { ann, feed } = feedWith()
     const bob = makeSubscriber("bob")
-    line.sit(bob)
+    feed.subscriptions.subscribe(bob)
     for (let n = 1; n <= 70; n++) {
-      take(line, { ...numbered(n, n), event: JSON.stringify({ text: "x".repeat(16_384) }) })
-      line.flush()
+      take(feed, { ...numbered(n, n), event: JSON.stringify({ text: "x".repeat(16_384) }) })
+      feed.subscriptions.flush()
       if (n === 60) assert.deepEqual(bob.closed, [])
     }
     assert.deepEqual(bob.closed[0], CloseCodes.overload)
@@ -175,101 +175,101 @@ describe("RoomLine", () => {
     assert.deepEqual(ann.seqs(), upTo(70))
   })
 
-  it("tells who left that they did, on all their connections, and nothing after it", () => {
-    const { ann, line, risen } = lineWith()
-    const [bob, held, cat] = [makeSubscriber("bob"), makeSubscriber("bob"), makeSubscriber("cat")]
-    const waiting = line.sit(held)
-    for (const one of [bob, cat]) seated(line, one)
-    take(line, numbered(1, 1))
-    take(line, { ...numbered(2, 2), type: "member.left", subject: "bob" })
-    take(line, numbered(3, 3))
-    line.flush()
+  it("sends a removed member the removal, on all their connections, and nothing after it", () => {
+    const { ann, feed, ended } = feedWith()
+    const [bob, second, cat] = [makeSubscriber("bob"), makeSubscriber("bob"), makeSubscriber("cat")]
+    const waiting = feed.subscriptions.subscribe(second)
+    for (const one of [bob, cat]) subscribed(feed, one)
+    take(feed, numbered(1, 1))
+    take(feed, { ...numbered(2, 2), type: "member.left", subject: "bob" })
+    take(feed, numbered(3, 3))
+    feed.subscriptions.flush()
     assert.deepEqual(bob.seqs(), [1, 2])
-    assert.deepEqual(held.seqs(), [])
-    waiting.isGood = true
-    line.release(waiting)
-    assert.deepEqual(held.seqs(), [1, 2])
+    assert.deepEqual(second.seqs(), [])
+    waiting.isAccepted = true
+    feed.subscriptions.release(waiting)
+    assert.deepEqual(second.seqs(), [1, 2])
     for (const one of [ann, cat]) assert.deepEqual(one.seqs(), [1, 2, 3])
-    assert.deepEqual(risen, [
-      [held.id, 1],
+    assert.deepEqual(ended, [
+      [second.id, 1],
       [bob.id, 0]
     ])
-    assert.isFalse(line.counts.has("bob"))
+    assert.isFalse(feed.subscriptions.counts.has("bob"))
   })
 
   it("does so without the bus too, and ends with its room", () => {
-    const { ann, line, risen } = lineWith()
+    const { ann, feed, ended } = feedWith()
     const bob = makeSubscriber("bob")
-    seated(line, bob)
-    line.tellAlone({ ...event(), type: "member.left", subject: "bob", changeNumber: 1 })
-    line.tellAlone({ ...event(), type: "room.deleted", changeNumber: 2 })
-    line.tellAlone({ ...event(), changeNumber: 3 })
-    line.flush()
+    subscribed(feed, bob)
+    feed.deliverLocally({ ...event(), type: "member.left", subject: "bob", changeNumber: 1 })
+    feed.deliverLocally({ ...event(), type: "room.deleted", changeNumber: 2 })
+    feed.deliverLocally({ ...event(), changeNumber: 3 })
+    feed.subscriptions.flush()
     assert.deepEqual(bob.seqs(), [1])
     assert.deepEqual(ann.seqs(), [1, 2])
-    assert.deepEqual(risen, [
+    assert.deepEqual(ended, [
       [bob.id, 0],
       [ann.id, 0]
     ])
-    assert.strictEqual(line.seats.size, 0)
+    assert.strictEqual(feed.subscriptions.size, 0)
   })
 
-  it("told alone: counts on, and the bus's own of the same change is passed over", () => {
-    const { ann, line } = lineWith({ seq: 10, changeNumber: 4 })
-    assert.isTrue(line.isResumable)
-    assert.isTrue(line.tellAlone({ ...event(), changeNumber: 5 }))
-    assert.isFalse(line.tellAlone({ ...event(), changeNumber: 5 }))
-    assert.isFalse(line.tellAlone({ ...event(), changeNumber: 4 }))
-    assert.isTrue(line.tellAlone(event()))
-    // Nobody can resume from what only we have told.
-    assert.isFalse(line.isResumable)
-    assert.strictEqual(line.cursor, "none:12")
-    take(line, numbered(11, 5))
-    take(line, numbered(12, 6))
-    line.flush()
+  it("delivered locally: counts on, and the bus's event of the same change is skipped", () => {
+    const { ann, feed } = feedWith({ seq: 10, changeNumber: 4 })
+    assert.isTrue(feed.isResumable)
+    assert.isTrue(feed.deliverLocally({ ...event(), changeNumber: 5 }))
+    assert.isFalse(feed.deliverLocally({ ...event(), changeNumber: 5 }))
+    assert.isFalse(feed.deliverLocally({ ...event(), changeNumber: 4 }))
+    assert.isTrue(feed.deliverLocally(event()))
+    // A client can't resume from an event that no stream has.
+    assert.isFalse(feed.isResumable)
+    assert.strictEqual(feed.cursor, "none:12")
+    take(feed, numbered(11, 5))
+    take(feed, numbered(12, 6))
+    feed.subscriptions.flush()
     assert.deepEqual(ann.seqs(), [11, 12, 13])
-    assert.deepEqual([line.seq, line.visible, line.changeNumber, line.offset], [12, 13, 6, 1])
+    assert.deepEqual([feed.seq, feed.clientSeq, feed.changeNumber, feed.offset], [12, 13, 6, 1])
     // Not before another epoch either, though the bus has brought it all.
-    assert.strictEqual(line.cursor, "none:13")
-    const passed = lineWith({ seq: 3 })
-    passed.line.tellAlone(event())
-    assert.strictEqual(passed.line.cursor, "none:4")
+    assert.strictEqual(feed.cursor, "none:13")
+    const passed = feedWith({ seq: 3 })
+    passed.feed.deliverLocally(event())
+    assert.strictEqual(passed.feed.cursor, "none:4")
   })
 
   it("without the bus from the start: knows what the repository had, and joins the bus's epoch later", () => {
-    const { ann, line } = lineWith()
+    const { ann, feed } = feedWith()
     const alone = new RoomFeed("room", () => {})
-    alone.startAlone(7)
-    seated(alone, ann)
-    assert.isFalse(alone.tellAlone({ ...event(), changeNumber: 7 }))
-    assert.isTrue(alone.tellAlone({ ...event(), changeNumber: 8 }))
+    alone.startLocally(7)
+    subscribed(alone, ann)
+    assert.isFalse(alone.deliverLocally({ ...event(), changeNumber: 7 }))
+    assert.isTrue(alone.deliverLocally({ ...event(), changeNumber: 8 }))
     assert.isFalse(take(alone, numbered(1, 8), "e"))
     assert.strictEqual(alone.cursor, "none:1")
     const missed = history("e", [numbered(40, 0), numbered(41, 8), numbered(42, 9)], { isWhole: false })
     assert.isTrue(alone.catchUp(missed))
-    alone.flush()
-    // What passed before it was there is nothing to it.
+    alone.subscriptions.flush()
+    // Ephemeral events from before its start are not for its clients.
     assert.deepEqual(ann.seqs(), [1, 2])
     assert.deepEqual([alone.epoch, alone.seq, alone.changeNumber, alone.cursor], ["e", 42, 9, "e~-40:2"])
-    assert.strictEqual(line.cursor, "e:0")
+    assert.strictEqual(feed.cursor, "e:0")
   })
 
   it("catches up within its epoch: all that came after, or nothing", () => {
-    const { ann, line } = lineWith({ seq: 3, changeNumber: 3 })
+    const { ann, feed } = feedWith({ seq: 3, changeNumber: 3 })
     const events = [numbered(4, 4), numbered(5, 0), numbered(6, 5)]
-    assert.isFalse(line.catchUp(history("e", events, { isWhole: false })))
-    assert.deepEqual([line.seq, line.flush()], [3, 0])
-    assert.isTrue(line.catchUp(history("e", events)))
-    assert.isTrue(line.catchUp({ ...history("e", []), seq: 6, changeNumber: 5 }))
+    assert.isFalse(feed.catchUp(history("e", events, { isWhole: false })))
+    assert.deepEqual([feed.seq, feed.subscriptions.flush()], [3, 0])
+    assert.isTrue(feed.catchUp(history("e", events)))
+    assert.isTrue(feed.catchUp({ ...history("e", []), seq: 6, changeNumber: 5 }))
     // Nothing was missed: whether it is whole does not matter.
-    assert.isTrue(line.catchUp({ ...history("e", [], { isWhole: false }), seq: 6, changeNumber: 5 }))
-    line.flush()
+    assert.isTrue(feed.catchUp({ ...history("e", [], { isWhole: false }), seq: 6, changeNumber: 5 }))
+    feed.subscriptions.flush()
     assert.deepEqual(ann.seqs(), [4, 5, 6])
   })
 
   it("catches up with another epoch if what it saw last still stands there, and no change is missing after it", () => {
     const seen = numbered(5, 3)
-    const began = (): ReturnType<typeof lineWith> => lineWith({ seq: 5, changeNumber: 3, epoch: "old", events: [seen] })
+    const began = (): ReturnType<typeof feedWith> => feedWith({ seq: 5, changeNumber: 3, epoch: "old", events: [seen] })
     const cases: ReadonlyArray<readonly [History, ReadonlyArray<number> | undefined]> = [
       [history("new", [seen, numbered(6, 0), numbered(7, 4)]), [0, 4]],
       [history("new", [seen]), []],
@@ -281,42 +281,42 @@ describe("RoomLine", () => {
       [{ ...history("new", [seen, numbered(6, 4)], { isWhole: false }), seq: 8 }, undefined]
     ]
     for (const [missed, wanted] of cases) {
-      const { ann, line } = began()
-      assert.strictEqual(line.catchUp(missed), wanted !== undefined)
-      line.flush()
-      assert.deepEqual(ann.revisions(), [...(wanted ?? [])])
+      const { ann, feed } = began()
+      assert.strictEqual(feed.catchUp(missed), wanted !== undefined)
+      feed.subscriptions.flush()
+      assert.deepEqual(ann.changeNumbers(), [...(wanted ?? [])])
       assert.deepEqual(
         ann.seqs(),
         (wanted ?? []).map((_, n) => 6 + n)
       )
       const stands = wanted === undefined ? ["old", 5] : ["new", missed.seq]
-      assert.deepEqual([line.epoch, line.seq], stands)
+      assert.deepEqual([feed.epoch, feed.seq], stands)
     }
   })
 
   it("takes no change whose predecessor it never had, though the numbers fit", () => {
-    const { ann, line } = lineWith({ seq: 5, changeNumber: 3 })
-    assert.isFalse(take(line, numbered(6, 5)))
-    assert.isFalse(line.catchUp(history("e", [numbered(6, 5)])))
-    line.flush()
+    const { ann, feed } = feedWith({ seq: 5, changeNumber: 3 })
+    assert.isFalse(take(feed, numbered(6, 5)))
+    assert.isFalse(feed.catchUp(history("e", [numbered(6, 5)])))
+    feed.subscriptions.flush()
     assert.deepEqual(ann.seqs(), [])
-    // What was committed when its connections came in, they have; what was told alone as well.
-    const later = lineWith({ changeNumber: 0, known: 4 })
-    later.line.tellAlone({ ...event(), changeNumber: 5 })
-    assert.isTrue(take(later.line, numbered(1, 6)))
-    assert.isFalse(take(later.line, numbered(2, 8)))
+    // What was committed when its connections came in, they have; what was delivered locally as well.
+    const later = feedWith({ changeNumber: 0, known: 4 })
+    later.feed.deliverLocally({ ...event(), changeNumber: 5 })
+    assert.isTrue(take(later.feed, numbered(1, 6)))
+    assert.isFalse(take(later.feed, numbered(2, 8)))
   })
 
-  it("catching up with another epoch needs nothing that was told alone, and then can be resumed from", () => {
+  it("catching up with another epoch needs nothing that was delivered locally, and then can be resumed from", () => {
     const seen = numbered(5, 3)
-    const { ann, line } = lineWith({ seq: 5, changeNumber: 3, epoch: "old", events: [seen] })
-    for (const changeNumber of [4, 5]) line.tellAlone({ ...event(), changeNumber })
-    line.tellAlone(event())
-    assert.isFalse(line.catchUp(history("new", [seen, numbered(6, 7)])))
-    assert.isTrue(line.catchUp(history("new", [seen, numbered(6, 4), numbered(7, 5), numbered(8, 6)])))
-    line.flush()
+    const { ann, feed } = feedWith({ seq: 5, changeNumber: 3, epoch: "old", events: [seen] })
+    for (const changeNumber of [4, 5]) feed.deliverLocally({ ...event(), changeNumber })
+    feed.deliverLocally(event())
+    assert.isFalse(feed.catchUp(history("new", [seen, numbered(6, 7)])))
+    assert.isTrue(feed.catchUp(history("new", [seen, numbered(6, 4), numbered(7, 5), numbered(8, 6)])))
+    feed.subscriptions.flush()
     assert.deepEqual(ann.seqs(), [6, 7, 8, 9])
-    assert.deepEqual([line.isResumable, line.cursor], [true, "new~1:9"])
+    assert.deepEqual([feed.isResumable, feed.cursor], [true, "new~1:9"])
   })
 
   it("makes of an event its params, as they are", () => {

@@ -1,10 +1,10 @@
-// Whatever mixture of the bus's events, of what it can't bring, of gaps and epochs: what a connection is told is numbered on
-// by one, brings each change once, and leaves none out unless the line says so.
+// Whatever mixture of the bus's events, of local events, of gaps and epochs: what a connection is sent is numbered on
+// by one, brings each change once, and leaves none out unless the feed says so.
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { History, SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
 import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
-import { event, makeSubscriber, numbered, seated } from "../../support/RoomFeeds.ts"
+import { event, makeSubscriber, numbered, subscribed } from "../../support/RoomFeeds.ts"
 
 const Step = Schema.Literals([
   "change",
@@ -24,7 +24,7 @@ const Step = Schema.Literals([
 ])
 type Step = typeof Step.Type
 
-/** A room as the repository and the bus have it, and a line that hears of it. */
+/** A room as the repository and the bus have it, and a feed that takes its events. */
 class World {
   epoch = "epoch-0"
   seq = 0
@@ -32,27 +32,27 @@ class World {
   kept: ReadonlyArray<SequencedEvent> = []
   /** Committed; those after `unsent` not brought to the bus yet. */
   committed = 0
-  untold: Array<number> = []
+  unpublished: Array<number> = []
   #epochs = 0
-  /** Revisions that the line's connections have in the state they began with. */
+  /** Changes that the feed's connections have in the state they began with. */
   known = 0
-  line = new RoomFeed("room", () => {})
+  feed = new RoomFeed("room", () => {})
   ann = makeSubscriber("ann")
 
   constructor() {
     this.begin()
   }
 
-  /** A connection that comes in now: it has all that is committed, and takes the events of what is still to be told. */
+  /** A connection that joins now: it has all committed changes, and takes the events of those still to be published. */
   begin() {
-    this.line = new RoomFeed("room", () => {})
+    this.feed = new RoomFeed("room", () => {})
     this.ann = makeSubscriber("ann")
     this.known = this.committed
-    this.line.start(
+    this.feed.start(
       { epoch: this.epoch, seq: this.seq, changeNumber: this.published, events: this.kept.slice(-1) },
       this.known
     )
-    seated(this.line, this.ann)
+    subscribed(this.feed, this.ann)
     this.first = this.seq
   }
   first = 0
@@ -64,49 +64,49 @@ class World {
   }
 
   catchUp() {
-    const after = this.after(this.line.seq)
-    const history = after.epoch === this.line.epoch ? after : this.after(Math.max(0, this.line.seq - 1))
-    const isDone = this.line.catchUp(history)
-    this.line.flush()
+    const after = this.after(this.feed.seq)
+    const history = after.epoch === this.feed.epoch ? after : this.after(Math.max(0, this.feed.seq - 1))
+    const isDone = this.feed.catchUp(history)
+    this.feed.subscriptions.flush()
     this.check()
     if (!isDone) this.begin()
     return isDone
   }
 
-  append(changeNumber: number, isHeard: boolean) {
+  append(changeNumber: number, isReceived: boolean) {
     const one = numbered(++this.seq, changeNumber)
     this.kept = [...this.kept, one]
     if (changeNumber > 0) this.published = changeNumber
-    if (isHeard && !this.line.take({ ...one, epoch: this.epoch })) this.catchUp()
+    if (isReceived && !this.feed.take({ ...one, epoch: this.epoch })) this.catchUp()
   }
 
-  publish(isHeard: boolean) {
-    for (const changeNumber of this.untold) this.append(changeNumber, isHeard)
-    this.untold = []
+  publish(isReceived: boolean) {
+    for (const changeNumber of this.unpublished) this.append(changeNumber, isReceived)
+    this.unpublished = []
   }
 
   do(step: Step) {
-    const isHeard = !step.endsWith("missed")
+    const isReceived = !step.endsWith("missed")
     switch (step) {
       case "change":
       case "change missed":
-        this.untold.push(++this.committed)
-        return this.publish(isHeard)
+        this.unpublished.push(++this.committed)
+        return this.publish(isReceived)
       case "passing":
       case "passing missed":
-        return this.append(0, isHeard)
+        return this.append(0, isReceived)
       case "change alone": {
         const changeNumber = ++this.committed
-        this.untold.push(changeNumber)
-        this.line.tellAlone({ ...event(changeNumber), changeNumber })
+        this.unpublished.push(changeNumber)
+        this.feed.deliverLocally({ ...event(changeNumber), changeNumber })
         return
       }
       case "passing alone":
-        this.line.tellAlone(event())
+        this.feed.deliverLocally(event())
         return
       case "again": {
-        const known = this.kept.find((one) => one.seq === this.line.seq)
-        if (known !== undefined) assert.isTrue(this.line.take({ ...known, epoch: this.line.epoch }))
+        const known = this.kept.find((one) => one.seq === this.feed.seq)
+        if (known !== undefined) assert.isTrue(this.feed.take({ ...known, epoch: this.feed.epoch }))
         return
       }
       case "look":
@@ -128,25 +128,25 @@ class World {
     }
   }
 
-  /** What the line says of itself is so. */
+  /** What the feed says of itself is so. */
   check() {
-    this.line.flush()
+    this.feed.subscriptions.flush()
     const seqs = this.ann.seqs()
     assert.deepEqual(
       seqs,
       seqs.map((_, n) => this.first + n + 1)
     )
-    assert.strictEqual(this.line.visible, this.first + seqs.length)
-    const told = this.ann.revisions().filter((changeNumber) => changeNumber > 0)
-    assert.lengthOf(new Set(told), told.length)
-    for (let changeNumber = this.known + 1; changeNumber <= this.line.changeNumber; changeNumber++)
-      assert.include(told, changeNumber)
+    assert.strictEqual(this.feed.clientSeq, this.first + seqs.length)
+    const sent = this.ann.changeNumbers().filter((changeNumber) => changeNumber > 0)
+    assert.lengthOf(new Set(sent), sent.length)
+    for (let changeNumber = this.known + 1; changeNumber <= this.feed.changeNumber; changeNumber++)
+      assert.include(sent, changeNumber)
   }
 }
 
-describe("RoomLine", () => {
+describe("RoomFeed", () => {
   it.prop(
-    "tells each change once and on, or says that it can't",
+    "delivers each change once and in order, or says that it can't",
     [Schema.Array(Step).check(Schema.isMaxLength(30))],
     ([steps]) => {
       const world = new World()
@@ -158,7 +158,7 @@ describe("RoomLine", () => {
       world.do("change")
       world.do("look")
       world.check()
-      assert.isAtLeast(Math.max(world.line.changeNumber, world.known), world.committed)
+      assert.isAtLeast(Math.max(world.feed.changeNumber, world.known), world.committed)
     },
     { arbitrary: { runs: 3000 } }
   )

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { RoomBus } from "../../../src/cluster/rooms/RoomBus.ts"
-import { kept } from "../../../src/infra/redis/RoomLog.ts"
+import { retention } from "../../../src/infra/redis/RoomLog.ts"
 import { boundedInstance, memoryInstance, passing } from "../../support/RoomInstances.ts"
 
 type Bus = RoomBus["Service"]
@@ -23,8 +23,8 @@ describe("the history of a single process", () => {
         yield* emitMany(bus, roomId, 100, text)
         const events = yield* eventsOf(bus, roomId)
         const bytes = events.reduce((sum, event) => sum + (text.startsWith("漢") ? twoBytes(event) : event.length), 0)
-        assert.isAtMost(bytes, kept.bytes)
-        assert.isAbove(bytes, kept.bytes / 2)
+        assert.isAtMost(bytes, retention.bytes)
+        assert.isAbove(bytes, retention.bytes / 2)
         // The newest, without a gap.
         const { isWhole, seq } = yield* bus.history(roomId, 0, 100 - events.length, 10_000)
         assert.deepEqual([isWhole, seq], [true, 100])
@@ -37,7 +37,7 @@ describe("the history of a single process", () => {
     Effect.gen(function* () {
       const { bus } = yield* memoryInstance
       const roomId = randomUUID()
-      yield* emitMany(bus, roomId, 3, "x".repeat(kept.bytes + 1))
+      yield* emitMany(bus, roomId, 3, "x".repeat(retention.bytes + 1))
       assert.lengthOf(yield* eventsOf(bus, roomId), 1)
     }).pipe(Effect.scoped)
   )

@@ -1,4 +1,4 @@
-// The buffered repository over memory, whatever is written, read and flushed, by however many flushers that die between any
+// The buffered stores over memory, whatever is written, read and flushed, by however many flushers that die between any
 // two of their steps, with the buffer or Postgres away now and then: what was acknowledged is what is there in the end.
 // HOTPATH_BUFFER_SEED replays a run, whose seed is printed; HOTPATH_BUFFER_RUNS says how many.
 import { assert, describe, it } from "@effect/vitest"
@@ -80,7 +80,7 @@ const makeWorld = Effect.fnUntraced(function* (pauseSeed: number, count: number)
   const { durable } = shared
   const rooms = [newRoom(id()), newRoom(id())]
   for (const { roomId } of rooms) {
-    yield* durable.createRoom({ roomId, title: "a room", owner: "ann", autoAssign: false, createdAt: at() })
+    yield* durable.rooms.create({ roomId, title: "a room", owner: "ann", autoAssign: false, createdAt: at() })
     const key = { inviteId: id(), secretHash: id() }
     const invite = {
       ...key,
@@ -91,8 +91,8 @@ const makeWorld = Effect.fnUntraced(function* (pauseSeed: number, count: number)
       expiresAt: undefined,
       maxUses: 1
     }
-    yield* durable.createInvite(invite, ["owner"], 10)
-    yield* durable.join(roomId, key, by("bob"), 0)
+    yield* durable.invites.create(invite, "owner", 10)
+    yield* durable.invites.accept(roomId, key, by("bob"), 0)
   }
   const model = new BufferModel(instances, rooms)
   const hands = [0, 1, 2].map((n) => new HandFlusher(nth(instances, n)))
@@ -192,7 +192,7 @@ const makeWorld = Effect.fnUntraced(function* (pauseSeed: number, count: number)
 })
 
 for (const count of [1, 2]) {
-  describe(`BufferedRepository, instances: ${count}`, () => {
+  describe(`the buffered stores, instances: ${count}`, () => {
     const total = { documents: 0, messages: 0, changes: 0, switches: 0, reads: 0 }
     it.effect.prop(
       "what was acknowledged is there in the end, whatever happened",

@@ -5,7 +5,7 @@ import { TestClock } from "effect/testing"
 import { makeInstance, makeShared } from "../../support/BufferLayers.ts"
 import { id } from "../../support/RoomStores.ts"
 
-describe("the buffered repository", () => {
+describe("the buffered stores", () => {
   it.effect("fails in time where another instance uses another buffer", () =>
     Effect.gen(function* () {
       const shared = yield* makeShared(5000)
@@ -14,7 +14,7 @@ describe("the buffered repository", () => {
       const reading = yield* Effect.forkScoped(
         Effect.flatMap(
           makeInstance({ ...other, durable: shared.durable, holds: shared.holds }, () => 0),
-          ({ repository }) => Effect.flip(repository.document(id()))
+          ({ stores }) => Effect.flip(stores.documents.get(id()))
         )
       )
       for (let tenth = 0; tenth < 200; tenth++) yield* TestClock.adjust("100 millis")

@@ -1,0 +1,243 @@
+// Who may write: the modes of one instance, as a state machine without effects. WriteMode.ts feeds it events and performs
+// its actions.
+//
+// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer. So an
+// instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and Postgres
+// refuses direct changes while any lease lasts. All instances that use the buffer at a time share a lease number. A lease
+// that begins when no instance has one gets a new number: documents may have been written directly before, so everything
+// that waits in the buffer is flushed first, and each document is compared with Postgres before its next use.
+//
+// | mode      | meaning                                                                                            |
+// | --------- | -------------------------------------------------------------------------------------------------- |
+// | Postgres  | First mode. No lease here, all that was acknowledged here is in Postgres. Writes go there directly. |
+// | Acquiring | The buffer answers. A lease is asked for, or what waits from before it is flushed.                   |
+// | Redis     | The buffer acknowledges writes, until `until`. Unconfirmed: Postgres did not renew the lease.        |
+// | Leaving   | The buffer is away. Copies of acknowledged writes are saved, then the lease is released.             |
+// | Draining  | Last mode. The instance shuts down.                                                                  |
+//
+// | from               | to        | when                                                                              |
+// | ------------------ | --------- | --------------------------------------------------------------------------------- |
+// | Postgres, Leaving  | Acquiring | The buffer answers.                                                                |
+// | Acquiring          | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
+// | Redis              | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
+// | Acquiring          | Redis     | Postgres is away, and the lease of an earlier Redis mode was not released since.   |
+// | Redis              | Acquiring | The lease has another number: it ran out. Or Redis is another incarnation (it was  |
+// |                    |           | restarted or emptied): the copies are saved before this instance leases it.        |
+// | Redis, Acquiring   | Leaving   | The buffer is away.                                                                |
+// | Acquiring          | Leaving   | No lease is granted, or Postgres is away.                                          |
+// | Leaving            | Postgres  | The copies are saved and the lease is released.                                    |
+// | all                | Draining  | The instance shuts down.                                                           |
+//
+// An instance without a lease can't go on without Postgres: others may have bypassed the buffer since it had one. An
+// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease. (Where
+// one instance reaches only the buffer and another only Postgres, both go on, and of one version acknowledged by both the
+// one in Postgres stays.)
+
+import type { WriteModeTimings } from "./WriteModeTimings.ts"
+import type { WriterLease } from "./WriterLeases.ts"
+
+export interface Lease {
+  readonly number: number
+  /** Whether Postgres said so lately. */
+  readonly isConfirmed: boolean
+}
+
+/** What Acquiring and Leaving know of the last lease. */
+interface LastLease {
+  /** Its number. While Postgres grants this number, nothing was written directly since. */
+  readonly known: number | undefined
+  /** Whether this instance may use it unconfirmed: it did not release it, and does not know of another one. */
+  readonly mayReturn: boolean
+  /** Whether all that this instance acknowledged is in Postgres. */
+  readonly isSaved: boolean
+}
+
+export type Mode =
+  | { readonly _tag: "Postgres"; readonly known: number | undefined }
+  | ({ readonly _tag: "Acquiring" } & LastLease)
+  | { readonly _tag: "Redis"; readonly lease: Lease; readonly until: number }
+  | ({ readonly _tag: "Leaving" } & LastLease)
+  | { readonly _tag: "Draining" }
+
+/** Times are of one monotonic clock, in milliseconds. */
+export interface State {
+  readonly mode: Mode
+  /** When the last probe ended; -Infinity when the buffer is suspected since. */
+  readonly probedAt: number
+  /** Whether all other instances have left the buffer since this one did, at `leftAt`. */
+  readonly areOthersGone: boolean
+  readonly leftAt: number
+  /** When Postgres answered last, and since when it has done so without a gap. */
+  readonly contactAt: number
+  readonly contactSince: number
+}
+
+export const initial: State = {
+  mode: { _tag: "Postgres", known: undefined },
+  probedAt: Number.NEGATIVE_INFINITY,
+  areOthersGone: true,
+  leftAt: 0,
+  contactAt: Number.NEGATIVE_INFINITY,
+  contactSince: Number.POSITIVE_INFINITY
+}
+
+/** What Postgres said of a lease that was asked for at `askedAt`. */
+export interface Granted {
+  readonly lease: WriterLease
+  readonly askedAt: number
+}
+
+/** What is to be done next. A probe begins with `Probe`; each action ends in an event, until one gives no action. */
+export type Action =
+  | { readonly _tag: "Probe" }
+  /** Ask for the lease, or renew it. */
+  | { readonly _tag: "Lease"; readonly afterMs: number }
+  /** Bring copies of acknowledged writes to Postgres, because another incarnation of Redis may have lost them. */
+  | { readonly _tag: "Rescue" }
+  /** Flush what waited in the buffer when the lease began. */
+  | { readonly _tag: "Prepare"; readonly granted: Granted }
+  /** Flush everything beside the probe: Postgres is back. */
+  | { readonly _tag: "Flush" }
+  | { readonly _tag: "Save" }
+  | { readonly _tag: "Release" }
+  | { readonly _tag: "CheckOthers" }
+  | { readonly _tag: "Drain" }
+
+export type Event =
+  | { readonly _tag: "ProbeDue" }
+  | { readonly _tag: "BufferAway" }
+  | { readonly _tag: "BufferReached"; readonly isNewIncarnation: boolean }
+  | { readonly _tag: "Rescued" }
+  | { readonly _tag: "LeaseGranted"; readonly granted: Granted }
+  /** Postgres is away, or other instances have not seen this incarnation of Redis. */
+  | { readonly _tag: "LeaseDenied" }
+  | { readonly _tag: "Prepared"; readonly granted: Granted }
+  | { readonly _tag: "Saved" }
+  | { readonly _tag: "Released" }
+  | { readonly _tag: "OthersChecked"; readonly areLeased: boolean }
+  /** Rescue, Prepare, Save, Release or CheckOthers did not succeed. */
+  | { readonly _tag: "Failed" }
+  | { readonly _tag: "ProbeEnded" }
+  /** The buffer did not answer a request, or was reconnected: it is probed before its next use. */
+  | { readonly _tag: "Suspected" }
+  | { readonly _tag: "ShutDown" }
+
+/** How soon a lease is asked for again that may still have to wait for others. */
+const againMs = 100
+
+interface Step {
+  readonly state: State
+  readonly action?: Action | undefined
+}
+
+/** The lease under which the buffer acknowledges writes now. */
+export const leaseAt = ({ mode }: State, now: number): Lease | undefined =>
+  mode._tag === "Redis" && now < mode.until ? mode.lease : undefined
+
+/** Whether all that this instance acknowledged is in Postgres: only then it reads and writes there. */
+export const isSaved = ({ mode }: State): boolean =>
+  mode._tag === "Postgres" || ((mode._tag === "Acquiring" || mode._tag === "Leaving") && mode.isSaved)
+
+/** Whether the others have left the buffer, or had the time to since this instance did. */
+export const areOthersGone = (state: State, { ttlMs }: WriteModeTimings, now: number): boolean =>
+  state.areOthersGone || now > state.leftAt + ttlMs
+
+/** Whether Postgres has answered for so long that instances that went on without it have renewed their leases. */
+export const mayBypass = (state: State, { contactGapMs, steadyMs }: WriteModeTimings, now: number): boolean =>
+  now - state.contactAt <= contactGapMs && now - state.contactSince >= steadyMs
+
+const lastLease = (mode: Exclude<Mode, { readonly _tag: "Draining" }>): LastLease => {
+  switch (mode._tag) {
+    case "Acquiring":
+    case "Leaving": {
+      const { isSaved, known, mayReturn } = mode
+      return { known, mayReturn, isSaved }
+    }
+    case "Redis":
+      return { known: mode.lease.number, mayReturn: true, isSaved: false }
+    case "Postgres":
+      return { known: mode.known, mayReturn: false, isSaved: true }
+  }
+}
+
+const contacted = (state: State, { contactGapMs }: WriteModeTimings, now: number): State => ({
+  ...state,
+  contactAt: now,
+  contactSince: now - state.contactAt > contactGapMs ? now : state.contactSince
+})
+/** Whether Postgres answered. */
+const isContact = ({ _tag }: Event) => _tag === "LeaseGranted" || _tag === "Released" || _tag === "OthersChecked"
+
+/** An event that does not belong to the mode changes nothing: a shutdown came before it. */
+export const step = (timings: WriteModeTimings, before: State, event: Event, now: number): Step => {
+  const state = isContact(event) ? contacted(before, timings, now) : before
+  const { mode } = state
+  const stay: Step = { state }
+  if (mode._tag === "Draining") return stay
+  const last = lastLease(mode)
+  const to = (next: Mode, action?: Action): Step => ({ state: { ...state, mode: next }, action })
+  const acquire = (lastKnown: LastLease, action: Action) => to({ _tag: "Acquiring", ...lastKnown }, action)
+  const leave = () => to({ _tag: "Leaving", ...last, isSaved: false }, { _tag: "Save" })
+  const use = (lease: Lease, until: number, action?: Action): Step => ({
+    state: { ...state, mode: { _tag: "Redis", lease, until }, areOthersGone: false, leftAt: Number.POSITIVE_INFINITY },
+    action
+  })
+  /** Instances whose leases ran out may be alive and only cut off: they save their copies as soon as they are back. */
+  const useWhole = ({ askedAt, lease }: Granted, lastKnown: LastLease): Step =>
+    lease.isWhole || lease.ageMs >= timings.steadyMs
+      ? use({ number: lease.number, isConfirmed: true }, askedAt + timings.grantedMs)
+      : acquire(lastKnown, { _tag: "Lease", afterMs: againMs })
+
+  switch (event._tag) {
+    case "ProbeDue":
+      return { state, action: { _tag: "Probe" } }
+    case "ProbeEnded":
+      return { state: { ...state, probedAt: now } }
+    case "Suspected": {
+      const next: Mode = mode._tag === "Redis" ? { ...mode, until: Number.NEGATIVE_INFINITY } : mode
+      return { state: { ...state, mode: next, probedAt: Number.NEGATIVE_INFINITY } }
+    }
+    case "ShutDown":
+      return to({ _tag: "Draining" }, { _tag: "Drain" })
+    case "BufferAway":
+      return mode._tag === "Postgres" ? { state, action: { _tag: "CheckOthers" } } : leave()
+    case "BufferReached":
+      if (event.isNewIncarnation) return acquire(last, { _tag: "Rescue" })
+      if (mode._tag === "Redis") return { state, action: { _tag: "Lease", afterMs: 0 } }
+      return acquire(last, { _tag: "Lease", afterMs: 0 })
+    case "Rescued":
+      if (mode._tag !== "Acquiring") return stay
+      return acquire({ ...last, known: undefined, mayReturn: false }, { _tag: "Lease", afterMs: 0 })
+    case "LeaseGranted": {
+      if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
+      const { granted } = event
+      const { number } = granted.lease
+      if (number !== last.known) return acquire({ ...last, mayReturn: false }, { _tag: "Prepare", granted })
+      if (mode._tag === "Acquiring") return useWhole(granted, last)
+      const isBack = !mode.lease.isConfirmed
+      return use(
+        { number, isConfirmed: true },
+        granted.askedAt + timings.grantedMs,
+        isBack ? { _tag: "Flush" } : undefined
+      )
+    }
+    case "LeaseDenied":
+      if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
+      if (last.known === undefined || !last.mayReturn) return leave()
+      return use({ number: last.known, isConfirmed: false }, now + timings.unconfirmedMs)
+    case "Prepared":
+      if (mode._tag !== "Acquiring") return stay
+      return useWhole(event.granted, { known: event.granted.lease.number, mayReturn: false, isSaved: true })
+    case "Saved":
+      return mode._tag === "Leaving" ? to({ ...mode, isSaved: true }, { _tag: "Release" }) : stay
+    case "Released":
+      if (mode._tag !== "Leaving" || !mode.isSaved) return stay
+      return {
+        state: { ...state, mode: { _tag: "Postgres", known: mode.known }, areOthersGone: false, leftAt: now }
+      }
+    case "OthersChecked":
+      return { state: { ...state, areOthersGone: state.areOthersGone || (mode._tag !== "Redis" && !event.areLeased) } }
+    case "Failed":
+      return mode._tag === "Acquiring" ? leave() : stay
+  }
+}
