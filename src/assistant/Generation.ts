@@ -70,7 +70,7 @@ export class Generation extends Context.Service<
       user: string,
       roomId: string,
       messageId: string
-    ) => Effect.Effect<void, AccessError | WriteRefused | MessageNotFound>
+    ) => Effect.Effect<void, AccessError | MessageNotFound>
   }
 >()("hotpath/assistant/Generation") {
   static readonly layer = Layer.effect(

@@ -120,7 +120,7 @@ export class Subscriptions extends Context.Service<
        * Subscribes the connection and replies with what `answer` returns. If `answer` fails, so does the
        * subscription.
        */
-      const subscribed = <A, E>(
+      const subscribed = <A, E = never>(
         guest: Guest,
         roomId: string,
         answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
@@ -160,14 +160,14 @@ export class Subscriptions extends Context.Service<
               yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })
             }
           }
-          return yield* subscribed<Result<"rooms.join">, never>(guest, roomId, (snapshot, { cursor }) =>
+          return yield* subscribed<Result<"rooms.join">>(guest, roomId, (snapshot, { cursor }) =>
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
         resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
           const { session } = yield* access.member(roomId, guest.user)
           const membership = { user: guest.user, joinedAt: session.joinedAt }
-          return yield* subscribed<Result<"rooms.resume">, never>(guest, roomId, (snapshot, entrance) =>
+          return yield* subscribed<Result<"rooms.resume">>(guest, roomId, (snapshot, entrance) =>
             Effect.gen(function* () {
               const missed = yield* entrance.missed(cursor, membership)
               if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {

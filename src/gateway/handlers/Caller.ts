@@ -1,7 +1,6 @@
 // What a handler gets: the connection it works for; and what it has to be, for each method.
 import type { Effect } from "effect"
 import type { UserUse } from "../../cluster/limits/UserUse.ts"
-import type { BufferFull, Forbidden } from "../../domain/Room.ts"
 import type { EncodedJson } from "../../protocol/JsonRpc.ts"
 import type { MethodError, MethodName, Params, Result } from "../../protocol/methods/Methods.ts"
 import type { Guest } from "../../rooms/Subscriptions.ts"
@@ -24,16 +23,11 @@ export interface Caller extends Guest {
 /** Does the write of a `mixed` method in the order of the connection's writes. */
 export type InOrder = <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
-/**
- * In the types of services that share one error type for all that they do; only methods that declare them give them.
- */
-type Widened = BufferFull | Forbidden
-
 /** A handler for each method. One that can fail with an error that its method does not declare does not compile. */
 export type Handlers = {
   readonly [M in MethodName]: (
     params: Params<M>,
     caller: Caller,
     inOrder: InOrder
-  ) => Effect.Effect<Result<M> | EncodedJson<Result<M>>, MethodError<M> | Widened>
+  ) => Effect.Effect<Result<M> | EncodedJson<Result<M>>, MethodError<M>>
 }

@@ -122,7 +122,7 @@ const refusedFor = (error: unknown) =>
   error instanceof errors.JWTExpired
     ? "the token has expired"
     : error instanceof errors.JWTClaimValidationFailed && (error.claim === "aud" || error.claim === "iss")
-      ? `the token's ${error.claim} is not accepted here`
+      ? `the token's ${error.claim} is not one that is accepted here`
       : "the token is not valid"
 
 const verify = (token: string, { claims, keys, secret }: Checks) =>

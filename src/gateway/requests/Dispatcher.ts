@@ -1,15 +1,14 @@
 // From one decoded request to its reply: method, params, trace, order, handler, error. It never fails: every outcome
 // becomes a reply, or nothing for a notification.
 import { Cause, Clock, Context, Effect, identity, Layer, Option, Result, Tracer } from "effect"
-import { nearest } from "../../domain/Nearest.ts"
 import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { unstorableAt } from "../../domain/StorableJson.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext, type RequestInfo } from "../../observability/RequestContext.ts"
 import { parseTraceParent, type TraceParent } from "../../observability/Tracing.ts"
-import type { ProtocolError } from "../../protocol/ErrorCodes.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../../protocol/JsonRpc.ts"
+import { methodNotFound } from "../../protocol/methods/MethodNotFound.ts"
 import { type ClientError, isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
 import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../../protocol/ParamsDecoder.ts"
 import { Settings } from "../../Settings.ts"
@@ -26,21 +25,6 @@ export interface Origin extends Caller {
   readonly writes: WriteOrder
   /** How large a reply written now may be, besides `gathered` bytes of others. */
   readonly replyRoom: (gathered: number) => number
-}
-
-/** Characters that an error repeats of a method's name. */
-const maxShownName = 64
-
-const methodNotFound = (method: string): ProtocolError => {
-  const meant = nearest(method, Object.keys(Methods))
-  const name = method.length > maxShownName ? `${method.slice(0, maxShownName)}…` : method
-  return {
-    _tag: "MethodNotFound",
-    message: `No method named ${JSON.stringify(name)}${
-      meant === undefined ? ": rpc.discover lists them" : `: did you mean ${meant}?`
-    }`,
-    fields: { method: name, ...(meant !== undefined && { nearest: meant }) }
-  }
 }
 
 const isByName = (params: unknown): params is object =>

@@ -53,7 +53,7 @@ const isListCursor = Schema.makeFilter((text: string) => {
   const ms = Date.parse(at)
   return text[24] === " " && text.length > 25 && Number.isFinite(ms) && new Date(ms).toISOString() === at
     ? true
-    : "must be the `next` of an earlier answer"
+    : "must be the `next` of a list, as it was given"
 })
 
 /** Params of a list that is answered in parts, and what the answer has besides the list. */

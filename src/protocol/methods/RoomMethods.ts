@@ -70,13 +70,13 @@ export const RoomMethods = {
     "subscribes this connection to a room: returns its state, then every event after `cursor`; with an invite, the caller becomes a member first",
     { roomId: Id, invite: Schema.optionalKey(Text(100)) },
     Schema.Struct({ ...state, cursor: Schema.String }),
-    [...roomReads, InviteInvalid, RateLimited, TooManyRooms]
+    [...roomWrites, InviteInvalid, RateLimited, TooManyRooms]
   ),
   "rooms.leave": write(
     "ends the caller's membership; the room's creator stays its owner, and only unsubscribes this connection",
     { roomId: Id },
     Nothing,
-    roomReads
+    roomWrites
   ),
   "rooms.resume": write(
     "subscribes this connection again after a reconnect: returns the events missed since `cursor`, or with `recovered: false` the state, as a join does",

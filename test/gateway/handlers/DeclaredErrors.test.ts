@@ -10,15 +10,12 @@ import { openRpcDocument } from "../../../src/protocol/OpenRpc.ts"
 type Made = Effect.Success<typeof makeHandlers>
 type Fails<M extends MethodName> = Effect.Error<ReturnType<Made[M]>>["_tag"]
 type Declares<M extends MethodName> = InstanceType<(typeof Methods)[M]["errors"][number]>["_tag"]
-/** What every method declares; and what services that share one error type are wider by. */
+/** What every method declares. */
 type Common = "InvalidInput" | "RateLimited" | "ReplyTooLarge" | "Overloaded" | "Draining"
-type Widened = "BufferFull" | "Forbidden"
 
 /** `METHOD: ERROR` for each that a handler gives and its method does not declare. */
 type Undeclared = {
-  [M in MethodName]: Exclude<Fails<M>, Declares<M> | Common | Widened> extends infer Tag extends string
-    ? `${M}: ${Tag}`
-    : never
+  [M in MethodName]: Exclude<Fails<M>, Declares<M> | Common> extends infer Tag extends string ? `${M}: ${Tag}` : never
 }[MethodName]
 /** `METHOD: ERROR` for each that a method declares and its handler can't give. */
 type Impossible = {
