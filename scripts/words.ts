@@ -80,6 +80,14 @@ const tokens = (source: string) => {
 
 const parts = (name: string) => (name.match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g) ?? []).map((part) => part.toLowerCase())
 
+const own = (words: Readonly<Record<string, string>>, name: string) =>
+  Object.hasOwn(words, name) ? words[name] : undefined
+const wordFor = (name: string) =>
+  own(wholeNames, name) ??
+  parts(name)
+    .map((part) => own(names, part))
+    .find((word) => word !== undefined)
+
 const problems: Array<string> = []
 const [, , folder = ""] = process.argv
 const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
@@ -94,7 +102,7 @@ for (const file of files) {
       if (word !== null) problems.push(`${place}: "${word[0]}" in ${kind === "comment" ? "a comment" : "a text"}`)
       if (kind !== "code") return
       for (const [name] of row.matchAll(/[A-Za-z_$][\w$]*/g)) {
-        const better = wholeNames[name] ?? parts(name).flatMap((part) => names[part] ?? [])[0]
+        const better = wordFor(name)
         if (better !== undefined) problems.push(`${place}: ${name} (${better})`)
       }
     })

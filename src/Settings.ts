@@ -1,11 +1,12 @@
-// Every setting (SettingList.ts), read once from the environment, before anything is opened.
+// Every setting (settings/SettingList.ts), read once from the environment, before anything is opened.
 import { Config, ConfigProvider, Context, Effect, Layer, Option, Schema } from "effect"
-import { type Setting, settings } from "./settings/SettingList.ts"
+import type { Setting } from "./settings/Setting.ts"
+import { settings, type Values } from "./settings/SettingList.ts"
 
-/** A setting that does not parse. `value` is `<hidden>` for secrets. */
+/** An invalid setting. `value` is `<hidden>` for secrets. */
 const Fault = Schema.Struct({ setting: Schema.String, value: Schema.String, wanted: Schema.String })
 
-/** Settings that do not parse stop the start: all of them are named at once. */
+/** Invalid settings stop the start. All of them are named at once. */
 export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("SettingsInvalid", {
   faults: Schema.Array(Fault)
 }) {
@@ -16,21 +17,7 @@ export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("Sett
   }
 }
 
-type Known = typeof settings
-type Optional =
-  | "DATABASE_URL"
-  | "REDIS_URL"
-  | "AUTH_SECRET"
-  | "AUTH_JWKS_URL"
-  | "ADMIN_TOKEN"
-  | "LOG_FORMAT"
-  | "RECORD_RETENTION_DAYS"
-  | "OTEL_EXPORTER_OTLP_ENDPOINT"
-type Value<S> = S extends Setting<infer A> ? A : never
-
-export type SettingsShape = {
-  readonly [Name in keyof Known]: Name extends Optional ? Value<Known[Name]> | undefined : Value<Known[Name]>
-}
+export type SettingsShape = Values<typeof settings>
 
 const hidden = "<hidden>"
 
@@ -51,10 +38,10 @@ const readSetting = Effect.fnUntraced(function* (name: string, definition: Setti
 
 const loopback = /^(127(\.\d+){3}|::1|\[::1\]|localhost)$/
 
-/** Whether nobody but this machine reaches what listens there. */
+/** Whether only this machine reaches a server that listens on `host`. */
 export const isLoopback = (host: string): boolean => loopback.test(host)
 
-/** What the settings must be to each other. */
+/** Rules between settings. */
 const together = ({ AUTH_JWKS_URL, AUTH_SECRET, HOST }: Partial<SettingsShape>): ReadonlyArray<typeof Fault.Type> => {
   if (AUTH_SECRET !== undefined || AUTH_JWKS_URL !== undefined || HOST === undefined || isLoopback(HOST)) return []
   const wanted =
@@ -63,7 +50,7 @@ const together = ({ AUTH_JWKS_URL, AUTH_SECRET, HOST }: Partial<SettingsShape>):
 }
 
 export class Settings extends Context.Service<Settings, SettingsShape>()("hotpath/Settings") {
-  /** Reads everything; fails with all that is not usable. */
+  /** Reads all settings; fails with every invalid one. */
   static readonly layer = Layer.effect(
     Settings,
     Effect.gen(function* () {
@@ -74,11 +61,11 @@ export class Settings extends Context.Service<Settings, SettingsShape>()("hotpat
       const hasAuthFault = faults.some(({ setting }) => setting.startsWith("AUTH_"))
       const all = [...faults, ...(hasAuthFault ? [] : together(values as Partial<SettingsShape>))]
       if (all.length > 0) return yield* new SettingsInvalid({ faults: all })
-      return Settings.of(values as unknown as SettingsShape)
+      return Settings.of(values as SettingsShape)
     })
   )
 }
 
-/** Without keys to check tokens with, anyone may say who they are. */
+/** Without a key to check tokens with, clients name themselves (`?user=NAME`). */
 export const isDevelopment = ({ AUTH_JWKS_URL, AUTH_SECRET }: Pick<SettingsShape, "AUTH_JWKS_URL" | "AUTH_SECRET">) =>
   AUTH_SECRET === undefined && AUTH_JWKS_URL === undefined

@@ -3,7 +3,7 @@ import { ConfigProvider, Effect, Layer } from "effect"
 import { assert, describe, it } from "vitest"
 import { Settings } from "../src/Settings.ts"
 import { settings } from "../src/settings/SettingList.ts"
-import { distance, misspelt } from "../src/settings/SettingNames.ts"
+import { misspelt } from "../src/settings/SettingNames.ts"
 
 const read = (env: Readonly<Record<string, string>>) =>
   Effect.runPromise(
@@ -39,7 +39,7 @@ describe("settings", () => {
 
   it("takes durations that end, and are longer than nothing", async () => {
     for (const wrong of ["-5 seconds", "0 seconds", "Infinity", "-Infinity"]) {
-      assert.deepEqual(await refused({ FLUSH_INTERVAL: wrong, SHUTDOWN_DEADLINE: wrong }), [
+      assert.sameMembers(await refused({ FLUSH_INTERVAL: wrong, SHUTDOWN_DEADLINE: wrong }), [
         "FLUSH_INTERVAL",
         "SHUTDOWN_DEADLINE"
       ])
@@ -100,9 +100,5 @@ describe("settings", () => {
     ]) {
       assert.isUndefined(found(other), other)
     }
-    assert.deepEqual(
-      [distance("AB", "BA"), distance("ABC", "AC"), distance("ABC", "ABC"), distance("", "AB")],
-      [1, 1, 0, 2]
-    )
   })
 })

@@ -1,5 +1,5 @@
-// npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--traced]: measures hotpath beside hand-written peers, in one run, and
-// prints ratios. The buffer's has options of its own: see buffer.ts. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
+// npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--beside=FOLDER] [--traced]: measures hotpath beside
+// hand-written peers, or beside another checkout of hotpath, in one run, and prints ratios. The buffer's has options of its own: see buffer.ts. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
 
 import { buffer, bufferLimit } from "./buffer/buffer.ts"
 import { flush } from "./buffer/flush.ts"
@@ -47,7 +47,7 @@ const read = () => {
   } catch (error) {
     const reason = error instanceof Error ? error.message : error
     console.error(
-      `${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self] [--traced] [--sessions=N] [--seconds=N] [--rate=N]`
+      `${reason}\nusage: npm run bench -- [${names.join("|")}] [--quick] [--rounds=N] [--self] [--beside=FOLDER] [--traced] [--sessions=N] [--seconds=N] [--rate=N]`
     )
     process.exit(2)
   }

@@ -1,5 +1,5 @@
-// The operators' API: what it takes and answers. The same schemas decode the requests and make /openapi.json and /docs.
-// Errors are RFC 9457 problem details.
+// The schemas of the operators' API. They decode its requests and generate /openapi.json and /docs. Errors are RFC 9457
+// problem details.
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiError, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { UserId } from "../domain/Identity.ts"
@@ -9,7 +9,7 @@ import { AdminAuth } from "./AdminAuth.ts"
 import { AdminProblems } from "./AdminProblems.ts"
 
 const Version = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).annotate({
-  description: "counts the changes of this name or user, deletions too"
+  description: "counts the changes of this name or user, including deletions"
 })
 const Time = Schema.String.annotate({ description: "ISO 8601" })
 
@@ -46,15 +46,15 @@ export const RecordItem = Schema.Struct({
   traceId: Schema.NullOr(Schema.String)
 })
 
-/** A record that Postgres refused: what it was, and its reason (an SQLSTATE, or words). */
-export const DeadItem = Schema.Struct({
+/** A dead letter: the record that Postgres refused, and the reason (an SQLSTATE, or a text). */
+export const DeadLetterItem = Schema.Struct({
   recordId: Schema.String,
   reason: Schema.String,
   diedAt: Time,
   text: Schema.String
 })
 
-/** A page, and the cursor of the next one; null: there is none. */
+/** A page, and the cursor of the next one; null for the last page. */
 const page = <S extends Schema.Constraint>(item: S) =>
   Schema.Struct({ items: Schema.Array(item), next: Schema.NullOr(Schema.String) })
 
@@ -67,36 +67,40 @@ const paging = {
 
 const withVersion = <S extends Schema.Top>(schema: S) => HttpApiSchema.WithHeaders(schema, { etag: Schema.String })
 
-/** There is another version than `If-Match` says; `version` is the one there is, 0 when there is nothing. */
+/** The present version is not the one in `If-Match`. `version` is the present one, 0 when there is no entry. */
 export class VersionMismatchProblem extends HttpApiError.Problem<VersionMismatchProblem>()(
   "VersionMismatchProblem",
-  { type: "urn:hotpath:problem:version-mismatch", status: 412, title: "There is another version" },
+  { type: "urn:hotpath:problem:version-mismatch", status: 412, title: "Version mismatch" },
   { version: Version }
 ) {}
 
 export class NotFoundProblem extends HttpApiError.Problem<NotFoundProblem>()("NotFoundProblem", {
   type: "urn:hotpath:problem:not-found",
   status: 404,
-  title: "There is no such thing"
+  title: "Not found"
 }) {}
 
-/** The body is not what is taken: the field, and the reason. */
+/** The body is invalid: the field, and the reason. */
 export class InvalidProblem extends HttpApiError.Problem<InvalidProblem>()(
   "InvalidProblem",
-  { type: "urn:hotpath:problem:invalid", status: 422, title: "Not what is taken here" },
+  { type: "urn:hotpath:problem:invalid", status: 422, title: "Invalid value" },
   { field: Schema.String, reason: Schema.String }
 ) {}
 
-/** Postgres is away: nothing was changed, or it can't be said (try again). */
+/** Postgres is unavailable: nothing was changed, or the outcome is unknown (try again). */
 export class UnavailableProblem extends HttpApiError.Problem<UnavailableProblem>()("UnavailableProblem", {
   type: "urn:hotpath:problem:unavailable",
   status: 503,
-  title: "The database is away"
+  title: "The database is unavailable"
 }) {}
 
 const conditions = {
-  "if-match": Schema.optionalKey(Schema.String.annotate({ description: "the version it must have now; else 412" })),
-  "if-none-match": Schema.optionalKey(Schema.String.annotate({ description: "`*`: it must not be there yet" }))
+  "if-match": Schema.optionalKey(
+    Schema.String.annotate({ description: "the version that the entry must have; otherwise 412" })
+  ),
+  "if-none-match": Schema.optionalKey(
+    Schema.String.annotate({ description: "`*`: the entry must not exist; otherwise 412" })
+  )
 }
 
 const byName = { name: IntegrationName }
@@ -169,7 +173,7 @@ class RecordsGroup extends HttpApiGroup.make("records")
     }),
     HttpApiEndpoint.get("listDeadRecords", "/records/dead", {
       query: paging,
-      success: page(DeadItem),
+      success: page(DeadLetterItem),
       error: [UnavailableProblem]
     }),
     HttpApiEndpoint.post("retryDeadRecord", "/records/dead/:recordId/retry", {

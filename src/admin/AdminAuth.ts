@@ -1,4 +1,4 @@
-// Who may use /admin: whoever has the token.
+// Guards /admin: a request needs the admin token.
 import { STATUS_CODES } from "node:http"
 import { ByteSize, Effect, Layer } from "effect"
 import { HttpIncomingMessage, type HttpServerResponse, ProblemDetails } from "effect/http"
@@ -17,10 +17,11 @@ export class AdminAuth extends HttpApiMiddleware.Service<AdminAuth>()("hotpath/a
   error: UnauthorizedProblem
 }) {}
 
-/** A definition is a page at the most; a configuration not much more. */
+/** Definitions and configurations are bounded at 64 KiB of JSON; escapes may make a body several times as large. */
 const maxBody = ByteSize.mebibytes(1)
 
-// The router refuses some requests before they come to the API (a content type it does not read): as problems, too.
+// The router refuses some requests before the API sees them (an unsupported content type): these become problems as
+// well.
 const asProblem = (response: HttpServerResponse.HttpServerResponse) =>
   response.status < 400 || response.headers["content-type"] === ProblemDetails.contentType
     ? response
@@ -30,9 +31,14 @@ const asProblem = (response: HttpServerResponse.HttpServerResponse) =>
         title: STATUS_CODES[response.status] ?? "Error"
       })
 
-// JSON nested so deep that walking it overflows the stack.
+// Decoding JSON that is nested too deep overflows the stack.
 const tooDeep = Effect.succeed(
-  ProblemDetails.toResponse({ type: "about:blank", status: 400, title: "Bad Request", detail: "nested too deep" })
+  ProblemDetails.toResponse({
+    type: "about:blank",
+    status: 400,
+    title: "Bad Request",
+    detail: "the JSON is nested too deep"
+  })
 )
 
 export const layer = Layer.effect(

@@ -1,5 +1,5 @@
-// Judges admin tokens. A right one always gets through. Wrong ones are counted, logged (so many a minute), and answered
-// 401, or 429 once there were too many of one address, or of all together: behind a proxy all come from one address.
+// Checks admin tokens. The right one is always accepted. Wrong ones are counted, logged (bounded), and answered 401, or
+// 429 beyond a limit per address and one for all addresses: behind a proxy all requests come from one address.
 import { createHash, timingSafeEqual } from "node:crypto"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
@@ -11,7 +11,7 @@ import { AdminToken } from "./AdminToken.ts"
 const perAddress = { limit: 20, window: "1 minute" } as const
 const together = { limit: 200, window: "1 minute" } as const
 
-/** Addresses that are remembered; the one that was not seen for longest is forgotten. */
+/** Addresses with a limit of their own; the least recently seen is evicted. */
 const maxAddresses = 10_000
 
 // Compared in constant time, by digests of equal length.
@@ -24,8 +24,8 @@ export class AdminGuard extends Context.Service<
   AdminGuard,
   {
     /**
-     * The refusal of what came as a token (none: the empty text), or undefined when it is the right one.
-     * `challenge`: what the client is asked for.
+     * The response that refuses `credential` (empty text: no token was sent), or undefined when it is the right one.
+     * `challenge`: the value of `WWW-Authenticate`.
      */
     readonly refusal: (
       credential: Redacted.Redacted,
@@ -51,7 +51,7 @@ export class AdminGuard extends Context.Service<
         )
 
       const unauthorized = (challenge: string) =>
-        problem(401, "Unauthorized", "it takes the ADMIN_TOKEN: Authorization: Bearer …").pipe(
+        problem(401, "Unauthorized", "send the ADMIN_TOKEN: Authorization: Bearer …").pipe(
           HttpServerResponse.setHeader("www-authenticate", challenge)
         )
 
@@ -72,7 +72,7 @@ export class AdminGuard extends Context.Service<
             return unauthorized(challenge)
           }
           throttled.add()
-          return problem(429, "Too Many Requests", "too many wrong admin tokens; a right one gets through").pipe(
+          return problem(429, "Too Many Requests", "too many wrong admin tokens; the right one is still accepted").pipe(
             HttpServerResponse.setHeader("retry-after", "60")
           )
         })

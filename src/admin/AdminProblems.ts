@@ -1,4 +1,4 @@
-// A request that does not decode, as a problem: 422 for what a body says, with the field and the reason; 400 else.
+// Turns a request that does not decode into a problem: 422 for an invalid field of the body, with the reason; else 400.
 import { Effect, SchemaIssue } from "effect"
 import { HttpServerResponse, ProblemDetails } from "effect/http"
 import { HttpApiError, HttpApiMiddleware } from "effect/http-api"
@@ -24,7 +24,7 @@ export const layer = HttpApiMiddleware.layerSchemaErrorTransform(AdminProblems, 
     if (status === 500) return HttpServerResponse.empty({ status })
     return ProblemDetails.toResponse({
       type: isBody ? "urn:hotpath:problem:invalid" : "about:blank",
-      title: isBody ? "Not what is taken here" : "Bad Request",
+      title: isBody ? "Invalid value" : "Bad Request",
       status,
       ...(first !== undefined && {
         ...(first.field !== "" && { field: first.field }),

@@ -1,4 +1,4 @@
-// Query parameters that an endpoint does not have are refused: a misspelt filter would quietly show everything.
+// Refuses unknown query parameters: a misspelt filter would silently list everything.
 import { Effect } from "effect"
 import { HttpServerRequest, type HttpServerResponse, ProblemDetails } from "effect/http"
 import type { HttpApiEndpoint } from "effect/http-api"
@@ -11,19 +11,19 @@ const parametersOf = ({ query }: HttpApiEndpoint.Top): ReadonlyArray<string> =>
 
 const refused = (parameter: string, known: ReadonlyArray<string>) => {
   const near = nearest(parameter, known)
-  const takes = known.length === 0 ? "none is taken here" : `taken here: ${known.join(", ")}`
+  const takes = known.length === 0 ? "this endpoint has none" : `known: ${known.join(", ")}`
   return ProblemDetails.toResponse({
     type: "urn:hotpath:problem:unknown-parameter",
     title: "Unknown query parameter",
     status: 400,
-    detail: `no query parameter is called ${parameter}${near === undefined ? "" : `: did you mean ${near}?`} (${takes})`,
+    detail: `unknown query parameter ${parameter}${near === undefined ? "" : `: did you mean ${near}?`} (${takes})`,
     parameter,
     ...(near !== undefined && { nearest: near }),
     known
   })
 }
 
-/** The refusal of the request's first parameter that the endpoint does not have, if there is one. */
+/** The response that refuses the first unknown query parameter, or undefined. */
 export const unknownParameter = (
   endpoint: HttpApiEndpoint.Top
 ): Effect.Effect<HttpServerResponse.HttpServerResponse | undefined, never, HttpServerRequest.ParsedSearchParams> =>

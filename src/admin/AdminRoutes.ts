@@ -1,4 +1,4 @@
-// The operators' API on the router.
+// Mounts the operators' API on the router.
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer } from "effect"
 import { HttpRouter, ProblemDetails } from "effect/http"

@@ -1,4 +1,4 @@
-// The token that operators and backends show: the one that is set, or one made at this start.
+// The token of operators and backends: ADMIN_TOKEN, or one generated at start.
 import { randomBytes } from "node:crypto"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { Settings } from "../Settings.ts"
@@ -7,7 +7,7 @@ export class AdminToken extends Context.Service<
   AdminToken,
   {
     readonly token: Redacted.Redacted
-    /** It was not set but made at this start, and has to be shown to the person who started the process. */
+    /** Generated at start: the person who started the process has to be shown it. */
     readonly isMade: boolean
   }
 >()("hotpath/admin/AdminToken") {

@@ -1,4 +1,5 @@
-// What the operators' API does. An edit is checked as a call would use it, so that a definition that is taken works.
+// Implements the catalog part of the operators' API. An edit is checked the way a call uses it, so that every accepted
+// definition works.
 import { isIP } from "node:net"
 import { Effect, Option, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
@@ -19,10 +20,10 @@ import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
 const invalid = (field: string, reason: string) => new InvalidProblem({ field, reason, detail: `${field}: ${reason}` })
 
 const asUnavailable = Effect.mapError(() => new UnavailableProblem())
-const notFound = ({ what }: NotFound) => Effect.fail(new NotFoundProblem({ detail: `there is no ${what}` }))
+const notFound = ({ what }: NotFound) => Effect.fail(new NotFoundProblem({ detail: `no such ${what}` }))
 const mismatch = ({ version }: VersionMismatch) => Effect.fail(new VersionMismatchProblem({ version }))
 const unavailable = () => Effect.fail(new UnavailableProblem())
-const refused = () => Effect.fail(invalid("", "PostgreSQL does not take it"))
+const refused = () => Effect.fail(invalid("", "PostgreSQL refused it"))
 const away = { DatabaseUnavailable: unavailable, DatabaseRefused: unavailable }
 
 type Away = DatabaseUnavailable | DatabaseRefused
@@ -38,23 +39,27 @@ const expected = (headers: {
 }): Effect.Effect<Expected, InvalidProblem> => {
   const { "if-match": match, "if-none-match": noneMatch } = headers
   if (noneMatch !== undefined) {
-    return noneMatch.trim() === "*" ? Effect.succeed("none") : Effect.fail(invalid("if-none-match", "it takes *"))
+    return noneMatch.trim() === "*"
+      ? Effect.succeed("none")
+      : Effect.fail(invalid("if-none-match", "only * is supported"))
   }
   if (match === undefined) return Effect.succeed(undefined)
   if (match.trim() === "*") return Effect.succeed("some")
   const version = /^\s*(?:W\/)?"?(\d{1,15})"?\s*$/.exec(match)?.[1]
   return version === undefined
-    ? Effect.fail(invalid("if-match", 'it takes a version, such as "3"'))
+    ? Effect.fail(invalid("if-match", 'expected a version, such as "3"'))
     : Effect.succeed(Number(version))
 }
 
 const tagged = <A extends { readonly version: number }>(body: A) =>
   HttpApiSchema.withHeaders({ body, headers: { etag: `"${body.version}"` } })
 
-/** Of a definition or a configuration as JSON: every call works with both. */
+/** Bound of a definition or a configuration as JSON, in bytes: every call works with both. */
 const maxContentBytes = 65_536
 
-/** `sent`: the request that the content came in; what a number of it became in `content` can't be seen there. */
+/**
+ * `sent`: the request that carried the content. Only its text shows whether a number lost digits when it was parsed.
+ */
 const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServerRequest) =>
   Effect.flatMap(
     Effect.orElseSucceed(sent.text, () => ""),
@@ -62,38 +67,36 @@ const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServ
       const [inexact] = inexactNumbers(text)
       if (inexact !== undefined) {
         const number = inexact.source.slice(0, 40)
-        return Effect.fail(
-          invalid(field, `the number ${number} is not kept exactly (IEEE 754 double): put it as a text`)
-        )
+        return Effect.fail(invalid(field, `the number ${number} has no exact IEEE 754 double: send it as a string`))
       }
       const json = JSON.stringify(content)
       const bytes = Buffer.byteLength(json)
       if (bytes > maxContentBytes) {
-        return Effect.fail(invalid(field, `it has ${bytes} bytes as JSON; at most ${maxContentBytes} are taken`))
+        return Effect.fail(invalid(field, `${bytes} bytes as JSON; the maximum is ${maxContentBytes}`))
       }
       return isStorable(content, json)
         ? Effect.succeed(content)
-        : Effect.fail(invalid(field, "a text holds NUL or half a surrogate pair"))
+        : Effect.fail(invalid(field, "a string contains NUL or an unpaired surrogate"))
     }
   )
 
 const decodeDefinition = Schema.decodeUnknownEffect(IntegrationDefinition)
 const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
 
-// What is nested too deep overflows the walk.
+// JSON that is nested too deep overflows the stack.
 const decoded = <A, E>(decoding: Effect.Effect<A, E>) =>
   Effect.catchDefect(decoding, () => Effect.fail("deep" as const))
 
-// What plain SQL left in the table may be anything; a listing shows what can be shown.
+// Plain SQL can write any row; a listing skips rows that do not decode.
 const integration = ({ content, key, updatedAt, version }: CatalogRow) =>
   Effect.map(decoded(decodeDefinition(content)), (definition) => ({ name: key, version, updatedAt, ...definition }))
 const config = ({ content, key, updatedAt, version }: CatalogRow) =>
   Effect.map(decoded(decodeConfig(content)), (found) => ({ userId: key, version, updatedAt, config: found }))
 
-// Who: whoever has the ADMIN_TOKEN. What it says now is not in the log: a definition may hold more than it should.
+// The content is not logged: a definition may contain secrets.
 const logEdit = (action: "put" | "deleted", kind: "integration" | "config", name: string, version?: number) =>
   Effect.logInfo("the catalog was changed", {
-    by: "admin API",
+    editor: "admin API",
     action,
     kind,
     name,
@@ -125,9 +128,9 @@ export const layer = HttpApiBuilder.group(
         const { next, shown } = pageOf(rows, limit, ({ key }) => key)
         return { items: yield* readable(shown, show), next }
       })
-    // A row that can't be shown is as good as not there, to who asks for it by name: what a call finds of it.
+    // A row that does not decode is not found by name, as for a call.
     const unreadable = () =>
-      new NotFoundProblem({ detail: "the row was written with SQL and is not usable: put it anew" })
+      new NotFoundProblem({ detail: "the row was written with SQL and is invalid: PUT it again" })
 
     return handlers.handleAll({
       putIntegration: ({ headers, params, payload, request }) =>
@@ -136,10 +139,10 @@ export const layer = HttpApiBuilder.group(
           yield* makeEndpoint({ name: params.name, version: 0, definition }).pipe(
             Effect.mapError(({ field, reason }) => invalid(field, reason))
           )
-          // A name is resolved with each connection; an address says now where it leads.
+          // A host name is checked at each connection; an address can be checked now.
           const address = new URL(definition.url.replaceAll(/\{[^}]*\}/g, "x")).hostname.replace(/^\[(.*)\]$/, "$1")
           if (isIP(address) !== 0 && !policy.allows(address)) {
-            return yield* invalid("url", "this address may not be reached (UPSTREAM_DENY, UPSTREAM_ALLOW)")
+            return yield* invalid("url", "this address is denied (UPSTREAM_DENY, UPSTREAM_ALLOW)")
           }
           const version = yield* asEdit(editor.put("integration", params.name, definition, yield* expected(headers)))
           yield* logEdit("put", "integration", params.name, version)

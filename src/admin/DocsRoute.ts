@@ -1,6 +1,7 @@
-// The description of the operators' API: as OpenAPI, open to all and cheap; and as a page of 3 MB at /docs that needs no
-// network. The page is open in development; else it takes the admin token, as a bearer or, since a browser can't send
-// one, as the password of Basic authentication (which /admin itself does not take, so that no page can use it there).
+// The description of the operators' API: /openapi.json, public and cheap; and /docs, a page of 3 MB that loads nothing
+// from elsewhere. The page is public in development. Otherwise it needs the admin token, as a bearer, or as the
+// password of Basic authentication for browsers. /admin itself refuses Basic authentication, so that no page can use it
+// there.
 import { createHash } from "node:crypto"
 import { Effect, Layer, Redacted } from "effect"
 import { HttpRouter } from "effect/http"
@@ -10,8 +11,8 @@ import { isDevelopment, Settings } from "../Settings.ts"
 import { AdminApi } from "./AdminApi.ts"
 import { AdminGuard } from "./AdminGuard.ts"
 
-// Operators type the admin token there: only the page's own scripts run, they talk to this service alone (what would send
-// the description elsewhere can't), and no other page may frame it.
+// Operators type the admin token into the page: only its own scripts run, they connect to this service only, and no
+// other page may frame it.
 const policyOf = (html: string) => {
   const scripts = [...html.matchAll(/<script>([\s\S]*?)<\/script>/g)].map(
     ([, script = ""]) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`
@@ -30,7 +31,7 @@ const policyOf = (html: string) => {
   ].join("; ")
 }
 
-// It brings 14 MB into the process: it is made when somebody asks for it.
+// The page takes 14 MB of memory: it is made at the first request.
 const makePage = Effect.gen(function* () {
   const inner = yield* HttpRouter.make
   const scalar = HttpApiScalar.layer(AdminApi, { path: "/docs", scalar: { withDefaultFonts: false } })

@@ -1,4 +1,4 @@
-// For whoever watches the process: is it alive, may it be sent traffic, and what works while something is away.
+// Health endpoints: whether the process is alive, whether to send it traffic, and what works while a store is away.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SharedStores } from "../cluster/stores/SharedStores.ts"
@@ -10,21 +10,21 @@ import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { sharedAnswer } from "./SharedAnswer.ts"
 
-const without = {
+const degraded = {
   redis:
-    "calls work with configuration from memory and Postgres; records go straight to Postgres; rooms go on by Postgres, and presence, locks and limits hold within each instance",
+    "calls work with configuration from memory and Postgres; records go straight to Postgres; room writes go straight to Postgres; presence, locks and limits work within each instance",
   postgres:
-    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; in rooms, messages and edits go on in Redis, other writes are refused",
+    "calls work with configuration from memory and Redis; records wait in memory and Redis, and `ack: postgres` fails; messages and document edits go on in Redis, other room writes are refused",
   onlyMemory:
-    "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; writes in rooms are refused",
-  stores: "calls work, without Redis; everything in rooms is refused until the stores are those of the other instances"
+    "calls work with configuration from memory; records wait in memory until the queue is full, stronger acks fail; room writes are refused",
+  stores: "calls work, without Redis; rooms are refused until this instance uses the same stores as the others"
 } as const
 
-const nothingKept = "there is no Redis: what is acknowledged meanwhile waits in memory, and a restart loses it"
+const memoryOnly = "there is no Redis: acknowledged records wait in memory, and a restart loses them"
 
 /**
- * What an operator has to mend, by store, and whether requests are better sent elsewhere meanwhile: they are when what is
- * acknowledged may be lost. A refusal by PostgreSQL alone is not such a thing where records wait in Redis.
+ * What an operator has to fix, by store; and whether traffic should go elsewhere until then, because acknowledged
+ * writes may be lost. A refusal by PostgreSQL alone is no such reason while records wait in Redis.
  */
 const misconfigurations = (redis: StoreHealth, postgres: StoreHealth, isRedisServer: boolean) => {
   const reasons: Array<string> = []
@@ -35,7 +35,7 @@ const misconfigurations = (redis: StoreHealth, postgres: StoreHealth, isRedisSer
   }
   if (postgres.state === "misconfigured") {
     const keeps = isRedisServer && redis.state === "up"
-    reasons.push(`PostgreSQL: ${postgres.reason}; ${keeps ? "records wait in Redis" : nothingKept}`)
+    reasons.push(`PostgreSQL: ${postgres.reason}; ${keeps ? "records wait in Redis" : memoryOnly}`)
     loses ||= !keeps
   }
   return { reasons, loses }
@@ -59,7 +59,7 @@ export const layer = HttpRouter.use((router) =>
       )
     dependency("redis", redis.health)
     dependency("postgres", database.health)
-    gauge("build_info", "Always 1; what runs here", () => 1, { version, node: process.version })
+    gauge("build_info", "Always 1; version and Node.js of the process", () => 1, { version, node: process.version })
     const stores = yield* SharedStores
 
     const isUp = <E>(check: Effect.Effect<void, E>) =>
@@ -67,22 +67,22 @@ export const layer = HttpRouter.use((router) =>
     const stateOf = (health: StoreHealth, answers: boolean) =>
       health.state === "misconfigured" ? "misconfigured" : answers ? "up" : "away"
 
-    // Anybody may ask, and each answer asks both stores.
+    // The endpoint is public, and each answer queries both stores.
     const details = yield* sharedAnswer(
       Effect.gen(function* () {
         const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
         const differ = stores.reason() !== undefined
-        // What is in this process keeps nothing that Postgres would not.
+        // The in-process store keeps nothing across a restart.
         const keeps = redisUp && redis.kind === "server"
         const up =
           postgresUp && redisUp
             ? "everything"
             : postgresUp
-              ? without.redis
+              ? degraded.redis
               : keeps
-                ? without.postgres
-                : without.onlyMemory
-        const works = differ ? without.stores : up
+                ? degraded.postgres
+                : degraded.onlyMemory
+        const works = differ ? degraded.stores : up
         return {
           redis: { kind: redis.kind, state: differ && !redisUp ? "not used" : stateOf(redis.health(), redisUp) },
           postgres: { kind: database.kind, state: stateOf(database.health(), postgresUp) },

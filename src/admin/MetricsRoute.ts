@@ -1,4 +1,4 @@
-// `/metrics`: Prometheus text; or, for whoever accepts JSON, the handful of counters a person asks for.
+// `/metrics`: Prometheus text; or, with `Accept: application/json`, a few counters for a person to read.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"

@@ -1,4 +1,4 @@
-// The records, for operators: what was stored, and what could not be.
+// Implements the record part of the operators' API: stored records and dead letters.
 import { Effect, Option, Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { CallRecord } from "../domain/CallRecord.ts"
@@ -22,7 +22,7 @@ const uuid = /^[0-9a-f-]{36}$/
 const decodeRecord = Schema.decodeUnknownOption(Schema.fromJsonString(CallRecord))
 const asUnavailable = Effect.mapError(() => new UnavailableProblem())
 const still = (reason: string) =>
-  new InvalidProblem({ field: "record", reason, detail: `it still can't be stored: ${reason}` })
+  new InvalidProblem({ field: "record", reason, detail: `the record still can't be stored: ${reason}` })
 
 export const layer = HttpApiBuilder.group(
   AdminApi,
@@ -47,12 +47,13 @@ export const layer = HttpApiBuilder.group(
           const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
           return { items: shown, next }
         }),
-      // Stored first, then taken from the dead: a crash in between leaves it in both, and another try is harmless.
+      // Stored first, then removed from the dead letters: after a crash in between it is in both, and a retry is
+      // harmless.
       retryDeadRecord: ({ params }) =>
         Effect.gen(function* () {
           const { recordId } = params
           const found = yield* asUnavailable(dead.get(recordId))
-          if (found === undefined) return yield* new NotFoundProblem({ detail: `no dead record ${recordId}` })
+          if (found === undefined) return yield* new NotFoundProblem({ detail: `no dead letter ${recordId}` })
           const record = decodeRecord(found.text)
           if (Option.isNone(record)) return yield* still("not a record")
           yield* store.insert([record.value]).pipe(

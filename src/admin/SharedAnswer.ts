@@ -1,12 +1,12 @@
-// An answer that costs something and that anybody may request: one computation at a time, shared by all requests that
-// wait for it, and in the long run one a second, however many requests there are. A few in a row are computed afresh, so
-// that a look before and a look after a change differ; beyond that an answer may be a second old.
+// An expensive answer of a public endpoint: one computation at a time, shared by all requests that wait for it, and one
+// a second in the long run, however many requests there are. A few in a row are computed afresh, so that requests
+// before and after a change differ; beyond that an answer may be a second old.
 import { Clock, Effect } from "effect"
 
 const everyMs = 1000
 const inARow = 4
 
-/** A caller that is interrupted does not end the computation for the others. */
+/** An interrupted request does not interrupt the computation for the others. */
 export const sharedAnswer = <A, E, R>(compute: Effect.Effect<A, E, R>): Effect.Effect<Effect.Effect<A, E, R>> =>
   Effect.gen(function* () {
     const [answer, invalidate] = yield* Effect.cachedInvalidateWithTTL(compute, "1 minute")

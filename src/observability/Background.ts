@@ -11,11 +11,11 @@ const failures = Metric.counter("hotpath_background_failures_total", {
 const restMs = 1000
 
 /**
- * Runs `run` for as long as the scope lasts, untraced. `pause` lies between two runs and before the first; a function is asked
- * each time, for jitter. Without one `run` waits by itself (a queue, a subscription), and starts at once.
+ * Runs `run` for as long as the scope lasts, untraced. `pause` lies between two runs and before the first; a function
+ * is asked each time, for jitter. Without one `run` waits by itself (a queue, a subscription), and starts at once.
  *
- * A failure that `run` can have is expected and logged at `debug`; a defect is an error of ours and logged at `error`, five
- * lines a minute at most. Both count in `hotpath_background_failures_total{loop}`.
+ * A failure that `run` can have is expected and logged at `debug`; a defect is an error of ours and logged at `error`,
+ * five lines a minute at most. Both count in `hotpath_background_failures_total{loop}`.
  */
 export const background = Effect.fnUntraced(function* <E, R>(
   loop: string,

@@ -1,4 +1,4 @@
-// What runs here, as package.json says it.
+// The version of the service, from package.json.
 import manifest from "../../package.json" with { type: "json" }
 
 export const version: string = manifest.version

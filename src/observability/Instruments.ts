@@ -1,5 +1,5 @@
 // Counters and histograms as plain numbers, for the hot path: an update is an addition, and Effect's metric registry
-// (behind Prometheus and OTLP) reads them when it is asked. Looking a metric up per update costs 10 × as much.
+// (behind Prometheus and OTLP) reads them on demand. Looking a metric up per update costs 10 × as much.
 import { type Context, Metric } from "effect"
 
 type Attributes = Readonly<Record<string, string>>
@@ -74,7 +74,7 @@ export const registerCounter = (
   return counter
 }
 
-/** A counter a value of the label, made when it is first counted. The values come from the code: never ids. */
+/** One counter per value of the label, registered at its first use. Values come from the code and are never ids. */
 export const registerCounters = (context: Context.Context<never>, name: string, description: string, label: string) => {
   const counters = new Map<string, Counter>()
   return (value: string): Counter => {

@@ -1,4 +1,4 @@
-// Where the process is in its life, and by when a shutdown has to be over. Starting → ready → draining; never back.
+// The state of the process (starting → ready → draining, never back) and the deadline of its shutdown.
 import { Clock, Context, Deferred, Duration, Effect, Layer } from "effect"
 import { Settings } from "../Settings.ts"
 
@@ -9,13 +9,13 @@ export class Lifecycle extends Context.Service<
   {
     readonly state: () => State
     readonly ready: Effect.Effect<void>
-    /** Begins the shutdown; later calls change nothing. */
+    /** Starts the shutdown; later calls have no effect. */
     readonly drain: Effect.Effect<void>
-    /** Completes when the shutdown begins. */
+    /** Completes when the shutdown starts. */
     readonly draining: Effect.Effect<void>
-    /** What is left of the shutdown's time, from the first one that asks. */
+    /** The time left for the shutdown, counted from the first call. */
     readonly remaining: Effect.Effect<Duration.Duration>
-    /** Says that something was not finished: the process exits 1. */
+    /** Reports unfinished work: the process exits with 1. */
     readonly leave: (what: string) => Effect.Effect<void>
     readonly left: () => ReadonlyArray<string>
   }

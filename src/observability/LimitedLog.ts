@@ -1,9 +1,9 @@
-// A log line that strangers can cause: so many a minute and no more. The first line after a pause says how many were left
-// out before it.
+// Limits a log line that clients can cause to five a minute. The first line of the next minute says how many were left
+// out.
 import { Clock, Effect } from "effect"
 
 const windowMs = 60_000
-const most = 5
+const maxLines = 5
 
 export type LimitedLog = (line: (leftOut: number) => Effect.Effect<void>) => Effect.Effect<void>
 
@@ -17,7 +17,7 @@ export const makeLimitedLog = Effect.sync((): LimitedLog => {
         began = now
         written = 0
       }
-      if (written >= most) {
+      if (written >= maxLines) {
         leftOut++
         return Effect.void
       }

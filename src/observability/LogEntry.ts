@@ -1,4 +1,4 @@
-// What a log call says, taken apart: its text, and its fields by name. Effect keeps both in one list.
+// Splits the arguments of a log call, which Effect keeps in one list, into its text and its named fields.
 import type { Logger } from "effect"
 
 export interface LogEntry {
@@ -6,7 +6,7 @@ export interface LogEntry {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** What every line has; a field of that name is kept under `field_NAME`. */
+/** Names that every log line uses; a field of such a name is written as `field_NAME`. */
 const reserved = new Set(["timestamp", "level", "message", "traceId", "connectionId", "cause"])
 
 const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>

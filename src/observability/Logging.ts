@@ -1,5 +1,5 @@
-// Logs: one JSON object a line for machines, or pretty for a person at a terminal. A line of a request carries its
-// traceId and connectionId.
+// Logs: one JSON object a line, or pretty text on a terminal. A line that belongs to a request carries its traceId and
+// connectionId.
 import { Context, Effect, Layer, Logger, References } from "effect"
 import { Settings } from "../Settings.ts"
 import { logEntry } from "./LogEntry.ts"
@@ -15,7 +15,7 @@ const levels = {
   none: "None"
 } as const
 
-/** One flat object: the text as `message`, each field under its own name, and the request that it is about. */
+/** One flat object: the text as `message`, each field under its own name, and the ids of the request. */
 export const structured = Logger.make<unknown, Record<string, unknown>>((options) => {
   const { level, timestamp, annotations, cause } = Logger.formatStructured.log(options)
   const { fields, text } = logEntry(options.message)

@@ -1,10 +1,11 @@
-// Every metric of hotpath, made once an instance. Names start with `hotpath_`; seconds and bytes; no user, room or id is
-// ever a label.
+// Every metric of hotpath, made once an instance. Names start with `hotpath_`; seconds and bytes; no user, room or id
+// is ever a label.
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Context, Effect, Layer } from "effect"
+import { background } from "./Background.ts"
 import { registerCounter, registerCounters, registerGauge, registerHistogram, sizeBoundaries } from "./Instruments.ts"
 
-const cacheReads = "Reads of a cache, by the tier asked and what it said"
+const cacheReads = "Reads of a cache, by tier and outcome"
 const stages = ["lookup", "fetch", "reply", "record"] as const
 
 const make = Effect.gen(function* () {
@@ -84,7 +85,11 @@ const make = Effect.gen(function* () {
   gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.max), {
     quantile: "1"
   })
-  yield* Effect.sync(() => delay.reset()).pipe(Effect.delay("1 minute"), Effect.forever, Effect.forkScoped)
+  yield* background(
+    "event loop delay",
+    Effect.sync(() => delay.reset()),
+    "1 minute"
+  )
   gauge("resident_memory_bytes", "Resident memory of the process", () => process.memoryUsage.rss())
   gauge("uptime_seconds", "Age of the process", () => process.uptime())
 
@@ -93,32 +98,32 @@ const make = Effect.gen(function* () {
     counter,
     counters,
     histogram,
-    requests: counter("requests_total", "Requests received, notifications and refused ones included"),
+    requests: counter("requests_total", "Requests received, including notifications and refused ones"),
     successful: counter("requests_successful_total", "Requests answered with a result"),
     failed: counter("requests_failed_total", "Requests answered with an error"),
     errors: counters("errors_total", "Errors sent to clients, by type", "type"),
-    rateLimited: counters("rate_limited_total", "Requests and upgrades refused as too many, by limit", "limit"),
+    rateLimited: counters("rate_limited_total", "Requests and upgrades refused by a limit, by limit", "limit"),
     requestDuration: registerHistogram(context, "hotpath_request_duration_seconds", "Time from a request to its reply"),
     stages: { lookup: stage("lookup"), fetch: stage("fetch"), reply: stage("reply"), record: stage("record") },
     connectionsOpened: counter("connections_opened_total", "Sockets accepted"),
-    connectionsEnded: counter("connections_ended_total", "Sockets that are gone"),
+    connectionsEnded: counter("connections_ended_total", "Sockets that ended"),
     upgradesRefused: counters("upgrades_refused_total", "Upgrades refused, by status", "status"),
     closed: counters("connections_closed_total", "Sockets closed, by close code", "code"),
-    paused: counter("connections_paused_total", "Times a socket was paused, at whichever of its bounds"),
-    overRate: counter("connections_over_rate_total", "Times a socket was not read because it went on beyond its rate"),
+    paused: counter("connections_paused_total", "Times a socket was paused at one of its bounds"),
+    overRate: counter("connections_over_rate_total", "Times a socket was not read because it kept exceeding its rate"),
     recordsQueued: counter(
       "records_queued_total",
       "Records accepted: in the queue, in Redis, or dropped; = completed + waiting + dropped"
     ),
-    recordsCompleted: counter("records_completed_total", "Records stored in Postgres, those among the dead included"),
-    recordsDead: counter("records_dead_total", "Records that went to the dead-letter table"),
-    recordsDropped: counter("records_dropped_total", "Records given up"),
+    recordsCompleted: counter("records_completed_total", "Records stored in Postgres, including dead letters"),
+    recordsDead: counter("records_dead_total", "Records stored as dead letters"),
+    recordsDropped: counter("records_dropped_total", "Records dropped"),
     recordsSpilled: counter("records_spilled_total", "Records that went to Redis because the queue was full"),
     recordBatch: registerHistogram(context, "hotpath_record_batch_rows", "Rows of one insert", {
       boundaries: sizeBoundaries
     }),
     recordInsert: registerHistogram(context, "hotpath_record_insert_duration_seconds", "Time of one insert"),
-    retries: counter("integration_retries_total", "Exchanges with integrations that were tried again"),
+    retries: counter("integration_retries_total", "Exchanges with integrations that were retried"),
     cache: {
       config: cache("config"),
       integration: cache("integration"),

@@ -1,5 +1,5 @@
-// Who asked, on which connection, in which trace: carried by every fiber that works for a request, so that a log line
-// or an error reply can name them. The trace id is made only when somebody reads it.
+// The request that a fiber works for: its user, connection and trace, for log lines and error replies. The trace id is
+// generated when it is first read.
 import { Context } from "effect"
 import { Hex } from "effect/encoding"
 
@@ -14,12 +14,12 @@ export class RequestInfo {
     this.user = user
   }
 
-  /** Takes the id of the trace the request turned out to belong to. */
+  /** Sets the trace id, once it is known which trace the request belongs to. */
   joinTrace(traceId: string) {
     this.#traceId = traceId
   }
 
-  /** Called once the answer has left, or can't any more. */
+  /** `callback` runs once the reply was sent, or can no longer be sent. */
   whenAnswered(callback: () => void) {
     this.#whenAnswered ??= []
     this.#whenAnswered.push(callback)

@@ -1,8 +1,8 @@
-// Export by OTLP (HTTP, JSON): sampled spans, metrics and logs, when an endpoint is set. Without one, no request is
+// Exports sampled spans, metrics and logs by OTLP (HTTP, JSON) when an endpoint is set. Without one no request is
 // traced, whatever the ratio.
 //
-// The exporters keep what waits to be sent, and drop it after three attempts. A collector that does not answer costs a
-// deadline per attempt, is logged once when it is lost and once when it is back, and holds up a stop for a second.
+// The exporters buffer batches and drop them after three attempts. An unreachable collector costs a deadline per
+// attempt, is logged once when it is lost and once when it is back, and delays the shutdown by a second.
 import { Context, Duration, Effect, type Fiber, Layer, Logger, References } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { FetchHttpClient, HttpClient } from "effect/http"
@@ -15,10 +15,10 @@ import { RequestContext } from "./RequestContext.ts"
 
 /** The deadline of one export. */
 const exportTimeout = Duration.seconds(5)
-/** What a stop waits for the last export, at the most. */
+/** How long a shutdown waits for the last export, at most. */
 const shutdownTimeout = Duration.seconds(1)
 
-/** The HTTP client of the exporters, with a deadline, that says when the collector is lost and when it is back. */
+/** The HTTP client of the exporters: has a deadline, and logs when the collector is lost and when it is back. */
 const CollectorClient = (endpoint: URL) =>
   Layer.effect(
     HttpClient.HttpClient,
@@ -61,7 +61,7 @@ const CollectorClient = (endpoint: URL) =>
     })
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
-/** The exporter takes a record's attributes from the fiber that logs: this is that fiber, with more of them. */
+/** The exporter reads a log record's attributes from the logging fiber: this is that fiber with more of them. */
 const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: LogEntry["fields"]): typeof fiber => {
   const getRef: typeof fiber.getRef = (ref) =>
     ref.key === References.CurrentLogAnnotations.key ? Object.assign({}, fiber.getRef(ref), more) : fiber.getRef(ref)

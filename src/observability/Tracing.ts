@@ -1,8 +1,8 @@
-// Decides which requests are traced, before a single span is made: an unsampled request runs with tracing off and pays
-// nothing; a sampled one gets its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
+// Decides which requests are traced before any span is created. An unsampled request runs with tracing off and pays
+// nothing; a sampled one records its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
 import { Effect, type Tracer } from "effect"
 
-/** Runs the effect in a span of its own when the fiber belongs to a sampled trace; otherwise as it is. */
+/** Runs the effect in a span of its own if the fiber belongs to a sampled trace, otherwise unchanged. */
 export const spanIfSampled =
   (name: string, options?: Tracer.SpanOptionsNoTrace) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
@@ -12,7 +12,7 @@ export const spanIfSampled =
         : (effect as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>)
     )
 
-/** The parts of a W3C `traceparent`: 32 and 16 lower-case hex digits, and whether the caller samples. */
+/** The parts of a W3C `traceparent`: 32 and 16 lower-case hex digits, and whether the caller sampled the trace. */
 export interface TraceParent {
   readonly traceId: string
   readonly spanId: string

@@ -13,8 +13,10 @@ interface Results {
   readonly same: Round
   /** At the same rate, by few. */
   readonly dense: Round | undefined
-  /** The rate was told, not found. */
-  readonly isTold: boolean
+  /** The rate was given, not found. */
+  readonly isGiven: boolean
+  /** What the other side is called. */
+  readonly other: string
 }
 
 /** Of what the pass-through writes, the buffered one may write this much. */
@@ -46,13 +48,13 @@ const written = [
 const counted = (value: number) => (Number.isNaN(value) ? "not counted" : value.toPrecision(3))
 
 /** At the same rate; a ratio of what the pass-through has. */
-const comparison = (plain: Round, same: Round) => {
+const comparison = (plain: Round, same: Round, other: string) => {
   const row = (what: string, read: (round: Round) => number) => {
     const [theirs, ours] = [read(plain), read(same)]
     return [what, counted(theirs), counted(ours), counted(ours / theirs)]
   }
   return table(
-    [`at the same rate, ${plain.rate} edits/s`, "pass-through", "buffered", "ratio"],
+    [`at the same rate, ${plain.rate} edits/s`, other, "buffered", "ratio"],
     [
       row("acknowledged, p50 ms", ({ edits }) => edits.p50),
       row("acknowledged, p99 ms", ({ edits }) => edits.p99),
@@ -67,7 +69,7 @@ const comparison = (plain: Round, same: Round) => {
 
 const held = ({ edits, rate }: Round) => `${rate}${isHeld(edits) ? "" : " (not held)"}`
 
-export const bufferReport = ({ dense, fast, isTold, plain, same, sessions }: Results): string => {
+export const bufferReport = ({ dense, fast, isGiven, other, plain, same, sessions }: Results): string => {
   const isOne = fast === same
   const own = [fast, ...(isOne ? [] : [same]), ...(dense === undefined ? [] : [dense])]
   const names = [
@@ -81,17 +83,17 @@ export const bufferReport = ({ dense, fast, isTold, plain, same, sessions }: Res
   const wholeFlush = (flushes.seconds / flushes.rows) * sessions
   return [
     table(
-      [`edits/s ${isTold ? "as told" : "held"}, ${sessions} sessions`, "pass-through", "buffered", "ratio"],
+      [`edits/s ${isGiven ? "as given" : "held"}, ${sessions} sessions`, other, "buffered", "ratio"],
       [["", held(plain), held(fast), fixed(fast.rate / plain.rate)]]
     ),
-    comparison(plain, same),
+    comparison(plain, same, other),
     table(
-      ["written per edit, of what the pass-through writes", ...names],
+      [`written per edit, of what ${other} writes`, ...names],
       written.map(([what, read]) => [what, ...own.map((round) => share(read(round), read(plain)))])
     ),
     `At most 1/20 of its WAL and rows is wanted. Edits of a session between two flushes, which are saved as one: ${own.map((round) => fixed(coalesced(round))).join(", ")}.`,
     table(
-      [`here (${sessions} sessions, ${plain.seconds} s)`, "pass-through", ...names],
+      [`here (${sessions} sessions, ${plain.seconds} s)`, other, ...names],
       [
         roundRow("edits/s due", rounds, ({ rate }) => String(rate)),
         roundRow("acknowledged in time", rounds, ({ edits }) => `${((edits.inTime / edits.due) * 100).toFixed(1)}%`),
@@ -135,7 +137,7 @@ export const bufferReport = ({ dense, fast, isTold, plain, same, sessions }: Res
     ),
     `${sessions} documents are saved in ${wholeFlush.toFixed(2)} s of such writes, one after the other (at the same rate).`,
     `WAL with full-page writes, from a checkpoint on; rows and WAL until all was saved. Statements are those that pg_stat_statements counts, if PostgreSQL has it. CPU is of the round alone; what else ran meanwhile takes from the rate that is held, and little from the CPU per edit. The event loop delay is since /metrics' last reset, a minute at most.`,
-    `Errors: ${errorsOf("pass-through", plain)}; ${errorsOf("buffered", fast)}${own
+    `Errors: ${errorsOf(other, plain)}; ${errorsOf("buffered", fast)}${own
       .slice(1)
       .map((round, n) => `; ${errorsOf(names[n + 1] ?? "", round)}`)
       .join("")}.`

@@ -62,12 +62,13 @@ export class BufferSide {
     processes: Processes,
     name: string,
     roomWrites: "postgres" | "redis",
-    sessions: number
+    sessions: number,
+    folder?: string
   ): Promise<BufferSide> {
     const redis = await processes.own(startRedis())
     const database = await processes.own(startPostgres())
     await Meters.countStatements(database.url, () => database.kill().then(database.start))
-    const hotpath = await processes.startServer("src/main.ts", "ws", {
+    const env = {
       ROOM_WRITES: roomWrites,
       PORT: "0",
       DATABASE_URL: database.url,
@@ -77,7 +78,8 @@ export class BufferSide {
       REQUEST_RATE: "100000",
       REQUEST_BURST: "100000",
       LOG_FORMAT: "json"
-    })
+    }
+    const hotpath = await processes.startServer("src/main.ts", "ws", env, folder)
     const load = processes.start("scripts/bench/buffer/load-edits.ts", {
       URL: hotpath.address,
       SESSIONS: String(sessions)

@@ -7,6 +7,7 @@
 //   --rate=N      edits/s, the same for both sides. Without it the most that each side holds is found: from what it does when
 //                 it is asked for 10 edits/s a session, downwards by a tenth or more until a rate is held for some seconds,
 //                 then upwards by a fifth as long as it is
+//   --beside=FOLDER  another checkout of hotpath, buffered as well, instead of the one without a buffer
 //   --quick       fewer sessions and shorter rounds: about 2 minutes instead of 5
 //
 // A rate is held when 97% of the edits that are due are acknowledged within the round and a second, 99% of them within a
@@ -70,11 +71,14 @@ const measure = async (side: BufferSide, rate: number, seconds: number, until: n
 
 export const buffer = async (processes: Processes, options: Options): Promise<string> => {
   const { searched, seconds, sessions } = sizes(options)
-  const { rate } = options
+  const { beside, rate } = options
   // What comes after each of the two, a repetition included.
   const limit = bufferLimit(options)
   const [plainUntil, fastUntil] = [limit - 3.8 * seconds - 65, limit - 2.8 * seconds - 40]
-  const plain = await BufferSide.start(processes, "pass-through", "postgres", sessions)
+  const plain =
+    beside === undefined
+      ? await BufferSide.start(processes, "pass-through", "postgres", sessions)
+      : await BufferSide.start(processes, "beside", "redis", sessions, beside)
   const buffered = await BufferSide.start(processes, "buffered", "redis", sessions)
   // Once, for what happens the first time.
   for (const side of [plain, buffered]) await side.edit(3, rate ?? Math.ceil(sessions / 10))
@@ -92,5 +96,13 @@ export const buffer = async (processes: Processes, options: Options): Promise<st
   const isTime = few < sessions && performance.now() / 1000 < limit - seconds - 35
   const dense = isTime ? await buffered.settle(await buffered.measure(seconds, plainRound.rate, few)) : undefined
   await buffered.end()
-  return bufferReport({ sessions, plain: plainRound, fast, same, dense, isTold: rate !== undefined })
+  return bufferReport({
+    sessions,
+    plain: plainRound,
+    fast,
+    same,
+    dense,
+    isGiven: rate !== undefined,
+    other: plain.name
+  })
 }

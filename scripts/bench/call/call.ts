@@ -15,10 +15,11 @@ const connections = 200
 const users = 1000
 const rate = 2000
 
-interface ConnectionFibers extends Side {
+interface Running extends Side {
   readonly server: Server
   readonly load: Child
   readonly table: string
+  readonly databaseUrl: string
 }
 
 interface Seen {
@@ -37,7 +38,7 @@ const withSql = async <A>(url: string, use: (sql: postgres.Sql) => Promise<A>): 
   return result
 }
 
-const round = async (side: ConnectionFibers, seconds: number, counts: boolean) => {
+const round = async (side: Running, seconds: number, counts: boolean) => {
   // It may have ended while the other side was measured.
   await Promise.race([side.server.ended, Promise.resolve()])
   const before = cpuMillis(side.server.pid)
@@ -92,7 +93,7 @@ const seed = async (launch: () => Promise<Server>, databaseUrl: string, redisUrl
   redis.disconnect()
 }
 
-export const call = async (processes: Processes, { quick, rounds, self, traced }: Options): Promise<string> => {
+export const call = async (processes: Processes, { beside, quick, rounds, self, traced }: Options): Promise<string> => {
   const seconds = quick ? 3 : 6
   const idle = Math.min(quick ? 2000 : 10_000, openFilesLimit() - 500)
   const [redis, database] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
@@ -111,28 +112,34 @@ export const call = async (processes: Processes, { quick, rounds, self, traced }
   }
   const launchHotpath = () => processes.startServer("src/main.ts", "ws", env)
   const launchPeer = () => processes.startServer("scripts/bench/call/peer.ts", "ws", env)
+  const own = { name: "hotpath", launch: launchHotpath, table: "call_records", databaseUrl: database.url }
+  const peer = { name: "hand-written", launch: launchPeer, table: "peer_records", databaseUrl: database.url }
+  const other = async (folder: string) => {
+    const [itsRedis, itsDatabase] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
+    const itsEnv = { ...env, REDIS_URL: itsRedis.url, DATABASE_URL: itsDatabase.url }
+    const launch = () => processes.startServer("src/main.ts", "ws", itsEnv, folder)
+    await seed(launch, itsDatabase.url, itsRedis.url, upstream.address)
+    return { ...own, name: "beside", launch, databaseUrl: itsDatabase.url }
+  }
+  await seed(launchHotpath, database.url, redis.url, upstream.address)
   const contenders = self
     ? ([
-        { name: "peer A", launch: launchPeer, table: "peer_records" },
-        { name: "peer B", launch: launchPeer, table: "peer_records" }
+        { ...peer, name: "peer A" },
+        { ...peer, name: "peer B" }
       ] as const)
-    : ([
-        { name: "hotpath", launch: launchHotpath, table: "call_records" },
-        { name: "hand-written", launch: launchPeer, table: "peer_records" }
-      ] as const)
+    : ([own, beside === undefined ? peer : await other(beside)] as const)
 
-  await seed(launchHotpath, database.url, redis.url, upstream.address)
   if (!self) say("tiers: reading a configuration from memory, Redis, Postgres")
   const tiers = self ? [] : await measureTiers(redis.url, database.url)
 
-  const running = async ({ launch, name, table }: (typeof contenders)[number]): Promise<ConnectionFibers> => {
+  const running = async ({ databaseUrl, launch, name, table }: (typeof contenders)[number]): Promise<Running> => {
     const server = await launch()
     const load = processes.start("scripts/bench/call/load.ts", {
       URL: server.address,
       CONNECTIONS: String(connections)
     })
     await load.line()
-    return { name, server, load, table, cpu: [], p50: [], p99: [], errors: new Map(), answered: 0 }
+    return { name, server, load, table, databaseUrl, cpu: [], p50: [], p99: [], errors: new Map(), answered: 0 }
   }
   const [first, second] = contenders
   const sides = [await running(first), await running(second)] as const
@@ -144,16 +151,21 @@ export const call = async (processes: Processes, { quick, rounds, self, traced }
     await one.server.end()
   }
 
-  const stored = new Map<string, number>()
-  await withSql(database.url, async (sql) => {
-    for (const { table } of sides) {
-      const [row] = await sql<Array<{ count: number }>>`SELECT count(*)::int AS count FROM ${sql(table)}`
-      stored.set(table, row?.count ?? 0)
-    }
-  })
-  const answered = new Map<string, number>()
-  for (const one of sides) answered.set(one.table, (answered.get(one.table) ?? 0) + one.answered)
-  const records = [...answered].map(([table, count]) => ({ table, answered: count, stored: stored.get(table) ?? 0 }))
+  // With --self both write to the same table.
+  const records = await Promise.all(
+    sides
+      .filter(({ databaseUrl, table }, n) => n === 0 || databaseUrl !== first.databaseUrl || table !== first.table)
+      .map(async ({ databaseUrl, table }) => {
+        const writers = sides.filter((one) => one.databaseUrl === databaseUrl && one.table === table)
+        let stored = 0
+        await withSql(databaseUrl, async (sql) => {
+          const [row] = await sql<Array<{ count: number }>>`SELECT count(*)::int AS count FROM ${sql(table)}`
+          stored = row?.count ?? 0
+        })
+        const answered = writers.reduce((sum, one) => sum + one.answered, 0)
+        return { table: `${writers.map(({ name }) => name).join(", ")}: ${table}`, answered, stored }
+      })
+  )
 
   say(`${idle} idle connections`)
   const memory = [

@@ -8,6 +8,8 @@ export interface Options {
   readonly self: boolean
   /** hotpath exports its traces and metrics (to a collector that swallows them), sampling as by default. */
   readonly traced: boolean
+  /** The folder of another checkout of hotpath: measured instead of the peer. */
+  readonly beside: string | undefined
   readonly rounds: number
   /** Of the buffer's benchmark: sessions, seconds of a measured round, edits/s (undefined: the most that is held is found). */
   readonly sessions: number | undefined
@@ -29,6 +31,7 @@ export const readOptions = (names: ReadonlyArray<string>): Options & { readonly 
     options: {
       quick: { type: "boolean" },
       self: { type: "boolean" },
+      beside: { type: "string" },
       traced: { type: "boolean" },
       rounds: { type: "string" },
       sessions: { type: "string" },
@@ -43,5 +46,5 @@ export const readOptions = (names: ReadonlyArray<string>): Options & { readonly 
   const rate = countOf("rate", values.rate)
   const [name = "call", ...more] = positionals
   if (!names.includes(name) || more.length > 0) throw new Error(`no benchmark is named ${positionals.join(" ")}`)
-  return { name, quick, rounds, self, traced, sessions, seconds, rate }
+  return { name, quick, rounds, self, beside: values.beside, traced, sessions, seconds, rate }
 }

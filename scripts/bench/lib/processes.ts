@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 
-const root = join(import.meta.dirname, "../..")
+const root = join(import.meta.dirname, "../../..")
 
 export interface Child {
   readonly pid: number
@@ -30,9 +30,10 @@ export class Processes {
     return starting
   }
 
-  start(script: string, env: Readonly<Record<string, string>>): Child {
+  /** `folder`: the checkout that the script belongs to, if not this one. */
+  start(script: string, env: Readonly<Record<string, string>>, folder = root): Child {
     const child = spawn(process.execPath, [script], {
-      cwd: root,
+      cwd: folder,
       env: { PATH: process.env["PATH"] ?? "", ...env },
       stdio: ["pipe", "pipe", "inherit"]
     })
@@ -70,8 +71,13 @@ export class Processes {
   }
 
   /** Starts a server and waits for the address it prints. */
-  async startServer(script: string, scheme: "ws" | "http", env: Readonly<Record<string, string>>): Promise<Server> {
-    const child = this.start(script, env)
+  async startServer(
+    script: string,
+    scheme: "ws" | "http",
+    env: Readonly<Record<string, string>>,
+    folder = root
+  ): Promise<Server> {
+    const child = this.start(script, env, folder)
     const address = new RegExp(`${scheme}://[^"\\s]+`)
     for (;;) {
       const found = address.exec(await child.line())?.[0]

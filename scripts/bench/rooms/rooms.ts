@@ -20,9 +20,11 @@ interface Contender {
   readonly name: string
   readonly script: string
   readonly dialect: string
+  /** The checkout that it runs in, if not this one. */
+  readonly folder?: string | undefined
 }
 
-interface ConnectionFibers extends RoomSide {
+interface Running extends RoomSide {
   readonly servers: ReadonlyArray<Server>
   /** One for each server, with half of the members. */
   readonly loads: ReadonlyArray<Child>
@@ -47,7 +49,7 @@ const sum = (values: ReadonlyArray<number>) => values.reduce((total, value) => t
 const percentile = (sorted: ReadonlyArray<number>, p: number) => sorted[Math.floor(sorted.length * p)] ?? Number.NaN
 
 /** Fails when one of the servers ends meanwhile. */
-const hear = async <A>(side: Pick<ConnectionFibers, "loads" | "servers">): Promise<ReadonlyArray<A>> => {
+const hear = async <A>(side: Pick<Running, "loads" | "servers">): Promise<ReadonlyArray<A>> => {
   const lines = Promise.all(side.loads.map((load) => load.line()))
   const heard = await Promise.race([lines, ...side.servers.map(({ ended }) => ended)])
   return heard.map((line) => JSON.parse(line) as A)
@@ -64,7 +66,7 @@ const latencies = (halves: ReadonlyArray<Seen>, members: number): ReadonlyArray<
   return times.sort((a, b) => a - b)
 }
 
-const round = async (side: ConnectionFibers, seconds: number, members: number, counts: boolean) => {
+const round = async (side: Running, seconds: number, members: number, counts: boolean) => {
   const cpu = () => sum(side.servers.map(({ pid }) => cpuMillis(pid)))
   const redisBefore = await redisCpuMillis(side.redis)
   const before = cpu()
@@ -96,25 +98,27 @@ const round = async (side: ConnectionFibers, seconds: number, members: number, c
   side.p99.push(p99)
 }
 
-/** Two instances on a Redis of their own, so that what it does is theirs alone; and all members in the room. */
+/** Two instances on a Redis and a PostgreSQL of their own, and all members in the room. */
 const running = async (
   processes: Processes,
-  { dialect, name, script }: Contender,
-  databaseUrl: string,
+  { dialect, folder, name, script }: Contender,
   members: number
-): Promise<ConnectionFibers> => {
-  const { url } = await processes.own(startRedis())
+): Promise<Running> => {
+  const [{ url }, database] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
   const env = {
     PORT: "0",
     REDIS_URL: url,
-    DATABASE_URL: databaseUrl,
+    DATABASE_URL: database.url,
     LOG_FORMAT: "json",
     ...liftedLimits,
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000"
   }
   // One after the other: the first one makes the tables.
-  const servers = [await processes.startServer(script, "ws", env), await processes.startServer(script, "ws", env)]
+  const servers = [
+    await processes.startServer(script, "ws", env, folder),
+    await processes.startServer(script, "ws", env, folder)
+  ]
   const loads = servers.map(({ address }, half) =>
     processes.start("scripts/bench/rooms/load-rooms.ts", {
       URL: address,
@@ -151,23 +155,20 @@ const running = async (
   return { name, ordersRoom: dialect === "hotpath", servers, loads, redis, ...none }
 }
 
-export const rooms = async (processes: Processes, { quick, rounds, self }: Options): Promise<string> => {
+export const rooms = async (processes: Processes, { beside, quick, rounds, self }: Options): Promise<string> => {
   const members = quick ? 300 : 1000
   // Five rounds, which is what is done unless told otherwise, are a minute of each.
   const seconds = quick ? 5 : 12
   const peer = { script: "scripts/bench/rooms/peer-rooms.ts", dialect: "socket.io" }
+  const own = { name: "hotpath", script: "src/main.ts", dialect: "hotpath" }
   const contenders: readonly [Contender, Contender] = self
     ? [
         { ...peer, name: "Socket.IO A" },
         { ...peer, name: "Socket.IO B" }
       ]
-    : [
-        { name: "hotpath", script: "src/main.ts", dialect: "hotpath" },
-        { ...peer, name: "Socket.IO" }
-      ]
-  const { url } = await processes.own(startPostgres())
+    : [own, beside === undefined ? { ...peer, name: "Socket.IO" } : { ...own, name: "beside", folder: beside }]
   const [first, second] = contenders
-  const sides = [await running(processes, first, url, members), await running(processes, second, url, members)] as const
+  const sides = [await running(processes, first, members), await running(processes, second, members)] as const
   say(`warming up, then ${rounds} rounds of ${seconds} s at ${rate} messages/s to ${members} members each`)
   for (let n = 0; n < 2; n++) for (const one of sides) await round(one, 5, members, false)
   for (let n = 0; n < rounds; n++) for (const one of sides) await round(one, seconds, members, true)
