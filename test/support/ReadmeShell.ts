@@ -6,6 +6,7 @@
 // - `npm ci` is a dry run (it compares package.json with the lock file): a real one would empty the project's node_modules.
 // - `npm run` and `scripts/test` are not run, for they take minutes or write files. That there is such a script is checked, and a
 //   benchmark's name and options by the benchmark's own reader.
+// - `sleep` takes four times as long.
 // - `curl` fails where the server answers with an error; where there is no curl, CurlStandIn.ts is it.
 //
 // A block that starts a server does not end: it is run until the server answers.
