@@ -1,4 +1,4 @@
-// A small client: sends one request, prints the answer and whatever notifications come. Exits 0 on a result, 1 otherwise.
+// A small client: sends one request, prints the result and all notifications. Exits with 0 on a result, else with 1.
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Console, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
@@ -19,13 +19,15 @@ interface Options {
   readonly url: URL
   readonly method: string
   readonly params: unknown
+  /** The only field of the result to print, as it is. */
+  readonly field: Option.Option<string>
   readonly watch: boolean
 }
 
-const converse = ({ method, params, url, watch }: Options) =>
+const converse = ({ field, method, params, url, watch }: Options) =>
   Effect.callback<void, CallFailed>((settle) => {
     const socket = new WebSocket(url, { maxPayload: 16 * 1024 * 1024 })
-    // However it ends, the socket ends with it: an open one would keep the process.
+    // An open socket would keep the process alive, so every exit closes it.
     const resume = (exit: Effect.Effect<void, CallFailed>) => {
       settle(exit)
       socket.terminate()
@@ -43,7 +45,8 @@ const converse = ({ method, params, url, watch }: Options) =>
       if (message.method === "connected") return
       if (message.id !== 1) return console.log(JSON.stringify({ [message.method]: message.params }))
       if (message.error !== undefined) return resume(failed(JSON.stringify(message.error, undefined, 2)))
-      console.log(JSON.stringify(message.result, undefined, 2))
+      if (Option.isSome(field)) console.log(message.result[field.value])
+      else console.log(JSON.stringify(message.result, undefined, 2))
       if (!watch) resume(Effect.void)
     })
     return Effect.sync(() => socket.terminate())
@@ -57,24 +60,25 @@ const call = Command.make(
     user: Flag.String("user").pipe(Flag.withDefault("dev"), Flag.withDescription("who you are, in development")),
     token: Flag.String("token").pipe(Flag.optional, Flag.withDescription("a JWT")),
     url: Flag.String("url").pipe(Flag.withDefault(`ws://127.0.0.1:${process.env["PORT"] ?? "8080"}/ws`)),
-    timeout: Flag.Int("timeout").pipe(Flag.withDefault(30), Flag.withDescription("seconds to wait for the answer")),
-    watch: Flag.Boolean("watch").pipe(Flag.withDefault(false), Flag.withDescription("stay, and print what comes"))
+    timeout: Flag.Int("timeout").pipe(Flag.withDefault(30), Flag.withDescription("seconds to wait for the reply")),
+    field: Flag.String("field").pipe(Flag.optional, Flag.withDescription("prints this field of the result only")),
+    watch: Flag.Boolean("watch").pipe(Flag.withDefault(false), Flag.withDescription("stays and prints notifications"))
   },
-  Effect.fn(function* ({ method, params, timeout, token, url, user, watch }) {
+  Effect.fn(function* ({ field, method, params, timeout, token, url, user, watch }) {
     const parsed = yield* Effect.try({
       try: (): unknown => JSON.parse(params),
       catch: () => new CallFailed({ message: `not JSON: ${params}` })
     })
     if (!URL.canParse(url)) return yield* failed(`not a URL: ${url}`)
-    const conversation = converse({ url: address(url, user, token), method, params: parsed, watch })
+    const conversation = converse({ url: address(url, user, token), method, params: parsed, field, watch })
     yield* watch
       ? conversation
       : Effect.timeoutOrElse(conversation, {
           duration: `${timeout} seconds`,
-          orElse: () => failed(`no answer in ${timeout} seconds`)
+          orElse: () => failed(`no reply in ${timeout} seconds`)
         })
   })
-).pipe(Command.withDescription("Send one request to hotpath and print the answer"))
+).pipe(Command.withDescription("Send one request to hotpath and print the result"))
 
 call.pipe(
   Command.run({ version: "0.1.0" }),

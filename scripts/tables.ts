@@ -1,10 +1,17 @@
-// Writes README's tables of settings, methods, notifications and errors from the code; with --check, says whether they
-// are up to date.
+// Writes the generated tables of the READMEs (settings, methods, events, errors, …) from the code. With --check it changes
+// nothing and fails if a table is out of date. A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { CloseCodes } from "../src/protocol/CloseCodes.ts"
 import { ErrorCodes } from "../src/protocol/ErrorCodes.ts"
 import { openRpcDocument } from "../src/protocol/OpenRpc.ts"
 import { settings } from "../src/settings/SettingList.ts"
+
+/** Which README holds which tables. */
+const tablesOf: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "src/README.md": ["settings"],
+  "src/protocol/README.md": ["methods", "notifications", "events", "objects", "errors", "close-codes"]
+}
 
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map(() => "---"), ...rows]
@@ -14,18 +21,34 @@ const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<st
 const params = (list: ReadonlyArray<{ readonly name: string; readonly required: boolean }>) =>
   list.length === 0 ? "" : `\`{${list.map(({ name, required }) => (required ? name : `${name}?`)).join(", ")}}\``
 
-interface ResultSchema {
+interface ObjectSchema {
   readonly $ref?: string
-  readonly properties?: object
+  readonly properties?: Readonly<Record<string, object>>
   readonly required?: ReadonlyArray<string>
 }
 
-const result = (schema: ResultSchema) =>
-  schema.properties === undefined
-    ? (schema.$ref?.replace(/.*\/(.*)/, "`$1`") ?? "")
-    : params(
-        Object.keys(schema.properties).map((name) => ({ name, required: schema.required?.includes(name) ?? false }))
-      )
+const fields = ({ properties = {}, required = [] }: ObjectSchema) =>
+  Object.keys(properties).map((name) => ({ name, required: required.includes(name) }))
+
+const result = (schema: ObjectSchema) =>
+  schema.properties === undefined ? (schema.$ref?.replace(/.*\/(.*)/, "`$1`") ?? "") : params(fields(schema))
+
+const objects: Readonly<Record<string, ObjectSchema>> = openRpcDocument.components.schemas
+
+/** An event's schema says its type by an enum of one. */
+const eventType = ({ properties }: ObjectSchema) => {
+  const type: { readonly enum?: ReadonlyArray<string> } | undefined = properties?.["type"]
+  return type?.enum?.[0]
+}
+
+/** How a client is to take a code: the ranges of protocol/CloseCodes.ts. */
+const reconnects = (code: number) => code === 1001 || code === 1013 || (code >= 4000 && code < 4500)
+/** Codes that `ws` closes with by itself. */
+const closedByWs = [
+  { code: 1007, reason: "invalid UTF-8" },
+  { code: 1008, reason: "too many fragments" },
+  { code: 1009, reason: "frame too big" }
+]
 
 const tables: Readonly<Record<string, string>> = {
   settings: table(
@@ -53,6 +76,19 @@ const tables: Readonly<Record<string, string>> = {
       notification.summary
     ])
   ),
+  events: table(
+    ["event type", "its other fields"],
+    Object.values(objects).flatMap((schema) => {
+      const type = eventType(schema)
+      return type === undefined ? [] : [[`\`${type}\``, params(fields(schema).filter(({ name }) => name !== "type"))]]
+    })
+  ),
+  objects: table(
+    ["object", "fields"],
+    Object.entries(objects)
+      .filter(([, schema]) => eventType(schema) === undefined && fields(schema).length > 0)
+      .map(([name, schema]) => [`\`${name}\``, params(fields(schema))])
+  ),
   errors: table(
     ["code", "type", "retryable", "meaning"],
     Object.entries(ErrorCodes).map(([type, { code, meaning, retryable }]) => [
@@ -61,21 +97,31 @@ const tables: Readonly<Record<string, string>> = {
       retryable ? "yes" : "no",
       meaning
     ])
+  ),
+  "close-codes": table(
+    ["code", "reason", "reconnect"],
+    [...Object.values(CloseCodes), ...closedByWs]
+      .sort((a, b) => a.code - b.code)
+      .map(({ code, reason }) => [String(code), reason, reconnects(code) ? "yes" : "no"])
   )
 }
 
-const file = join(import.meta.dirname, "../README.md")
-const before = readFileSync(file, "utf8")
-const after = Object.entries(tables).reduce(
-  (text, [name, content]) =>
-    text.replace(
-      new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`),
-      (_all, start: string, end: string) => `${start}${content}\n${end}`
-    ),
-  before
-)
-if (process.argv.includes("--check")) {
-  if (before !== after) console.error("README's tables are not what the code says: run `npm run format`")
-  process.exit(before === after ? 0 : 1)
+const isCheck = process.argv.includes("--check")
+const outdated: Array<string> = []
+for (const [file, names] of Object.entries(tablesOf)) {
+  const path = join(import.meta.dirname, "..", file)
+  const before = readFileSync(path, "utf8")
+  let after = before
+  for (const name of names) {
+    const marked = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`)
+    if (!marked.test(after)) throw new Error(`${file} has no markers for its table ${name}`)
+    after = after.replace(marked, (_all, start: string, end: string) => `${start}${tables[name]}\n${end}`)
+  }
+  if (before === after) continue
+  outdated.push(file)
+  if (!isCheck) writeFileSync(path, after)
 }
-if (before !== after) writeFileSync(file, after)
+if (isCheck && outdated.length > 0) {
+  console.error(`out of date: the tables of ${outdated.join(", ")}; npm run format writes them`)
+  process.exit(1)
+}

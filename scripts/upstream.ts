@@ -1,4 +1,4 @@
-// The sample integration as its own process: slow, failing or silent, as it is told.
+// The sample integration as its own process: slow, failing or silent on request.
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
@@ -22,7 +22,7 @@ const upstream = Command.make(
       const chance = Math.random()
       if (chance < hang) return
       const answer = () => {
-        if (chance < hang + fail) response.writeHead(500).end('{"message":"told to fail"}')
+        if (chance < hang + fail) response.writeHead(500).end('{"message":"failed on request"}')
         else sampleUpstream(request, response)
       }
       if (latency > 0) setTimeout(answer, latency)
@@ -36,7 +36,7 @@ const upstream = Command.make(
   })
 ).pipe(
   Command.withDescription(
-    "Answer as OpenWeatherMap does, for a few cities; POST /generate, /analyze, /assign as a model; POST /echo as it is asked"
+    "Answers like OpenWeatherMap for a few cities; POST /generate, /analyze and /assign like a model; POST /echo with the request"
   )
 )
 

@@ -1,5 +1,6 @@
-// npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--beside=FOLDER] [--traced]: measures hotpath beside
-// hand-written peers, or beside another checkout of hotpath, in one run, and prints ratios. The buffer's has options of its own: see buffer.ts. Progress goes to stderr, the tables to stdout. Whichever way it ends, all it started ends before it.
+// npm run bench -- [NAME] [--quick] [--rounds=N] [--self] [--beside=FOLDER] [--traced]: measures hotpath beside hand-written peers, or
+// beside another checkout of hotpath, in one run, and prints ratios. README.md lists the benchmarks and options. Progress goes to
+// stderr, the tables to stdout. Everything it starts ends before it does, for whatever reason it ends.
 
 import { buffer, bufferLimit } from "./buffer/buffer.ts"
 import { flush } from "./buffer/flush.ts"

@@ -7,11 +7,11 @@ import { cpuNames } from "./meters.ts"
 interface Results {
   readonly sessions: number
   readonly plain: Round
-  /** As fast as it can. */
+  /** At the highest rate it sustains. */
   readonly fast: Round
-  /** As fast as the one without. */
+  /** At the rate that the direct side sustains. */
   readonly same: Round
-  /** At the same rate, by few. */
+  /** At the same rate, with few sessions. */
   readonly dense: Round | undefined
   /** The rate was given, not found. */
   readonly isGiven: boolean
@@ -19,7 +19,7 @@ interface Results {
   readonly other: string
 }
 
-/** Of what the pass-through writes, the buffered one may write this much. */
+/** The buffered side may write this share of what the direct side writes. */
 const mostOfPlain = 1 / 20
 
 const fixed = (value: number) => value.toFixed(value < 10 ? 2 : 0)
@@ -47,7 +47,7 @@ const written = [
 
 const counted = (value: number) => (Number.isNaN(value) ? "not counted" : value.toPrecision(3))
 
-/** At the same rate; a ratio of what the pass-through has. */
+/** At the same rate; ratios to the direct side. */
 const comparison = (plain: Round, same: Round, other: string) => {
   const row = (what: string, read: (round: Round) => number) => {
     const [theirs, ours] = [read(plain), read(same)]
@@ -83,7 +83,7 @@ export const bufferReport = ({ dense, fast, isGiven, other, plain, same, session
   const wholeFlush = (flushes.seconds / flushes.rows) * sessions
   return [
     table(
-      [`edits/s ${isGiven ? "as given" : "held"}, ${sessions} sessions`, other, "buffered", "ratio"],
+      [`edits/s ${isGiven ? "as given" : "sustained"}, ${sessions} sessions`, other, "buffered", "ratio"],
       [["", held(plain), held(fast), fixed(fast.rate / plain.rate)]]
     ),
     comparison(plain, same, other),
@@ -91,13 +91,13 @@ export const bufferReport = ({ dense, fast, isGiven, other, plain, same, session
       [`written per edit, of what ${other} writes`, ...names],
       written.map(([what, read]) => [what, ...own.map((round) => share(read(round), read(plain)))])
     ),
-    `At most 1/20 of its WAL and rows is wanted. Edits of a session between two flushes, which are saved as one: ${own.map((round) => fixed(coalesced(round))).join(", ")}.`,
+    `The target is at most 1/20 of its WAL and rows. Edits of a session between two flushes, which are saved as one: ${own.map((round) => fixed(coalesced(round))).join(", ")}.`,
     table(
       [`here (${sessions} sessions, ${plain.seconds} s)`, other, ...names],
       [
         roundRow("edits/s due", rounds, ({ rate }) => String(rate)),
         roundRow("acknowledged in time", rounds, ({ edits }) => `${((edits.inTime / edits.due) * 100).toFixed(1)}%`),
-        roundRow("held", rounds, ({ edits }) => (isHeld(edits) ? "yes" : "no")),
+        roundRow("sustained", rounds, ({ edits }) => (isHeld(edits) ? "yes" : "no")),
         roundRow(
           "acknowledged p50 / p99 after it was due, ms",
           rounds,
@@ -117,7 +117,7 @@ export const bufferReport = ({ dense, fast, isGiven, other, plain, same, session
               `${perEdit(round, round.cpu[name] * 1000).toFixed(0)}, ${(round.cpu[name] / round.seconds / 1000).toFixed(2)}`
           )
         ),
-        roundRow("all else on this machine: cores", rounds, ({ cpu, seconds }) =>
+        roundRow("other processes of this machine: cores", rounds, ({ cpu, seconds }) =>
           Number.isNaN(cpu.others) ? "not counted" : (cpu.others / seconds / 1000).toFixed(2)
         )
       ]
@@ -130,13 +130,13 @@ export const bufferReport = ({ dense, fast, isGiven, other, plain, same, session
           own,
           ({ flushes: { count, rows } }) => `${count}, ${fixed(rows / count)}`
         ),
-        roundRow("longest write at most, s", own, (round) => String(round.flushes.longest)),
+        roundRow("longest write, upper bound, s", own, (round) => String(round.flushes.longest)),
         roundRow("mean write, s", own, ({ flushes: one }) => (one.seconds / one.count).toPrecision(3)),
         roundRow("event loop delay p99, ms", own, (round) => (round.flushes.delayP99 * 1000).toFixed(1))
       ]
     ),
     `${sessions} documents are saved in ${wholeFlush.toFixed(2)} s of such writes, one after the other (at the same rate).`,
-    `WAL with full-page writes, from a checkpoint on; rows and WAL until all was saved. Statements are those that pg_stat_statements counts, if PostgreSQL has it. CPU is of the round alone; what else ran meanwhile takes from the rate that is held, and little from the CPU per edit. The event loop delay is since /metrics' last reset, a minute at most.`,
+    `WAL includes full-page writes, starting at a checkpoint; rows and WAL are counted until everything was saved. Statements are counted by pg_stat_statements, if available. CPU is that of the round only; other processes lower the sustained rate, and hardly change the CPU per edit. The event loop delay covers the time since /metrics' last reset, at most a minute.`,
     `Errors: ${errorsOf(other, plain)}; ${errorsOf("buffered", fast)}${own
       .slice(1)
       .map((round, n) => `; ${errorsOf(names[n + 1] ?? "", round)}`)

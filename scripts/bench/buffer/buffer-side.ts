@@ -1,5 +1,4 @@
-// One of the two of the buffer's benchmark: a hotpath with a Redis, a PostgreSQL and a load of its own, so that all that they
-// do is its doing.
+// One side of the buffer's benchmark: a hotpath with its own Redis, PostgreSQL and load, so that all their work is caused by it.
 import { setTimeout as pause } from "node:timers/promises"
 import { Redis } from "ioredis"
 import postgres from "postgres"
@@ -11,16 +10,16 @@ import { longest, type Scraped, scrape } from "../lib/scrape.ts"
 import type { Edits } from "./load-edits.ts"
 import { allCpuNames, type Cpu, Meters, since, type Written, writtenNames } from "./meters.ts"
 
-/** What was found in a round. */
+/** The result of a round. */
 export interface Round {
   readonly rate: number
-  /** Sessions that edit. */
+  /** Number of editing sessions. */
   readonly active: number
   readonly seconds: number
   readonly edits: Edits
-  /** Of the round alone. */
+  /** During the round only. */
   readonly cpu: Cpu
-  /** Until all of it was in PostgreSQL. */
+  /** Until all of the round's edits were in PostgreSQL. */
   readonly written: Written
   readonly flushes: {
     readonly count: number
@@ -31,11 +30,11 @@ export interface Round {
   }
 }
 
-/** A round whose counts are not all in yet. */
+/** A round whose PostgreSQL statistics are not complete yet. */
 export type Ran = Omit<Round, "written"> & { readonly before: Written }
 
 export const flushIntervalSeconds = 5
-/** What an idle backend counted is told by then. */
+/** PostgreSQL reports the statistics of an idle backend within this time. */
 const toldMs = 10_500
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
@@ -47,7 +46,7 @@ export class BufferSide {
   readonly #hotpath: Server
   readonly #load: Child
   readonly #meters: Meters
-  /** When nothing more was written. */
+  /** When the last write was seen. */
   #quietSince = 0
 
   private constructor(name: string, sessions: number, hotpath: Server, load: Child, meters: Meters) {
@@ -86,23 +85,23 @@ export class BufferSide {
     })
     const sql = postgres(database.url, { max: 1, onnotice: () => {} })
     const client = new Redis(redis.url)
-    // What goes wrong shows in the command that needed it.
+    // Errors show up in the command that needed the connection.
     client.on("error", () => {})
     const first = await Meters.postgresPid(sql)
     const meters = new Meters(sql, client, { hotpath: hotpath.pid, load: load.pid, postgres: first })
     const side = new BufferSide(name, sessions, hotpath, load, meters)
     const began = machineMs()
     load.write("open")
-    await side.#hear()
+    await side.#reply()
     say(`  ${name.padEnd(14)}${sessions} sessions opened in ${((machineMs() - began) / 1000).toFixed(1)} s`)
     await side.#drained()
     return side
   }
 
-  /** Edits that are not measured otherwise. */
+  /** Edits without reading the meters. */
   async edit(seconds: number, rate: number, active = this.#sessions): Promise<Edits> {
     this.#load.write(`run ${seconds} ${rate} ${active}`)
-    const edits = (await this.#hear()) as Edits
+    const edits = (await this.#reply()) as Edits
     const errors = Object.entries(edits.errors).map(([kind, times]) => `, ${times} ${kind}`)
     say(
       `  ${this.name.padEnd(14)}${rate}/s: ${((edits.inTime / edits.due) * 100).toFixed(1)}% in time, p50 ${edits.p50.toFixed(1)} ms, p99 ${edits.p99.toFixed(1)} ms, ${isHeld(edits) ? "held" : "not held"}${errors.join("")}`
@@ -135,7 +134,7 @@ export class BufferSide {
     }
   }
 
-  /** Waits until all of the round is counted. */
+  /** Waits until PostgreSQL's statistics contain the whole round. */
   async settle({ before, ...round }: Ran): Promise<Round> {
     await this.#counted()
     return { ...round, written: since(writtenNames, before, await this.#meters.written()) }
@@ -147,13 +146,13 @@ export class BufferSide {
     await this.#hotpath.end()
   }
 
-  async #hear(): Promise<unknown> {
+  async #reply(): Promise<unknown> {
     return JSON.parse(await Promise.race([this.#load.line(), this.#hotpath.ended])) as unknown
   }
 
-  /** Nothing waits to be saved. A hotpath without a buffer has no such number. */
+  /** Waits until the buffer is empty. A hotpath without a buffer does not export this metric. */
   async #drained() {
-    // How much waits is measured every second.
+    // The metric is refreshed every second.
     await pause(1200)
     for (let left = 100; left > 0; left--) {
       const entries = (await scrape(this.#hotpath.address)).value("hotpath_buffer_entries")

@@ -1,5 +1,4 @@
-// One session: a user with a room of their own, who edits its document. An edit goes out when it is due and the one before
-// it was answered.
+// One session: a user with a room, who edits its document. An edit is sent when it is due and the previous one was answered.
 
 import { machineMs } from "../lib/machine-clock.ts"
 import { patiently } from "../lib/patiently.ts"
@@ -15,7 +14,7 @@ const hotpath = () => {
 }
 
 export interface Watcher {
-  /** When it was due and when it was sent, of an edit that is acknowledged now. */
+  /** Called when an edit is acknowledged, with the times at which it was due and sent. */
   readonly acknowledged: (due: number, sent: number) => void
   readonly conflict: () => void
   readonly refused: (kind: string) => void
@@ -59,7 +58,7 @@ export class Editor {
     if (!this.#isWaiting) this.#next()
   }
 
-  /** Forgets what is due and was not sent; how many edits that is. */
+  /** Drops due edits that were not sent; returns their number. */
   forget(): number {
     return this.#due.splice(0).length
   }

@@ -1,5 +1,5 @@
-// What a flush of everything takes, and how long it keeps the event loop: 2,000 documents of 1,000 characters that wait in a
-// real Redis, brought to a real PostgreSQL by the service's own flusher, again and again.
+// Duration of a full flush, and how long it blocks the event loop: 2,000 documents of 1,000 characters wait in a real Redis, and
+// the service's own flusher saves them to a real PostgreSQL, repeatedly.
 import { randomUUID } from "node:crypto"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
@@ -25,7 +25,7 @@ import { median, table } from "../lib/report.ts"
 
 const documents = 2000
 const characters = 1000
-/** Nothing is flushed but when it is asked for. */
+/** Long enough that only explicit flushes happen. */
 const intervalMs = 3_600_000
 const lease = 1
 
@@ -79,7 +79,7 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
     yield* flusher.flush(true)
     const ms = performance.now() - began
     delay.disable()
-    // The first one warms up.
+    // The first flush is the warm-up.
     if (round > 0) {
       took.push(ms)
       delays.push(delay.percentile(99) / 1e6)

@@ -1,22 +1,22 @@
-// The sessions of the buffer's benchmark, as a process of its own. Does what it is told on stdin and prints a line about each:
-// "open" all sessions; "run SECONDS RATE ACTIVE", which has so many of them edit at that rate together, evenly spread.
+// The sessions of the buffer's benchmark, as a separate process. Reads commands from stdin and prints one line per command:
+// "open" opens all sessions; "run SECONDS RATE ACTIVE" lets ACTIVE sessions together edit at that rate, evenly spread.
 import { createInterface } from "node:readline"
 import { setTimeout as pause } from "node:timers/promises"
 import { machineMs } from "../lib/machine-clock.ts"
 import { patiently } from "../lib/patiently.ts"
 import { Editor } from "./editor.ts"
 
-/** What a run was like; times in milliseconds. */
+/** Results of a run; times in milliseconds. */
 export interface Edits {
   readonly due: number
-  /** Before the run was over, and a second that the last ones have. */
+  /** Acknowledged before the run ended, plus one second for the last ones. */
   readonly inTime: number
   readonly acknowledged: number
   readonly conflicts: number
-  /** How long a client waited that edits when it wants to: from when an edit was due. */
+  /** Latency counted from the time an edit was due. */
   readonly p50: number
   readonly p99: number
-  /** From when it was sent. */
+  /** Latency counted from the time an edit was sent. */
   readonly sentP50: number
   readonly sentP99: number
   readonly errors: Readonly<Record<string, number>>

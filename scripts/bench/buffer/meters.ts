@@ -1,4 +1,4 @@
-// What a hotpath, its Redis, its PostgreSQL and its load have used and written so far: read before and after a round.
+// CPU used and data written so far by one side's processes; read before and after a round.
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import type { Redis } from "ioredis"
@@ -14,11 +14,13 @@ export interface Cpu {
   readonly redis: number
   readonly postgres: number
   readonly load: number
-  /** Whatever else ran on this machine, and what its host took; NaN where that can't be told. Rates are worth little beside much of it. */
+  /**
+   * All other processes on this machine, stolen time included; NaN if unknown. Rates measured beside a high value mean little.
+   */
   readonly others: number
 }
 
-/** What PostgreSQL counts. */
+/** PostgreSQL's own statistics. */
 export interface Written {
   readonly wal: number
   readonly rows: number
@@ -45,7 +47,7 @@ const children = (pid: number): ReadonlyArray<number> => {
   return text.split(/\s+/).filter(Boolean).map(Number)
 }
 
-/** Of a process that may have ended meanwhile. */
+/** For a process that may have ended in the meantime. */
 const orNone = (read: () => number) => {
   try {
     return read()
@@ -54,7 +56,7 @@ const orNone = (read: () => number) => {
   }
 }
 
-/** What all processors did, but wait; stolen time included. */
+/** Busy time of all processors, stolen time included. */
 const machineMillis = () => {
   if (process.platform !== "linux") return Number.NaN
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] =
@@ -62,7 +64,7 @@ const machineMillis = () => {
   return (user + nice + system + irq + softirq + steal) * 10
 }
 
-/** Where Linux says so, what the ended children of a process have used. */
+/** CPU time of a process's ended children, on Linux. */
 const endedMillis = (pid: number) => {
   if (process.platform !== "linux") return 0
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? []
@@ -74,20 +76,20 @@ export class Meters {
   readonly #redis: Redis
   readonly #pids: Pick<Cpu, "hotpath" | "load" | "postgres">
 
-  /** `postgres` is its first process. */
+  /** `postgres`: the process id of the postmaster. */
   constructor(sql: Sql, redis: Redis, pids: Pick<Cpu, "hotpath" | "load" | "postgres">) {
     this.#sql = sql
     this.#redis = redis
     this.#pids = pids
   }
 
-  /** A backend's own process has the first one as its parent. */
+  /** Backends are children of the postmaster. */
   static async postgresPid(sql: Sql): Promise<number> {
     const [row] = await sql<Array<{ pid: number }>>`SELECT pg_backend_pid() AS pid`
     return Number(execFileSync("ps", ["-o", "ppid=", "-p", String(row?.pid)], { encoding: "utf8" }))
   }
 
-  /** Has the server count statements, if it can: it has to be started again then. */
+  /** Enables pg_stat_statements if available; the server must be restarted afterwards. */
   static async countStatements(url: string, restart: () => Promise<void>): Promise<void> {
     const connect = () => postgres(url, { max: 1, onnotice: () => {} })
     const before = connect()

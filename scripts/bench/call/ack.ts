@@ -1,5 +1,5 @@
-// What each level of `ack` adds to a reply, at the same rate, and how fast records go into PostgreSQL beside COPY of the same
-// rows.
+// The latency that each level of `ack` adds to a reply at the same rate, and the insert rate of records beside COPY of the
+// same rows.
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import postgres from "postgres"
 import type { CallRecord } from "../../../src/domain/CallRecord.ts"
@@ -45,7 +45,7 @@ const record = (n: number): CallRecord => ({
   traceId: undefined
 })
 
-/** Rows a second by the service's inserts, five batches at a time. */
+/** Rows per second with the service's inserts, five batches at a time. */
 const inserts = (databaseUrl: string, seconds: number) => {
   const Store = RecordStore.layer.pipe(
     Layer.provideMerge(Postgres.layer({ url: Redacted.make(databaseUrl), timeout: Duration.seconds(20) }))
@@ -77,7 +77,7 @@ const inserts = (databaseUrl: string, seconds: number) => {
   )
 }
 
-/** Rows a second by one COPY. */
+/** Rows per second with one COPY. */
 const copy = async (databaseUrl: string, rows: number) => {
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   const began = performance.now()

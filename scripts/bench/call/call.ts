@@ -1,6 +1,6 @@
-// The main job, hotpath beside the hand-written pipeline: CPU time per call, latency at a fixed rate, memory per idle
-// connection. Rounds alternate, so that the machine's moods fall on both; the records are counted at the end, so that
-// neither is fast by leaving them out.
+// A call, on hotpath and on the hand-written pipeline: CPU time per call, latency at a fixed rate, memory per idle connection.
+// Rounds alternate, so that changes in the machine's load affect both sides. The records are counted at the end, so that neither
+// side gains by losing them.
 import { Redis } from "ioredis"
 import postgres from "postgres"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
@@ -39,7 +39,7 @@ const withSql = async <A>(url: string, use: (sql: postgres.Sql) => Promise<A>): 
 }
 
 const round = async (side: Running, seconds: number, counts: boolean) => {
-  // It may have ended while the other side was measured.
+  // The process may have ended while the other side was measured.
   await Promise.race([side.server.ended, Promise.resolve()])
   const before = cpuMillis(side.server.pid)
   side.load.write(`run ${seconds} ${rate}`)
@@ -77,7 +77,7 @@ const idleMemory = async (processes: Processes, name: string, server: Server, co
   return { each: (after - before) / count, before, total: after }
 }
 
-/** hotpath makes its tables, then is seeded; the peer's configurations are in Redis, where it reads them. */
+/** hotpath creates its tables, then is seeded; the peer reads its configurations from Redis. */
 const seed = async (launch: () => Promise<Server>, databaseUrl: string, redisUrl: string, upstreamUrl: string) => {
   const seeding = await launch()
   const definition = JSON.stringify({ url: upstreamUrl, maxConcurrent: 1000 })

@@ -1,4 +1,4 @@
-// An OTLP collector that reads what it is sent and keeps nothing.
+// An OTLP collector that reads all requests and discards them.
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 

@@ -1,5 +1,5 @@
-// 10,000 connections that ask in one moment, each a user nobody read yet, for an integration that takes 2 s and answers 200
-// at a time: is everybody answered within the deadline, does the process stay responsive, does its memory stay bounded.
+// 10,000 connections call at the same moment, each as a user whose configuration is not cached, an integration that takes 2 s and
+// answers 200 at a time. Is every call answered within the deadline, does the process stay responsive, does memory stay bounded?
 import postgres from "postgres"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"

@@ -1,7 +1,6 @@
-// The load, as a process of its own: opens connections, says so, then does what it is told on stdin. "run SECONDS RATE"
-// calls at a fixed rate and prints what it saw; "open" prints how many connections are; "crowd" calls once on every connection in
-// one moment. Latency counts from when a call
-// was due, not from when it could be sent.
+// The load, as a separate process: opens connections, reports it, then reads commands from stdin. "run SECONDS RATE" calls at a
+// fixed rate and prints the results; "open" prints the number of open connections; "crowd" calls once on every connection at the
+// same moment. Latency counts from the time a call was due, not from when it could be sent.
 import { createInterface } from "node:readline"
 import { WebSocket } from "ws"
 
@@ -70,7 +69,7 @@ const run = (seconds: number, rate: number) =>
           `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}${more}}}`
         )
       }
-      // Half a second for what is written behind the replies; what is not answered in two is an error.
+      // Half a second for the writes behind the replies. A call without a reply after two seconds is an error.
       const after = now - seconds * 1000
       if (sent < total || after < 500 || (due.size > 0 && after < 2000)) return
       clearInterval(tick)

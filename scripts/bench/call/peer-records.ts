@@ -1,5 +1,5 @@
-// The peer's records: queued in memory, inserted many at a time. A batch that fails is queued again; the bound counts what
-// is reserved, queued and being written.
+// The peer's records: queued in memory, inserted in batches. A failed batch is queued again. The bound counts reserved, queued and
+// in-flight records.
 import { randomUUID } from "node:crypto"
 import { setTimeout } from "node:timers/promises"
 import postgres from "postgres"
@@ -42,7 +42,7 @@ export class PeerRecords {
     return new PeerRecords(sql)
   }
 
-  /** Takes a place; false: there is none. */
+  /** Reserves a place; false if the queue is full. */
   reserve(): boolean {
     if (this.#kept >= maxRows) return false
     this.#kept++
@@ -60,7 +60,7 @@ export class PeerRecords {
     return id
   }
 
-  /** Writes what is there, for so long; how many are left. */
+  /** Writes queued records for at most this long; returns the number left. */
   async close(): Promise<number> {
     for (let n = 0; n < 200 && (this.#queue.length > 0 || this.#writing > 0); n++) {
       this.#flush()
@@ -89,7 +89,7 @@ export class PeerRecords {
       this.#kept -= rows.length
     } catch (error) {
       console.error("records:", error instanceof Error ? error.message : error)
-      // Not at once: the next flush takes them along.
+      // Not immediately: the next flush includes them.
       await setTimeout(1000)
       this.#queue = [...rows, ...this.#queue]
     } finally {

@@ -1,5 +1,5 @@
-// The yardstick: what hotpath's main job costs when it is written by hand. `ws`, ioredis with autopipelining, undici's
-// request, batched multi-row inserts; with the bounds and deadlines a production service needs, and nothing else.
+// The reference for calls: the same job written by hand. `ws`, ioredis with autopipelining, undici's request, batched multi-row
+// inserts; with the bounds and deadlines that a production service needs, and nothing else.
 import { createServer } from "node:http"
 import { Redis } from "ioredis"
 import { Agent, type Dispatcher, errors } from "undici"
@@ -44,7 +44,7 @@ const agent = new Agent({
 const headers = { "content-type": "application/json", accept: "application/json" }
 let calls = 0
 
-// undici bounds connecting and the wait for the headers; the deadline ends an answer that only trickles in.
+// undici bounds connecting and the wait for headers; the deadline ends a slow body.
 const exchange = async (target: { readonly origin: string; readonly path: string }, body: string) => {
   let answer: Dispatcher.ResponseData | undefined
   const deadline = setTimeout(() => answer?.body.destroy(new CallError("IntegrationTimeout")), timeoutMs)
@@ -64,7 +64,7 @@ const exchange = async (target: { readonly origin: string; readonly path: string
   }
 }
 
-/** The answer as it came, once it is known to be JSON. */
+/** The answer's text, after checking that it is JSON. */
 const checked = (text: string) => {
   try {
     JSON.parse(text)

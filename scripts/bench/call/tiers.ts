@@ -1,4 +1,4 @@
-// How long hotpath's catalog takes to read a configuration from each of its tiers, in process.
+// Time to read a configuration from each tier of hotpath's catalog, in process.
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { Catalog } from "../../../src/catalog/Catalog.ts"
@@ -17,7 +17,7 @@ export interface Tier {
 
 const reads = 2000
 
-/** The tables alone go to stdout. */
+/** stdout is for the tables only. */
 const ToStderr = Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])
 
 export const measureTiers = (redisUrl: string, databaseUrl: string): Promise<ReadonlyArray<Tier>> => {
@@ -27,7 +27,7 @@ export const measureTiers = (redisUrl: string, databaseUrl: string): Promise<Rea
     Metrics.layer,
     Settings.layer
   )
-  // A catalog of its own has an empty memory.
+  // A new catalog has an empty memory.
   const catalog = Layer.fresh(Catalog.layer).pipe(Layer.provide([CatalogStore.layer, CatalogRedis.layer]))
 
   const measure = (

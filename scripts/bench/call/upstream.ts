@@ -1,4 +1,4 @@
-// An integration that costs as little as it can: reads the request, answers the same small JSON.
+// The cheapest possible integration: reads the request, always answers the same small JSON.
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 

@@ -1,6 +1,6 @@
-// How long after a change of a configuration is committed do two instances use it: with their listeners healthy, with them
-// cut off, and with Redis killed and started again all the while. Half of the changes are plain SQL, half go through the
-// first instance's API. Every call is watched for a version older than one that its instance used before.
+// Time from the commit of a configuration change until two instances use it: with healthy listeners, with listeners cut off, and
+// with Redis killed and restarted all the time. Half of the changes are plain SQL, half go through the first instance's API.
+// Every call is checked for a version older than one that its instance used before.
 import { Redis } from "ioredis"
 import postgres from "postgres"
 import { WebSocket } from "ws"
@@ -15,7 +15,7 @@ const token = "bench-admin-token"
 const say = (text: string) => process.stderr.write(`${text}\n`)
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** One user on one instance, asking all the time which version it is served. */
+/** One user on one instance, calling continuously and recording the version that was used. */
 class Watcher {
   version = 0
   wentBack = 0
@@ -45,7 +45,7 @@ class Watcher {
         const one = this.#waiting[n]
         if (one === undefined || one.version > version) continue
         this.#waiting.splice(n, 1)
-        // The call that used it was sent then: what it took is not the change's delay.
+        // The time of sending counts: the duration of the call is not part of the delay.
         one.seen(this.#sentAt)
       }
     }

@@ -1,9 +1,9 @@
-// The client's half of a WebSocket, as little of it as a load generator can do with: one process must read tens of
-// thousands of frames a second and leave the machine to the servers. Text frames that come whole, pings, and closing.
+// The client side of a WebSocket, reduced to what a load generator needs: one process must read tens of thousands of frames per
+// second and leave the CPU to the servers. Unfragmented text frames, pings, close.
 import { randomBytes } from "node:crypto"
 import { connect, type Socket } from "node:net"
 
-// All sockets read into the same bytes: each is done with them before the next one reads.
+// All sockets share one read buffer: each consumes it before the next one reads.
 const shared = Buffer.allocUnsafeSlow(256 * 1024)
 
 const text = 1
@@ -11,7 +11,7 @@ const close = 8
 const ping = 9
 const pong = 10
 
-/** Masked, as a client's frames must be; with zeros, which are a mask like any other and leave the bytes as they are. */
+/** Client frames must be masked; an all-zero mask is valid and leaves the bytes unchanged. */
 const frame = (opcode: number, payload: Buffer): Buffer => {
   const { length } = payload
   if (length > 0xffff) throw new Error("the load sends no frame of this size")
@@ -27,14 +27,14 @@ const frame = (opcode: number, payload: Buffer): Buffer => {
 
 export interface Handler {
   readonly text: (text: string) => void
-  /** Once, after it was open. */
+  /** Called once, after the socket was open. */
   readonly lost: (reason: string) => void
 }
 
 export class ClientSocket {
   readonly #socket: Socket
   readonly #handler: Handler
-  /** What came of a frame that is not whole yet. */
+  /** The received part of an incomplete frame. */
   #rest: Buffer | undefined
   #open = false
 
@@ -43,7 +43,7 @@ export class ClientSocket {
     this.#handler = handler
   }
 
-  /** Resolves when the server has agreed to speak WebSocket. */
+  /** Resolves when the upgrade has succeeded. */
   static connect(host: string, port: number, target: string, handler: Handler): Promise<ClientSocket> {
     return new Promise((resolve, reject) => {
       const socket = connect({
@@ -96,11 +96,11 @@ export class ClientSocket {
       }
     }
     const used = this.#open ? this.#frames(bytes) : 0
-    // Copied: others read into the same bytes.
+    // Copied, because the read buffer is shared.
     if (used < bytes.length) this.#rest = Buffer.from(bytes.subarray(used))
   }
 
-  /** Handles the whole frames; how many bytes they were. */
+  /** Handles complete frames; returns the number of bytes consumed. */
   #frames(bytes: Buffer): number {
     let at = 0
     while (at + 2 <= bytes.length) {
@@ -124,7 +124,7 @@ export class ClientSocket {
   }
 
   #frame(first: number, bytes: Buffer, from: number, end: number) {
-    // Names and bodies of the load are ASCII.
+    // The load's names and bodies are ASCII.
     if (first === (0x80 | text)) this.#handler.text(bytes.toString("latin1", from, end))
     else if (first === (0x80 | ping)) this.#socket.write(frame(pong, Buffer.from(bytes.subarray(from, end))))
     else if (first === (0x80 | close)) {

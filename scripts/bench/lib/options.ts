@@ -1,17 +1,17 @@
-// What the benchmark can be told on its command line.
+// The command-line options of the benchmarks.
 import { parseArgs } from "node:util"
 
 export interface Options {
   /** Shorter rounds and fewer connections: about a third of the time. */
   readonly quick: boolean
-  /** The peer on both sides: what differs then is noise. */
+  /** The peer on both sides: any difference is noise. */
   readonly self: boolean
-  /** hotpath exports its traces and metrics (to a collector that swallows them), sampling as by default. */
+  /** hotpath exports traces and metrics (to a collector that discards them), with default sampling. */
   readonly traced: boolean
   /** The folder of another checkout of hotpath: measured instead of the peer. */
   readonly beside: string | undefined
   readonly rounds: number
-  /** Of the buffer's benchmark: sessions, seconds of a measured round, edits/s (undefined: the most that is held is found). */
+  /** For `buffer`: sessions, seconds of a measured round, edits/s (undefined: the highest sustained rate is searched for). */
   readonly sessions: number | undefined
   readonly seconds: number | undefined
   readonly rate: number | undefined
@@ -24,7 +24,7 @@ const countOf = (name: string, text: string | undefined) => {
   return count
 }
 
-/** Fails with what is wrong, for a person to read. */
+/** Throws an error with a readable message if the options are invalid. */
 export const readOptions = (names: ReadonlyArray<string>): Options & { readonly name: string } => {
   const { positionals, values } = parseArgs({
     allowPositionals: true,

@@ -1,4 +1,4 @@
-// What happens before anything is measured is tried again: a machine that is busy then is no reason to give up.
+// Retries preparations: a machine that is busy before the measurement starts is no reason to fail.
 import { setTimeout as pause } from "node:timers/promises"
 
 export const patiently = async <A>(attempt: () => Promise<A>): Promise<A> => {

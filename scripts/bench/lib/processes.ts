@@ -1,4 +1,4 @@
-// Child processes and servers of the benchmark: started, heard, and all ended with it, however it ends.
+// Child processes and servers of a benchmark. All of them end when it ends, for whatever reason.
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -7,10 +7,10 @@ const root = join(import.meta.dirname, "../../..")
 
 export interface Child {
   readonly pid: number
-  /** The next line it prints; fails when it has ended instead. */
+  /** The next line of its output; fails if it ends first. */
   readonly line: () => Promise<string>
   readonly write: (line: string) => void
-  /** Fails when it has ended. */
+  /** Fails when the process ends. */
   readonly ended: Promise<never>
   readonly end: () => Promise<void>
 }
@@ -19,12 +19,12 @@ export interface Server extends Child {
   readonly address: string
 }
 
-/** Owns what a benchmark starts, so that one call ends all of it: the own processes at once, the servers with their files. */
+/** Owns everything that a benchmark starts, so that one call ends all of it: processes, and servers with their files. */
 export class Processes {
   readonly #children = new Set<ChildProcess>()
   readonly #servers = new Set<Promise<{ readonly stop: () => Promise<void> }>>()
 
-  /** A server of test/support, owned from before it is up. */
+  /** A server of test/support, owned from the moment it starts. */
   own<S extends { readonly stop: () => Promise<void> }>(starting: Promise<S>): Promise<S> {
     this.#servers.add(starting)
     return starting
@@ -87,7 +87,7 @@ export class Processes {
 
   async endAll(): Promise<void> {
     for (const child of this.#children) child.kill("SIGKILL")
-    // A server that did not start has nothing to stop.
+    // A server that failed to start needs no stop.
     await Promise.allSettled([...this.#servers].map(async (starting) => (await starting).stop()))
   }
 }

@@ -1,4 +1,4 @@
-// What a Redis has used, by its own count, which is finer than the operating system's.
+// CPU time of a Redis server by its own measure, which is finer than the operating system's.
 import type { Redis } from "ioredis"
 
 /** User and system time so far, in milliseconds. */

@@ -1,4 +1,4 @@
-// The benchmark's tables: ratios first, because they outlast the machine; what was measured here below them.
+// The tables of the benchmark of calls: ratios first, because they outlast the machine, absolute values below.
 import type { Tier } from "../call/tiers.ts"
 
 export interface Side {
@@ -34,7 +34,7 @@ export const median = (values: ReadonlyArray<number>): number => {
 export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 
-/** How one contender's rounds compare to the other's, each to the one beside it. */
+/** The ratio of both sides' rounds, each round divided by the one beside it. */
 export const ratioRow = (what: string, ours: ReadonlyArray<number>, theirs: ReadonlyArray<number>) => {
   const each = ours.map((value, n) => value / (theirs[n] ?? Number.NaN))
   return [what, median(each).toFixed(2), `${Math.min(...each).toFixed(2)}–${Math.max(...each).toFixed(2)}`]

@@ -2,11 +2,11 @@
 
 export interface Scraped {
   readonly value: (name: string, labels?: string) => number
-  /** Counts up to each bound, in order. */
+  /** Cumulative counts by upper bound, in order. */
   readonly buckets: (name: string) => ReadonlyArray<readonly [bound: number, count: number]>
 }
 
-/** `address` is the one of its WebSocket. */
+/** `address`: the WebSocket address. */
 export const scrape = async (address: string): Promise<Scraped> => {
   const url = new URL("/metrics", address.replace(/^ws/, "http"))
   const lines = (await (await fetch(url)).text()).split("\n")
@@ -23,7 +23,7 @@ export const scrape = async (address: string): Promise<Scraped> => {
   }
 }
 
-/** The bucket that the longest one since `before` is in. */
+/** The bucket of the longest observation since `before`. */
 export const longest = (name: string, before: Scraped, after: Scraped): number => {
   const counts = new Map(before.buckets(name))
   const more = after.buckets(name).map(([bound, count]) => [bound, count - (counts.get(bound) ?? 0)] as const)

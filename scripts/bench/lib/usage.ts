@@ -1,4 +1,4 @@
-// What a process has used, as its operating system counts it: /proc on Linux, `ps` elsewhere.
+// Resource usage of a process, from the operating system: /proc on Linux, `ps` elsewhere.
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { setInterval } from "node:timers/promises"
@@ -9,8 +9,8 @@ const ps = (pid: number, column: string) =>
 /** User and system time of a process so far, in milliseconds. */
 export const cpuMillis = (pid: number): number => {
   if (process.platform === "linux") {
-    // Clock ticks, which Linux reports as 100 a second on every platform that Node runs on. The name before them may
-    // hold spaces and parentheses.
+    // Clock ticks: 100 per second on every Linux platform that Node runs on. The name before them may contain spaces and
+    // parentheses.
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? []
     return (Number(fields[11]) + Number(fields[12])) * 10
   }
@@ -28,7 +28,7 @@ export const residentBytes = (pid: number): number => {
   return Number(kilobytes) * 1024
 }
 
-/** Resident memory once it has changed by less than 0.5% for 3 seconds; no collection is forced. Gives up after 15. */
+/** Resident memory once it changed by less than 0.5% for 3 seconds; no collection is forced. Gives up after 15 seconds. */
 export const settledBytes = async (pid: number): Promise<number> => {
   const seen: Array<number> = []
   for await (const _ of setInterval(500)) {
@@ -40,7 +40,7 @@ export const settledBytes = async (pid: number): Promise<number> => {
   return seen.at(-1) ?? Number.NaN
 }
 
-/** How many files a process may have open: Node raises its own limit to the hard one. */
+/** The limit of open files: Node raises its own limit to the hard one. */
 export const openFilesLimit = (): number => {
   const limit = execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }).trim()
   return limit === "unlimited" ? Number.POSITIVE_INFINITY : Number(limit)

@@ -1,5 +1,5 @@
-// How a member speaks to each of the two servers: what it says to come into a room and to send, and what a frame is that is
-// no event of a room. The events have the same fields in both.
+// The protocols of the two servers: how a member joins a room and sends, and what frames other than room events mean. The events
+// have the same fields in both.
 
 export interface Room {
   readonly roomId: string
@@ -12,16 +12,16 @@ export interface Reply {
   readonly error?: unknown
 }
 
-/** What a frame other than a room's event means: the greeting is over, something to send back, the reply to a request. */
-export type Heard = "ready" | { readonly say: string } | { readonly reply: Reply } | undefined
+/** The meaning of a frame that is not a room event: handshake complete, a frame to send back, or a reply. */
+export type Meaning = "ready" | { readonly say: string } | { readonly reply: Reply } | undefined
 
 export type Call = (method: string, params: object) => Promise<unknown>
 
 export interface Dialect {
   readonly target: (user: string) => string
   readonly request: (id: number, method: string, params: object) => string
-  readonly hear: (text: string) => Heard
-  /** By somebody who is none of the members. */
+  readonly read: (text: string) => Meaning
+  /** Sent by a connection that is not a member. */
   readonly makeRoom: (call: Call) => Promise<Room>
   readonly join: (call: Call, room: Room) => Promise<unknown>
   readonly message: string
@@ -30,7 +30,7 @@ export interface Dialect {
 const hotpath: Dialect = {
   target: (user) => `/ws?user=${user}`,
   request: (id, method, params) => JSON.stringify({ jsonrpc: "2.0", id, method, params }),
-  hear: (text) => {
+  read: (text) => {
     const frame = JSON.parse(text) as Partial<Reply> & { readonly method?: string }
     if (frame.method === "connected") return "ready"
     return typeof frame.id === "number" ? { reply: { ...frame, id: frame.id } } : undefined
@@ -48,7 +48,7 @@ const hotpath: Dialect = {
 const socketIo: Dialect = {
   target: (user) => `/socket.io/?EIO=4&transport=websocket&user=${user}`,
   request: (id, method, params) => `42${id}${JSON.stringify([method, params])}`,
-  hear: (text) => {
+  read: (text) => {
     if (text.startsWith("43")) {
       const start = text.indexOf("[")
       const [answer] = JSON.parse(text.slice(start)) as [Omit<Reply, "id">]

@@ -1,14 +1,14 @@
-// Who was told what: each member must see each message once, and those of one sender in the order they were sent. A body
-// says whose message it is and which one.
+// Checks deliveries: each member must receive each message once, and the messages of one sender in the order of sending. A body
+// names its sender and its number.
 
 export interface Faults {
-  /** Seen again, or after a later one of its sender. */
+  /** Received twice, or after a later message of the same sender. */
   readonly repeated: number
-  /** Not seen when a later one of its sender was; that may be late, or lost. */
+  /** Not received when a later message of the same sender was: late or lost. */
   readonly skipped: number
-  /** Not seen when a round was over, and no later one either. */
+  /** Not received by the end of a round, and no later one either. */
   readonly missing: number
-  /** The room's numbers as a member saw them were not one after another. */
+  /** The room's numbers did not grow by one for a member. */
   readonly unordered: number
 }
 
@@ -27,7 +27,7 @@ const integerAt = (text: string, from: number): number => {
   let value = 0
   for (let at = from; ; at++) {
     const digit = text.charCodeAt(at) - 48
-    // What ends a text is NaN.
+    // The character code behind the end of a text is NaN.
     if (!(digit >= 0 && digit <= 9)) return value
     value = value * 10 + digit
   }
@@ -41,11 +41,11 @@ export const bodyOf = ({ number, sender }: Sighting): string => {
 export class Ledger {
   readonly #members: number
   readonly #senders: number
-  /** By member and sender: the message that comes next. */
+  /** The next expected message, by member and sender. */
   readonly #next: Int32Array
-  /** By sender: how many were sent. */
+  /** The number of sent messages, by sender. */
   readonly #sent: Int32Array
-  /** By member: the room's last number. */
+  /** The last number of the room, by member. */
   readonly #seq: Int32Array
   #repeated = 0
   #skipped = 0
@@ -60,12 +60,12 @@ export class Ledger {
     this.#seq = new Int32Array(members).fill(-1)
   }
 
-  /** Takes down an event of the room; which message it is, when it is one. */
+  /** Records an event of the room; returns the message's number if it is a message. */
   see(member: number, event: string): Sighting | undefined {
     const mark = event.indexOf(seqMark)
     const seq = mark === -1 ? -1 : integerAt(event, mark + seqMark.length)
     const last = this.#seq[member] ?? -1
-    // The first one says where the member came in.
+    // The first event sets the member's start.
     if (seq === -1 || (last !== -1 && seq !== last + 1)) this.#unordered++
     this.#seq[member] = seq
     const body = event.indexOf(bodyMark)
@@ -82,7 +82,7 @@ export class Ledger {
     return { sender, number }
   }
 
-  /** The round is over, in which the senders sent so many: what was not seen is missing. */
+  /** Ends a round in which the senders sent this many: messages not received are missing. */
   settle(sent: ReadonlyArray<number>): void {
     for (let sender = 0; sender < this.#senders; sender++) {
       const total = (this.#sent[sender] ?? 0) + (sent[sender] ?? 0)

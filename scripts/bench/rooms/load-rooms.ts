@@ -1,7 +1,7 @@
-// Half of a room's members, as a process of its own: those of one instance. Does what it is told on stdin and prints a line
-// about each: "make" a room; "join ROOM"; wait until it is "quiet"; "run SECONDS RATE AT", which has its senders send at that
-// rate from that moment on and watches what everybody is told. The moments are of the machine's clock, which the other half
-// and the benchmark read too.
+// Half of a room's members (those of one instance), as a separate process. Reads commands from stdin and prints one line per
+// command: "make" creates a room; "join ROOM"; "quiet" waits until no more events arrive; "run SECONDS RATE AT" lets the senders
+// send at that rate from that time on and records all deliveries. Times are of the machine's clock, which the other half and
+// the benchmark share.
 import { createInterface } from "node:readline"
 import { machineMs } from "../lib/machine-clock.ts"
 import { patiently } from "../lib/patiently.ts"
@@ -15,7 +15,7 @@ const dialect = dialects[DIALECT]
 if (dialect === undefined) throw new Error(`no dialect ${DIALECT}`)
 const count = Number(MEMBERS)
 const half = Number(HALF)
-/** Of this half, and there are as many in the other one; theirs are the numbers after, or before. */
+/** Senders of this half. The other half has as many; their numbers come after or before these. */
 const own = Number(SENDERS)
 const joinedAtOnce = 10
 
@@ -23,8 +23,8 @@ const members: Array<Member> = []
 const ledger = new Ledger(count, own * 2)
 const sentBefore = new Array<number>(own * 2).fill(0)
 const errors = new Map<string, number>()
-/** By message: when this half was last told of it, and how many members were. */
-let heard = new Map<string, { at: number; times: number }>()
+/** By message: when a member of this half last received it, and how many did. */
+let received = new Map<string, { at: number; times: number }>()
 let deliveries = 0
 let events = 0
 let bytes = 0
@@ -42,8 +42,8 @@ const see = (member: number, event: string) => {
   deliveries++
   bytes = event.length
   const key = `${message.sender} ${message.number}`
-  const before = heard.get(key)
-  if (before === undefined) heard.set(key, { at: machineMs(), times: 1 })
+  const before = received.get(key)
+  if (before === undefined) received.set(key, { at: machineMs(), times: 1 })
   else {
     before.at = machineMs()
     before.times++
@@ -71,7 +71,7 @@ const join = async (room: Room) => {
   await Promise.all(Array.from({ length: joinedAtOnce }, joining))
 }
 
-/** Until nobody is told anything any more: joining tells everybody who is there. */
+/** Waits until no member receives anything: each join is announced to all members. */
 const quiet = async () => {
   for (let left = 60, before = -1; left > 0 && before !== events; left--) {
     before = events
@@ -80,13 +80,13 @@ const quiet = async () => {
 }
 
 const run = async (room: Room, seconds: number, rate: number, at: number) => {
-  heard = new Map()
+  received = new Map()
   deliveries = 0
   const total = Math.round((seconds * rate) / 2)
   const each = sentBefore.map((_, sender) => Math.ceil((total - (sender % own)) / own))
   const expected = count * total * 2
   const everyMs = 2000 / rate
-  // The halves take turns.
+  // The halves alternate.
   const dueAt = (n: number) => at + (n + half / 2) * everyMs
   const sent: Record<string, number> = {}
   let answered = 0
@@ -100,21 +100,21 @@ const run = async (room: Room, seconds: number, rate: number, at: number) => {
     late = Math.max(late, now - dueAt(n))
     sent[`${sender} ${number}`] = now
     const body = bodyOf({ sender, number })
-    // Spread over the members, not the first ones to join.
+    // Spread over all members, not the first ones to join.
     const member = members[Math.floor(((place + 0.5) * count) / own)]
     member?.request(dialect.message, { roomId: room.roomId, body, key: `${sender}-${number}` }, ({ error }) => {
       answered++
       if (error !== undefined) fail(`refused (${kindOf(error)})`)
     })
   }
-  // Half a second for what is done behind the deliveries; what has not come in five is missing.
+  // Half a second for work behind the deliveries. A message not received within five seconds is missing.
   const over = machineMs()
   const after = () => machineMs() - over
   while (after() < 500 || ((deliveries < expected || answered < total) && after() < 5000)) await pause(20)
   fail("unanswered", total - answered)
   ledger.settle(each)
   for (const [sender, more] of each.entries()) sentBefore[sender] = (sentBefore[sender] ?? 0) + more
-  const last = Object.fromEntries([...heard].map(([key, { at, times }]) => [key, { at, times }]))
+  const last = Object.fromEntries([...received].map(([key, { at, times }]) => [key, { at, times }]))
   return { sent, last, deliveries, expected, bytes, late, faults: ledger.faults, errors: Object.fromEntries(errors) }
 }
 

@@ -1,4 +1,4 @@
-// One member's connection: asks and is answered, and hands on the room's events.
+// One member's connection: sends requests, receives replies, passes on the room's events.
 import { ClientSocket } from "../lib/client-socket.ts"
 import type { Dialect, Reply } from "./dialects.ts"
 
@@ -22,13 +22,13 @@ export class Member {
     this.#listener = listener
   }
 
-  /** Resolves once the server has greeted it. */
+  /** Resolves after the server's greeting. */
   static async connect(url: URL, user: string, dialect: Dialect, listener: Listener): Promise<Member> {
     const member = new Member(dialect, listener)
     const greeted = new Promise<void>((resolve) => {
       member.#ready = resolve
     })
-    // The greeting may come with the very bytes that open the socket: what is to be said back waits until it is there.
+    // The greeting may arrive in the same bytes as the upgrade: replies to it wait until the socket exists.
     const opening = ClientSocket.connect(url.hostname, Number(url.port), dialect.target(user), {
       text: (text) => member.#receive(text, opening),
       lost: listener.lost
@@ -52,16 +52,16 @@ export class Member {
   }
 
   #receive(text: string, opening: Promise<ClientSocket>) {
-    // Both servers name their event so, near its beginning, and nothing else.
+    // Both servers use this name for their event, near the frame's beginning, and for nothing else.
     if (text.includes('"room.event"')) return this.#listener.event(text)
-    const heard = this.#dialect.hear(text)
-    if (heard === undefined) return
-    if (heard === "ready") this.#ready?.()
-    else if ("say" in heard) void opening.then((socket) => socket.send(heard.say))
+    const meaning = this.#dialect.read(text)
+    if (meaning === undefined) return
+    if (meaning === "ready") this.#ready?.()
+    else if ("say" in meaning) void opening.then((socket) => socket.send(meaning.say))
     else {
-      const replied = this.#waiting.get(heard.reply.id)
-      this.#waiting.delete(heard.reply.id)
-      replied?.(heard.reply)
+      const replied = this.#waiting.get(meaning.reply.id)
+      this.#waiting.delete(meaning.reply.id)
+      replied?.(meaning.reply)
     }
   }
 

@@ -1,5 +1,5 @@
-// What a reader's page costs the database: thread lists and newest messages of a room with 100,000 messages, as hotpath
-// answers them, beside the plain queries, with the same writes in between. Database time is PostgreSQL's own `active_time`.
+// Database time of a reader's page: thread lists and newest messages of a room with 100,000 messages, through hotpath and with the
+// plain queries, with the same writes in between. Database time is PostgreSQL's own `active_time`.
 import { setTimeout as pause } from "node:timers/promises"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import postgres from "postgres"
@@ -17,7 +17,7 @@ import { table } from "../lib/report.ts"
 
 const messages = 100_000
 const threads = 200
-/** One write after so many reads. */
+/** Reads per write. */
 const readsPerWrite = 50
 const limit = 50
 
@@ -34,7 +34,7 @@ const fill = async (sql: Sql, roomId: string) => {
   await sql`ANALYZE threads`
 }
 
-/** Milliseconds the database was at work so far. A backend that became idle reports within ten seconds. */
+/** Milliseconds of database work so far. An idle backend reports within ten seconds. */
 const active = async (sql: Sql) => {
   await pause(11_000)
   const [row] = await sql<Array<{ ms: number }>>`SELECT active_time AS ms FROM pg_stat_database

@@ -1,6 +1,6 @@
-// The rooms' yardstick: Socket.IO with its Redis adapter, as its manual has it for several processes. Each message gets an
-// id, the time and the room's next number from Redis, is in PostgreSQL before its sender is answered, and goes to the room
-// as the event that hotpath sends. Members of a room are who joined it; there is no presence.
+// The reference for rooms: Socket.IO with its Redis adapter, set up as its manual says for several processes. Each message gets an
+// id, the time and the room's next number from Redis, is in PostgreSQL before its sender is answered, and goes to the room as
+// the same event that hotpath sends. Its members are the sockets that joined; there is no presence.
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
 import { createAdapter } from "@socket.io/redis-adapter"
@@ -29,7 +29,7 @@ const { DATABASE_URL = "", REDIS_URL = "" } = process.env
 const maxBody = 8000
 
 const sql = postgres(DATABASE_URL, { max: 10, onnotice: () => {} })
-// Two instances may come here in one moment, and IF NOT EXISTS does not look at what is being made.
+// Two instances may get here at the same time, and IF NOT EXISTS does not see a table that is being created.
 await sql.begin(async (own) => {
   await own`SELECT pg_advisory_xact_lock(4711)`
   await own`CREATE TABLE IF NOT EXISTS peer_room_messages (message_id uuid PRIMARY KEY, room_id text NOT NULL,
@@ -94,7 +94,7 @@ const given = (params: unknown) =>
 io.use((socket, next) => next(typeof socket.handshake.query["user"] === "string" ? undefined : new Error("no user")))
 io.on("connection", (socket) => {
   const author = String(socket.handshake.query["user"])
-  // One sender's messages one after another: the pool's connections would let them overtake each other.
+  // One sender's messages run one at a time: on the pool's connections they would overtake each other.
   let last: Promise<unknown> = Promise.resolve()
   socket.on("join", (params: unknown, reply: unknown) =>
     answered(reply, async () => {

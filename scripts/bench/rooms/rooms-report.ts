@@ -1,23 +1,23 @@
-// The room benchmark's tables, ratios first, and what its ledgers say.
+// The tables of the room benchmark, ratios first, and the result of the ledgers.
 
 import { median, ratioRow, table } from "../lib/report.ts"
 import type { Faults } from "./ledger.ts"
 
 export interface RoomSide {
   readonly name: string
-  /** It promises that a room's numbers come one after another; else only each sender's messages are in order. */
+  /** The side promises consecutive numbers in a room; otherwise only the order of each sender's messages. */
   readonly ordersRoom: boolean
   readonly cpu: Array<number>
   readonly redisCpu: Array<number>
   readonly p50: Array<number>
   readonly p99: Array<number>
-  /** How much later than it was due the load sent a message, at most: it says how busy the machine was. */
+  /** The largest delay between a message's due time and its sending: shows how busy the machine was. */
   late: number
   deliveries: number
   expected: number
-  /** Of one event, without its frame. */
+  /** Size of one event, without its frame. */
   bytes: number
-  /** Of each half of the load, from its beginning on. */
+  /** Of each half of the load, since its start. */
   faults: ReadonlyArray<Faults>
   errors: ReadonlyArray<Readonly<Record<string, number>>>
 }

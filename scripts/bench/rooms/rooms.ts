@@ -1,6 +1,6 @@
-// One room on two instances, hotpath beside Socket.IO with its Redis adapter: what a delivery costs the servers, how long a
-// message takes to the last of the members, and whether each of them was told each message once and in order. Rounds
-// alternate, so that the machine's moods fall on both.
+// One room on two instances, hotpath beside Socket.IO with its Redis adapter: CPU per delivery, time until the last member has a
+// message, and whether each member received each message once and in order. Rounds alternate, so that changes in the machine's
+// load affect both sides.
 import { Redis } from "ioredis"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
@@ -26,12 +26,12 @@ interface Contender {
 
 interface Running extends RoomSide {
   readonly servers: ReadonlyArray<Server>
-  /** One for each server, with half of the members. */
+  /** One per server, each with half of the members. */
   readonly loads: ReadonlyArray<Child>
   readonly redis: Redis
 }
 
-/** What a half of the load says of a round. */
+/** The result of one half of the load for a round. */
 interface Seen {
   readonly sent: Readonly<Record<string, number>>
   readonly last: Readonly<Record<string, { readonly at: number; readonly times: number }>>
@@ -48,20 +48,20 @@ const sum = (values: ReadonlyArray<number>) => values.reduce((total, value) => t
 
 const percentile = (sorted: ReadonlyArray<number>, p: number) => sorted[Math.floor(sorted.length * p)] ?? Number.NaN
 
-/** Fails when one of the servers ends meanwhile. */
-const hear = async <A>(side: Pick<Running, "loads" | "servers">): Promise<ReadonlyArray<A>> => {
+/** Fails when one of the servers ends. */
+const replies = async <A>(side: Pick<Running, "loads" | "servers">): Promise<ReadonlyArray<A>> => {
   const lines = Promise.all(side.loads.map((load) => load.line()))
-  const heard = await Promise.race([lines, ...side.servers.map(({ ended }) => ended)])
-  return heard.map((line) => JSON.parse(line) as A)
+  const received = await Promise.race([lines, ...side.servers.map(({ ended }) => ended)])
+  return received.map((line) => JSON.parse(line) as A)
 }
 
-/** Of each message that all were told: from when it was sent until the last one was. */
+/** For each message that all members received: time from sending to the last delivery. */
 const latencies = (halves: ReadonlyArray<Seen>, members: number): ReadonlyArray<number> => {
   const sent = Object.entries(Object.assign({}, ...halves.map((half) => half.sent)) as Record<string, number>)
   const times = sent.flatMap(([message, at]) => {
-    const told = halves.flatMap(({ last }) => last[message] ?? [])
-    if (sum(told.map((one) => one.times)) < members) return []
-    return [Math.max(...told.map((one) => one.at)) - at]
+    const deliveries = halves.flatMap(({ last }) => last[message] ?? [])
+    if (sum(deliveries.map((one) => one.times)) < members) return []
+    return [Math.max(...deliveries.map((one) => one.at)) - at]
   })
   return times.sort((a, b) => a - b)
 }
@@ -72,7 +72,7 @@ const round = async (side: Running, seconds: number, members: number, counts: bo
   const before = cpu()
   const at = machineMs() + 100
   for (const load of side.loads) load.write(`run ${seconds} ${rate} ${at}`)
-  const halves = await hear<Seen>(side)
+  const halves = await replies<Seen>(side)
   const used = cpu() - before
   const redisUsed = (await redisCpuMillis(side.redis)) - redisBefore
   const deliveries = sum(halves.map((half) => half.deliveries))
@@ -114,7 +114,7 @@ const running = async (
     REQUEST_RATE: "100000",
     REQUEST_BURST: "100000"
   }
-  // One after the other: the first one makes the tables.
+  // One after the other: the first instance creates the tables.
   const servers = [
     await processes.startServer(script, "ws", env, folder),
     await processes.startServer(script, "ws", env, folder)
@@ -130,15 +130,15 @@ const running = async (
   )
   const [first] = loads
   first?.write("make")
-  const [room] = await hear<Room>({ servers, loads: loads.slice(0, 1) })
+  const [room] = await replies<Room>({ servers, loads: loads.slice(0, 1) })
   const began = machineMs()
   for (const load of loads) load.write(`join ${JSON.stringify(room)}`)
-  await hear({ servers, loads })
+  await replies({ servers, loads })
   say(`  ${name.padEnd(14)}${members} joined in ${((machineMs() - began) / 1000).toFixed(1)} s`)
   for (const load of loads) load.write("quiet")
-  await hear({ servers, loads })
+  await replies({ servers, loads })
   const redis = new Redis(url)
-  // What goes wrong shows in the command that needed it.
+  // Errors show up in the command that needed the connection.
   redis.on("error", () => {})
   const none = {
     cpu: [],
@@ -157,7 +157,7 @@ const running = async (
 
 export const rooms = async (processes: Processes, { beside, quick, rounds, self }: Options): Promise<string> => {
   const members = quick ? 300 : 1000
-  // Five rounds, which is what is done unless told otherwise, are a minute of each.
+  // The default of five rounds is one minute for each side.
   const seconds = quick ? 5 : 12
   const peer = { script: "scripts/bench/rooms/peer-rooms.ts", dialect: "socket.io" }
   const own = { name: "hotpath", script: "src/main.ts", dialect: "hotpath" }

@@ -1,0 +1,44 @@
+// Every block of TypeScript and JavaScript in the READMEs compiles with the project's settings, and the tests among them pass.
+// (Clients in JavaScript are run by Run.test.ts.)
+import { readFileSync } from "node:fs"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { compile, makeProject, place } from "../support/ReadmeCode.ts"
+import { readReadmes } from "../support/Readmes.ts"
+
+const project = makeProject()
+afterAll(() => project.remove())
+
+const blocks = readReadmes()
+  .flatMap((readme) => readme.blocks)
+  .filter(({ language }) => language === "ts" || language === "js")
+const placed = blocks.map((block) => ({ ...block, path: place(project, block) }))
+
+describe("code in the READMEs", () => {
+  it("compiles with the project's settings", { timeout: 120_000 }, async () => {
+    assert.isNotEmpty(placed)
+    assert.strictEqual(
+      await compile(
+        project,
+        placed.map(({ path }) => path)
+      ),
+      ""
+    )
+  })
+
+  it("is found wrong where it is", { timeout: 120_000 }, async () => {
+    const wrong = { file: "wrong", line: 1, language: "ts", text: 'export const port: number = "8080"\n' }
+    const broken = { ...wrong, line: 2, language: "js", text: "request(\n" }
+    const moved = {
+      ...wrong,
+      line: 3,
+      text: 'import { Nothing } from "../src/Settings.ts"\nexport const a = Nothing\n'
+    }
+    for (const block of [wrong, broken, moved])
+      assert.include(await compile(project, [place(project, block)]), "error TS")
+  })
+})
+
+// What these declare is run by this file.
+for (const { file, path } of placed) {
+  if (readFileSync(path, "utf8").startsWith("// test/")) describe(`the test in ${file}`, () => import(path))
+}
