@@ -44,7 +44,6 @@ const wholeNames: Readonly<Record<string, string>> = {
   giveUp: "release",
   kept: "retention",
   look: "probe",
-  most: "limit, limits",
   way: "route"
 }
 /** Words of comments and texts. */

@@ -4,8 +4,8 @@ import type { Histogram } from "./Instruments.ts"
 import { spanIfSampled } from "./Tracing.ts"
 
 /**
- * Runs an effect and observes its duration in seconds, however it ends. With a `span`, the work of a sampled trace also gets
- * a span of that name.
+ * Runs an effect and observes its duration in seconds, however it ends. With a `span`, the work of a sampled trace also
+ * gets a span of that name.
  *
  * The effect is made when this one runs. An effect that is finished as soon as it is made (a value from memory) is
  * returned as it is, so timing it costs nothing but two readings of the clock.
