@@ -1,5 +1,5 @@
-// A cache of small texts that instances share: each is kept in Redis under a name until its time to live is over, or until
-// Redis loses it. Readers must be able to make a text again that is missing or can't be read.
+// A cache of small texts that instances share: each is kept in Redis under a name until its time to live is over, or
+// until Redis loses it. Readers must be able to make a text again that is missing or can't be read.
 import { Clock, Context, Effect, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import { LRUCache } from "lru-cache"

@@ -1,4 +1,4 @@
-// One suite over every layer of RoomBuffer: memory, a real Redis, a Redis Cluster.
+// One suite over every layer of WriteBuffer: memory, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"

@@ -1,4 +1,4 @@
-// One suite over every layer of RoomBuffer: what waits, since when, and who may take it.
+// One suite over every layer of WriteBuffer: what waits, since when, and who may take it.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"

@@ -1,4 +1,4 @@
-// RoomBuffer over one Redis, from several instances; and when that Redis is away, forgets, or comes back with what it kept.
+// WriteBuffer over one Redis, from several instances; and when that Redis is away, forgets, or comes back with what it kept.
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -30,7 +30,7 @@ const two = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
   return { server, a: a.buffer, b: b.buffer, redis: a.redis, restart, roomId: randomUUID() }
 })
 
-describe("RoomBuffer: instances", () => {
+describe("WriteBuffer: instances", () => {
   it.live("of updates of one version at once one is taken, and all see it", () =>
     Effect.gen(function* () {
       const { a, b, roomId } = yield* two()
@@ -95,7 +95,7 @@ describe("RoomBuffer: instances", () => {
   )
 })
 
-describe("RoomBuffer: when Redis is away", () => {
+describe("WriteBuffer: when Redis is away", () => {
   it.live("everything fails, soon", () =>
     Effect.gen(function* () {
       const { a, roomId, server } = yield* two()

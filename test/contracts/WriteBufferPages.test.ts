@@ -1,4 +1,4 @@
-// One suite over every layer of RoomBuffer: the part of what waits that a page needs, and what is due because of its bytes.
+// One suite over every layer of WriteBuffer: the part of what waits that a page needs, and what is due because of its bytes.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"

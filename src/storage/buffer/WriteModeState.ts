@@ -22,7 +22,7 @@
 // | Leaving          | Acquiring | The same. |
 // | Acquiring        | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
 // | Redis            | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
-// | Acquiring        | Redis     | Postgres is away, and has been since before the lease of an earlier Redis mode ran out. |
+// | Acquiring        | Redis     | Postgres is away, and was so before the lease of an earlier Redis mode ran out. |
 // | Redis            | Acquiring | The lease has another number, so it ran out. |
 // | Redis            | Acquiring | Redis is another incarnation: restarted, or emptied. First the copies are saved. |
 // | Redis, Acquiring | Leaving   | The buffer is away. |
