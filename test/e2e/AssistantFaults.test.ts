@@ -153,7 +153,7 @@ describe("the assistant, when things fail", () => {
     await redis.start()
   })
 
-  it.each(["is away for a while", "forgets its locks"])(
+  it.each(["is away", "forgets its locks"])(
     "ends nothing that is under way when Redis %s: one request each, and no error",
     async (how) => {
       const { ann, bob, model, redis, responses, room } = await start()
@@ -168,9 +168,9 @@ describe("the assistant, when things fail", () => {
       await until(() => responses.length + analyses.length + assignments.length === 3, "the model to be asked")
       if (how === "forgets its locks") await forgetLocks(redis.url)
       else await redis.kill()
-      // Longer than the locks' leases.
+      // Longer than the locks' leases. Redis does not come back within the test: it would come back empty, and then
+      // connections are closed to read the state again (4002), whatever is under way on them.
       await wait(7000)
-      if (how !== "forgets its locks") await redis.start()
       responses[0]?.end(data("yes"))
       for (const response of analyses) json({ fine: true })(response, {})
       for (const response of assignments) json({ title: "Tea" })(response, {})
