@@ -1,6 +1,7 @@
 // Decides which requests are traced before any span is created. An unsampled request runs with tracing off and pays
 // nothing; a sampled one records its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
-import { Effect, type Tracer } from "effect"
+import { Effect, Exit, type Tracer } from "effect"
+import type { Histogram } from "./Instruments.ts"
 
 /** Runs the effect in a span of its own if the fiber belongs to a sampled trace, otherwise unchanged. */
 export const spanIfSampled =
@@ -11,6 +12,24 @@ export const spanIfSampled =
         ? Effect.withSpan(name, options, { captureStackTrace: false })(effect)
         : (effect as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>)
     )
+
+/**
+ * Runs an effect and observes its duration in seconds, however it ends. With a `span`, the work of a sampled trace also
+ * gets a span of that name.
+ *
+ * The effect is made when this one runs. An effect that is finished as soon as it is made (a value from memory) is
+ * returned as it is, so timing it costs nothing but two readings of the clock.
+ */
+export const timed = <A, E, R>(duration: Histogram, make: () => Effect.Effect<A, E, R>, span?: string) =>
+  Effect.withFiber((fiber): Effect.Effect<A, E, R> => {
+    const began = performance.now()
+    const observe = () => duration.observe((performance.now() - began) / 1000)
+    const isTraced = span !== undefined && fiber.cache.tracerEnabled
+    const work = isTraced ? spanIfSampled(span)(Effect.suspend(make)) : make()
+    if (!Exit.isExit(work)) return Effect.ensuring(work, Effect.sync(observe))
+    observe()
+    return work
+  })
 
 /** The parts of a W3C `traceparent`: 32 and 16 lower-case hex digits, and whether the caller sampled the trace. */
 export interface TraceParent {

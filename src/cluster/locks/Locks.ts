@@ -14,7 +14,7 @@ import { Redis } from "effect/persistence"
 import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { acquireScript, advisoryScript, releaseScript, renewScript } from "./LockScripts.ts"
-import * as LockTable from "./LockTable.ts"
+import { type LockTable, makeLockTable } from "./LockTable.ts"
 
 /** Another holder kept the lock for the whole `wait`. The effect did not start. */
 export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", { name: Schema.String }) {}
@@ -55,9 +55,6 @@ interface FencedLease extends Lease {
 
 /** One attempt; undefined if another holder has the lock. */
 type Acquire<L extends Lease> = (name: string, ttlMs: number) => Effect.Effect<L | undefined>
-
-/** Locks that one instance can hold at a time. Beyond it every lock is busy. */
-const maxNames = 10_000
 
 const makeCounters = Effect.map(Metrics, ({ counter }) => ({
   acquired: counter("locks_acquired_total", "Locks acquired, including those within one instance"),
@@ -131,7 +128,7 @@ const whileLeased = <L extends Lease, A, E, R>(
   )
 
 /** For advisory locks: a lease that expired is acquired again if no other holder has it. */
-const renewOrAcquire = (table: LockTable.LockTable, name: string, token: string, ttlMs: number) =>
+const renewOrAcquire = (table: LockTable, name: string, token: string, ttlMs: number) =>
   Effect.flatMap(table.renew(name, token, ttlMs), (isRenewed) =>
     isRenewed ? Effect.succeed(true) : table.acquire(name, token, ttlMs)
   )
@@ -192,7 +189,7 @@ export class Locks extends Context.Service<
       const [renewThere, releaseThere] = [redis.eval(renewScript), redis.eval(releaseScript)]
       // A lock is acquired here before it is acquired in Redis. So within the instance it is exclusive whatever Redis
       // does, and its waiters send one command at a time.
-      const table = LockTable.make(maxNames)
+      const table = makeLockTable()
       let isAway = false
 
       /** Undefined if Redis is away: then the lease is local. */
@@ -274,7 +271,7 @@ export class Locks extends Context.Service<
     Locks,
     Effect.gen(function* () {
       const counters = yield* makeCounters
-      const table = LockTable.make(maxNames)
+      const table = makeLockTable()
       const renewal = Effect.map((isRenewed: boolean): Renewal => (isRenewed ? "renewed" : "lost"))
       const acquire: Acquire<FencedLease> = Effect.fnUntraced(function* (name, ttlMs) {
         const token = randomUUID()

@@ -3,8 +3,8 @@
 // others.
 //
 // Each instance sends a heartbeat to both stores every second (StoreRoster.ts), and compares which instances each of
-// them lists (StoreComparison.ts, StoreAgreement.ts): at its start, on a new connection to Redis, when Postgres
-// returns, and with every heartbeat. An instance is in one of three states:
+// them lists (StoreComparison.ts): at its start, on a new connection to Redis, when Postgres returns, and with every
+// heartbeat. An instance is in one of three states:
 //
 // - waiting: an instance that one store lists is missing in the other, which may be a matter of a second. Rooms are not
 //   served, and requests wait. Without such an instance it becomes active; when the difference to an active one is
@@ -26,8 +26,7 @@ import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
-import type { Disagreement } from "./StoreAgreement.ts"
-import { type ComparedStores, makeStoreComparison } from "./StoreComparison.ts"
+import { type ComparedStores, type Disagreement, makeStoreComparison } from "./StoreComparison.ts"
 import { inWords, isBlocking, labelOf, reasonOf, yields } from "./StoreReasons.ts"
 import { type Heartbeat, makeDatabaseRoster, makeRedisRoster } from "./StoreRoster.ts"
 

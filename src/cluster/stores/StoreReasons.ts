@@ -1,7 +1,7 @@
 // Which of two instances with different stores gives way, and the texts about it.
 import { hostname } from "node:os"
 import { Redacted } from "effect"
-import type { Difference, Disagreement } from "./StoreAgreement.ts"
+import type { Difference, Disagreement } from "./StoreComparison.ts"
 
 /** Whether it stops an instance that does not serve rooms yet. */
 export const isBlocking = ({ isEarlier, other }: Disagreement): boolean => other.state === "active" || isEarlier

@@ -1,7 +1,7 @@
 // The instances that use a store, listed in the store itself: each sends a heartbeat every second, which returns the
-// whole list. The port, and its layers over Redis, Postgres and memory. An instance is listed until it leaves, or for
+// whole list. The port, and its layers over Redis and Postgres. An instance is listed until it leaves, or for
 // a minute after its last heartbeat, by the store's own clock.
-import { Clock, Effect, Option, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Database } from "../../infra/postgres/Database.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
@@ -42,7 +42,7 @@ export interface StoreRoster {
 }
 
 /** How long an instance is listed after its last heartbeat. */
-const listedMs = 60_000
+export const listedMs = 60_000
 /** How long Redis keeps the list after the last heartbeat of all. */
 const keptMs = 3_600_000
 
@@ -126,39 +126,3 @@ export const makeDatabaseRoster = Effect.gen(function* () {
   }
   return roster
 })
-
-interface Kept {
-  readonly since: number
-  readonly renewed: number
-  readonly entry: Heartbeat
-}
-
-export interface MemoryRoster extends StoreRoster {
-  /** Loses its data. */
-  readonly clear: () => void
-  /** Another store with the same data. */
-  readonly copy: () => MemoryRoster
-}
-
-/** Within the process, for tests. */
-export const makeMemoryRoster = (from: Iterable<readonly [string, Kept]> = []): MemoryRoster => {
-  const entries = new Map(from)
-  let last = 0
-  const roster: StoreRoster = {
-    heartbeat: (instance, entry) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
-        const since = entries.get(instance)?.since ?? Math.max(now, last + 1)
-        last = Math.max(last, since)
-        entries.set(instance, { since, renewed: now, entry })
-        for (const [name, { renewed }] of entries) if (now - renewed > listedMs) entries.delete(name)
-        return [...entries].map(([name, known]) => ({
-          ...known.entry,
-          instance: name,
-          since: known.since,
-          ageMs: now - known.renewed
-        }))
-      }),
-    leave: (instance) => Effect.sync(() => void entries.delete(instance))
-  }
-  return { ...roster, clear: () => entries.clear(), copy: () => makeMemoryRoster(entries) }
-}

@@ -139,8 +139,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
           duration: limit,
           orElse: () => Effect.fail(new DatabaseUnavailable({ reason: "deadline" }))
         }),
-        Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe())),
-        Effect.tapError(() => Effect.sync(() => fiber.interruptUnsafe()))
+        Effect.onError(() => Effect.sync(() => fiber.interruptUnsafe()))
       )
     ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.fail(classify(error))))
 

@@ -3,14 +3,46 @@
 import { Deferred, Effect } from "effect"
 import { type Redis as Client, Cluster } from "ioredis"
 import { makeHealth, type StoreHealth, up } from "../StoreFault.ts"
-import { close, endpoints, makeShared, masters, type RedisOptions } from "./RedisConnections.ts"
+import { type AnyClient, close, endpoints, makeShared, masters, type RedisOptions } from "./RedisConnections.ts"
 import { lastingFault, reasonOf, tlsMismatch } from "./RedisFaults.ts"
-import { evictionFault, readPolicies } from "./RedisPolicy.ts"
 
 /** A server that accepts connections and does not answer counts as away after this, and the start goes on. */
 const firstOutcomeMs = 3000
 /** How often policy and permissions are checked again: a change of them does not show on the connection. */
 const verifyEveryMs = 5000
+
+interface RedisPolicy {
+  /** Only `noeviction` keeps acknowledged data. Undefined: the server does not say. */
+  readonly eviction: string | undefined
+  readonly isAppendOnly: boolean | undefined
+}
+
+const field = (info: string, name: string) => new RegExp(`^${name}:(\\S+)`, "m").exec(info)?.[1]
+
+/**
+ * Of each master: how safe data is. INFO says it, which managed servers allow where they forbid CONFIG. A server that
+ * forbids INFO as well is trusted.
+ */
+const readPolicies = (client: AnyClient): Promise<ReadonlyArray<RedisPolicy>> =>
+  Promise.all(
+    masters(client).map(async (node) => {
+      const [memory, persistence] = await Promise.all(
+        ["memory", "persistence"].map((section) => node.info(section).catch(() => ""))
+      )
+      const aof = field(persistence ?? "", "aof_enabled")
+      return {
+        eviction: field(memory ?? "", "maxmemory_policy"),
+        isAppendOnly: aof === undefined ? undefined : aof === "1"
+      }
+    })
+  )
+
+const evictionFault = (policies: ReadonlyArray<RedisPolicy>): string | undefined => {
+  const evicting = policies.find(({ eviction }) => eviction !== undefined && eviction !== "noeviction")
+  return evicting === undefined
+    ? undefined
+    : `it evicts keys when it is full (maxmemory-policy ${evicting.eviction}), including acknowledged writes: set maxmemory-policy noeviction`
+}
 
 /**
  * Opens the shared client; `outcome` is its first connection or failure. A server that is away does not stop the start,
