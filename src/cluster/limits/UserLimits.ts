@@ -31,13 +31,9 @@ export class UserLimits extends Context.Service<
       })
       yield* background("idle users", tidy, "1 second")
       return UserLimits.of({
-        connect: (user) =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            const use = table.of(user, now)
-            return table.enter(use) ? Effect.succeed(use) : tooMany
-          }),
+        connect: (user) => Effect.flatMap(table.of(user), (use) => (table.enter(use) ? Effect.succeed(use) : tooMany)),
         disconnect: (use) => table.leave(use),
-        of: (user) => Effect.map(Clock.currentTimeMillis, (now) => table.of(user, now))
+        of: (user) => table.of(user)
       })
     })
   )

@@ -226,13 +226,12 @@ export const layer = Layer.effect(
 
     return UserLimits.of({
       connect: (user) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const use = table.of(user, now)
+        Effect.flatMap(table.of(user), (use) => {
           if (!table.enter(use)) return tooMany
           return isShared ? admitShared(use) : admitAlone(use)
         }),
       disconnect: leave,
-      of: (user) => Effect.map(Clock.currentTimeMillis, (now) => table.of(user, now))
+      of: (user) => table.of(user)
     })
   })
 )

@@ -1,7 +1,7 @@
 // The users that this instance keeps quotas of: those with a connection here, and for a while those that had one. An
 // idle user is forgotten as soon as that loses nothing. Beyond `maxIdle` the user that was idle longest is forgotten
 // in any case, and begins with a fresh quota.
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { type UserBounds, UserUse } from "./UserUse.ts"
@@ -43,14 +43,16 @@ export class UserTable {
     return this.#users.values()
   }
 
-  of(user: string, now: number): UserUse {
-    const known = this.#users.get(user)
-    if (known !== undefined) return known
-    const listener = { asked: (use: UserUse) => this.active.add(use), wrote: this.#wrote }
-    const made = new UserUse(user, this.#bounds, listener, now, this.#shareOf(user))
-    this.#users.set(user, made)
-    this.#addIdle(made)
-    return made
+  of(user: string): Effect.Effect<UserUse> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      const known = this.#users.get(user)
+      if (known !== undefined) return known
+      const listener = { asked: (use: UserUse) => this.active.add(use), wrote: this.#wrote }
+      const made = new UserUse(user, this.#bounds, listener, now, this.#shareOf(user))
+      this.#users.set(user, made)
+      this.#addIdle(made)
+      return made
+    })
   }
 
   /** False if the user has the whole quota of connections here already. */

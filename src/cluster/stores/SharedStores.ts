@@ -38,11 +38,7 @@ const decisionMs = 6000
 /** Instances that a warning was logged about, and is not repeated. */
 const maxWarned = 1000
 
-export interface SharedStoresOptions extends ComparedStores {
-  readonly settled: Effect.Effect<void>
-  readonly setFenced: (isFenced: boolean) => void
-  readonly onReconnected: RedisHealth["Service"]["onReconnected"]
-}
+type SharedStoresOptions = ComparedStores & Pick<RedisHealth["Service"], "setFenced" | "onReconnected">
 
 /** Resumes the fibers that wait now. */
 const pulse = (latch: Latch.Latch) => {
@@ -175,7 +171,6 @@ export class SharedStores extends Context.Service<
     const untilDecided = Effect.timeoutOption(decided.await, decisionMs)
 
     options.setFenced(true)
-    yield* options.settled
     yield* comparison.begin
     yield* Effect.catchCause(compare, (cause) => Effect.logError("the stores could not be compared", cause))
     const again = Effect.flatMap(compare, (isDue) => (isDue ? compare : Effect.void))
@@ -204,7 +199,7 @@ export class SharedStores extends Context.Service<
     SharedStores,
     Effect.gen(function* () {
       const { DATABASE_URL, DATA_DIR, REDIS_PREFIX, REDIS_URL } = yield* Settings
-      const { onReconnected, setFenced, settled } = yield* RedisHealth
+      const { onReconnected, setFenced } = yield* RedisHealth
       const { kind } = yield* Database
       if (kind === "embedded" && REDIS_URL === undefined) return alone
       return yield* SharedStores.make({
@@ -214,7 +209,6 @@ export class SharedStores extends Context.Service<
           redis: REDIS_URL === undefined ? "none" : `${labelOf(REDIS_URL)} (${REDIS_PREFIX})`,
           database: DATABASE_URL === undefined ? `embedded in ${DATA_DIR}` : labelOf(DATABASE_URL)
         },
-        settled,
         setFenced,
         onReconnected
       })

@@ -5,9 +5,9 @@
 // heartbeat; a live instance sends the next one within a second. The difference is proven when the other instance has
 // sent two more heartbeats to that store, as it says in the store that is shared, and they are still missing. No
 // identity is stored in a store, which could be copied or lost with its data.
+import { hostname } from "node:os"
 import { Effect, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { place } from "./StoreReasons.ts"
 import type { Heartbeat, Listed, StoreRoster } from "./StoreRoster.ts"
 
 type Store = "redis" | "database"
@@ -39,6 +39,8 @@ const deadMs = 5000
 const refusedDeadMs = 15_000
 /** Heartbeats that must be missing after the first missing one. */
 const proof = 2
+
+const place = `${hostname()}:${process.pid}`
 
 interface View {
   /** The last heartbeat that the store confirmed. */

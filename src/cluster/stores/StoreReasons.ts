@@ -1,5 +1,4 @@
 // Which of two instances with different stores gives way, and the texts about it.
-import { hostname } from "node:os"
 import { Redacted } from "effect"
 import type { Difference, Disagreement } from "./StoreComparison.ts"
 
@@ -9,8 +8,6 @@ export const isBlocking = ({ isEarlier, other }: Disagreement): boolean => other
 /** Whether it stops an instance that serves rooms. */
 export const yields = ({ isEarlier, isProven, other }: Disagreement): boolean =>
   isProven && isEarlier && other.state === "active"
-
-export const place = `${hostname()}:${process.pid}`
 
 /** A store's address, without credentials. */
 export const labelOf = (url: Redacted.Redacted): string =>

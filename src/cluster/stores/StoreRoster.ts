@@ -52,12 +52,12 @@ const decode = Schema.decodeUnknownOption(Stored)
 
 const unavailable = Effect.mapError((cause: unknown) => new RosterUnavailable({ cause }))
 
-type Row = readonly [instance: string, since: number, ageMs: number, text: string]
+type Row = Pick<Listed, "instance" | "since" | "ageMs"> & { readonly entry: string }
 
 /** An entry that can't be decoded was written by another release, and is left out. */
 const toListed = (rows: ReadonlyArray<Row>): ReadonlyArray<Listed> =>
-  rows.flatMap(([instance, since, ageMs, text]) =>
-    Option.match(decode(text), { onNone: () => [], onSome: (entry) => [{ ...entry, instance, since, ageMs }] })
+  rows.flatMap(({ entry, ...row }) =>
+    Option.match(decode(entry), { onNone: () => [], onSome: (decoded) => [{ ...decoded, ...row }] })
   )
 
 const key = "hotpath:stores"
@@ -95,7 +95,14 @@ export const makeRedisRoster = Effect.gen(function* () {
     heartbeat: (instance, entry) =>
       heartbeatThere(instance, encode(entry)).pipe(
         Effect.map((rows) =>
-          toListed(rows.map(([own, since, ageMs, text]) => [own, Number(since), Number(ageMs), text]))
+          toListed(
+            rows.map(([name, since, ageMs, text]) => ({
+              instance: name,
+              since: Number(since),
+              ageMs: Number(ageMs),
+              entry: text
+            }))
+          )
         ),
         unavailable
       ),
@@ -110,17 +117,9 @@ export const makeDatabaseRoster = Effect.gen(function* () {
   const roster: StoreRoster = {
     heartbeat: (instance, entry) =>
       run(
-        sql<{
-          instance: string
-          since: number
-          ageMs: number
-          entry: string
-        }>`SELECT instance, since, age_ms AS "ageMs", entry
+        sql<Row>`SELECT instance, since, age_ms AS "ageMs", entry
           FROM hotpath_announce(${instance}, ${encode(entry)}, ${String(listedMs)}::text::float8)`
-      ).pipe(
-        Effect.map((rows) => toListed(rows.map((row) => [row.instance, row.since, row.ageMs, row.entry]))),
-        unavailable
-      ),
+      ).pipe(Effect.map(toListed), unavailable),
     leave: (instance) =>
       Effect.asVoid(unavailable(run(sql`DELETE FROM service_instances WHERE instance = ${instance}`)))
   }

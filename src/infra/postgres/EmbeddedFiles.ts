@@ -43,9 +43,9 @@ const textOf = (header: Buffer, from: number, length: number) => {
 }
 
 /**
- * The files and folders in the image's order, a folder before its contents; plain tar, because names are short. Read file
- * by file: if all were unpacked at once, their memory would stay resident, because an idle process does not collect
- * garbage.
+ * The files and folders in the image's order, a folder before its contents; plain tar, because names are short. Read
+ * file by file: if all were unpacked at once, their memory would stay resident, because an idle process does not
+ * collect garbage.
  */
 async function* imageEntries(): AsyncGenerator<ImageEntry> {
   // Imported only by a start that makes a database.

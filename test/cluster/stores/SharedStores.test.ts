@@ -38,7 +38,6 @@ const start = Effect.fnUntraced(function* (
             () => own.isRedisAway
           ),
     labels: { redis: "a Redis", database: "a database" },
-    settled: Effect.void,
     setFenced: (isFenced) => {
       seen.isFenced = isFenced
     },
