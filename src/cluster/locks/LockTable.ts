@@ -4,8 +4,6 @@
 import { Clock, Effect } from "effect"
 import { monotonicMillis } from "../../domain/Time.ts"
 
-export type LockTable = ReturnType<typeof makeLockTable>
-
 /** `maxNames`: locks that are leased at a time. Beyond it every lock is busy. */
 export const makeLockTable = (maxNames = 10_000) => {
   const holders = new Map<string, { readonly token: string; readonly expiresAt: number }>()

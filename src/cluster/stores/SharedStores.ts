@@ -26,8 +26,16 @@ import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
-import { type ComparedStores, type Disagreement, makeStoreComparison } from "./StoreComparison.ts"
-import { inWords, isBlocking, labelOf, reasonOf, yields } from "./StoreReasons.ts"
+import {
+  type ComparedStores,
+  type Disagreement,
+  inWords,
+  isBlocking,
+  labelOf,
+  makeStoreComparison,
+  reasonOf,
+  yields
+} from "./StoreComparison.ts"
 import { type Heartbeat, makeDatabaseRoster, makeRedisRoster } from "./StoreRoster.ts"
 
 const heartbeatMs = 1000
