@@ -4,11 +4,6 @@ import { Context, Effect, Layer, Logger, References } from "effect"
 import { Settings } from "../Settings.ts"
 import { RequestContext } from "./RequestContext.ts"
 
-export interface LogEntry {
-  readonly text: string
-  readonly fields: Readonly<Record<string, unknown>>
-}
-
 /** Names that every log line uses; a field of such a name is written as `field_NAME`. */
 const reserved = new Set(["timestamp", "level", "message", "traceId", "connectionId", "cause"])
 
@@ -19,7 +14,7 @@ const asText = (value: unknown): string =>
   typeof value === "string" ? value : value instanceof Error ? value.message : JSON.stringify(value)
 
 /** Splits the arguments of a log call, which Effect keeps in one list, into its text and its named fields. */
-export const logEntry = (message: Logger.Options<unknown>["message"]): LogEntry => {
+export const logEntry = (message: Logger.Options<unknown>["message"]) => {
   const texts: Array<string> = []
   const fields: Record<string, unknown> = {}
   for (const part of Array.isArray(message) ? message : [message]) {

@@ -10,7 +10,7 @@ import { OtlpExporter, OtlpLogger, OtlpMetrics, OtlpSerialization, OtlpTracer } 
 import { Settings } from "../Settings.ts"
 import { version } from "./Build.ts"
 import { makeInstruments } from "./Instruments.ts"
-import { type LogEntry, logEntry } from "./Logging.ts"
+import { logEntry } from "./Logging.ts"
 import { RequestContext } from "./RequestContext.ts"
 
 /** The deadline of one export. */
@@ -58,7 +58,7 @@ const CollectorClient = (endpoint: URL) =>
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
 /** The exporter reads a log record's attributes from the logging fiber: this is that fiber with more of them. */
-const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: LogEntry["fields"]): typeof fiber => {
+const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: Record<string, unknown>): typeof fiber => {
   const getRef: typeof fiber.getRef = (ref) =>
     ref.key === References.CurrentLogAnnotations.key ? Object.assign({}, fiber.getRef(ref), more) : fiber.getRef(ref)
   return Object.create(fiber, { getRef: { value: getRef } })

@@ -31,20 +31,18 @@ export const timed = <A, E, R>(duration: Histogram, make: () => Effect.Effect<A,
     return work
   })
 
-/** The parts of a W3C `traceparent`: 32 and 16 lower-case hex digits, and whether the caller sampled the trace. */
 export interface TraceParent {
   readonly traceId: string
   readonly spanId: string
   readonly sampled: boolean
 }
 
-const traceParent = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/
+// Version ff, and ids of zeros only, are invalid.
+const traceParent = /^(?!ff)[0-9a-f]{2}-(?!0+-)([0-9a-f]{32})-(?!0+-)([0-9a-f]{16})-([0-9a-f]{2})/
 
-/** Reads a W3C `traceparent` (https://www.w3.org/TR/trace-context/); undefined when it isn't one. */
+/** Reads a W3C `traceparent` (https://www.w3.org/TR/trace-context/): undefined when it isn't one. */
 export const parseTraceParent = (header: string): TraceParent | undefined => {
-  const match = traceParent.exec(header)
-  const [, traceId, spanId, flags] = match ?? []
+  const [, traceId, spanId, flags] = traceParent.exec(header) ?? []
   if (traceId === undefined || spanId === undefined || flags === undefined) return undefined
-  if (header.startsWith("ff") || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 }
 }
