@@ -1,7 +1,7 @@
 // Every setting (settings/SettingList.ts), read once from the environment, before anything is opened.
-import { Config, ConfigProvider, Context, Effect, Layer, Option, Schema } from "effect"
+import { Config, Context, Effect, Layer, Option, Schema } from "effect"
 import type { Setting } from "./settings/Setting.ts"
-import { settings, type Values } from "./settings/SettingList.ts"
+import { settings } from "./settings/SettingList.ts"
 
 /** An invalid setting. `value` is `<hidden>` for secrets. */
 const Fault = Schema.Struct({ setting: Schema.String, value: Schema.String, wanted: Schema.String })
@@ -17,23 +17,23 @@ export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("Sett
   }
 }
 
-export type SettingsShape = Values<typeof settings>
+export type SettingsShape = {
+  readonly [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer A> ? A : never
+}
 
 const hidden = "<hidden>"
 
 // A URL may hold a password, whatever the setting.
-const shown = (raw: string, isSecret: boolean) =>
+const shown = (raw: string, isSecret = false) =>
   isSecret ? hidden : JSON.stringify(raw.replace(/\/\/[^/@]*@/, `//${hidden}@`))
 
-const readSetting = Effect.fnUntraced(function* (name: string, definition: Setting<unknown>) {
+const readSetting = Effect.fnUntraced(function* ([name, definition]: readonly [string, Setting<unknown>]) {
   const given = Option.getOrUndefined(yield* Effect.orElseSucceed(Config.option(Config.String(name)), Option.none))
   const raw = given === undefined || given === "" ? definition.fallback : given
-  if (raw === undefined) return undefined
-  return yield* Effect.mapError(definition.config("value").parse(ConfigProvider.fromUnknown({ value: raw })), () => ({
-    setting: name,
-    value: shown(raw, definition.secret),
-    wanted: definition.wanted
-  }))
+  if (raw === undefined) return [name, undefined] as const
+  const value = definition.read(raw)
+  if (value !== undefined) return [name, value] as const
+  return yield* Effect.fail({ setting: name, value: shown(raw, definition.secret), wanted: definition.wanted })
 })
 
 const loopback = /^(127(\.\d+){3}|::1|\[::1\]|localhost)$/
@@ -54,9 +54,7 @@ export class Settings extends Context.Service<Settings, SettingsShape>()("hotpat
   static readonly layer = Layer.effect(
     Settings,
     Effect.gen(function* () {
-      const [read, faults] = yield* Effect.partition(Object.entries(settings), ([name, definition]) =>
-        Effect.map(readSetting(name, definition), (value) => [name, value] as const)
-      )
+      const [read, faults] = yield* Effect.partition(Object.entries(settings), readSetting)
       const values = Object.fromEntries(read)
       const hasAuthFault = faults.some(({ setting }) => setting.startsWith("AUTH_"))
       const all = [...faults, ...(hasAuthFault ? [] : together(values as Partial<SettingsShape>))]

@@ -3,7 +3,7 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
-import * as LocalLimits from "../cluster/limits/LocalLimits.ts"
+import { makeLocalLimits } from "../cluster/limits/RateLimits.ts"
 import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { AdminToken } from "./AdminToken.ts"
@@ -41,11 +41,11 @@ export class AdminGuard extends Context.Service<
       const wanted = digest(Redacted.value(token))
       const refused = metrics.counters("admin_refused_total", "Requests without the right admin token", "reason")
       const [missing, wrong, throttled] = [refused("missing"), refused("wrong"), refused("throttled")]
-      const limits = LocalLimits.make(maxAddresses, () => {})
+      const consume = makeLocalLimits(maxAddresses, () => {})
       const log = yield* makeLimitedLog
 
       const overLimit = (key: string, rule: typeof perAddress | typeof together) =>
-        limits.consume({ algorithm: "fixed-window", onExceeded: "fail", key, tokens: 1, ...rule }).pipe(
+        consume({ algorithm: "fixed-window", onExceeded: "fail", key, tokens: 1, ...rule }).pipe(
           Effect.as(false),
           Effect.catchTag("RateLimiterError", () => Effect.succeed(true))
         )

@@ -12,7 +12,7 @@ export class Counter {
 }
 
 /** Seconds; from 100 µs to 10 s, three buckets a decade. */
-export const durationBoundaries = [
+export const durationBoundaries: ReadonlyArray<number> = [
   0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10
 ]
 
@@ -59,57 +59,38 @@ export class Histogram {
 
 const ignored = { update: () => {}, modify: () => {} }
 
-export const registerCounter = (
-  context: Context.Context<never>,
-  name: string,
-  description: string,
-  labels?: Attributes
-) => {
-  const counter = new Counter()
-  Metric.registerUnsafe(
-    Metric.counter(name, { description, incremental: true, ...(labels && { attributes: labels }) }),
-    context,
-    { get: () => ({ count: counter.value, incremental: true }), ...ignored }
-  )
-  return counter
-}
-
-/** One counter per value of the label, registered at its first use. Values come from the code and are never ids. */
-export const registerCounters = (context: Context.Context<never>, name: string, description: string, label: string) => {
-  const counters = new Map<string, Counter>()
-  return (value: string): Counter => {
-    const known = counters.get(value)
-    if (known !== undefined) return known
-    const made = registerCounter(context, name, description, { [label]: value })
-    counters.set(value, made)
+/** Registers instruments; `hotpath_` is put before their names. */
+export const makeInstruments = (context: Context.Context<never>) => {
+  const optionsOf = (description: string, attributes: Attributes | undefined) => ({
+    description,
+    ...(attributes && { attributes })
+  })
+  const counter = (name: string, description: string, labels?: Attributes): Counter => {
+    const made = new Counter()
+    const metric = Metric.counter(`hotpath_${name}`, { ...optionsOf(description, labels), incremental: true })
+    Metric.registerUnsafe(metric, context, { get: () => ({ count: made.value, incremental: true }), ...ignored })
     return made
   }
-}
-
-export const registerGauge = (
-  context: Context.Context<never>,
-  name: string,
-  description: string,
-  read: () => number,
-  labels?: Attributes
-) =>
-  Metric.registerUnsafe(Metric.gauge(name, { description, ...(labels && { attributes: labels }) }), context, {
-    get: () => ({ value: read() }),
-    ...ignored
-  })
-
-export const registerHistogram = (
-  context: Context.Context<never>,
-  name: string,
-  description: string,
-  options: { readonly labels?: Attributes; readonly boundaries?: ReadonlyArray<number> } = {}
-) => {
-  const boundaries = options.boundaries ?? durationBoundaries
-  const histogram = new Histogram(boundaries)
-  Metric.registerUnsafe(
-    Metric.histogram(name, { description, boundaries, ...(options.labels && { attributes: options.labels }) }),
-    context,
-    { get: () => histogram.state, ...ignored }
-  )
-  return histogram
+  return {
+    counter,
+    /** One counter per value of the label, registered at its first use. Values come from the code and are never ids. */
+    counters: (name: string, description: string, label: string) => {
+      const known = new Map<string, Counter>()
+      return (value: string): Counter => {
+        const made = known.get(value) ?? counter(name, description, { [label]: value })
+        known.set(value, made)
+        return made
+      }
+    },
+    gauge: (name: string, description: string, read: () => number, labels?: Attributes) => {
+      const metric = Metric.gauge(`hotpath_${name}`, optionsOf(description, labels))
+      Metric.registerUnsafe(metric, context, { get: () => ({ value: read() }), ...ignored })
+    },
+    histogram: (name: string, description: string, boundaries = durationBoundaries, labels?: Attributes): Histogram => {
+      const made = new Histogram(boundaries)
+      const metric = Metric.histogram(`hotpath_${name}`, { ...optionsOf(description, labels), boundaries })
+      Metric.registerUnsafe(metric, context, { get: () => made.state, ...ignored })
+      return made
+    }
+  }
 }

@@ -3,58 +3,28 @@
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Context, Effect, Layer } from "effect"
 import { background } from "./Background.ts"
-import { registerCounter, registerCounters, registerGauge, registerHistogram, sizeBoundaries } from "./Instruments.ts"
-
-const cacheReads = "Reads of a cache, by tier and outcome"
-const stages = ["lookup", "fetch", "reply", "record"] as const
+import { makeInstruments, sizeBoundaries } from "./Instruments.ts"
 
 const make = Effect.gen(function* () {
-  const context = yield* Effect.context<never>()
-  const counter = (name: string, description: string, labels?: Record<string, string>) =>
-    registerCounter(context, `hotpath_${name}`, description, labels)
-  const counters = (name: string, description: string, label: string) =>
-    registerCounters(context, `hotpath_${name}`, description, label)
-  const gauge = (name: string, description: string, read: () => number, labels?: Record<string, string>) =>
-    registerGauge(context, `hotpath_${name}`, description, read, labels)
-  const histogram = (
-    name: string,
-    description: string,
-    boundaries?: ReadonlyArray<number>,
-    labels?: Record<string, string>
-  ) =>
-    registerHistogram(context, `hotpath_${name}`, description, {
-      ...(boundaries !== undefined && { boundaries }),
-      ...(labels !== undefined && { labels })
-    })
-  const stage = (name: (typeof stages)[number]) =>
-    registerHistogram(context, "hotpath_call_stage_duration_seconds", "Time a call spends in each of its stages", {
-      labels: { stage: name }
-    })
-  const cache = (name: string) => {
-    const outcome = (tier: string, found: string) =>
-      counter("cache_requests_total", cacheReads, {
-        cache: name,
-        tier,
-        outcome: found
-      })
-    return {
-      memoryHit: outcome("memory", "hit"),
-      memoryStale: outcome("memory", "stale"),
-      memoryMiss: outcome("memory", "miss"),
-      redisHit: outcome("redis", "hit"),
-      redisMiss: outcome("redis", "miss"),
-      redisError: outcome("redis", "error"),
-      postgresHit: outcome("postgres", "hit"),
-      postgresMiss: outcome("postgres", "miss"),
-      postgresError: outcome("postgres", "error")
-    }
-  }
-
-  const pages = (name: string) => {
-    const outcome = (found: string) =>
-      counter("cache_requests_total", cacheReads, { cache: name, tier: "memory", outcome: found })
-    return { hit: outcome("hit"), miss: outcome("miss"), bypass: outcome("bypass") }
-  }
+  const instruments = makeInstruments(yield* Effect.context<never>())
+  const { counter, counters, gauge, histogram } = instruments
+  const stage = (name: string) =>
+    histogram("call_stage_duration_seconds", "Time a call spends in each of its stages", undefined, { stage: name })
+  const reads = (cache: string, tier: string, outcome: string) =>
+    counter("cache_requests_total", "Reads of a cache, by tier and outcome", { cache, tier, outcome })
+  const cache = (name: string) => ({
+    memoryHit: reads(name, "memory", "hit"),
+    memoryStale: reads(name, "memory", "stale"),
+    memoryMiss: reads(name, "memory", "miss"),
+    redisHit: reads(name, "redis", "hit"),
+    redisMiss: reads(name, "redis", "miss"),
+    redisError: reads(name, "redis", "error"),
+    postgresHit: reads(name, "postgres", "hit"),
+    postgresMiss: reads(name, "postgres", "miss"),
+    postgresError: reads(name, "postgres", "error")
+  })
+  const inMemory = (name: string) => ({ hit: reads(name, "memory", "hit"), miss: reads(name, "memory", "miss") })
+  const pages = (name: string) => ({ ...inMemory(name), bypass: reads(name, "memory", "bypass") })
 
   const delay = yield* Effect.acquireRelease(
     Effect.sync(() => {
@@ -64,27 +34,14 @@ const make = Effect.gen(function* () {
     }),
     (monitor) => Effect.sync(() => monitor.disable())
   )
-  // The monitor counts its own 10 ms timer too: what is over that is the delay.
-  const seconds = (nanos: number) => Math.max(0, nanos / 1e9 - 0.01)
-  gauge(
-    "event_loop_delay_seconds",
-    "Delay of the event loop since the last reset",
-    () => seconds(delay.percentile(50)),
-    {
-      quantile: "0.5"
-    }
-  )
-  gauge(
-    "event_loop_delay_seconds",
-    "Delay of the event loop since the last reset",
-    () => seconds(delay.percentile(99)),
-    {
-      quantile: "0.99"
-    }
-  )
-  gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", () => seconds(delay.max), {
-    quantile: "1"
-  })
+  const delayGauge = (quantile: string, nanos: () => number) => {
+    // The monitor counts its own 10 ms timer too: what is over that is the delay.
+    const seconds = () => Math.max(0, nanos() / 1e9 - 0.01)
+    gauge("event_loop_delay_seconds", "Delay of the event loop since the last reset", seconds, { quantile })
+  }
+  delayGauge("0.5", () => delay.percentile(50))
+  delayGauge("0.99", () => delay.percentile(99))
+  delayGauge("1", () => delay.max)
   yield* background(
     "event loop delay",
     Effect.sync(() => delay.reset()),
@@ -94,16 +51,13 @@ const make = Effect.gen(function* () {
   gauge("uptime_seconds", "Age of the process", () => process.uptime())
 
   return {
-    gauge,
-    counter,
-    counters,
-    histogram,
+    ...instruments,
     requests: counter("requests_total", "Requests received, including notifications and refused ones"),
     successful: counter("requests_successful_total", "Requests answered with a result"),
     failed: counter("requests_failed_total", "Requests answered with an error"),
     errors: counters("errors_total", "Errors sent to clients, by type", "type"),
     rateLimited: counters("rate_limited_total", "Requests and upgrades refused by a limit, by limit", "limit"),
-    requestDuration: registerHistogram(context, "hotpath_request_duration_seconds", "Time from a request to its reply"),
+    requestDuration: histogram("request_duration_seconds", "Time from a request to its reply"),
     stages: { lookup: stage("lookup"), fetch: stage("fetch"), reply: stage("reply"), record: stage("record") },
     connectionsOpened: counter("connections_opened_total", "Sockets accepted"),
     connectionsEnded: counter("connections_ended_total", "Sockets that ended"),
@@ -119,10 +73,8 @@ const make = Effect.gen(function* () {
     recordsDead: counter("records_dead_total", "Records stored as dead letters"),
     recordsDropped: counter("records_dropped_total", "Records dropped"),
     recordsSpilled: counter("records_spilled_total", "Records that went to Redis because the queue was full"),
-    recordBatch: registerHistogram(context, "hotpath_record_batch_rows", "Rows of one insert", {
-      boundaries: sizeBoundaries
-    }),
-    recordInsert: registerHistogram(context, "hotpath_record_insert_duration_seconds", "Time of one insert"),
+    recordBatch: histogram("record_batch_rows", "Rows of one insert", sizeBoundaries),
+    recordInsert: histogram("record_insert_duration_seconds", "Time of one insert"),
     retries: counter("integration_retries_total", "Exchanges with integrations that were retried"),
     cache: {
       config: cache("config"),
@@ -132,10 +84,7 @@ const make = Effect.gen(function* () {
       threads: pages("threads"),
       messages: pages("messages"),
       participants: pages("participants"),
-      response: {
-        hit: counter("cache_requests_total", cacheReads, { cache: "response", tier: "memory", outcome: "hit" }),
-        miss: counter("cache_requests_total", cacheReads, { cache: "response", tier: "memory", outcome: "miss" })
-      }
+      response: inMemory("response")
     }
   }
 })
@@ -144,12 +93,14 @@ export class Metrics extends Context.Service<Metrics, Effect.Success<typeof make
   static readonly layer = Layer.effect(Metrics, make)
 }
 
-type Cache = Metrics["Service"]["cache"]["config"]
+type Caches = Metrics["Service"]["cache"]
 
 const rate = (hits: number, misses: number) => (hits + misses === 0 ? null : hits / (hits + misses))
 
-const hitRate = ({ memoryHit, memoryStale, memoryMiss }: Cache) =>
+const hitRate = ({ memoryHit, memoryStale, memoryMiss }: Caches["config"]) =>
   rate(memoryHit.value + memoryStale.value, memoryMiss.value)
+
+const pageRate = ({ hit, miss }: Caches["response"]) => rate(hit.value, miss.value)
 
 /** The counters as one small object: `/metrics` as JSON, and the `stats` notification. */
 export const counters = (metrics: Metrics["Service"]) => ({
@@ -162,15 +113,15 @@ export const counters = (metrics: Metrics["Service"]) => ({
   spilled: metrics.recordsSpilled.value
 })
 
-export const cacheHitRates = (metrics: Metrics["Service"]) => ({
-  config: hitRate(metrics.cache.config),
-  integration: hitRate(metrics.cache.integration),
-  response: rate(metrics.cache.response.hit.value, metrics.cache.response.miss.value),
+export const cacheHitRates = ({ cache }: Metrics["Service"]) => ({
+  config: hitRate(cache.config),
+  integration: hitRate(cache.integration),
+  response: pageRate(cache.response),
   session: rate(
-    metrics.cache.session.redisHit.value + metrics.cache.session.memoryHit.value,
-    metrics.cache.session.postgresHit.value + metrics.cache.session.postgresMiss.value
+    cache.session.redisHit.value + cache.session.memoryHit.value,
+    cache.session.postgresHit.value + cache.session.postgresMiss.value
   ),
-  threads: rate(metrics.cache.threads.hit.value, metrics.cache.threads.miss.value),
-  messages: rate(metrics.cache.messages.hit.value, metrics.cache.messages.miss.value),
-  participants: rate(metrics.cache.participants.hit.value, metrics.cache.participants.miss.value)
+  threads: pageRate(cache.threads),
+  messages: pageRate(cache.messages),
+  participants: pageRate(cache.participants)
 })

@@ -9,8 +9,8 @@ import { FetchHttpClient, HttpClient } from "effect/http"
 import { OtlpExporter, OtlpLogger, OtlpMetrics, OtlpSerialization, OtlpTracer } from "effect/observability"
 import { Settings } from "../Settings.ts"
 import { version } from "./Build.ts"
-import { registerCounters } from "./Instruments.ts"
-import { type LogEntry, logEntry } from "./LogEntry.ts"
+import { makeInstruments } from "./Instruments.ts"
+import { logEntry } from "./Logging.ts"
 import { RequestContext } from "./RequestContext.ts"
 
 /** The deadline of one export. */
@@ -24,12 +24,8 @@ const CollectorClient = (endpoint: URL) =>
     HttpClient.HttpClient,
     Effect.gen(function* () {
       const client = yield* HttpClient.HttpClient
-      const exports = registerCounters(
-        yield* Effect.context<never>(),
-        "hotpath_telemetry_exports_total",
-        "Requests to the collector, by outcome",
-        "outcome"
-      )
+      const { counters } = makeInstruments(yield* Effect.context<never>())
+      const exports = counters("telemetry_exports_total", "Requests to the collector, by outcome", "outcome")
       let isAway = false
       const lost = (reason: string) =>
         Effect.suspend(() => {
@@ -62,7 +58,7 @@ const CollectorClient = (endpoint: URL) =>
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
 /** The exporter reads a log record's attributes from the logging fiber: this is that fiber with more of them. */
-const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: LogEntry["fields"]): typeof fiber => {
+const withAnnotations = (fiber: Fiber.Fiber<unknown, unknown>, more: Record<string, unknown>): typeof fiber => {
   const getRef: typeof fiber.getRef = (ref) =>
     ref.key === References.CurrentLogAnnotations.key ? Object.assign({}, fiber.getRef(ref), more) : fiber.getRef(ref)
   return Object.create(fiber, { getRef: { value: getRef } })

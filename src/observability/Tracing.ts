@@ -1,6 +1,7 @@
 // Decides which requests are traced before any span is created. An unsampled request runs with tracing off and pays
 // nothing; a sampled one records its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
-import { Effect, type Tracer } from "effect"
+import { Effect, Exit, type Tracer } from "effect"
+import type { Histogram } from "./Instruments.ts"
 
 /** Runs the effect in a span of its own if the fiber belongs to a sampled trace, otherwise unchanged. */
 export const spanIfSampled =
@@ -12,20 +13,36 @@ export const spanIfSampled =
         : (effect as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>)
     )
 
-/** The parts of a W3C `traceparent`: 32 and 16 lower-case hex digits, and whether the caller sampled the trace. */
+/**
+ * Runs an effect and observes its duration in seconds, however it ends. With a `span`, the work of a sampled trace also
+ * gets a span of that name.
+ *
+ * The effect is made when this one runs. An effect that is finished as soon as it is made (a value from memory) is
+ * returned as it is, so timing it costs nothing but two readings of the clock.
+ */
+export const timed = <A, E, R>(duration: Histogram, make: () => Effect.Effect<A, E, R>, span?: string) =>
+  Effect.withFiber((fiber): Effect.Effect<A, E, R> => {
+    const began = performance.now()
+    const observe = () => duration.observe((performance.now() - began) / 1000)
+    const isTraced = span !== undefined && fiber.cache.tracerEnabled
+    const work = isTraced ? spanIfSampled(span)(Effect.suspend(make)) : make()
+    if (!Exit.isExit(work)) return Effect.ensuring(work, Effect.sync(observe))
+    observe()
+    return work
+  })
+
 export interface TraceParent {
   readonly traceId: string
   readonly spanId: string
   readonly sampled: boolean
 }
 
-const traceParent = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/
+// Version ff, and ids of zeros only, are invalid.
+const traceParent = /^(?!ff)[0-9a-f]{2}-(?!0+-)([0-9a-f]{32})-(?!0+-)([0-9a-f]{16})-([0-9a-f]{2})/
 
-/** Reads a W3C `traceparent` (https://www.w3.org/TR/trace-context/); undefined when it isn't one. */
+/** Reads a W3C `traceparent` (https://www.w3.org/TR/trace-context/): undefined when it isn't one. */
 export const parseTraceParent = (header: string): TraceParent | undefined => {
-  const match = traceParent.exec(header)
-  const [, traceId, spanId, flags] = match ?? []
+  const [, traceId, spanId, flags] = traceParent.exec(header) ?? []
   if (traceId === undefined || spanId === undefined || flags === undefined) return undefined
-  if (header.startsWith("ff") || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 }
 }

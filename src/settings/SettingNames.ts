@@ -2,25 +2,8 @@
 // without AUTH_SECRET, DATABASE_URL or REDIS_URL another service than intended would start.
 import { distance } from "fastest-levenshtein"
 
-export interface Misspelt {
-  readonly name: string
-  readonly meant: string
-}
-
 // Prefixes that only settings have. OTEL_ is shared with every OpenTelemetry library.
-const prefixes = [
-  "ADMIN_",
-  "ASSIGN_",
-  "AUTH_",
-  "BUFFER_",
-  "CATALOG_",
-  "DATABASE_",
-  "HOTPATH_",
-  "RECORD_",
-  "REDIS_",
-  "REQUEST_",
-  "UPSTREAM_"
-]
+const prefixed = /^(ADMIN|ASSIGN|AUTH|BUFFER|CATALOG|DATABASE|HOTPATH|RECORD|REDIS|REQUEST|UPSTREAM)_/
 
 // Kubernetes and Docker set these for neighbouring services: REDIS_PORT_6379_TCP, DATABASE_SERVICE_HOST.
 const serviceLink = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_(ADDR|PORT|PROTO))?)$/
@@ -34,7 +17,7 @@ const edits = (a: string, b: string) => (a !== b && letters(a) === letters(b) ? 
 const near = (name: string) => (name.length < 7 ? 1 : 2)
 
 /** Unknown names of the environment that are near a known one, or have its prefix, with the name probably meant. */
-export const misspelt = (environment: ReadonlyArray<string>, known: ReadonlyArray<string>): ReadonlyArray<Misspelt> => {
+export const misspelt = (environment: ReadonlyArray<string>, known: ReadonlyArray<string>) => {
   const isKnown = new Set(known)
   return environment.flatMap((name) => {
     if (isKnown.has(name) || name.startsWith("INTEGRATION_SECRET_") || serviceLink.test(name) || ours.test(name))
@@ -47,6 +30,6 @@ export const misspelt = (environment: ReadonlyArray<string>, known: ReadonlyArra
       .sort((a, b) => a.edits - b.edits)
     if (closest === undefined) return []
     const isNear = closest.edits <= near(wanted)
-    return isNear || prefixes.some((prefix) => upper.startsWith(prefix)) ? [{ name, meant: closest.candidate }] : []
+    return isNear || prefixed.test(upper) ? [{ name, meant: closest.candidate }] : []
   })
 }

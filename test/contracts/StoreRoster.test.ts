@@ -5,7 +5,6 @@ import { inject } from "vitest"
 import {
   type Heartbeat,
   makeDatabaseRoster,
-  makeMemoryRoster,
   makeRedisRoster,
   type StoreRoster
 } from "../../src/cluster/stores/StoreRoster.ts"
@@ -13,6 +12,7 @@ import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { freshDatabase } from "../support/Databases.ts"
+import { makeMemoryRoster } from "../support/MemoryRoster.ts"
 import { startRedisCluster } from "../support/RedisKinds.ts"
 import { id } from "../support/RoomStores.ts"
 import { untilEffect } from "../support/UntilEffect.ts"

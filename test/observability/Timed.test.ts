@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { durationBoundaries, Histogram } from "../../src/observability/Instruments.ts"
-import { timed } from "../../src/observability/Timed.ts"
+import { timed } from "../../src/observability/Tracing.ts"
 
 describe("timed", () => {
   it.effect("observes every end of the effect, and gives its result", () =>

@@ -5,9 +5,9 @@
 // the count begins anew. So at most `limit` tokens at once, and `limit` per window in the long run.
 import { Context, Duration, Effect, Layer } from "effect"
 import { RateLimiter } from "effect/persistence"
+import { LRUCache } from "lru-cache"
 import { type Limit, RateLimited } from "../../domain/Overload.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import * as LocalLimits from "./LocalLimits.ts"
 
 export interface LimitRule {
   /** The limit's name in `RateLimited`. */
@@ -25,12 +25,39 @@ type Consume = RateLimiter.RateLimiter["consume"]
 const limited = (limit: Limit, retryAfter: Duration.Duration) =>
   new RateLimited({ limit, retryAfterMs: Math.max(1, Math.ceil(Duration.toMillis(retryAfter))) })
 
+/**
+ * Effect's limiter in memory. Effect's own memory store never forgets a key, and clients choose what keys are made of.
+ * So each key has a store of its own. Beyond `maxKeys` the least recently used key is forgotten: its count begins anew.
+ */
+export const makeLocalLimits = (maxKeys: number, onForgotten: () => void): Consume => {
+  const limiters = new LRUCache<string, RateLimiter.RateLimiter>({
+    max: maxKeys,
+    dispose: (_limiter, _key, reason) => {
+      if (reason === "evict") onForgotten()
+    }
+  })
+  const limiterOf = (key: string) =>
+    Effect.suspend(() => {
+      const found = limiters.get(key)
+      if (found !== undefined) return Effect.succeed(found)
+      return Effect.map(makeOne, (made) => {
+        // Another fiber may have made it meanwhile.
+        const limiter = limiters.get(key) ?? made
+        limiters.set(key, limiter)
+        return limiter
+      })
+    })
+  return (options) => Effect.flatMap(limiterOf(options.key), (limiter) => limiter.consume(options))
+}
+
+const makeOne = Effect.provide(RateLimiter.make, Layer.fresh(RateLimiter.layerStoreMemory))
+
 const makeLocal = Effect.map(Metrics, ({ counter }) => {
   const forgotten = counter(
     "rate_limits_forgotten_total",
     "Keys that an instance forgot while counting by itself, because there were too many"
   )
-  return LocalLimits.make(maxLocalKeys, () => forgotten.add()).consume
+  return makeLocalLimits(maxLocalKeys, () => forgotten.add())
 })
 
 const makeService = (consume: Consume): RateLimits["Service"] => {

@@ -4,10 +4,8 @@
 import { Clock, Context, Effect, Layer } from "effect"
 import { RateLimited } from "../../domain/Overload.ts"
 import { background } from "../../observability/Background.ts"
-import { Metrics } from "../../observability/Metrics.ts"
-import { Settings, type SettingsShape } from "../../Settings.ts"
 import { UserTable } from "./UserTable.ts"
-import type { UserBounds, UserUse } from "./UserUse.ts"
+import type { UserUse } from "./UserUse.ts"
 
 export class UserLimits extends Context.Service<
   UserLimits,
@@ -23,25 +21,19 @@ export class UserLimits extends Context.Service<
   static readonly layerMemory = Layer.effect(
     UserLimits,
     Effect.gen(function* () {
-      const table = new UserTable(
-        boundsOf(yield* Settings),
+      const table = yield* UserTable.make(
         (use) => use.settleAlone(),
         () => 1
       )
-      yield* gauge(table)
       const tidy = Effect.map(Clock.currentTimeMillis, (now) => {
         table.active.clear()
         table.forgetIdle(now, false)
       })
       yield* background("idle users", tidy, "1 second")
       return UserLimits.of({
-        connect: (user) =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            const use = table.of(user, now)
-            return table.enter(use) ? Effect.succeed(use) : tooMany
-          }),
+        connect: (user) => Effect.flatMap(table.of(user), (use) => (table.enter(use) ? Effect.succeed(use) : tooMany)),
         disconnect: (use) => table.leave(use),
-        of: (user) => Effect.map(Clock.currentTimeMillis, (now) => table.of(user, now))
+        of: (user) => table.of(user)
       })
     })
   )
@@ -49,12 +41,3 @@ export class UserLimits extends Context.Service<
 
 /** When another connection of the user closes can't be known, so the delay is a guess. */
 export const tooMany = Effect.fail(new RateLimited({ limit: "connections", retryAfterMs: 5000 }))
-
-export const boundsOf = ({ USER_BYTES_PER_DAY, USER_CONNECTIONS, USER_RATE }: SettingsShape): UserBounds => ({
-  connections: USER_CONNECTIONS,
-  rate: USER_RATE,
-  bytesPerDay: USER_BYTES_PER_DAY
-})
-
-export const gauge = (table: UserTable) =>
-  Effect.map(Metrics, (metrics) => metrics.gauge("users", "Users that this instance keeps quotas of", () => table.size))

@@ -22,7 +22,7 @@ import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
-import { boundsOf, gauge, tooMany, UserLimits } from "./UserLimits.ts"
+import { tooMany, UserLimits } from "./UserLimits.ts"
 import { addBytes, admit, exchange, forget, setCount } from "./UserScripts.ts"
 import { UserTable } from "./UserTable.ts"
 import type { UserUse } from "./UserUse.ts"
@@ -49,7 +49,7 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const redis = yield* Redis.Redis
     const { onReconnected } = yield* RedisHealth
-    const bounds = boundsOf(yield* Settings)
+    const { USER_CONNECTIONS, USER_RATE } = yield* Settings
     const { counter } = yield* Metrics
     const local = counter("user_limits_local_total", "Upgrades admitted by this instance's own count: Redis was away")
     const exchangeScript = redis.eval(exchange)
@@ -72,11 +72,10 @@ export const layer = Layer.effect(
     const unreportedShare = () => 1 / (4 * Math.max(1, liveInstances.length))
     const shareFor = (user: string, demandHere: number): number => {
       const elsewhere = demandElsewhere.get(user) ?? 0
-      if (elsewhere === 0 || demandHere + elsewhere <= bounds.rate / 2) return 1
+      if (elsewhere === 0 || demandHere + elsewhere <= USER_RATE / 2) return 1
       return Math.min(1, Math.max(unreportedShare(), demandHere / (demandHere + elsewhere)))
     }
-    const table = new UserTable(
-      bounds,
+    const table = yield* UserTable.make(
       (use) => {
         unsettled.add(use)
         const [oldest] = unsettled
@@ -85,7 +84,6 @@ export const layer = Layer.effect(
       },
       (user) => shareFor(user, 0)
     )
-    yield* gauge(table)
     const recountAll = () => {
       for (const use of table.all()) if (use.connections > 0) uncounted.add(use)
     }
@@ -132,7 +130,7 @@ export const layer = Layer.effect(
       exchangedAt = now
       const demands = Array.from(table.active, (use) => [use, use.demand() / seconds] as const)
       table.active.clear()
-      const unreported = bounds.rate * unreportedShare()
+      const unreported = USER_RATE * unreportedShare()
       const report = demands
         .filter(([, demand]) => demand > unreported)
         .sort(([, a], [, b]) => b - a)
@@ -205,7 +203,7 @@ export const layer = Layer.effect(
       recount(use)
     }
     const admitShared = (use: UserUse) =>
-      admitScript(use.user, instance, use.connections, bounds.connections, liveInstances).pipe(
+      admitScript(use.user, instance, use.connections, USER_CONNECTIONS, liveInstances).pipe(
         Effect.matchEffect({
           onFailure: () => {
             isShared = false
@@ -228,13 +226,12 @@ export const layer = Layer.effect(
 
     return UserLimits.of({
       connect: (user) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const use = table.of(user, now)
+        Effect.flatMap(table.of(user), (use) => {
           if (!table.enter(use)) return tooMany
           return isShared ? admitShared(use) : admitAlone(use)
         }),
       disconnect: leave,
-      of: (user) => Effect.map(Clock.currentTimeMillis, (now) => table.of(user, now))
+      of: (user) => table.of(user)
     })
   })
 )

@@ -1,6 +1,9 @@
 // The users that this instance keeps quotas of: those with a connection here, and for a while those that had one. An
 // idle user is forgotten as soon as that loses nothing. Beyond `maxIdle` the user that was idle longest is forgotten
 // in any case, and begins with a fresh quota.
+import { Clock, Effect } from "effect"
+import { Metrics } from "../../observability/Metrics.ts"
+import { Settings } from "../../Settings.ts"
 import { type UserBounds, UserUse } from "./UserUse.ts"
 
 /** Users without a connection. */
@@ -16,7 +19,17 @@ export class UserTable {
   readonly #shareOf: (user: string) => number
 
   /** `shareOf`: the share of a user who is new here. */
-  constructor(bounds: UserBounds, wrote: (use: UserUse) => void, shareOf: (user: string) => number) {
+  static readonly make = Effect.fnUntraced(function* (
+    wrote: (use: UserUse) => void,
+    shareOf: (user: string) => number
+  ) {
+    const table = new UserTable(yield* Settings, wrote, shareOf)
+    const { gauge } = yield* Metrics
+    gauge("users", "Users that this instance keeps quotas of", () => table.#users.size)
+    return table
+  })
+
+  private constructor(bounds: UserBounds, wrote: (use: UserUse) => void, shareOf: (user: string) => number) {
     this.#bounds = bounds
     this.#wrote = wrote
     this.#shareOf = shareOf
@@ -30,19 +43,21 @@ export class UserTable {
     return this.#users.values()
   }
 
-  of(user: string, now: number): UserUse {
-    const known = this.#users.get(user)
-    if (known !== undefined) return known
-    const listener = { asked: (use: UserUse) => this.active.add(use), wrote: this.#wrote }
-    const made = new UserUse(user, this.#bounds, listener, now, this.#shareOf(user))
-    this.#users.set(user, made)
-    this.#addIdle(made)
-    return made
+  of(user: string): Effect.Effect<UserUse> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      const known = this.#users.get(user)
+      if (known !== undefined) return known
+      const listener = { asked: (use: UserUse) => this.active.add(use), wrote: this.#wrote }
+      const made = new UserUse(user, this.#bounds, listener, now, this.#shareOf(user))
+      this.#users.set(user, made)
+      this.#addIdle(made)
+      return made
+    })
   }
 
   /** False if the user has the whole quota of connections here already. */
   enter(use: UserUse): boolean {
-    if (use.connections >= this.#bounds.connections) return false
+    if (use.connections >= this.#bounds.USER_CONNECTIONS) return false
     // The table may have forgotten it since `of`.
     this.#users.set(use.user, use)
     this.#idle.delete(use)

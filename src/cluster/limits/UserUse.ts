@@ -6,12 +6,9 @@
 //
 // Bytes: `total` is what was written in the current day over all instances, as of the last exchange; `unsettled` is
 // what was written here since. A day begins with its first byte.
+import type { SettingsShape } from "../../Settings.ts"
 
-export interface UserBounds {
-  readonly connections: number
-  readonly rate: number
-  readonly bytesPerDay: number
-}
+export type UserBounds = Pick<SettingsShape, "USER_BYTES_PER_DAY" | "USER_CONNECTIONS" | "USER_RATE">
 
 export interface UseListener {
   /** The first request since `demand` was read. */
@@ -23,6 +20,7 @@ export const dayMs = 86_400_000
 
 export class UserUse {
   readonly user: string
+  share: number
   /** Open here, including those being admitted. */
   connections = 0
   unsettled = 0
@@ -31,7 +29,6 @@ export class UserUse {
   #dayEnds = 0
   #tokens: number
   #at: number
-  #share = 1
   #asked = 0
   readonly #bounds: UserBounds
   readonly #listener: UseListener
@@ -40,20 +37,20 @@ export class UserUse {
     this.user = user
     this.#bounds = bounds
     this.#listener = listener
-    this.#share = share
+    this.share = share
     this.#tokens = this.#capacity
     this.#at = now
   }
 
   get #capacity(): number {
-    return Math.max(1, this.#bounds.rate * this.#share)
+    return Math.max(1, this.#bounds.USER_RATE * this.share)
   }
 
   /** Takes tokens: 0, or the milliseconds until so many are available. */
   take(now: number, count = 1): number {
     if (this.#asked === 0) this.#listener.asked(this)
     this.#asked += count
-    const perMs = (this.#bounds.rate * this.#share) / 1000
+    const perMs = (this.#bounds.USER_RATE * this.share) / 1000
     this.#tokens = Math.min(this.#capacity, this.#tokens + Math.max(0, now - this.#at) * perMs)
     this.#at = now
     const wanted = Math.min(count, this.#capacity)
@@ -69,18 +66,14 @@ export class UserUse {
     return asked
   }
 
-  get share(): number {
-    return this.#share
-  }
-
-  set share(share: number) {
-    this.#share = share
-  }
-
   /** Counts bytes: 0, or the milliseconds until the user may write again (then nothing is counted). */
   write(bytes: number, now: number): number {
-    this.#begin(now)
-    if (this.written + bytes > this.#bounds.bytesPerDay) return Math.max(1, this.#dayEnds - now)
+    if (now >= this.#dayEnds) {
+      this.#total = 0
+      this.unsettled = 0
+      this.#dayEnds = now + dayMs
+    }
+    if (this.written + bytes > this.#bounds.USER_BYTES_PER_DAY) return Math.max(1, this.#dayEnds - now)
     this.unsettled += bytes
     this.#listener.wrote(this)
     return 0
@@ -110,12 +103,5 @@ export class UserUse {
   isForgettable(now: number, isSettledElsewhere: boolean): boolean {
     if (this.connections > 0 || this.unsettled > 0 || now - this.#at < 2000) return false
     return isSettledElsewhere || this.#total === 0 || now >= this.#dayEnds
-  }
-
-  #begin(now: number): void {
-    if (now < this.#dayEnds) return
-    this.#total = 0
-    this.unsettled = 0
-    this.#dayEnds = now + dayMs
   }
 }

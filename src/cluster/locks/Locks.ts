@@ -14,7 +14,7 @@ import { Redis } from "effect/persistence"
 import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { acquireScript, advisoryScript, releaseScript, renewScript } from "./LockScripts.ts"
-import * as LockTable from "./LockTable.ts"
+import { makeLockTable } from "./LockTable.ts"
 
 /** Another holder kept the lock for the whole `wait`. The effect did not start. */
 export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", { name: Schema.String }) {}
@@ -55,9 +55,6 @@ interface FencedLease extends Lease {
 
 /** One attempt; undefined if another holder has the lock. */
 type Acquire<L extends Lease> = (name: string, ttlMs: number) => Effect.Effect<L | undefined>
-
-/** Locks that one instance can hold at a time. Beyond it every lock is busy. */
-const maxNames = 10_000
 
 const makeCounters = Effect.map(Metrics, ({ counter }) => ({
   acquired: counter("locks_acquired_total", "Locks acquired, including those within one instance"),
@@ -130,33 +127,24 @@ const whileLeased = <L extends Lease, A, E, R>(
     })
   )
 
-/** For advisory locks: a lease that expired is acquired again if no other holder has it. */
-const renewOrAcquire = (table: LockTable.LockTable, name: string, token: string, ttlMs: number) =>
-  Effect.flatMap(table.renew(name, token, ttlMs), (isRenewed) =>
-    isRenewed ? Effect.succeed(true) : table.acquire(name, token, ttlMs)
-  )
-
 // A lock that is held for days must not grow a trace by a day's renewals.
 const untraced = Effect.withTracerEnabled(false)
 
-const makeLocks = (
-  acquire: Acquire<FencedLease>,
-  acquireAdvisory: Acquire<Lease>,
-  counters: Counters
-): Locks["Service"] => ({
-  withLock: (name, options, use) =>
-    whileLeased(acquire, counters, name, options, (lease, ttlMs) => {
-      const lost = Effect.tapError(renewUntilLost(lease, ttlMs), () => Effect.sync(() => counters.lost.add()))
-      return Effect.raceFirst(
-        Effect.suspend(() => use(lease.lock)),
-        untraced(lost)
-      )
-    }),
-  withAdvisoryLock: (name, options, use) =>
-    whileLeased(acquireAdvisory, counters, name, options, ({ renew }, ttlMs) =>
-      Effect.raceFirst(use, untraced(renewAdvisory(renew, ttlMs, counters)))
-    )
+const commandsOf = (redis: Redis.Redis["Service"]) => ({
+  acquire: redis.eval(acquireScript),
+  advisory: redis.eval(advisoryScript),
+  renew: redis.eval(renewScript),
+  release: redis.eval(releaseScript)
 })
+
+const noRedis = () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") }))
+/** Without Redis every lease is local. */
+const noCommands: ReturnType<typeof commandsOf> = {
+  acquire: noRedis,
+  advisory: noRedis,
+  renew: noRedis,
+  release: noRedis
+}
 
 export class Locks extends Context.Service<
   Locks,
@@ -182,116 +170,107 @@ export class Locks extends Context.Service<
     ) => Effect.Effect<A, E | LockBusy, R>
   }
 >()("hotpath/cluster/locks/Locks") {
+  static readonly #make = Effect.fnUntraced(function* (there: typeof noCommands) {
+    const counters = yield* makeCounters
+    // A lock is acquired here before it is acquired in Redis. So within the instance it is exclusive whatever Redis
+    // does, and its waiters send one command at a time.
+    const table = makeLockTable()
+    let isAway = false
+
+    /** Undefined if Redis is away: then the lease is local. */
+    const orLocal = <A>(command: Effect.Effect<A, Redis.RedisError>): Effect.Effect<A | undefined> =>
+      Effect.matchEffect(command, {
+        onSuccess: (answer) => {
+          isAway = false
+          return Effect.succeed(answer)
+        },
+        onFailure: ({ cause }) => {
+          if (there === noCommands) return Effect.undefined
+          counters.local.add()
+          if (isAway) return Effect.undefined
+          isAway = true
+          return Effect.as(
+            Effect.logWarning("Redis is away: locks exclude within this instance only", { reason: String(cause) }),
+            undefined
+          )
+        }
+      })
+
+    // A local lease may be in Redis all the same: a command that seemed to fail was applied, or a renewal was.
+    const release = (name: string, token: string) =>
+      Effect.andThen(Effect.ignore(there.release(name, token)), table.release(name, token))
+
+    const acquire: Acquire<FencedLease> = Effect.fnUntraced(function* (name, ttlMs) {
+      const token = randomUUID()
+      const since = yield* monotonicMillis
+      if (!(yield* table.acquire(name, token, ttlMs))) return undefined
+      const fence = yield* orLocal(there.acquire(name, token, ttlMs, table.lastFence() + 1))
+      if (fence === "") {
+        yield* table.release(name, token)
+        return undefined
+      }
+      if (fence !== undefined) table.learn(Number(fence))
+      // Redis answered, or failed, so late that the lease is over.
+      if (!(yield* table.renew(name, token, ttlMs))) {
+        yield* Effect.ignore(there.release(name, token))
+        return undefined
+      }
+
+      let isLocal = fence === undefined
+      const lock = { name, token, fence: fence === undefined ? yield* table.nextFence : Number(fence) }
+      const renew = Effect.gen(function* () {
+        if (!(yield* table.renew(name, token, ttlMs))) return "lost"
+        const renewing = there.renew(name, token, ttlMs, lock.fence, isLocal)
+        // A slow Redis does not end a local lease.
+        const renewed = yield* Effect.exit(isLocal ? Effect.timeout(renewing, ttlMs / 3) : renewing)
+        if (Exit.isFailure(renewed)) return isLocal ? "renewed" : "unknown"
+        if (renewed.value === 0) return "lost"
+        isLocal = false
+        return "renewed"
+      })
+      return { lock, since: isLocal ? yield* monotonicMillis : since, renew, release: release(name, token) }
+    })
+
+    const acquireAdvisory: Acquire<Lease> = Effect.fnUntraced(function* (name, ttlMs) {
+      const token = randomUUID()
+      if (!(yield* table.acquire(name, token, ttlMs))) return undefined
+      const acquiring = there.advisory(name, token, ttlMs)
+      if ((yield* orLocal(acquiring)) === 0) {
+        yield* table.release(name, token)
+        return undefined
+      }
+      const renew = Effect.gen(function* () {
+        // A lease that expired is acquired again if no other holder has it.
+        if (!(yield* table.renew(name, token, ttlMs)) && !(yield* table.acquire(name, token, ttlMs))) return "lost"
+        const renewed = yield* Effect.exit(Effect.timeout(acquiring, ttlMs / 3))
+        if (Exit.isFailure(renewed)) return "unknown"
+        return renewed.value === 0 ? "lost" : "renewed"
+      })
+      return { renew, release: release(name, token) }
+    })
+
+    return Locks.of({
+      withLock: (name, options, use) =>
+        whileLeased(acquire, counters, name, options, (lease, ttlMs) => {
+          const lost = Effect.tapError(renewUntilLost(lease, ttlMs), () => Effect.sync(() => counters.lost.add()))
+          return Effect.raceFirst(
+            Effect.suspend(() => use(lease.lock)),
+            untraced(lost)
+          )
+        }),
+      withAdvisoryLock: (name, options, use) =>
+        whileLeased(acquireAdvisory, counters, name, options, ({ renew }, ttlMs) =>
+          Effect.raceFirst(use, untraced(renewAdvisory(renew, ttlMs, counters)))
+        )
+    })
+  })
+
   /** In Redis: over all instances. */
   static readonly layer = Layer.effect(
     Locks,
-    Effect.gen(function* () {
-      const redis = yield* Redis.Redis
-      const counters = yield* makeCounters
-      const [acquireThere, advisoryThere] = [redis.eval(acquireScript), redis.eval(advisoryScript)]
-      const [renewThere, releaseThere] = [redis.eval(renewScript), redis.eval(releaseScript)]
-      // A lock is acquired here before it is acquired in Redis. So within the instance it is exclusive whatever Redis
-      // does, and its waiters send one command at a time.
-      const table = LockTable.make(maxNames)
-      let isAway = false
-
-      /** Undefined if Redis is away: then the lease is local. */
-      const orLocal = <A>(command: Effect.Effect<A, Redis.RedisError>): Effect.Effect<A | undefined> =>
-        Effect.matchEffect(command, {
-          onSuccess: (answer) => {
-            isAway = false
-            return Effect.succeed(answer)
-          },
-          onFailure: ({ cause }) => {
-            counters.local.add()
-            if (isAway) return Effect.undefined
-            isAway = true
-            return Effect.as(
-              Effect.logWarning("Redis is away: locks exclude within this instance only", { reason: String(cause) }),
-              undefined
-            )
-          }
-        })
-
-      // A local lease may be in Redis all the same: a command that seemed to fail was applied, or a renewal was.
-      const release = (name: string, token: string) =>
-        Effect.andThen(Effect.ignore(releaseThere(name, token)), table.release(name, token))
-
-      const acquire: Acquire<FencedLease> = Effect.fnUntraced(function* (name, ttlMs) {
-        const token = randomUUID()
-        const since = yield* monotonicMillis
-        if (!(yield* table.acquire(name, token, ttlMs))) return undefined
-        const fence = yield* orLocal(acquireThere(name, token, ttlMs, table.lastFence() + 1))
-        if (fence === "") {
-          yield* table.release(name, token)
-          return undefined
-        }
-        if (fence !== undefined) table.learn(Number(fence))
-        // Redis answered, or failed, so late that the lease is over.
-        if (!(yield* table.renew(name, token, ttlMs))) {
-          yield* Effect.ignore(releaseThere(name, token))
-          return undefined
-        }
-
-        let isLocal = fence === undefined
-        const lock = { name, token, fence: fence === undefined ? yield* table.nextFence : Number(fence) }
-        const renew = Effect.gen(function* () {
-          if (!(yield* table.renew(name, token, ttlMs))) return "lost"
-          const renewing = renewThere(name, token, ttlMs, lock.fence, isLocal)
-          // A slow Redis does not end a local lease.
-          const renewed = yield* Effect.exit(isLocal ? Effect.timeout(renewing, ttlMs / 3) : renewing)
-          if (Exit.isFailure(renewed)) return isLocal ? "renewed" : "unknown"
-          if (renewed.value === 0) return "lost"
-          isLocal = false
-          return "renewed"
-        })
-        return { lock, since: isLocal ? yield* monotonicMillis : since, renew, release: release(name, token) }
-      })
-
-      const acquireAdvisory: Acquire<Lease> = Effect.fnUntraced(function* (name, ttlMs) {
-        const token = randomUUID()
-        if (!(yield* table.acquire(name, token, ttlMs))) return undefined
-        const acquiring = advisoryThere(name, token, ttlMs)
-        if ((yield* orLocal(acquiring)) === 0) {
-          yield* table.release(name, token)
-          return undefined
-        }
-        const renew = Effect.gen(function* () {
-          if (!(yield* renewOrAcquire(table, name, token, ttlMs))) return "lost"
-          const renewed = yield* Effect.exit(Effect.timeout(acquiring, ttlMs / 3))
-          if (Exit.isFailure(renewed)) return "unknown"
-          return renewed.value === 0 ? "lost" : "renewed"
-        })
-        return { renew, release: release(name, token) }
-      })
-
-      return Locks.of(makeLocks(acquire, acquireAdvisory, counters))
-    })
+    Effect.flatMap(Redis.Redis, (redis) => Locks.#make(commandsOf(redis)))
   )
 
   /** Within the process, for an instance without Redis and for tests. */
-  static readonly layerMemory = Layer.effect(
-    Locks,
-    Effect.gen(function* () {
-      const counters = yield* makeCounters
-      const table = LockTable.make(maxNames)
-      const renewal = Effect.map((isRenewed: boolean): Renewal => (isRenewed ? "renewed" : "lost"))
-      const acquire: Acquire<FencedLease> = Effect.fnUntraced(function* (name, ttlMs) {
-        const token = randomUUID()
-        const since = yield* monotonicMillis
-        if (!(yield* table.acquire(name, token, ttlMs))) return undefined
-        return {
-          lock: { name, token, fence: yield* table.nextFence },
-          since,
-          renew: renewal(table.renew(name, token, ttlMs)),
-          release: table.release(name, token)
-        }
-      })
-      const acquireAdvisory: Acquire<Lease> = Effect.fnUntraced(function* (name, ttlMs) {
-        const lease = yield* acquire(name, ttlMs)
-        return lease && { ...lease, renew: renewal(renewOrAcquire(table, name, lease.lock.token, ttlMs)) }
-      })
-      return Locks.of(makeLocks(acquire, acquireAdvisory, counters))
-    })
-  )
+  static readonly layerMemory = Layer.effect(Locks, Locks.#make(noCommands))
 }

@@ -3,8 +3,8 @@
 // others.
 //
 // Each instance sends a heartbeat to both stores every second (StoreRoster.ts), and compares which instances each of
-// them lists (StoreComparison.ts, StoreAgreement.ts): at its start, on a new connection to Redis, when Postgres
-// returns, and with every heartbeat. An instance is in one of three states:
+// them lists (StoreComparison.ts): at its start, on a new connection to Redis, when Postgres returns, and with every
+// heartbeat. An instance is in one of three states:
 //
 // - waiting: an instance that one store lists is missing in the other, which may be a matter of a second. Rooms are not
 //   served, and requests wait. Without such an instance it becomes active; when the difference to an active one is
@@ -26,9 +26,16 @@ import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
-import type { Disagreement } from "./StoreAgreement.ts"
-import { type ComparedStores, makeStoreComparison } from "./StoreComparison.ts"
-import { inWords, isBlocking, labelOf, reasonOf, yields } from "./StoreReasons.ts"
+import {
+  type ComparedStores,
+  type Disagreement,
+  inWords,
+  isBlocking,
+  labelOf,
+  makeStoreComparison,
+  reasonOf,
+  yields
+} from "./StoreComparison.ts"
 import { type Heartbeat, makeDatabaseRoster, makeRedisRoster } from "./StoreRoster.ts"
 
 const heartbeatMs = 1000
@@ -39,11 +46,7 @@ const decisionMs = 6000
 /** Instances that a warning was logged about, and is not repeated. */
 const maxWarned = 1000
 
-export interface SharedStoresOptions extends ComparedStores {
-  readonly settled: Effect.Effect<void>
-  readonly setFenced: (isFenced: boolean) => void
-  readonly onReconnected: RedisHealth["Service"]["onReconnected"]
-}
+type SharedStoresOptions = ComparedStores & Pick<RedisHealth["Service"], "setFenced" | "onReconnected">
 
 /** Resumes the fibers that wait now. */
 const pulse = (latch: Latch.Latch) => {
@@ -176,7 +179,6 @@ export class SharedStores extends Context.Service<
     const untilDecided = Effect.timeoutOption(decided.await, decisionMs)
 
     options.setFenced(true)
-    yield* options.settled
     yield* comparison.begin
     yield* Effect.catchCause(compare, (cause) => Effect.logError("the stores could not be compared", cause))
     const again = Effect.flatMap(compare, (isDue) => (isDue ? compare : Effect.void))
@@ -205,7 +207,7 @@ export class SharedStores extends Context.Service<
     SharedStores,
     Effect.gen(function* () {
       const { DATABASE_URL, DATA_DIR, REDIS_PREFIX, REDIS_URL } = yield* Settings
-      const { onReconnected, setFenced, settled } = yield* RedisHealth
+      const { onReconnected, setFenced } = yield* RedisHealth
       const { kind } = yield* Database
       if (kind === "embedded" && REDIS_URL === undefined) return alone
       return yield* SharedStores.make({
@@ -215,7 +217,6 @@ export class SharedStores extends Context.Service<
           redis: REDIS_URL === undefined ? "none" : `${labelOf(REDIS_URL)} (${REDIS_PREFIX})`,
           database: DATABASE_URL === undefined ? `embedded in ${DATA_DIR}` : labelOf(DATABASE_URL)
         },
-        settled,
         setFenced,
         onReconnected
       })

@@ -1,7 +1,7 @@
 // The instances that use a store, listed in the store itself: each sends a heartbeat every second, which returns the
-// whole list. The port, and its layers over Redis, Postgres and memory. An instance is listed until it leaves, or for
+// whole list. The port, and its layers over Redis and Postgres. An instance is listed until it leaves, or for
 // a minute after its last heartbeat, by the store's own clock.
-import { Clock, Effect, Option, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Database } from "../../infra/postgres/Database.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
@@ -42,7 +42,7 @@ export interface StoreRoster {
 }
 
 /** How long an instance is listed after its last heartbeat. */
-const listedMs = 60_000
+export const listedMs = 60_000
 /** How long Redis keeps the list after the last heartbeat of all. */
 const keptMs = 3_600_000
 
@@ -52,12 +52,12 @@ const decode = Schema.decodeUnknownOption(Stored)
 
 const unavailable = Effect.mapError((cause: unknown) => new RosterUnavailable({ cause }))
 
-type Row = readonly [instance: string, since: number, ageMs: number, text: string]
+type Row = Pick<Listed, "instance" | "since" | "ageMs"> & { readonly entry: string }
 
 /** An entry that can't be decoded was written by another release, and is left out. */
 const toListed = (rows: ReadonlyArray<Row>): ReadonlyArray<Listed> =>
-  rows.flatMap(([instance, since, ageMs, text]) =>
-    Option.match(decode(text), { onNone: () => [], onSome: (entry) => [{ ...entry, instance, since, ageMs }] })
+  rows.flatMap(({ entry, ...row }) =>
+    Option.match(decode(entry), { onNone: () => [], onSome: (decoded) => [{ ...decoded, ...row }] })
   )
 
 const key = "hotpath:stores"
@@ -95,7 +95,14 @@ export const makeRedisRoster = Effect.gen(function* () {
     heartbeat: (instance, entry) =>
       heartbeatThere(instance, encode(entry)).pipe(
         Effect.map((rows) =>
-          toListed(rows.map(([own, since, ageMs, text]) => [own, Number(since), Number(ageMs), text]))
+          toListed(
+            rows.map(([name, since, ageMs, text]) => ({
+              instance: name,
+              since: Number(since),
+              ageMs: Number(ageMs),
+              entry: text
+            }))
+          )
         ),
         unavailable
       ),
@@ -110,55 +117,11 @@ export const makeDatabaseRoster = Effect.gen(function* () {
   const roster: StoreRoster = {
     heartbeat: (instance, entry) =>
       run(
-        sql<{
-          instance: string
-          since: number
-          ageMs: number
-          entry: string
-        }>`SELECT instance, since, age_ms AS "ageMs", entry
+        sql<Row>`SELECT instance, since, age_ms AS "ageMs", entry
           FROM hotpath_announce(${instance}, ${encode(entry)}, ${String(listedMs)}::text::float8)`
-      ).pipe(
-        Effect.map((rows) => toListed(rows.map((row) => [row.instance, row.since, row.ageMs, row.entry]))),
-        unavailable
-      ),
+      ).pipe(Effect.map(toListed), unavailable),
     leave: (instance) =>
       Effect.asVoid(unavailable(run(sql`DELETE FROM service_instances WHERE instance = ${instance}`)))
   }
   return roster
 })
-
-interface Kept {
-  readonly since: number
-  readonly renewed: number
-  readonly entry: Heartbeat
-}
-
-export interface MemoryRoster extends StoreRoster {
-  /** Loses its data. */
-  readonly clear: () => void
-  /** Another store with the same data. */
-  readonly copy: () => MemoryRoster
-}
-
-/** Within the process, for tests. */
-export const makeMemoryRoster = (from: Iterable<readonly [string, Kept]> = []): MemoryRoster => {
-  const entries = new Map(from)
-  let last = 0
-  const roster: StoreRoster = {
-    heartbeat: (instance, entry) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
-        const since = entries.get(instance)?.since ?? Math.max(now, last + 1)
-        last = Math.max(last, since)
-        entries.set(instance, { since, renewed: now, entry })
-        for (const [name, { renewed }] of entries) if (now - renewed > listedMs) entries.delete(name)
-        return [...entries].map(([name, known]) => ({
-          ...known.entry,
-          instance: name,
-          since: known.since,
-          ageMs: now - known.renewed
-        }))
-      }),
-    leave: (instance) => Effect.sync(() => void entries.delete(instance))
-  }
-  return { ...roster, clear: () => entries.clear(), copy: () => makeMemoryRoster(entries) }
-}

@@ -103,8 +103,12 @@ export const classify = (error: SqlError.SqlError): DatabaseUnavailable | Databa
 /** How often a server's health is probed. */
 const probeEvery = "1 second"
 
-const healthOf = ({ isLasting, reason }: DatabaseUnavailable): StoreHealth =>
-  isLasting === true ? { state: "misconfigured", reason, loses: false } : { state: "away", reason }
+const healthOf = (error: DatabaseUnavailable | DatabaseRefused): StoreHealth => {
+  if (error._tag === "DatabaseRefused") return { state: "away", reason: `SQLSTATE ${error.sqlState}` }
+  return error.isLasting === true
+    ? { state: "misconfigured", reason: error.reason, loses: false }
+    : { state: "away", reason: error.reason }
+}
 
 const whyRefused = ({ cause, sqlState }: DatabaseRefused): string =>
   SqlError.isSqlError(cause)
@@ -139,8 +143,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
           duration: limit,
           orElse: () => Effect.fail(new DatabaseUnavailable({ reason: "deadline" }))
         }),
-        Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe())),
-        Effect.tapError(() => Effect.sync(() => fiber.interruptUnsafe()))
+        Effect.onError(() => Effect.sync(() => fiber.interruptUnsafe()))
       )
     ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.fail(classify(error))))
 
@@ -202,17 +205,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     })
   )
 
-  const probe = check.pipe(
-    Effect.matchEffect({
-      onSuccess: () => health.set(up),
-      onFailure: (error) =>
-        health.set(
-          error._tag === "DatabaseUnavailable"
-            ? healthOf(error)
-            : { state: "away", reason: `SQLSTATE ${error.sqlState}` }
-        )
-    })
-  )
+  const probe = Effect.flatMap(Effect.match(check, { onSuccess: () => up, onFailure: healthOf }), health.set)
   if (kind === "server") {
     yield* background("PostgreSQL probe", Effect.andThen(Deferred.await(schema), probe), probeEvery)
   }

@@ -28,7 +28,8 @@ export class EmbeddedFailed extends Schema.TaggedError<EmbeddedFailed>()("Embedd
   }
 }
 
-const failed = (cause: unknown) => new EmbeddedFailed({ cause })
+const attempt = <A>(run: () => Promise<A>) =>
+  Effect.tryPromise({ try: run, catch: (cause) => new EmbeddedFailed({ cause }) })
 
 /** The client's end of a connection: writes are the frontend's bytes, reads the backend's. */
 class PgliteConnection extends Duplex {
@@ -81,13 +82,12 @@ const lock = Effect.fnUntraced(function* (dataDir: string) {
 
 /** Locks the folder for this process, makes the files of a new database, and returns their folder. */
 const openFolder = Effect.fnUntraced(function* (dataDir: string) {
-  const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: failed })
   for (const folder of yield* attempt(() => makePrivate(dataDir))) {
     yield* Effect.logWarning("other users may read the embedded database: the folder's mode can't be set to 0700", {
       folder
     })
   }
-  yield* Effect.catchTag(lock(dataDir), "PlatformError", (cause) => Effect.fail(failed(cause)))
+  yield* Effect.catchTag(lock(dataDir), "PlatformError", (cause) => Effect.fail(new EmbeddedFailed({ cause })))
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const files = path.join(dataDir, "postgres")
@@ -102,10 +102,8 @@ const openFolder = Effect.fnUntraced(function* (dataDir: string) {
 
 const inMemory = "memory://"
 
-/**
- * One session does not need 128 MB of shared buffers (PGlite's default), which would all be resident: the kernel, or
- * this process with `memory://`, caches the pages as well.
- */
+// One session does not need 128 MB of shared buffers (PGlite's default), which would all be resident: the kernel, or
+// this process with `memory://`, caches the pages as well.
 const sharedBuffers = ["-c", "shared_buffers=16MB"]
 
 /**
@@ -136,7 +134,7 @@ export const layer = (options: { readonly dataDir: string; readonly timeout: Dur
       const location = options.dataDir.startsWith("memory:") ? inMemory : yield* openFolder(options.dataDir)
       if (location === inMemory) yield* Effect.logInfo("making the embedded database in memory: a restart loses it")
       const database = yield* Effect.acquireRelease(
-        Effect.tryPromise({ try: () => open(location), catch: failed }),
+        attempt(() => open(location)),
         (opened) => Effect.ignore(Effect.tryPromise(() => opened.close()))
       )
       const sql = yield* PgClient.make({

@@ -12,7 +12,6 @@ export interface PostgresOptions {
   readonly url: Redacted.Redacted
   /** The deadline of one statement. */
   readonly timeout: Duration.Duration
-  readonly maxConnections?: number
 }
 
 /** How often a listener's connection is probed: a server or a network that died silently is found this way. */
@@ -61,7 +60,7 @@ export const layer = (options: PostgresOptions) =>
         ...connection,
         ...server(options.url),
         applicationName: "hotpath",
-        maxConnections: options.maxConnections ?? 10,
+        maxConnections: 10,
         startupParameters: { statement_timeout: millis, idle_in_transaction_session_timeout: millis }
       })
       const database = yield* makeDatabase({

@@ -157,7 +157,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       // The error of URL would show the password.
       if (!endpoints(options).every((url) => URL.canParse(url)))
         return yield* Effect.die("the Redis URL does not parse")
-      const { client, health, listeners, notifyReconnected, outcome } = yield* openShared(options)
+      const { client, health, outcome, reconnected } = yield* openShared(options)
       const first = yield* outcome
       if (first.state === "misconfigured") {
         const url = withoutSecrets(Redacted.value(options.url))
@@ -168,7 +168,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
       let isFenced = false
       // Checked when the command runs, because an effect may be made before the fence changes.
       const send: Send = (name, ...args) => Effect.suspend(() => (isFenced ? fenced : unfenced(name, ...args)))
-      const { notifyResubscribed, onResubscribed, subscribe } = yield* RedisSubscriber.make(options)
+      const { resubscribed, subscribe } = yield* RedisSubscriber.make(options)
       const redis = yield* EffectRedis.make({
         send,
         subscribe: (channel, listener) => subscribe(names.named(channel), listener),
@@ -180,25 +180,19 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
           isCluster: client instanceof Cluster,
           health: health.now,
           named: names.named,
-          // The layer was built after the first connection or failure.
-          settled: Effect.void,
           unfenced,
           setFenced: (next) => {
             const isLifted = isFenced && !next
             isFenced = next
             if (!isLifted) return
-            notifyReconnected()
-            notifyResubscribed()
+            reconnected.notify()
+            resubscribed.notify()
           },
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
           ),
-          onReconnected: (listener) =>
-            Effect.acquireRelease(
-              Effect.sync(() => void listeners.add(listener)),
-              () => Effect.sync(() => void listeners.delete(listener))
-            ),
-          onResubscribed
+          onReconnected: reconnected.add,
+          onResubscribed: resubscribed.add
         })
       )
     })

@@ -3,6 +3,21 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { Redis } from "effect/persistence"
 import { type StoreHealth, up } from "../StoreFault.ts"
 
+/** Listeners, each of which is called until its scope is closed. */
+export const makeListeners = () => {
+  const listeners = new Set<() => void>()
+  return {
+    notify: () => {
+      for (const listener of listeners) listener()
+    },
+    add: (listener: () => void): Effect.Effect<void, never, Scope.Scope> =>
+      Effect.acquireRelease(
+        Effect.sync(() => void listeners.add(listener)),
+        () => Effect.sync(() => void listeners.delete(listener))
+      )
+  }
+}
+
 export class RedisHealth extends Context.Service<
   RedisHealth,
   {
@@ -21,8 +36,6 @@ export class RedisHealth extends Context.Service<
      * A key or channel with its prefix, for script arguments that name a key without being one of the command's keys.
      */
     readonly named: (name: string) => string
-    /** Completes after the first connection, or the first failure, or a second. */
-    readonly settled: Effect.Effect<void>
     /**
      * While fenced, commands fail as if Redis was away, because it is not the Redis that this service uses. Lifting the
      * fence calls the listeners below.
@@ -42,7 +55,6 @@ export class RedisHealth extends Context.Service<
     isCluster: false,
     health: () => up,
     named: (name) => name,
-    settled: Effect.void,
     setFenced: () => {},
     unfenced: () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") })),
     check: Effect.void,

@@ -3,14 +3,31 @@
 import { Deferred, Effect } from "effect"
 import { type Redis as Client, Cluster } from "ioredis"
 import { makeHealth, type StoreHealth, up } from "../StoreFault.ts"
-import { close, endpoints, makeShared, masters, type RedisOptions } from "./RedisConnections.ts"
+import { type AnyClient, close, endpoints, makeShared, masters, type RedisOptions } from "./RedisConnections.ts"
 import { lastingFault, reasonOf, tlsMismatch } from "./RedisFaults.ts"
-import { evictionFault, readPolicies } from "./RedisPolicy.ts"
+import { makeListeners } from "./RedisHealth.ts"
 
 /** A server that accepts connections and does not answer counts as away after this, and the start goes on. */
 const firstOutcomeMs = 3000
 /** How often policy and permissions are checked again: a change of them does not show on the connection. */
 const verifyEveryMs = 5000
+
+/**
+ * How safe data is on the masters. INFO says it, which managed servers allow where they forbid CONFIG. A server that
+ * forbids INFO as well is trusted.
+ */
+const readSafety = async (client: AnyClient) => {
+  const infos = await Promise.all(
+    masters(client).flatMap((node) => ["memory", "persistence"].map((section) => node.info(section).catch(() => "")))
+  )
+  const valuesOf = (name: string) => infos.flatMap((info) => new RegExp(`^${name}:(\\S+)`, "m").exec(info)?.[1] ?? [])
+  const evicting = valuesOf("maxmemory_policy").find((policy) => policy !== "noeviction")
+  const fault = `it evicts keys when it is full (maxmemory-policy ${evicting}), including acknowledged writes: set maxmemory-policy noeviction`
+  return {
+    fault: evicting === undefined ? undefined : fault,
+    isOnDisk: valuesOf("aof_enabled").every((on) => on === "1")
+  }
+}
 
 /**
  * Opens the shared client; `outcome` is its first connection or failure. A server that is away does not stop the start,
@@ -22,13 +39,10 @@ export const openShared = (options: RedisOptions) =>
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const health = makeHealth("Redis", "REDIS_URL", { state: "away", reason: "not connected yet" })
       const client = makeShared(options)
-      const listeners = new Set<() => void>()
-      const notifyReconnected = () => {
-        for (const listener of listeners) listener()
-      }
+      const reconnected = makeListeners()
       const first = yield* Deferred.make<StoreHealth>()
       const set = (next: StoreHealth) => run(Effect.andThen(health.set(next), Deferred.succeed(first, next)))
-      if (client instanceof Cluster) client.on("+node", (node: Client) => node.on("ready", notifyReconnected))
+      if (client instanceof Cluster) client.on("+node", (node: Client) => node.on("ready", reconnected.notify))
 
       // This connection was refused. It must not be used: a Redis without the wanted database goes on with its first
       // one.
@@ -41,11 +55,9 @@ export const openShared = (options: RedisOptions) =>
       }
       let isProbingTls = false
       const onLost = (reason: string) => {
+        if (isProbingTls) return
+        if (Deferred.isDoneUnsafe(first) || /ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(reason)) return lost(reason)
         // The first time that a server hangs up or does not answer, TLS may be the reason.
-        if (isProbingTls || Deferred.isDoneUnsafe(first) || /ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(reason)) {
-          if (!isProbingTls) lost(reason)
-          return
-        }
         isProbingTls = true
         tlsMismatch(endpoints(options)[0] ?? "").then((mismatch) => {
           isProbingTls = false
@@ -56,12 +68,9 @@ export const openShared = (options: RedisOptions) =>
       }
       const onError = (error: Error) => {
         const fault = lastingFault(error)
-        if (fault === undefined) {
-          onLost(reasonOf(error))
-        } else {
-          refused = true
-          set({ state: "misconfigured", reason: fault, loses: false })
-        }
+        if (fault === undefined) return onLost(reasonOf(error))
+        refused = true
+        set({ state: "misconfigured", reason: fault, loses: false })
       }
       client.on("error", onError)
       const onClose = () => onLost("the connection closed")
@@ -77,17 +86,15 @@ export const openShared = (options: RedisOptions) =>
         )
       }
       const verify = async (isFirst: boolean) => {
-        const [policies, denied] = await Promise.all([readPolicies(client), denial()])
+        const [safety, denied] = await Promise.all([readSafety(client), denial()])
         // Without answers nothing is known.
         if (client.status !== "ready") return
-        const fault = denied ?? evictionFault(policies)
-        if (isFirst && fault === undefined && policies.some(({ isAppendOnly }) => isAppendOnly === false)) {
+        const fault = denied ?? safety.fault
+        if (isFirst && fault === undefined && !safety.isOnDisk) {
           run(
             Effect.logWarning(
               "Redis has no AOF: when it stops, it loses acknowledged data that no instance has in memory",
-              {
-                wanted: "appendonly yes, appendfsync everysec or always"
-              }
+              { wanted: "appendonly yes, appendfsync everysec or always" }
             )
           )
         }
@@ -102,7 +109,7 @@ export const openShared = (options: RedisOptions) =>
         if (client instanceof Cluster) {
           for (const node of masters(client)) if (node.status === "wait") node.connect().catch(() => {})
         }
-        notifyReconnected()
+        reconnected.notify()
         verify(true).catch((error: Error) => onLost(error.message))
       })
       const verifying = setInterval(() => {
@@ -112,8 +119,7 @@ export const openShared = (options: RedisOptions) =>
       const late = setTimeout(() => onLost("it does not answer"), firstOutcomeMs)
       return {
         client,
-        listeners,
-        notifyReconnected,
+        reconnected,
         verifying,
         onClose,
         health,

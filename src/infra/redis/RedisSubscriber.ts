@@ -1,17 +1,22 @@
-// One subscriber connection for all channels of an instance, opened with the first subscription. When it is lost or
-// silent a new one subscribes to all channels again. Redis does not report messages that were published in between, so
-// a subscriber numbers its messages or re-reads. Messages of one channel arrive in the order in which they were
-// published.
-import { Duration, Effect, Latch } from "effect"
+// The subscriptions of an instance: one connection for all plain channels, opened with the first of them. On a Redis
+// Cluster sharded channels (those whose name begins with a hash tag) are delivered by the node that owns their slot, so
+// there is one connection to each of these nodes. When a connection is lost or silent, or a slot moves, new connections
+// subscribe to all channels again, after the nodes were looked up again.
+//
+// Redis does not report messages that were published in between, so a subscriber numbers its messages or re-reads.
+// Messages of one channel arrive in the order in which they were published.
+import { Duration, Effect, Latch, type Scope } from "effect"
 import type { Redis } from "effect/persistence"
 import type { Redis as Client } from "ioredis"
 import { backoff, endpoints, makeSingle, type RedisOptions } from "./RedisConnections.ts"
-import * as ShardedSubscriber from "./ShardedSubscriber.ts"
+import { makeListeners } from "./RedisHealth.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
+/** `subscribed` runs when all channels are subscribed. Completes or fails when a connection is lost or a slot moved. */
+type Session = (url: string, subscribed: Effect.Effect<void>) => Effect.Effect<void, unknown, Scope.Scope>
 
-/** How often the connection is probed: one that died silently is found this way. */
-const heartbeatMs = 5000
+/** How often connections are probed and slots are compared: a connection or a node may die silently. */
+const probeMs = 5000
 
 /** By the machine's clock: a test's clock may stand still while Redis does not. */
 const sleepReal = (millis: number): Effect.Effect<void> =>
@@ -20,93 +25,159 @@ const sleepReal = (millis: number): Effect.Effect<void> =>
     return Effect.sync(() => clearTimeout(timer))
   })
 
-/** Completes when the connection is lost. Closes it when it does not answer. */
-const untilLost = (client: Client): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const beat = setInterval(() => client.ping().catch(() => client.disconnect()), heartbeatMs)
-    const end = () => {
-      clearInterval(beat)
-      resume(Effect.void)
-    }
-    if (client.status === "end") return end()
-    client.once("end", end)
-    return Effect.sync(() => clearInterval(beat))
-  })
+/** Ends when a connection is lost, or a probe fails. */
+const untilLost = (clients: ReadonlyArray<Client>, probe: () => Promise<unknown>) =>
+  Effect.raceFirst(
+    Effect.callback<void>((resume) => {
+      const end = () => resume(Effect.void)
+      for (const client of clients) client.once("end", end)
+      if (clients.some(({ status }) => status === "end")) end()
+    }),
+    Effect.forever(Effect.andThen(sleepReal(probeMs), Effect.tryPromise(probe)))
+  )
+
+type SlotRange = readonly [from: number, to: number, master: readonly [host: string, port: number]]
+
+/** The address of the node that serves each channel. */
+const nodesOf = async (seed: Client, channels: ReadonlyArray<string>): Promise<ReadonlyMap<string, string>> => {
+  const ranges = (await seed.call("CLUSTER", "SLOTS")) as ReadonlyArray<SlotRange>
+  const slots = (await Promise.all(
+    channels.map((channel) => seed.call("CLUSTER", "KEYSLOT", channel))
+  )) as Array<number>
+  return new Map(
+    channels.map((channel, n) => {
+      const slot = slots[n] ?? -1
+      const range = ranges.find(([from, to]) => from <= slot && slot <= to)
+      if (range === undefined) throw new Error("no node serves the slot")
+      const [, , [host, port]] = range
+      // A node that does not know its own address leaves it empty: it is the one that was asked.
+      return [channel, `${host === "" ? (seed.options.host ?? "127.0.0.1") : host}:${port}`]
+    })
+  )
+}
+
+const isSame = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>) =>
+  a.size === b.size && [...a].every(([channel, node]) => b.get(channel) === node)
+
+const addressed = (seedUrl: string, node: string): string => {
+  const url = new URL(seedUrl)
+  const [host = "", port = ""] = [node.slice(0, node.lastIndexOf(":")), node.slice(node.lastIndexOf(":") + 1)]
+  url.hostname = host.includes(":") ? `[${host}]` : host
+  url.port = port
+  return url.href
+}
 
 export const make = Effect.fnUntraced(function* (options: RedisOptions) {
   const scope = yield* Effect.scope
   const urls = endpoints(options)
   const patience = Duration.toMillis(options.commandTimeout)
   const listeners = new Map<string, Set<Listener>>()
-  const subscribed = Latch.makeUnsafe(false)
-  const resubscriptionListeners = new Set<() => void>()
-  const notifyResubscribed = () => {
-    for (const listener of resubscriptionListeners) listener()
+  const resubscribed = makeListeners()
+  const isSharded = (channel: string) => urls.length > 1 && channel.startsWith("{")
+  const channelsOf = (sharded: boolean) => [...listeners.keys()].filter((channel) => isSharded(channel) === sharded)
+  const deliver = (channel: string, message: string) => {
+    for (const listener of listeners.get(channel) ?? []) listener({ channel, message })
   }
-  const isCluster = urls.length > 1
-  const isSharded = (channel: string) => isCluster && channel.startsWith("{")
-  const shardsSubscribed = Latch.makeUnsafe(false)
-  let shardsStarted = false
-  let current: Client | undefined
-  let started = false
-  let attempt = 0
-  let away = false
 
-  const open = Effect.acquireRelease(
-    Effect.sync(() => {
-      const [first = ""] = urls
-      const client = makeSingle(options, urls[attempt % urls.length] ?? first)
-      client.on("error", () => {})
-      client.on("message", (channel: string, message: string) => {
-        for (const listener of listeners.get(channel) ?? []) listener({ channel, message })
-      })
-      return client
-    }),
-    (client) =>
+  const open = Effect.fnUntraced(function* (url: string) {
+    const client = yield* Effect.acquireRelease(
+      Effect.sync(() => makeSingle(options, url)),
+      (opened) => Effect.sync(() => opened.disconnect())
+    )
+    client.on("error", () => {})
+    yield* Effect.tryPromise(() => client.connect())
+    return client
+  })
+
+  /** The connection of plain channels. */
+  let current: Client | undefined
+  const plainSession: Session = Effect.fnUntraced(function* (url, subscribed) {
+    const client = yield* open(url)
+    client.on("message", deliver)
+    yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         current = undefined
-        subscribed.closeUnsafe()
-        client.disconnect()
       })
-  )
-
-  const session = Effect.gen(function* () {
-    const client = yield* open
-    yield* Effect.tryPromise(() => client.connect())
+    )
     // From here on new listeners subscribe on this connection themselves.
     current = client
-    const channels = [...listeners.keys()].filter((channel) => !isSharded(channel))
+    const channels = channelsOf(false)
     if (channels.length > 0) yield* Effect.tryPromise(() => client.subscribe(...channels))
-    subscribed.openUnsafe()
-    notifyResubscribed()
-    attempt = 0
-    if (away) yield* Effect.logInfo("Redis subscriptions are back")
-    away = false
-    yield* untilLost(client)
-  }).pipe(Effect.scoped, Effect.ignore)
+    yield* subscribed
+    yield* untilLost([client], () => client.ping())
+  })
 
-  const sessions = session.pipe(
-    Effect.andThen(
-      Effect.suspend(() => {
-        attempt++
-        const log = away ? Effect.void : Effect.logWarning("Redis subscriptions are away")
-        away = true
-        return Effect.andThen(log, sleepReal(backoff(attempt)))
-      })
-    ),
-    Effect.forever
-  )
+  const shardedSession: Session = Effect.fnUntraced(function* (url, subscribed) {
+    const seed = yield* open(url)
+    const wanted = channelsOf(true)
+    const nodes = yield* Effect.tryPromise(() => nodesOf(seed, wanted))
+    const clients: Array<Client> = []
+    for (const node of new Set(nodes.values())) {
+      const client = yield* open(addressed(url, node))
+      clients.push(client)
+      client.on("smessage", deliver)
+      // The slot moved.
+      client.on("sunsubscribe", () => client.disconnect())
+      for (const channel of wanted) {
+        if (nodes.get(channel) === node) yield* Effect.tryPromise(() => client.ssubscribe(channel))
+      }
+    }
+    yield* subscribed
+    yield* untilLost([seed, ...clients], async () => {
+      const [now] = await Promise.all([nodesOf(seed, channelsOf(true)), ...clients.map((client) => client.ping())])
+      if (!isSame(now, nodes)) throw new Error("a slot moved")
+    })
+  })
+
+  /** `start` runs sessions until the scope ends, after pauses that grow until one of them subscribed. */
+  const makeSessions = Effect.fnUntraced(function* (
+    session: Session,
+    texts: { readonly away: string; readonly back: string }
+  ) {
+    const flows = Latch.makeUnsafe(false)
+    let attempt = 0
+    let isAway = false
+    const subscribed = Effect.suspend(() => {
+      const log = isAway ? Effect.logInfo(texts.back) : Effect.void
+      attempt = 0
+      isAway = false
+      flows.openUnsafe()
+      resubscribed.notify()
+      return log
+    })
+    const pause = Effect.suspend(() => {
+      const log = isAway ? Effect.void : Effect.logWarning(texts.away)
+      isAway = true
+      flows.closeUnsafe()
+      return Effect.andThen(log, sleepReal(backoff(++attempt)))
+    })
+    const sessions = Effect.suspend(() => session(urls[attempt % urls.length] ?? "", subscribed)).pipe(
+      Effect.scoped,
+      Effect.ignore,
+      Effect.andThen(pause),
+      Effect.forever
+    )
+    return { start: yield* Effect.cached(Effect.forkIn(sessions, scope)), flows }
+  })
+  const plain = yield* makeSessions(plainSession, {
+    away: "Redis subscriptions are away",
+    back: "Redis subscriptions are back"
+  })
+  const sharded = yield* makeSessions(shardedSession, {
+    away: "the subscriptions of the Redis Cluster are opened again",
+    back: "the subscriptions of the Redis Cluster are back"
+  })
 
   /**
    * Each listener subscribes, also the second one of a channel: only the server's answer confirms that messages flow.
    */
-  const add = (channel: string, listener: Listener) =>
+  const confirmed = (channel: string) =>
     Effect.suspend(() => {
-      listeners.set(channel, (listeners.get(channel) ?? new Set()).add(listener))
       const client = current
-      if (client === undefined) return subscribed.await
-      return Effect.tryPromise(() => client.subscribe(channel)).pipe(
-        Effect.catch(() => Effect.sync(() => client.disconnect()))
+      if (client === undefined) return plain.flows.await
+      return Effect.catch(
+        Effect.tryPromise(() => client.subscribe(channel)),
+        () => Effect.sync(() => client.disconnect())
       )
     })
 
@@ -114,53 +185,21 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
     Effect.sync(() => {
       const others = listeners.get(channel)
       others?.delete(listener)
-      if (others === undefined || others.size > 0) return
+      // A sharded channel stays subscribed: its connections are shared, and are replaced when their channels change.
+      if (others === undefined || others.size > 0 || isSharded(channel)) return
       listeners.delete(channel)
       current?.unsubscribe(channel).catch(() => current?.disconnect())
     })
 
-  /** Sharded channels share connections, which subscribe to all of the channels when they open. */
-  const subscribeSharded = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
-    listeners.set(channel, (listeners.get(channel) ?? new Set()).add(onMessage))
-    yield* Effect.addFinalizer(() => Effect.sync(() => listeners.get(channel)?.delete(onMessage)))
-    if (!shardsStarted) {
-      shardsStarted = true
-      const shards = ShardedSubscriber.run({
-        options,
-        channels: () => [...listeners.keys()].filter(isSharded),
-        onMessage: (name, message) => {
-          for (const listener of listeners.get(name) ?? []) listener({ channel: name, message })
-        },
-        onSubscribed: () => {
-          shardsSubscribed.openUnsafe()
-          notifyResubscribed()
-        }
-      })
-      yield* Effect.forkIn(shards, scope)
-    }
-    yield* Effect.raceFirst(shardsSubscribed.await, sleepReal(patience))
-    return Effect.never
-  })
-
   /** Completes when messages flow; if Redis is away, after a command's deadline, and they flow when Redis is back. */
   const subscribe = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
-    if (isSharded(channel)) return yield* subscribeSharded(channel, onMessage)
-    if (!started) {
-      started = true
-      yield* Effect.forkIn(sessions, scope)
-    }
+    listeners.set(channel, (listeners.get(channel) ?? new Set()).add(onMessage))
     yield* Effect.addFinalizer(() => remove(channel, onMessage))
-    yield* Effect.raceFirst(add(channel, onMessage), sleepReal(patience))
+    const { flows, start } = isSharded(channel) ? sharded : plain
+    yield* start
+    yield* Effect.raceFirst(isSharded(channel) ? flows.await : confirmed(channel), sleepReal(patience))
     return Effect.never
   })
 
-  const onResubscribed = (listener: () => void) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => resubscriptionListeners.add(listener)),
-        () => Effect.sync(() => resubscriptionListeners.delete(listener))
-      )
-    )
-
-  return { subscribe, onResubscribed, notifyResubscribed }
+  return { subscribe, resubscribed }
 })

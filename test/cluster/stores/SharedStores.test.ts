@@ -3,8 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SharedStores } from "../../../src/cluster/stores/SharedStores.ts"
-import { makeMemoryRoster, RosterUnavailable, type StoreRoster } from "../../../src/cluster/stores/StoreRoster.ts"
+import { RosterUnavailable, type StoreRoster } from "../../../src/cluster/stores/StoreRoster.ts"
 import { Metrics } from "../../../src/observability/Metrics.ts"
+import { makeMemoryRoster } from "../../support/MemoryRoster.ts"
 
 type Store = ReturnType<typeof makeMemoryRoster>
 
@@ -37,7 +38,6 @@ const start = Effect.fnUntraced(function* (
             () => own.isRedisAway
           ),
     labels: { redis: "a Redis", database: "a database" },
-    settled: Effect.void,
     setFenced: (isFenced) => {
       seen.isFenced = isFenced
     },
