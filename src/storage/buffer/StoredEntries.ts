@@ -1,4 +1,4 @@
-// The stored form of the buffer's entries. A message is JSON that begins with its version and its ordinal, where the
+// The form of the entries in Redis. A message is JSON that begins with its version and its ordinal, where the
 // scripts find them. A document's text is stored once, in the event of its last update.
 import { Effect, Schema } from "effect"
 import { BufferedMessage, BufferUnavailable } from "./WriteBuffer.ts"
@@ -27,6 +27,6 @@ const unreadable = Effect.mapError((cause: Schema.SchemaError) => new BufferUnav
 const message = Schema.decodeUnknownEffect(Schema.fromJsonString(BufferedMessage.pipe(Schema.encodeKeys(names))))
 export const decodeMessage = (text: string) => unreadable(message(text))
 
-const event = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Struct({ text: Schema.String })))
-/** The text of the document whose event this is. */
-export const decodeDocument = (text: string) => unreadable(event(text))
+const documentEvent = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Struct({ text: Schema.String })))
+/** The text of the document that the event is of. */
+export const decodeDocument = (event: string) => Effect.map(unreadable(documentEvent(event)), ({ text }) => text)
