@@ -3,16 +3,17 @@
 import { Redis } from "effect/persistence"
 import { type Common, own } from "../../infra/redis/RoomLog.ts"
 import { dirtyAtOnce, dirtyBytes, type Settled, type WaitingQuery } from "./WriteBuffer.ts"
-import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey, start } from "./WriteScripts.ts"
+import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey, start, timeLua } from "./WriteScripts.ts"
 
 /** Flushing must go on when Redis is full, because it frees memory. The first line of a script, from Redis 7 on. */
 const allowedWhenFull = "#!lua flags=allow-oom"
+const now = `${timeLua}
+    local now = millis(redis.call('TIME'))`
 
 export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
   numberOfKeys: 1,
   lua: `${allowedWhenFull}
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    ${now}
     local rooms = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] == '1' and '+inf' or now, 'LIMIT', 0, 500)
     for _, room in ipairs(rooms) do redis.call('ZADD', KEYS[1], now + ARGV[2], room) end
     return rooms`
@@ -23,14 +24,13 @@ type DocumentReply = readonly [name: string, event: string, version: number, aut
 export const dirty = (common: Common) =>
   Redis.script((roomId: string) => start(common, roomId), {
     numberOfKeys: count,
-    lua: `${orderLua}
-    local documents = {}
+    lua: `${orderLua}${now}
+    local documents, readAt = {}, now
     for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
       local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'author', 'at')
       if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
     end
-    local time, count, messages = redis.call('TIME'), redis.call('HLEN', KEYS[7]), {}
-    local readAt = time[1] * 1000 + math.floor(time[2] / 1000)
+    local count, messages = redis.call('HLEN', KEYS[7]), {}
     local meta = redis.call('HMGET', KEYS[1], 'position', 'indexed')
     if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= count then
       -- The oldest first.
@@ -70,9 +70,7 @@ export const settle = (common: Common) =>
     {
       numberOfKeys: count,
       lua: `${allowedWhenFull}
-      ${orderLua}
-      local time = redis.call('TIME')
-      local now = time[1] * 1000 + math.floor(time[2] / 1000)
+      ${orderLua}${now}
       local done, first, bytes = 0, ${own + 4}, 0
       local between = first + 2 * tonumber(ARGV[${own + 3}])
       for i = first, between - 1, 2 do
@@ -196,11 +194,10 @@ export const page = Redis.script(
 /** `born`: the name of this data, unless it has one. The name is lost with the data. */
 export const depth = Redis.script((tag: string, born: string) => [sinceKey(tag), depthKey(tag), born], {
   numberOfKeys: 2,
-  lua: `
+  lua: `${now}
     redis.call('HSETNX', KEYS[2], 'born', ARGV[1])
-    local time = redis.call('TIME')
     local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-    local age = oldest and math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - oldest) or -1
+    local age = oldest and math.max(0, now - oldest) or -1
     return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), age,
       string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), redis.call('HGET', KEYS[2], 'born')}`
 }).withReturnType<readonly [entries: number, oldestAgeMs: number, run: string, born: string]>()
@@ -216,7 +213,6 @@ export const rescued = Redis.script((run: string, entries: number) => [rescuedKe
     redis.call('PEXPIRE', KEYS[1], ${hourMs})`
 })
 
-/** The first caller gets the number, others 0. */
 export const loss = Redis.script((run: string, missing: number) => [rescuedKey(run), countedKey(run), missing], {
   numberOfKeys: 2,
   lua: `

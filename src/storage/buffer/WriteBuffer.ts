@@ -58,10 +58,7 @@ export interface Change {
 }
 
 /** A document to flush. */
-export interface DirtyDocument {
-  readonly name: string
-  readonly text: string
-  readonly version: number
+export interface DirtyDocument extends Omit<Document, "savedVersion"> {
   readonly author: string
   readonly at: string
 }

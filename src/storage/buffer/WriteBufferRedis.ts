@@ -8,7 +8,6 @@ import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { isNotSent } from "../../infra/redis/RedisUnavailable.ts"
 import { tags } from "../../infra/redis/RoomKeys.ts"
 import { makeCommon } from "../../infra/redis/RoomLog.ts"
-import { decodeDocument, decodeMessage } from "./StoredEntries.ts"
 import * as Waits from "./WaitingScripts.ts"
 import { BufferUnavailable, type Updated, WriteBuffer } from "./WriteBuffer.ts"
 import * as Writes from "./WriteScripts.ts"
@@ -28,7 +27,7 @@ const toUpdated = (reply: Writes.UpdateReply): Effect.Effect<Updated, BufferUnav
     case "ok":
       return Effect.succeed({ _tag: "Updated", savedVersion: reply[1], isNew: reply[2] === 1 })
     case "conflict":
-      return Effect.map(decodeDocument(reply[2]), (text) => ({ _tag: "Conflict", version: reply[1], text }))
+      return Effect.map(Writes.decodeDocument(reply[2]), (text) => ({ _tag: "Conflict", version: reply[1], text }))
     case "unsure":
       return Effect.succeed({ _tag: "Unsure" })
     case "closed":
@@ -41,9 +40,8 @@ export const layer = (intervalMs: number) =>
     WriteBuffer,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const state = yield* RedisHealth
-      const { check, onReconnected } = state
-      const common = makeCommon(state)
+      const health = yield* RedisHealth
+      const common = makeCommon(health)
 
       const script = <Config extends { readonly params: ReadonlyArray<unknown>; readonly result: unknown }>(
         of: Redis.Script<Config>
@@ -66,7 +64,7 @@ export const layer = (intervalMs: number) =>
       const depth = script(Waits.depth)
 
       return WriteBuffer.of({
-        onReturn: onReconnected,
+        onReturn: health.onReconnected,
         rescued: script(Waits.rescued),
         loss: script(Waits.loss),
         load,
@@ -74,31 +72,24 @@ export const layer = (intervalMs: number) =>
           const found = yield* document(roomId, wanted ?? "", lease)
           if (found === null) return undefined
           const [name, event, version, savedVersion] = found
-          return { name, text: yield* decodeDocument(event), version, savedVersion }
+          return { name, text: yield* Writes.decodeDocument(event), version, savedVersion }
         }),
         update: (roomId, wanted) => Effect.flatMap(update(roomId, wanted, intervalMs), toUpdated),
-        append: (message, key, event) => {
+        append: Effect.fnUntraced(function* (message, key, event) {
           const { messageId, roomId } = message
           // Sent before the message, so that a receiver of its event finds its room.
           const indexed = redis.send("SET", messageRoomKey(messageId), roomId, "PX", String(messageRoomMs))
+          const both = [Effect.exit(indexed), Effect.exit(append(message, key, event, intervalMs))] as const
+          const [found, appended] = yield* Effect.all(both, { concurrency: 2 })
+          const [id, ordinal] = yield* appended
           // In a cluster one may fail without the other. A message that was appended and can't be found has an unknown
           // outcome: as "not kept" it would be written again, directly, and published twice.
-          return Effect.all([Effect.exit(indexed), Effect.exit(append(message, key, event, intervalMs))], {
-            concurrency: 2
-          }).pipe(
-            Effect.flatMap(([found, appended]) =>
-              Effect.flatMap(appended, ([id, ordinal]) =>
-                Effect.as(
-                  Effect.mapError(found, (cause) => new BufferUnavailable({ isSent: true, cause })),
-                  ordinal === "0" ? { sameAs: id } : { ordinal: Number(ordinal) }
-                )
-              )
-            )
-          )
-        },
+          yield* Effect.mapError(found, (cause) => new BufferUnavailable({ isSent: true, cause }))
+          return ordinal === "0" ? { sameAs: id } : { ordinal: Number(ordinal) }
+        }),
         message: (roomId, messageId) =>
           Effect.flatMap(get("HGET", Writes.messagesKey(roomId), messageId), (text) =>
-            text === undefined ? Effect.undefined : decodeMessage(text)
+            text === undefined ? Effect.undefined : Writes.decodeMessage(text)
           ),
         roomOfMessage: (messageId) => get("GET", messageRoomKey(messageId)),
         replace: (entry, change) => Effect.map(replace(entry, change), (replaced) => replaced === 1),
@@ -116,7 +107,7 @@ export const layer = (intervalMs: number) =>
             from = toNumber(olderPlace)
             isCut = olderCut === 1
           }
-          const entries = yield* Effect.forEach(texts, decodeMessage)
+          const entries = yield* Effect.forEach(texts, Writes.decodeMessage)
           return { entries: entries.reverse(), from, end: toNumber(end), oldest: toNumber(oldest) }
         }),
         claim: ({ all, leaseMs }) =>
@@ -126,12 +117,12 @@ export const layer = (intervalMs: number) =>
           ),
         dirty: Effect.fnUntraced(function* (roomId) {
           const [readAt, documents, texts, count] = yield* dirty(roomId)
-          const messages = yield* Effect.forEach(texts, decodeMessage)
+          const messages = yield* Effect.forEach(texts, Writes.decodeMessage)
           return {
             readAt,
             isWhole: texts.length === count,
             documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
-              Effect.map(decodeDocument(event), (text) => ({ name, text, version, author, at }))
+              Effect.map(Writes.decodeDocument(event), (text) => ({ name, text, version, author, at }))
             ),
             messages: messages.sort((a, b) => a.ordinal - b.ordinal)
           }
@@ -139,7 +130,7 @@ export const layer = (intervalMs: number) =>
         settle: (roomId, saved) => settle(roomId, saved, intervalMs),
         // A Redis that is full answers reads, and takes no writes.
         depth: Effect.andThen(
-          unavailable(check),
+          unavailable(health.check),
           Effect.forEach(tags, (tag) => depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })
         ).pipe(
           Effect.map((all) => {

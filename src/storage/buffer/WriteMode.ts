@@ -1,5 +1,4 @@
-// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which see for the
-// rules.
+// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which has the rules.
 import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { StorageUnavailable } from "../../domain/Room.ts"
@@ -213,12 +212,11 @@ export class WriteMode extends Context.Service<
           send({ _tag: "ProbeEnded" })
           Deferred.doneUnsafe(done, Effect.void)
         })
-        const one = Effect.catchCause(run({ _tag: "ProbeDue" }), (cause) =>
-          Effect.logError("the buffer could not be probed", cause)
-        )
-        return Effect.andThen(
-          Effect.forkIn(Effect.ensuring(one, ended), scope, { startImmediately: true }),
-          Deferred.await(done)
+        return run({ _tag: "ProbeDue" }).pipe(
+          Effect.catchCause((cause) => Effect.logError("the buffer could not be probed", cause)),
+          Effect.ensuring(ended),
+          Effect.forkIn(scope, { startImmediately: true }),
+          Effect.andThen(Deferred.await(done))
         )
       })
 

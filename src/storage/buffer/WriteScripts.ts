@@ -17,13 +17,32 @@
 //
 // A `mark` is the server's run and the lease in which a document was compared with Postgres. In the room's hash, `doc`
 // is the name of the open document and `docmark` the mark of that.
+//
+// A message is JSON that begins with its version and its ordinal, where the scripts find them. A document's text is
+// stored once, in the event of its last update.
+import { Effect, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { type Document, updatedEvent } from "../../domain/Document.ts"
 import type { Message } from "../../domain/Message.ts"
 import { roomKey, streamKey, tagOf } from "../../infra/redis/RoomKeys.ts"
 import { type Common, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { messageLua, messageTail, messageText } from "./StoredEntries.ts"
-import { type BufferedMessage, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+import { BufferedMessage, BufferUnavailable, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+
+/** The names of earlier releases: their entries may still wait after an upgrade. */
+const names = { version: `edition`, ordinal: `position` } as const
+
+/** A message's text after its ordinal, which the buffer gives. */
+const messageTail = ({ key, message }: Pick<BufferedMessage, "key" | "message">): string =>
+  `,"key":${JSON.stringify(key)},"message":${JSON.stringify(message)}}`
+
+const unreadable = Effect.mapError((cause: Schema.SchemaError) => new BufferUnavailable({ isSent: true, cause }))
+
+const storedMessage = Schema.decodeUnknownEffect(Schema.fromJsonString(BufferedMessage.pipe(Schema.encodeKeys(names))))
+export const decodeMessage = (text: string) => unreadable(storedMessage(text))
+
+const documentEvent = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Struct({ text: Schema.String })))
+/** The text of the document that the event is of. */
+export const decodeDocument = (event: string) => Effect.map(unreadable(documentEvent(event)), ({ text }) => text)
 
 /** How long a document is remembered after it was flushed, and a message's key after it was sent. */
 export const rememberedMs = 24 * 3_600_000
@@ -32,30 +51,19 @@ export const dueKey = (tag: string) => `${tag}:due`
 export const sinceKey = (tag: string) => `${tag}:since`
 export const depthKey = (tag: string) => `${tag}:depth`
 export const messagesKey = (roomId: string) => `${roomKey(roomId)}:messages`
-const docsKey = (roomId: string) => `${roomKey(roomId)}:docs`
 const documentKey = (roomId: string, name: string) => `${roomKey(roomId)}:doc:${name}`
 const onceKey = (roomId: string, author: string, key: string) => `${roomKey(roomId)}:key:${author}\n${key}`
 
 export const keys = (roomId: string) => {
-  const tag = tagOf(roomId)
-  return [
-    roomKey(roomId),
-    streamKey(roomId),
-    dueKey(tag),
-    sinceKey(tag),
-    depthKey(tag),
-    docsKey(roomId),
-    messagesKey(roomId)
-  ]
+  const [room, tag] = [roomKey(roomId), tagOf(roomId)]
+  return [room, streamKey(roomId), dueKey(tag), sinceKey(tag), depthKey(tag), `${room}:docs`, messagesKey(roomId)]
 }
 export const count = 7
 
 /** The keys, of which a script may have one more, and the arguments that all scripts begin with. */
-export const start = (common: Common, roomId: string, ...more: ReadonlyArray<string>) => [
-  ...keys(roomId),
-  ...more,
-  ...common(roomId, 0)
-]
+export const start = (common: Common, roomId: string, ...more: ReadonlyArray<string>) => {
+  return [...keys(roomId), ...more, ...common(roomId, 0)]
+}
 
 /**
  * The index of the messages that wait. Instances of an early release append and settle without it. So the room's hash
@@ -63,12 +71,15 @@ export const start = (common: Common, roomId: string, ...more: ReadonlyArray<str
  * without the index makes the two differ, and the index is not used until a `settle` builds it anew. Ids that only the
  * index has are skipped.
  */
-export const orderLua = `${messageLua}
+export const orderLua = `
 local order = KEYS[7] .. ':order'
+local function versionOf(text) return string.match(text, '^{"${names.version}":(%d+)') end
+local function positionOf(text) return string.match(text, '^{"${names.version}":%d+,"${names.ordinal}":(%d+)') end
 `
 
-const lua = `${prologue}${orderLua}
-local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
+export const timeLua = "local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end"
+
+const lua = `${prologue}${orderLua}${timeLua}
 local function waits(time, interval)
   local now = millis(time)
   redis.call('ZADD', KEYS[3], 'NX', now + interval, ARGV[4])
@@ -155,7 +166,6 @@ export const load = (common: Common) =>
     }
   )
 
-/** Without a name: the open document. Only a document compared with Postgres in this run and lease is found. */
 export const document = (common: Common) =>
   Redis.script((roomId: string, name: string, lease: number) => [...start(common, roomId), name, lease], {
     numberOfKeys: count,
@@ -195,7 +205,7 @@ export const append = (common: Common) =>
       if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
       local time, last = redis.call('TIME'), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
-      local entry = messageText(position, tail)
+      local entry = '{"${names.version}":0,"${names.ordinal}":' .. position .. tail
       local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
       if before == 0 then
         redis.call('DEL', order)
@@ -219,7 +229,7 @@ export const replace = (common: Common) =>
       ...start(common, entry.message.roomId),
       entry.message.messageId,
       entry.version - 1,
-      messageText(entry.version, entry.ordinal, messageTail(entry)),
+      `{"${names.version}":${entry.version},"${names.ordinal}":${entry.ordinal}${messageTail(entry)}`,
       at,
       type,
       event

@@ -93,6 +93,9 @@ export class WriterLeases extends Context.Service<
       now,
       leases: [...holders].filter(([, { until }]) => until >= now)
     }))
+    const unleased = Effect.flatMap(alive, ({ leases }) =>
+      leases.length > 0 ? Effect.fail(new BufferLeased()) : Effect.void
+    )
     return WriterLeases.of({
       lease: (instance, incarnation, ttlMs) =>
         Effect.map(alive, ({ leases, now }) => {
@@ -105,12 +108,7 @@ export class WriterLeases extends Context.Service<
         }),
       release: (instance) => Effect.sync(() => void holders.delete(instance)),
       isLeasedElsewhere: (instance) => Effect.map(alive, ({ leases }) => leases.some(([other]) => other !== instance)),
-      bypass: (write) =>
-        Effect.flatMap(
-          alive,
-          ({ leases }): Effect.Effect<Effect.Success<typeof write>, BufferLeased | Effect.Error<typeof write>> =>
-            leases.length > 0 ? Effect.fail(new BufferLeased()) : write
-        ),
+      bypass: (write) => Effect.andThen(unleased, write),
       recordOrigin: (origin) =>
         Effect.sync(() => {
           const former = known

@@ -1,6 +1,6 @@
 // The write buffer in memory, for tests. Each operation is one step, as a script is in Redis, and time is that of
 // Effect's Clock. It publishes no events, forgets nothing that was saved, and a claim takes any number of rooms.
-import { Clock, Effect } from "effect"
+import { Clock, Effect, Struct } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Document } from "../../../domain/Document.ts"
 import {
@@ -20,27 +20,17 @@ interface StoredDocument extends Document, DirtyDocument {
   readonly lease: number
 }
 
-interface StoredRoom {
+class StoredRoom {
   open: string | undefined
-  openLease: number
-  ordinal: number
-  readonly documents: Map<string, StoredDocument>
+  openLease = 0
+  ordinal = 0
+  readonly documents = new Map<string, StoredDocument>()
   /** Names of documents that wait. */
-  readonly waiting: Set<string>
-  readonly messages: Map<string, BufferedMessage>
+  readonly waiting = new Set<string>()
+  readonly messages = new Map<string, BufferedMessage>()
   /** Ids of messages, by author and key. */
-  readonly once: Map<string, string>
+  readonly once = new Map<string, string>()
 }
-
-const newRoom = (): StoredRoom => ({
-  open: undefined,
-  openLease: 0,
-  ordinal: 0,
-  documents: new Map(),
-  waiting: new Set(),
-  messages: new Map(),
-  once: new Map()
-})
 
 const inOrder = ({ messages }: StoredRoom): ReadonlyArray<BufferedMessage> =>
   [...messages.values()].sort((a, b) => a.ordinal - b.ordinal)
@@ -83,7 +73,7 @@ export const make = (intervalMs: number) =>
     const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
 
     const roomOf = (roomId: string): StoredRoom => {
-      const room = rooms.get(roomId) ?? newRoom()
+      const room = rooms.get(roomId) ?? new StoredRoom()
       rooms.set(roomId, room)
       return room
     }
@@ -116,9 +106,7 @@ export const make = (intervalMs: number) =>
           const room = roomOf(roomId)
           const wanted = name ?? (room.openLease === lease ? room.open : undefined)
           const found = wanted === undefined ? undefined : room.documents.get(wanted)
-          if (found?.lease !== lease) return undefined
-          const { savedVersion, text, version } = found
-          return { name: found.name, text, version, savedVersion }
+          return found?.lease === lease ? Struct.pick(found, ["name", "text", "version", "savedVersion"]) : undefined
         }),
       load: (roomId, { name, text, version }, isOpen, lease) =>
         step(() => {
@@ -192,12 +180,9 @@ export const make = (intervalMs: number) =>
           const room = roomOf(roomId)
           const messages = firstOf(inOrder(room), dirtyAtOnce, dirtyBytes)
           const isWhole = messages.length === room.messages.size
-          const documents = [...room.waiting].flatMap((waits) => {
-            const found = room.documents.get(waits)
-            if (found === undefined) return []
-            const { at, author, name, text, version } = found
-            return [{ name, text, version, author, at }]
-          })
+          const documents = [...room.waiting]
+            .flatMap((name) => room.documents.get(name) ?? [])
+            .map(Struct.pick(["name", "text", "version", "author", "at"]))
           return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages }
         }),
       settle: (roomId, saved) =>
