@@ -1,10 +1,10 @@
 // The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
 import { randomUUID } from "node:crypto"
 import { Context, Effect } from "effect"
-import { updatedEvent } from "../../src/domain/Document.ts"
+import { type Document, updatedEvent } from "../../src/domain/Document.ts"
 import type { Message } from "../../src/domain/Message.ts"
 import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
-import { type BufferedDocument, type Change, type Update, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
+import { type Change, type Update, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
 import * as WriteBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
 import { overRedis } from "./OverRedis.ts"
 import { commandTimeout, time } from "./RoomInstances.ts"
@@ -20,7 +20,7 @@ export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs:
   return { buffer: Context.get(context, WriteBuffer), redis, check }
 })
 
-export const saved = (version: number, text = `saved ${version}`, name = "main"): BufferedDocument => ({
+export const saved = (version: number, text = `saved ${version}`, name = "main"): Document => ({
   name,
   text,
   version,

@@ -1,57 +1,41 @@
 // How much waits in the buffer, and for how long, as far as this instance knows: what it read last, and what it added
 // since. Above half of a limit, everything is flushed at once (WriteMode.ts).
-import { Duration } from "effect"
-import type { Metrics } from "../../observability/Metrics.ts"
-import type { SettingsShape } from "../../Settings.ts"
+import { Duration, Effect, Latch } from "effect"
+import { Metrics } from "../../observability/Metrics.ts"
+import { Settings } from "../../Settings.ts"
 import type { Depth } from "./WriteBuffer.ts"
 
-export class BufferPressure {
-  #depth: Depth | undefined
-  #added = 0
-  readonly #maxEntries: number
-  readonly #maxAgeMs: number
+export const makePressure = Effect.gen(function* () {
+  const { BUFFER_AGE, BUFFER_ENTRIES } = yield* Settings
+  const { gauge } = yield* Metrics
+  const maxAgeMs = Duration.toMillis(BUFFER_AGE)
+  let depth: Depth | undefined
+  let added = 0
+  const entries = () => (depth?.entries ?? 0) + added
+  const ageMs = () => depth?.oldestAgeMs ?? 0
+  gauge("buffer_entries", "Documents and messages that wait to be saved, on all instances", entries)
+  gauge("buffer_oldest_age_seconds", "Age of the oldest that waits", () => ageMs() / 1000, { buffer: "rooms" })
 
-  constructor({ BUFFER_AGE, BUFFER_ENTRIES }: SettingsShape, { gauge }: Metrics["Service"]) {
-    this.#maxEntries = BUFFER_ENTRIES
-    this.#maxAgeMs = Duration.toMillis(BUFFER_AGE)
-    gauge("buffer_entries", "Documents and messages that wait to be saved, on all instances", () => this.entries)
-    const age = () => this.#ageMs / 1000
-    gauge("buffer_oldest_age_seconds", "Age of the oldest that waits", age, { buffer: "rooms" })
-  }
+  /** Open as long as a limit is near. */
+  const nearFull = Latch.makeUnsafe(false)
+  const isNearFull = () => entries() * 2 >= BUFFER_ENTRIES || ageMs() * 2 > maxAgeMs
+  const update = () => (isNearFull() ? nearFull.openUnsafe() : nearFull.closeUnsafe())
 
-  get entries(): number {
-    return (this.#depth?.entries ?? 0) + this.#added
+  return {
+    entries,
+    /** What was read last. */
+    depth: () => depth,
+    note: (read: Depth) => {
+      depth = read
+      added = 0
+      update()
+    },
+    add: (count: number) => {
+      added += count
+      update()
+    },
+    /** Nothing more may be acknowledged. */
+    isFull: () => entries() >= BUFFER_ENTRIES || ageMs() > maxAgeMs,
+    whenNearFull: nearFull.await
   }
-
-  get #ageMs(): number {
-    return this.#depth?.oldestAgeMs ?? 0
-  }
-
-  /** The incarnation of Redis that was read last. */
-  get incarnation(): string | undefined {
-    return this.#depth?.run
-  }
-
-  /** Whether a server's run belongs to that incarnation. */
-  knows(run: string): boolean {
-    return this.#depth?.runs.includes(run) === true
-  }
-
-  note(depth: Depth): void {
-    this.#depth = depth
-    this.#added = 0
-  }
-
-  added(entries: number): void {
-    this.#added += entries
-  }
-
-  /** Nothing more may be acknowledged. */
-  get isFull(): boolean {
-    return this.entries >= this.#maxEntries || this.#ageMs > this.#maxAgeMs
-  }
-
-  get isNearFull(): boolean {
-    return this.entries * 2 >= this.#maxEntries || this.#ageMs * 2 > this.#maxAgeMs
-  }
-}
+})

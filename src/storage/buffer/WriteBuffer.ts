@@ -4,6 +4,7 @@
 // exactly this version of it is in Postgres. So flushing it twice, or by two instances, is harmless, and an entry that
 // changed meanwhile stays.
 import { Context, type Effect, Schema, type Scope } from "effect"
+import type { Document } from "../../domain/Document.ts"
 import { Message } from "../../domain/Message.ts"
 
 /** The buffer did not answer. `isSent`: it may have kept the write all the same. */
@@ -11,13 +12,6 @@ export class BufferUnavailable extends Schema.TaggedError<BufferUnavailable>()("
   isSent: Schema.Boolean,
   cause: Schema.Defect()
 }) {}
-
-export interface BufferedDocument {
-  readonly name: string
-  readonly text: string
-  readonly version: number
-  readonly savedVersion: number
-}
 
 export const BufferedMessage = Schema.Struct({
   /** The number of its changes. */
@@ -64,17 +58,20 @@ export interface Change {
 }
 
 /** A document to flush. */
-export interface DirtyDocument {
-  readonly name: string
-  readonly text: string
-  readonly version: number
+export interface DirtyDocument extends Omit<Document, "savedVersion"> {
   readonly author: string
   readonly at: string
 }
 
-export interface Dirty {
-  /** When this was read, by the buffer's clock, ms. What else waits came later. */
+/** Versions that are in Postgres. */
+export interface Settled {
+  /** When they were read, by the buffer's clock, ms. What else waits came later. */
   readonly readAt: number
+  readonly documents: ReadonlyArray<Pick<DirtyDocument, "name" | "version">>
+  readonly messages: ReadonlyArray<Pick<BufferedMessage, "version" | "message">>
+}
+
+export interface Dirty extends Settled {
   /** Whether these are all: very many messages are read in parts. */
   readonly isWhole: boolean
   readonly documents: ReadonlyArray<DirtyDocument>
@@ -122,16 +119,12 @@ export class WriteBuffer extends Context.Service<
   WriteBuffer,
   {
     /** No name: the open document. Undefined: it is not known in this lease. */
-    readonly document: (
-      roomId: string,
-      name: string | undefined,
-      lease: number
-    ) => Buffered<BufferedDocument | undefined>
+    readonly document: (roomId: string, name: string | undefined, lease: number) => Buffered<Document | undefined>
     /**
      * Makes a document from Postgres known in this lease. A later version in the buffer stays; so does one of the same
      * version that was known in this lease before. `isOpen`: the room has this document open.
      */
-    readonly load: (roomId: string, document: BufferedDocument, isOpen: boolean, lease: number) => Buffered<void>
+    readonly load: (roomId: string, document: Document, isOpen: boolean, lease: number) => Buffered<void>
     readonly update: (roomId: string, update: Update) => Buffered<Updated>
     readonly append: (message: Message, key: string | undefined, event: string) => Buffered<Appended>
     readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>
@@ -143,15 +136,7 @@ export class WriteBuffer extends Context.Service<
     /** Takes the rooms that are due (or `all`) for `leaseMs`: no other instance claims them meanwhile. */
     readonly claim: (options: { readonly all: boolean; readonly leaseMs: number }) => Buffered<ReadonlyArray<string>>
     readonly dirty: (roomId: string) => Buffered<Dirty>
-    /** These versions are in Postgres; what else waits came after `readAt`. */
-    readonly settle: (
-      roomId: string,
-      saved: {
-        readonly readAt: number
-        readonly documents: ReadonlyArray<Pick<DirtyDocument, "name" | "version">>
-        readonly messages: ReadonlyArray<Pick<BufferedMessage, "version" | "message">>
-      }
-    ) => Buffered<void>
+    readonly settle: (roomId: string, saved: Settled) => Buffered<void>
     /** Fails also when Redis answers and takes no writes. */
     readonly depth: Buffered<Depth>
     /** So many entries that were missing in this incarnation were saved from memory. */

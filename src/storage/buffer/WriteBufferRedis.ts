@@ -8,11 +8,9 @@ import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { isNotSent } from "../../infra/redis/RedisUnavailable.ts"
 import { tags } from "../../infra/redis/RoomKeys.ts"
 import { makeCommon } from "../../infra/redis/RoomLog.ts"
-import * as FlushScripts from "./FlushScripts.ts"
-import * as PageScript from "./PageScript.ts"
-import { BufferUnavailable, WriteBuffer } from "./WriteBuffer.ts"
-import { makeEncoded } from "./WriteBufferEncoded.ts"
-import * as Scripts from "./WriteScripts.ts"
+import * as Waits from "./WaitingScripts.ts"
+import { BufferUnavailable, type Updated, WriteBuffer } from "./WriteBuffer.ts"
+import * as Writes from "./WriteScripts.ts"
 
 /** How long the room of a message is found here. The message is in Postgres long before that. */
 const messageRoomMs = 6 * 3_600_000
@@ -22,18 +20,18 @@ const unavailable = Effect.mapError((cause: unknown) => new BufferUnavailable({ 
 
 const toNumber = (text: string) => (text === "" ? undefined : Number(text))
 
-const toUpdated = (reply: Scripts.UpdateReply) => {
+const toUpdated = (reply: Writes.UpdateReply): Effect.Effect<Updated, BufferUnavailable> => {
   switch (reply[0]) {
     case "unknown":
-      return { _tag: "Unknown", run: reply[1] } as const
+      return Effect.succeed({ _tag: "Unknown", run: reply[1] })
     case "ok":
-      return { _tag: "Updated", savedVersion: reply[1], isNew: reply[2] === 1 } as const
+      return Effect.succeed({ _tag: "Updated", savedVersion: reply[1], isNew: reply[2] === 1 })
     case "conflict":
-      return { _tag: "Conflict", version: reply[1], event: reply[2] } as const
+      return Effect.map(Writes.decodeDocument(reply[2]), (text) => ({ _tag: "Conflict", version: reply[1], text }))
     case "unsure":
-      return { _tag: "Unsure" } as const
+      return Effect.succeed({ _tag: "Unsure" })
     case "closed":
-      return { _tag: "NotOpen", name: reply[1] } as const
+      return Effect.succeed({ _tag: "NotOpen", name: reply[1] })
   }
 }
 
@@ -42,112 +40,98 @@ export const layer = (intervalMs: number) =>
     WriteBuffer,
     Effect.gen(function* () {
       const redis = yield* Redis.Redis
-      const state = yield* RedisHealth
-      const { check, onReconnected } = state
-      const common = makeCommon(state)
-      const scripts = {
-        update: redis.eval(Scripts.update(common)),
-        load: redis.eval(Scripts.load(common)),
-        document: redis.eval(Scripts.document(common)),
-        append: redis.eval(Scripts.append(common)),
-        replace: redis.eval(Scripts.replace(common)),
-        page: redis.eval(PageScript.page),
-        claim: redis.eval(FlushScripts.claim),
-        dirty: redis.eval(FlushScripts.dirty(common)),
-        settle: redis.eval(FlushScripts.settle(common)),
-        depth: redis.eval(FlushScripts.depth),
-        rescued: redis.eval(FlushScripts.rescued),
-        loss: redis.eval(FlushScripts.loss)
-      }
+      const health = yield* RedisHealth
+      const common = makeCommon(health)
 
-      return makeEncoded({
-        onReturn: onReconnected,
-        rescued: (run, entries) => Effect.asVoid(unavailable(scripts.rescued(run, entries))),
-        loss: (run, missing) => unavailable(scripts.loss(run, missing)),
-        document: (roomId, name, lease) =>
-          scripts.document(roomId, name ?? "", lease).pipe(
-            Effect.map((found) => {
-              if (found === null) return undefined
-              const [open, event, version, savedVersion] = found
-              return { name: open, event, version, savedVersion }
-            }),
-            unavailable
-          ),
-        load: (roomId, document, isOpen, lease) =>
-          Effect.asVoid(unavailable(scripts.load(roomId, document, isOpen, lease))),
-        update: (roomId, update) => unavailable(Effect.map(scripts.update(roomId, update, intervalMs), toUpdated)),
-        append: (message) => {
+      const script = <Config extends { readonly params: ReadonlyArray<unknown>; readonly result: unknown }>(
+        of: Redis.Script<Config>
+      ) => {
+        const run = redis.eval(of)
+        return (...params: Config["params"]) => unavailable(run(...params))
+      }
+      const get = (...command: readonly [string, ...ReadonlyArray<string>]) =>
+        Effect.map(unavailable(redis.send<string | null>(...command)), (text) => text ?? undefined)
+
+      const update = script(Writes.update(common))
+      const load = script(Writes.load(common))
+      const document = script(Writes.document(common))
+      const append = script(Writes.append(common))
+      const replace = script(Writes.replace(common))
+      const page = script(Waits.page)
+      const claim = script(Waits.claim)
+      const dirty = script(Waits.dirty(common))
+      const settle = script(Waits.settle(common))
+      const depth = script(Waits.depth)
+
+      return WriteBuffer.of({
+        onReturn: health.onReconnected,
+        rescued: script(Waits.rescued),
+        loss: script(Waits.loss),
+        load,
+        document: Effect.fnUntraced(function* (roomId, wanted, lease) {
+          const found = yield* document(roomId, wanted ?? "", lease)
+          if (found === null) return undefined
+          const [name, event, version, savedVersion] = found
+          return { name, text: yield* Writes.decodeDocument(event), version, savedVersion }
+        }),
+        update: (roomId, wanted) => Effect.flatMap(update(roomId, wanted, intervalMs), toUpdated),
+        append: Effect.fnUntraced(function* (message, key, event) {
           const { messageId, roomId } = message
           // Sent before the message, so that a receiver of its event finds its room.
           const indexed = redis.send("SET", messageRoomKey(messageId), roomId, "PX", String(messageRoomMs))
-          const appended = scripts.append(message, intervalMs)
+          const both = [Effect.exit(indexed), Effect.exit(append(message, key, event, intervalMs))] as const
+          const [found, appended] = yield* Effect.all(both, { concurrency: 2 })
+          const [id, ordinal] = yield* appended
           // In a cluster one may fail without the other. A message that was appended and can't be found has an unknown
           // outcome: as "not kept" it would be written again, directly, and published twice.
-          return Effect.all([Effect.exit(indexed), Effect.exit(appended)], { concurrency: 2 }).pipe(
-            Effect.flatMap(([found, done]) =>
-              Effect.flatMap(unavailable(done), (reply) =>
-                Effect.as(
-                  Effect.mapError(found, (cause) => new BufferUnavailable({ isSent: true, cause })),
-                  reply
-                )
-              )
-            ),
-            Effect.map(([id, ordinal]) => (ordinal === "0" ? { sameAs: id } : { ordinal: Number(ordinal) }))
-          )
-        },
+          yield* Effect.mapError(found, (cause) => new BufferUnavailable({ isSent: true, cause }))
+          return ordinal === "0" ? { sameAs: id } : { ordinal: Number(ordinal) }
+        }),
         message: (roomId, messageId) =>
-          unavailable(
-            Effect.map(
-              redis.send<string | null>("HGET", Scripts.messagesKey(roomId), messageId),
-              (text) => text ?? undefined
-            )
+          Effect.flatMap(get("HGET", Writes.messagesKey(roomId), messageId), (text) =>
+            text === undefined ? Effect.undefined : Writes.decodeMessage(text)
           ),
-        roomOfMessage: (messageId) =>
-          unavailable(
-            Effect.map(redis.send<string | null>("GET", messageRoomKey(messageId)), (roomId) => roomId ?? undefined)
-          ),
-        replace: (roomId, messageId, version, text, change) =>
-          unavailable(
-            Effect.map(scripts.replace(roomId, messageId, version, text, change), (replaced) => replaced === 1)
-          ),
-        page: (roomId, query) =>
-          unavailable(
-            Effect.map(scripts.page(roomId, query), ([texts, from, isCut, end, oldest]) => ({
-              texts,
-              from: toNumber(from),
-              isCut: isCut === 1,
-              end: toNumber(end),
-              oldest: toNumber(oldest)
-            }))
-          ),
+        roomOfMessage: (messageId) => get("GET", messageRoomKey(messageId)),
+        replace: (entry, change) => Effect.map(replace(entry, change), (replaced) => replaced === 1),
+        messages: Effect.fnUntraced(function* (roomId, query) {
+          // What is appended after the first script is newer: `end` and `oldest` are those that it found.
+          const [found, place, cut, end, oldest] = yield* page(roomId, query)
+          const texts = [...found]
+          let [from, isCut] = [toNumber(place), cut === 1]
+          for (;;) {
+            const limit = query.limit - texts.length
+            const maxBytes = query.maxBytes - texts.reduce((sum, text) => sum + text.length, 0)
+            if (isCut || from === undefined || maxBytes <= 0) break
+            const [older, olderPlace, olderCut] = yield* page(roomId, { ...query, before: from, limit, maxBytes })
+            texts.push(...older)
+            from = toNumber(olderPlace)
+            isCut = olderCut === 1
+          }
+          const entries = yield* Effect.forEach(texts, Writes.decodeMessage)
+          return { entries: entries.reverse(), from, end: toNumber(end), oldest: toNumber(oldest) }
+        }),
         claim: ({ all, leaseMs }) =>
-          Effect.forEach(tags, (tag) => scripts.claim(tag, all, leaseMs), { concurrency: 16 }).pipe(
-            Effect.map((rooms) => rooms.flat()),
-            unavailable
+          Effect.map(
+            Effect.forEach(tags, (tag) => claim(tag, all, leaseMs), { concurrency: 16 }),
+            (rooms) => rooms.flat()
           ),
-        dirty: (roomId) =>
-          unavailable(
-            Effect.map(scripts.dirty(roomId), ([readAt, documents, texts, count]) => ({
-              readAt,
-              isWhole: texts.length === count,
-              documents: documents.map(([name, event, version, author, at]) => ({ name, event, version, author, at })),
-              texts
-            }))
-          ),
-        settle: (roomId, { documents, messages, readAt }) =>
-          scripts
-            .settle(
-              roomId,
-              documents.map(({ name, version }) => [name, version] as const),
-              messages.map(({ version, message }) => [message.messageId, version] as const),
-              intervalMs,
-              readAt
-            )
-            .pipe(Effect.asVoid, unavailable),
+        dirty: Effect.fnUntraced(function* (roomId) {
+          const [readAt, documents, texts, count] = yield* dirty(roomId)
+          const messages = yield* Effect.forEach(texts, Writes.decodeMessage)
+          return {
+            readAt,
+            isWhole: texts.length === count,
+            documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
+              Effect.map(Writes.decodeDocument(event), (text) => ({ name, text, version, author, at }))
+            ),
+            messages: messages.sort((a, b) => a.ordinal - b.ordinal)
+          }
+        }),
+        settle: (roomId, saved) => settle(roomId, saved, intervalMs),
         // A Redis that is full answers reads, and takes no writes.
         depth: Effect.andThen(
-          check,
-          Effect.forEach(tags, (tag) => scripts.depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })
+          unavailable(health.check),
+          Effect.forEach(tags, (tag) => depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })
         ).pipe(
           Effect.map((all) => {
             const oldestAgeMs = Math.max(...all.map(([, age]) => age))
@@ -160,8 +144,7 @@ export const layer = (intervalMs: number) =>
               runs,
               origin: hash("sha256", JSON.stringify(origins), "hex")
             }
-          }),
-          unavailable
+          })
         )
       })
     })

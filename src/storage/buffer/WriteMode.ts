@@ -1,6 +1,5 @@
-// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which see for the
-// rules.
-import { Clock, Context, Deferred, Duration, Effect, Latch, Layer, Option, Result, Schedule } from "effect"
+// Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which has the rules.
+import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
@@ -8,15 +7,14 @@ import { background } from "../../observability/Background.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
-import { compareOrigin } from "./BufferOrigin.ts"
-import { BufferPressure } from "./BufferPressure.ts"
+import { makePressure } from "./BufferPressure.ts"
 import { Flusher } from "./Flusher.ts"
 import { makeLossReport } from "./LossReport.ts"
 import { UnflushedWrites } from "./UnflushedWrites.ts"
 import { type Depth, WriteBuffer } from "./WriteBuffer.ts"
 import * as State from "./WriteModeState.ts"
 import { violations, writeModeTimings } from "./WriteModeTimings.ts"
-import { BufferLeased, WriterLeases } from "./WriterLeases.ts"
+import { BufferLeased, compareOrigin, WriterLeases } from "./WriterLeases.ts"
 
 export type Lease = State.Lease
 
@@ -58,22 +56,20 @@ export class WriteMode extends Context.Service<
       const flusher = yield* Flusher
       const unflushed = yield* UnflushedWrites
       const lifecycle = yield* Lifecycle
-      const settings = yield* Settings
-      const metrics = yield* Metrics
+      const { REDIS_TIMEOUT } = yield* Settings
+      const { counter, gauge } = yield* Metrics
+      const pressure = yield* makePressure
+      const lossReport = yield* makeLossReport
       const clock = yield* Clock.Clock
       const scope = yield* Effect.scope
       const instance = SecureRandom.uuidV4Unsafe()
-      const timings = writeModeTimings(Duration.toMillis(settings.REDIS_TIMEOUT))
+      const timings = writeModeTimings(Duration.toMillis(REDIS_TIMEOUT))
       const broken = violations(timings)
       if (broken.length > 0) return yield* Effect.die(new Error(`the write mode's times collide: ${broken.join("; ")}`))
 
-      const begun = metrics.counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
-      const pressure = new BufferPressure(settings, metrics)
-      const lossReport = yield* makeLossReport
-      metrics.gauge(
-        "buffer_held",
-        "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0",
-        () => (state.mode._tag === "Redis" ? (state.mode.lease.isConfirmed ? 1 : 0.5) : 0)
+      const begun = counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
+      gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () =>
+        state.mode._tag === "Redis" ? (state.mode.lease.isConfirmed ? 1 : 0.5) : 0
       )
 
       let state = State.initial
@@ -86,30 +82,25 @@ export class WriteMode extends Context.Service<
 
       /** What the probe under way read. */
       let depth: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], origin: "" }
-      const nearFull = Latch.makeUnsafe(false)
-      const note = () => {
-        pressure.note(depth)
-        if (pressure.isNearFull) nearFull.openUnsafe()
-      }
 
       const probe = Effect.gen(function* (): Effect.fn.Return<State.Event> {
         const askedAt = now()
         const found = yield* Effect.option(buffer.depth)
         if (Option.isNone(found)) return { _tag: "BufferAway" }
         depth = found.value
-        const { incarnation } = pressure
+        const incarnation = pressure.depth()?.run
         const isNewIncarnation = incarnation !== undefined && incarnation !== depth.run
         if (incarnation === depth.run) unflushed.savedUntil(askedAt - (depth.oldestAgeMs ?? 0))
-        if (!isNewIncarnation) note()
+        if (!isNewIncarnation) pressure.note(depth)
         return { _tag: "BufferReached", isNewIncarnation }
       })
 
       /** This incarnation counts as seen once everything that the former one may have lost is saved. */
       const rescue = Effect.gen(function* () {
-        const missing = Math.max(0, pressure.entries - depth.entries)
+        const missing = Math.max(0, pressure.entries() - depth.entries)
         const count = yield* unflushed.save
         yield* lossReport.note(depth.run, missing, count)
-        note()
+        pressure.note(depth)
         return { _tag: "Rescued" } as const
       })
 
@@ -149,19 +140,24 @@ export class WriteMode extends Context.Service<
       })
 
       // What waits is flushed; if the buffer is away, the copies are saved; if Postgres is, it stays in the buffer.
-      const drain = Effect.gen(function* () {
-        const drained = yield* Effect.result(flusher.drain)
-        if (Result.isFailure(drained)) {
-          const left = yield* lifecycle.remaining
-          const saved = yield* Effect.result(Effect.timeout(unflushed.save, Duration.min(left, saveLimit)))
-          if (Result.isFailure(saved)) {
-            if (drained.failure._tag === "BufferUnavailable")
-              yield* lifecycle.leave("acknowledged writes of rooms were not saved")
-            else yield* Effect.logWarning("what waits stays in the buffer, for another instance")
-          }
-        }
-        yield* Effect.ignore(Effect.timeout(leases.release(instance), timings.patienceMs))
-      })
+      const saveInTime = Effect.flatMap(lifecycle.remaining, (left) =>
+        Effect.timeout(unflushed.save, Duration.min(left, saveLimit))
+      )
+      const drain = flusher.drain.pipe(
+        Effect.catch(({ _tag }) =>
+          Effect.catch(Effect.asVoid(saveInTime), () =>
+            _tag === "BufferUnavailable"
+              ? lifecycle.leave("acknowledged writes of rooms were not saved")
+              : Effect.logWarning("what waits stays in the buffer, for another instance")
+          )
+        ),
+        Effect.andThen(Effect.ignore(Effect.timeout(leases.release(instance), timings.patienceMs)))
+      )
+
+      const othersChecked = Effect.map(
+        leases.isLeasedElsewhere(instance),
+        (areLeased): State.Event => ({ _tag: "OthersChecked", areLeased })
+      )
 
       const perform = (action: State.Action): Effect.Effect<State.Event | undefined, unknown> => {
         switch (action._tag) {
@@ -180,7 +176,7 @@ export class WriteMode extends Context.Service<
           case "Release":
             return Effect.as(leases.release(instance), { _tag: "Released" })
           case "CheckOthers":
-            return Effect.map(leases.isLeasedElsewhere(instance), (areLeased) => ({ _tag: "OthersChecked", areLeased }))
+            return othersChecked
           case "Drain":
             return Effect.as(drain, undefined)
         }
@@ -216,12 +212,11 @@ export class WriteMode extends Context.Service<
           send({ _tag: "ProbeEnded" })
           Deferred.doneUnsafe(done, Effect.void)
         })
-        const one = Effect.catchCause(run({ _tag: "ProbeDue" }), (cause) =>
-          Effect.logError("the buffer could not be probed", cause)
-        )
-        return Effect.andThen(
-          Effect.forkIn(Effect.ensuring(one, ended), scope, { startImmediately: true }),
-          Deferred.await(done)
+        return run({ _tag: "ProbeDue" }).pipe(
+          Effect.catchCause((cause) => Effect.logError("the buffer could not be probed", cause)),
+          Effect.ensuring(ended),
+          Effect.forkIn(scope, { startImmediately: true }),
+          Effect.andThen(Deferred.await(done))
         )
       })
 
@@ -233,12 +228,10 @@ export class WriteMode extends Context.Service<
       yield* background(
         "buffer pressure",
         Effect.gen(function* () {
-          yield* nearFull.await
-          nearFull.closeUnsafe()
+          yield* pressure.whenNearFull
           yield* Effect.ignore(flusher.flush(true))
           yield* probed
           yield* Effect.sleep(relieveEveryMs)
-          if (pressure.isNearFull) nearFull.openUnsafe()
         })
       )
 
@@ -251,8 +244,8 @@ export class WriteMode extends Context.Service<
       const othersGone: Effect.Effect<boolean, StorageUnavailable> = Effect.suspend(() => {
         if (granted() !== undefined) return Effect.succeed(false)
         if (State.areOthersGone(state, timings, now())) return Effect.succeed(true)
-        return Effect.flatMap(leases.isLeasedElsewhere(instance), (areLeased) => {
-          send({ _tag: "OthersChecked", areLeased })
+        return Effect.flatMap(othersChecked, (event) => {
+          send(event)
           return State.areOthersGone(state, timings, now()) ? othersGone : Effect.delay(othersGone, agreement.everyMs)
         })
       })
@@ -267,7 +260,7 @@ export class WriteMode extends Context.Service<
         }),
         suspect: (run) =>
           Effect.sync(() => {
-            if (run === undefined || now() - state.probedAt > freshMs || !pressure.knows(run))
+            if (run === undefined || now() - state.probedAt > freshMs || pressure.depth()?.runs.includes(run) !== true)
               send({ _tag: "Suspected" })
           }),
         requireSaved,
@@ -277,11 +270,8 @@ export class WriteMode extends Context.Service<
             State.mayBypass(state, timings, now()) ? leases.bypass(write) : Effect.fail(new BufferLeased())
           ),
         patienceMs: Math.max(timings.ttlMs, timings.steadyMs),
-        isFull: () => pressure.isFull,
-        added: (entries) => {
-          pressure.added(entries)
-          if (pressure.isNearFull) nearFull.openUnsafe()
-        }
+        isFull: pressure.isFull,
+        added: pressure.add
       })
     })
   )

@@ -73,12 +73,14 @@ export interface State {
   readonly contactSince: number
 }
 
+const never = Number.NEGATIVE_INFINITY
+
 export const initial: State = {
   mode: { _tag: "Postgres", known: undefined },
-  probedAt: Number.NEGATIVE_INFINITY,
+  probedAt: never,
   areOthersGone: true,
   leftAt: 0,
-  contactAt: Number.NEGATIVE_INFINITY,
+  contactAt: never,
   contactSince: Number.POSITIVE_INFINITY
 }
 
@@ -123,8 +125,7 @@ export type Event =
   | { readonly _tag: "Suspected" }
   | { readonly _tag: "ShutDown" }
 
-const never = Number.NEGATIVE_INFINITY
-
+const ask: Action = { _tag: "Lease", afterMs: 0 }
 /** How soon a lease is asked for again that may still have to wait for others. */
 const againMs = 100
 
@@ -152,10 +153,8 @@ export const mayBypass = (state: State, { contactGapMs, steadyMs }: WriteModeTim
 const lastLease = (mode: Exclude<Mode, { readonly _tag: "Draining" }>): LastLease => {
   switch (mode._tag) {
     case "Acquiring":
-    case "Leaving": {
-      const { isSaved, known, returnUntil } = mode
-      return { known, returnUntil, isSaved }
-    }
+    case "Leaving":
+      return mode
     case "Redis":
       return { known: mode.lease.number, returnUntil: mode.returnUntil, isSaved: false }
     case "Postgres":
@@ -163,33 +162,29 @@ const lastLease = (mode: Exclude<Mode, { readonly _tag: "Draining" }>): LastLeas
   }
 }
 
+/** Events that are answers of Postgres. */
+const contacts: ReadonlySet<Event["_tag"]> = new Set(["LeaseGranted", "Released", "OthersChecked"])
+
 const contacted = (state: State, { contactGapMs }: WriteModeTimings, now: number): State => ({
   ...state,
   contactAt: now,
   contactSince: now - state.contactAt > contactGapMs ? now : state.contactSince
 })
-/** Whether Postgres answered. */
-const isContact = ({ _tag }: Event) => _tag === "LeaseGranted" || _tag === "Released" || _tag === "OthersChecked"
 
 /** An event that does not belong to the mode changes nothing: a shutdown came before it. */
 export const step = (timings: WriteModeTimings, before: State, event: Event, now: number): Step => {
-  const state = isContact(event) ? contacted(before, timings, now) : before
+  const state = contacts.has(event._tag) ? contacted(before, timings, now) : before
   const { mode } = state
   const stay: Step = { state }
   if (mode._tag === "Draining") return stay
   const last = lastLease(mode)
   const to = (next: Mode, action?: Action): Step => ({ state: { ...state, mode: next }, action })
-  const acquire = (lastKnown: LastLease, action: Action) => to({ _tag: "Acquiring", ...lastKnown }, action)
-  const leave = () => to({ _tag: "Leaving", ...last, isSaved: false }, { _tag: "Save" })
-  const use = (lease: Lease, until: number, returnUntil: number, action?: Action): Step => ({
-    state: {
-      ...state,
-      mode: { _tag: "Redis", lease, until, returnUntil },
-      areOthersGone: false,
-      leftAt: Number.POSITIVE_INFINITY
-    },
-    action
-  })
+  const acquire = (lastKnown: LastLease, action: Action) => to({ ...lastKnown, _tag: "Acquiring" }, action)
+  const leave = () => to({ ...last, _tag: "Leaving", isSaved: false }, { _tag: "Save" })
+  const use = (lease: Lease, until: number, returnUntil: number, action?: Action): Step => {
+    const next: Mode = { _tag: "Redis", lease, until, returnUntil }
+    return { state: { ...state, mode: next, areOthersGone: false, leftAt: Number.POSITIVE_INFINITY }, action }
+  }
   const useGranted = ({ askedAt, lease: { number } }: Granted, action?: Action) =>
     use({ number, isConfirmed: true }, askedAt + timings.grantedMs, askedAt + timings.ttlMs, action)
   /** Instances whose leases ran out may be alive and only cut off: they save their copies as soon as they are back. */
@@ -200,32 +195,30 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
 
   switch (event._tag) {
     case "ProbeDue":
-      return { state, action: { _tag: "Probe" } }
+      return to(mode, { _tag: "Probe" })
     case "ProbeEnded":
       return { state: { ...state, probedAt: now } }
     case "Suspected": {
-      const next: Mode = mode._tag === "Redis" ? { ...mode, until: Number.NEGATIVE_INFINITY } : mode
-      return { state: { ...state, mode: next, probedAt: Number.NEGATIVE_INFINITY } }
+      const next: Mode = mode._tag === "Redis" ? { ...mode, until: never } : mode
+      return { state: { ...state, mode: next, probedAt: never } }
     }
     case "ShutDown":
       return to({ _tag: "Draining" }, { _tag: "Drain" })
     case "BufferAway":
-      return mode._tag === "Postgres" ? { state, action: { _tag: "CheckOthers" } } : leave()
+      return mode._tag === "Postgres" ? to(mode, { _tag: "CheckOthers" }) : leave()
     case "BufferReached":
       if (event.isNewIncarnation) return acquire(last, { _tag: "Rescue" })
-      if (mode._tag === "Redis") return { state, action: { _tag: "Lease", afterMs: 0 } }
-      return acquire(last, { _tag: "Lease", afterMs: 0 })
+      return mode._tag === "Redis" ? to(mode, ask) : acquire(last, ask)
     case "Rescued":
       if (mode._tag !== "Acquiring") return stay
-      return acquire({ ...last, known: undefined, returnUntil: never }, { _tag: "Lease", afterMs: 0 })
+      return acquire({ ...last, known: undefined, returnUntil: never }, ask)
     case "LeaseGranted": {
       if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
       const { granted } = event
-      const { number } = granted.lease
-      if (number !== last.known) return acquire({ ...last, returnUntil: never }, { _tag: "Prepare", granted })
+      if (granted.lease.number !== last.known)
+        return acquire({ ...last, returnUntil: never }, { _tag: "Prepare", granted })
       if (mode._tag === "Acquiring") return useWhole(granted, last)
-      const isBack = !mode.lease.isConfirmed
-      return useGranted(granted, isBack ? { _tag: "Flush" } : undefined)
+      return useGranted(granted, mode.lease.isConfirmed ? undefined : { _tag: "Flush" })
     }
     case "LeaseDenied":
       if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
@@ -243,9 +236,7 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
       return mode._tag === "Leaving" ? to({ ...mode, isSaved: true }, { _tag: "Release" }) : stay
     case "Released":
       if (mode._tag !== "Leaving" || !mode.isSaved) return stay
-      return {
-        state: { ...state, mode: { _tag: "Postgres", known: mode.known }, areOthersGone: false, leftAt: now }
-      }
+      return { state: { ...state, mode: { _tag: "Postgres", known: mode.known }, areOthersGone: false, leftAt: now } }
     case "OthersChecked":
       return { state: { ...state, areOthersGone: state.areOthersGone || (isSaved(state) && !event.areLeased) } }
     case "Failed":

@@ -5,48 +5,36 @@ const patienceMs = 1000
 /** The least that is reckoned for Redis, because a busy process is late, too. */
 const minSlowRedisMs = 500
 
-export interface WriteModeTimings {
-  readonly redisTimeoutMs: number
-  /** Pause between two probes while the buffer is used. */
-  readonly renewMs: number
-  /** Pause between two probes while it is not. */
-  readonly retryMs: number
-  /** How long Postgres may take to answer about a lease. */
-  readonly patienceMs: number
-  /** How long after it was asked for a lease counts here. */
-  readonly grantedMs: number
-  /** How long after it was asked for a lease counts for the others. */
-  readonly ttlMs: number
-  /** How long a lease counts that Postgres did not confirm. */
-  readonly unconfirmedMs: number
-  /** Longest pause between two answers of Postgres while it is there. */
-  readonly contactGapMs: number
-  /**
-   * How long Postgres must have answered before an instance bypasses the buffer: by then every lease that was used
-   * unconfirmed has been renewed, or has run out, and the last write under it has its outcome.
-   */
-  readonly steadyMs: number
-  /** How long a new lease waits for instances that are cut off: they save their copies when Postgres is back. */
-  readonly rejoinMs: number
-}
-
-export const writeModeTimings = (redisTimeoutMs: number): WriteModeTimings => {
+export const writeModeTimings = (redisTimeoutMs: number) => {
   const slowRedisMs = Math.max(minSlowRedisMs, redisTimeoutMs)
   const grantedMs = renewMs + patienceMs + slowRedisMs
   const unconfirmedMs = renewMs + patienceMs
   return {
     redisTimeoutMs,
+    /** Pause between two probes while the buffer is used. */
     renewMs,
+    /** Pause between two probes while it is not. */
     retryMs: 250,
+    /** How long Postgres may take to answer about a lease. */
     patienceMs,
+    /** How long after it was asked for a lease counts here. */
     grantedMs,
+    /** How long after it was asked for a lease counts for the others. */
     ttlMs: grantedMs + 2 * redisTimeoutMs + 500,
+    /** How long a lease counts that Postgres did not confirm. */
     unconfirmedMs,
+    /** Longest pause between two answers of Postgres while it is there. */
     contactGapMs: renewMs + slowRedisMs,
+    /**
+     * How long Postgres must have answered before an instance bypasses the buffer: by then every lease that was used
+     * unconfirmed has been renewed, or has run out, and the last write under it has its outcome.
+     */
     steadyMs: patienceMs + unconfirmedMs + slowRedisMs,
+    /** How long a new lease waits for instances that are cut off: they save their copies when Postgres is back. */
     rejoinMs: renewMs + patienceMs + slowRedisMs
   }
 }
+export type WriteModeTimings = Readonly<ReturnType<typeof writeModeTimings>>
 
 /** Which of the inequalities do not hold; empty when all do. */
 export const violations = (timings: WriteModeTimings): ReadonlyArray<string> => {

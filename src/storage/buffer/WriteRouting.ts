@@ -18,19 +18,20 @@ export const uncertain = () => new StorageUnavailable({ reason: "the buffer did 
 
 const usedElsewhere = () => new StorageUnavailable({ reason: "others use the buffer, which is away here" })
 
-type Routed<A, E, A2, E2> = Effect.Effect<A | A2, E | E2 | StorageUnavailable>
 /** What an operation does with the buffer, under the lease that this instance holds. */
 type Buffered<A, E> = (lease: Lease) => Effect.Effect<A, E | BufferUnavailable>
+type Routed<A, E, A2, E2> = Effect.Effect<A | A2, E | E2 | StorageUnavailable>
+type Route = <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
 
 export class WriteRouting extends Context.Service<
   WriteRouting,
   {
     /** Reads through the buffer. Directly only when everything that any instance acknowledged is in Postgres. */
-    readonly read: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+    readonly read: Route
     /** Writes something new. It may go directly to Postgres while other instances use the buffer. */
-    readonly insert: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+    readonly insert: Route
     /** Changes something that exists. It goes directly to Postgres only when no instance uses the buffer. */
-    readonly update: <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+    readonly update: Route
     /** Refuses a write while the buffer is at a limit (BUFFER_ENTRIES, BUFFER_AGE). */
     readonly unlessFull: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferFull>
   }

@@ -17,12 +17,32 @@
 //
 // A `mark` is the server's run and the lease in which a document was compared with Postgres. In the room's hash, `doc`
 // is the name of the open document and `docmark` the mark of that.
+//
+// A message is JSON that begins with its version and its ordinal, where the scripts find them. A document's text is
+// stored once, in the event of its last update.
+import { Effect, Schema } from "effect"
 import { Redis } from "effect/persistence"
+import { type Document, updatedEvent } from "../../domain/Document.ts"
+import type { Message } from "../../domain/Message.ts"
 import { roomKey, streamKey, tagOf } from "../../infra/redis/RoomKeys.ts"
 import { type Common, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { messageLua } from "./StoredEntries.ts"
-import { type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
-import type { EncodedDocument, EncodedMessage } from "./WriteBufferEncoded.ts"
+import { BufferedMessage, BufferUnavailable, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
+
+/** The names of earlier releases: their entries may still wait after an upgrade. */
+const names = { version: `edition`, ordinal: `position` } as const
+
+/** A message's text after its ordinal, which the buffer gives. */
+const messageTail = ({ key, message }: Pick<BufferedMessage, "key" | "message">): string =>
+  `,"key":${JSON.stringify(key)},"message":${JSON.stringify(message)}}`
+
+const unreadable = Effect.mapError((cause: Schema.SchemaError) => new BufferUnavailable({ isSent: true, cause }))
+
+const storedMessage = Schema.decodeUnknownEffect(Schema.fromJsonString(BufferedMessage.pipe(Schema.encodeKeys(names))))
+export const decodeMessage = (text: string) => unreadable(storedMessage(text))
+
+const documentEvent = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Struct({ text: Schema.String })))
+/** The text of the document that the event is of. */
+export const decodeDocument = (event: string) => Effect.map(unreadable(documentEvent(event)), ({ text }) => text)
 
 /** How long a document is remembered after it was flushed, and a message's key after it was sent. */
 export const rememberedMs = 24 * 3_600_000
@@ -31,23 +51,19 @@ export const dueKey = (tag: string) => `${tag}:due`
 export const sinceKey = (tag: string) => `${tag}:since`
 export const depthKey = (tag: string) => `${tag}:depth`
 export const messagesKey = (roomId: string) => `${roomKey(roomId)}:messages`
-const docsKey = (roomId: string) => `${roomKey(roomId)}:docs`
-export const documentKey = (roomId: string, name: string) => `${roomKey(roomId)}:doc:${name}`
+const documentKey = (roomId: string, name: string) => `${roomKey(roomId)}:doc:${name}`
 const onceKey = (roomId: string, author: string, key: string) => `${roomKey(roomId)}:key:${author}\n${key}`
 
 export const keys = (roomId: string) => {
-  const tag = tagOf(roomId)
-  return [
-    roomKey(roomId),
-    streamKey(roomId),
-    dueKey(tag),
-    sinceKey(tag),
-    depthKey(tag),
-    docsKey(roomId),
-    messagesKey(roomId)
-  ]
+  const [room, tag] = [roomKey(roomId), tagOf(roomId)]
+  return [room, streamKey(roomId), dueKey(tag), sinceKey(tag), depthKey(tag), `${room}:docs`, messagesKey(roomId)]
 }
 export const count = 7
+
+/** The keys, of which a script may have one more, and the arguments that all scripts begin with. */
+export const start = (common: Common, roomId: string, ...more: ReadonlyArray<string>) => {
+  return [...keys(roomId), ...more, ...common(roomId, 0)]
+}
 
 /**
  * The index of the messages that wait. Instances of an early release append and settle without it. So the room's hash
@@ -55,12 +71,15 @@ export const count = 7
  * without the index makes the two differ, and the index is not used until a `settle` builds it anew. Ids that only the
  * index has are skipped.
  */
-export const orderLua = `${messageLua}
+export const orderLua = `
 local order = KEYS[7] .. ':order'
+local function versionOf(text) return string.match(text, '^{"${names.version}":(%d+)') end
+local function positionOf(text) return string.match(text, '^{"${names.version}":%d+,"${names.ordinal}":(%d+)') end
 `
 
-const lua = `${prologue}${orderLua}
-local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end
+export const timeLua = "local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end"
+
+const lua = `${prologue}${orderLua}${timeLua}
 local function waits(time, interval)
   local now = millis(time)
   redis.call('ZADD', KEYS[3], 'NX', now + interval, ARGV[4])
@@ -79,9 +98,7 @@ export type UpdateReply =
 export const update = (common: Common) =>
   Redis.script(
     (roomId: string, { at, baseVersion, connectionId, event, lease, name, seen, user }: Update, interval: number) => [
-      ...keys(roomId),
-      documentKey(roomId, name),
-      ...common(roomId, 0),
+      ...start(common, roomId, documentKey(roomId, name)),
       name,
       baseVersion,
       user,
@@ -97,25 +114,24 @@ export const update = (common: Common) =>
       numberOfKeys: count + 1,
       lua: `${lua}
       open(true, 'doc', 'docmark', 'people')
-      local name, base, opened = ARGV[${own + 1}], tonumber(ARGV[${own + 2}]), more
-      local seen = ARGV[${own + 9}]
-      if seen ~= '' and (seen ~= epoch or ARGV[${own + 10}] ~= (opened[3] or '0')) then return {'unsure'} end
-      local mark = run .. ARGV[${own + 7}]
-      if not opened[1] or opened[2] ~= mark then return {'unknown', run} end
-      if opened[1] ~= name then return {'closed', opened[1]} end
+      local opened, openMark, people = more[1], more[2], more[3] or '0'
+      local name, base, user, connection, at, event, lease, interval, seen, seenPeople = unpack(ARGV, ${own + 1})
+      if seen ~= '' and (seen ~= epoch or seenPeople ~= people) then return {'unsure'} end
+      local mark = run .. lease
+      if not opened or openMark ~= mark then return {'unknown', run} end
+      if opened ~= name then return {'closed', opened} end
       local document = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
       if not document[1] or document[3] ~= mark then return {'unknown', run} end
       local version = tonumber(document[1])
-      if base ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'event')} end
-      redis.call('HSET', KEYS[8], 'event', ARGV[${own + 6}], 'version', string.format('%.0f', base + 1),
-        'author', ARGV[${own + 3}], 'at', ARGV[${own + 5}])
+      if tonumber(base) ~= version then return {'conflict', version, redis.call('HGET', KEYS[8], 'event')} end
+      redis.call('HSET', KEYS[8], 'event', event, 'version', string.format('%.0f', version + 1), 'author', user, 'at', at)
       -- A document that waits has no time to live, and its room is in the lists of rooms that wait.
       local added = redis.call('SADD', KEYS[6], name)
       if added == 1 then
         redis.call('PERSIST', KEYS[8])
-        waits(redis.call('TIME'), tonumber(ARGV[${own + 8}]))
+        waits(redis.call('TIME'), interval)
       end
-      append(0, ARGV[${own + 5}], 'document.updated', ARGV[${own + 4}], 'none', ARGV[${own + 6}])
+      append(0, at, 'document.updated', connection, 'none', event)
       close()
       return {'ok', tonumber(document[2]), added}`
     }
@@ -123,43 +139,35 @@ export const update = (common: Common) =>
 
 export const load = (common: Common) =>
   Redis.script(
-    (
-      roomId: string,
-      { event, name, version }: Omit<EncodedDocument, "savedVersion">,
-      isOpen: boolean,
-      lease: number
-    ) => [
-      ...keys(roomId),
-      documentKey(roomId, name),
-      ...common(roomId, 0),
+    (roomId: string, { name, text, version }: Document, isOpen: boolean, lease: number) => [
+      ...start(common, roomId, documentKey(roomId, name)),
       name,
-      event,
+      updatedEvent(name, version, "", text),
       version,
       isOpen ? 1 : 0,
-      lease,
-      rememberedMs
+      lease
     ],
     {
       numberOfKeys: count + 1,
       lua: `${lua}
       open(true)
-      local name, version, mark = ARGV[${own + 1}], tonumber(ARGV[${own + 3}]), run .. ARGV[${own + 5}]
-      if ARGV[${own + 4}] == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docmark', mark) end
+      local name, event, version, isOpen, lease = unpack(ARGV, ${own + 1})
+      local loaded, mark = tonumber(version), run .. lease
+      if isOpen == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docmark', mark) end
       local there = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
       local known = tonumber(there[1] or -1)
-      if version > known or version == known and there[3] ~= mark then
-        redis.call('HSET', KEYS[8], 'event', ARGV[${own + 2}], 'version', ARGV[${own + 3}])
+      if loaded > known or loaded == known and there[3] ~= mark then
+        redis.call('HSET', KEYS[8], 'event', event, 'version', version)
         if redis.call('SREM', KEYS[6], name) == 1 then redis.call('HINCRBY', KEYS[5], 'entries', -1) end
       end
-      local saved = string.format('%.0f', math.max(tonumber(there[2] or 0), version))
+      local saved = string.format('%.0f', math.max(tonumber(there[2] or 0), loaded))
       redis.call('HSET', KEYS[8], 'mark', mark, 'saved', saved)
-      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ARGV[${own + 6}]) end`
+      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ${rememberedMs}) end`
     }
   )
 
-/** Without a name: the open document. Only a document compared with Postgres in this run and lease is found. */
 export const document = (common: Common) =>
-  Redis.script((roomId: string, name: string, lease: number) => [...keys(roomId), ...common(roomId, 0), name, lease], {
+  Redis.script((roomId: string, name: string, lease: number) => [...start(common, roomId), name, lease], {
     numberOfKeys: count,
     lua: `${lua}
       if not open(false, 'doc', 'docmark') then return false end
@@ -175,34 +183,29 @@ export const document = (common: Common) =>
 
 export const append = (common: Common) =>
   Redis.script(
-    ({ at, author, event, key, messageId, roomId, tail }: EncodedMessage, interval: number) => [
-      ...keys(roomId),
-      onceKey(roomId, author, key ?? ""),
-      ...common(roomId, 0),
-      messageId,
+    (message: Message, key: string | undefined, event: string, interval: number) => [
+      ...start(common, message.roomId, onceKey(message.roomId, message.author, key ?? "")),
+      message.messageId,
       key === undefined ? 0 : 1,
-      tail,
-      at,
+      messageTail({ key: key ?? null, message }),
+      message.at,
       event,
-      interval,
-      rememberedMs,
-      dueAt,
-      dueBytes
+      interval
     ],
     {
       numberOfKeys: count + 1,
       lua: `${lua}
       open(true, 'position', 'indexed', 'waiting')
-      local id = ARGV[${own + 1}]
-      if ARGV[${own + 2}] == '1' then
+      local id, hasKey, tail, at, event, interval = unpack(ARGV, ${own + 1})
+      if hasKey == '1' then
         local known = redis.call('GET', KEYS[8])
         if known then return {known, '0'} end
-        redis.call('SET', KEYS[8], id, 'PX', ARGV[${own + 7}])
+        redis.call('SET', KEYS[8], id, 'PX', ${rememberedMs})
       end
       if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
       local time, last = redis.call('TIME'), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
-      local entry = messageText(position, ARGV[${own + 3}])
+      local entry = '{"${names.version}":0,"${names.ordinal}":' .. position .. tail
       local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
       if before == 0 then
         redis.call('DEL', order)
@@ -212,11 +215,9 @@ export const append = (common: Common) =>
       redis.call('HSET', KEYS[1], 'position', position, 'indexed', indexed and position or '', 'waiting', bytes)
       redis.call('HSET', KEYS[7], id, entry)
       if indexed then redis.call('ZADD', order, position, id) end
-      waits(time, tonumber(ARGV[${own + 6}]))
-      if before + 1 >= tonumber(ARGV[${own + 8}]) or bytes >= tonumber(ARGV[${own + 9}]) then
-        redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4])
-      end
-      append(0, ARGV[${own + 4}], 'message.sent', '', 'messages', ARGV[${own + 5}])
+      waits(time, interval)
+      if before + 1 >= ${dueAt} or bytes >= ${dueBytes} then redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4]) end
+      append(0, at, 'message.sent', '', 'messages', event)
       close()
       return {id, position}`
     }
@@ -224,12 +225,11 @@ export const append = (common: Common) =>
 
 export const replace = (common: Common) =>
   Redis.script(
-    (roomId: string, messageId: string, version: number, entry: string, { at, event, type }: Change) => [
-      ...keys(roomId),
-      ...common(roomId, 0),
-      messageId,
-      version,
-      entry,
+    (entry: BufferedMessage, { at, event, type }: Change) => [
+      ...start(common, entry.message.roomId),
+      entry.message.messageId,
+      entry.version - 1,
+      `{"${names.version}":${entry.version},"${names.ordinal}":${entry.ordinal}${messageTail(entry)}`,
       at,
       type,
       event
@@ -238,13 +238,14 @@ export const replace = (common: Common) =>
       numberOfKeys: count,
       lua: `${lua}
       open(true)
-      local there = redis.call('HGET', KEYS[7], ARGV[${own + 1}])
-      if not there or versionOf(there) ~= ARGV[${own + 2}] then return 0 end
-      redis.call('HSET', KEYS[7], ARGV[${own + 1}], ARGV[${own + 3}])
-      if redis.call('HINCRBY', KEYS[1], 'waiting', #ARGV[${own + 3}] - #there) >= ${dueBytes} then
+      local id, before, entry, at, change, event = unpack(ARGV, ${own + 1})
+      local there = redis.call('HGET', KEYS[7], id)
+      if not there or versionOf(there) ~= before then return 0 end
+      redis.call('HSET', KEYS[7], id, entry)
+      if redis.call('HINCRBY', KEYS[1], 'waiting', #entry - #there) >= ${dueBytes} then
         redis.call('ZADD', KEYS[3], 'LT', millis(redis.call('TIME')), ARGV[4])
       end
-      append(0, ARGV[${own + 4}], ARGV[${own + 5}], '', 'messages', ARGV[${own + 6}])
+      append(0, at, change, '', 'messages', event)
       close()
       return 1`
     }

@@ -17,6 +17,8 @@ const unavailable = (error: DatabaseUnavailable | DatabaseRefused) =>
     reason: error._tag === "DatabaseUnavailable" ? error.reason : `refused ${error.sqlState}`
   })
 
+type Answer<A> = Effect.Effect<A, StorageUnavailable>
+
 export interface WriterLease {
   readonly number: number
   /** How long ago this number began. */
@@ -31,63 +33,51 @@ export class WriterLeases extends Context.Service<
   WriterLeases,
   {
     /** Acquires this instance's lease, or renews it, for an incarnation of Redis. */
-    readonly lease: (
-      instance: string,
-      incarnation: string,
-      ttlMs: number
-    ) => Effect.Effect<WriterLease, StorageUnavailable>
-    readonly release: (instance: string) => Effect.Effect<void, StorageUnavailable>
+    readonly lease: (instance: string, incarnation: string, ttlMs: number) => Answer<WriterLease>
+    readonly release: (instance: string) => Answer<void>
     /** Whether another instance has a lease. */
-    readonly isLeasedElsewhere: (instance: string) => Effect.Effect<boolean, StorageUnavailable>
+    readonly isLeasedElsewhere: (instance: string) => Answer<boolean>
     /** Writes directly, as one transaction during which no lease begins. */
     readonly bypass: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferLeased | StorageUnavailable>
     /** Notes the name of the Redis data that the buffer is in; the name before, if there was one. */
-    readonly recordOrigin: (origin: string) => Effect.Effect<string | undefined, StorageUnavailable>
+    readonly recordOrigin: (origin: string) => Answer<string | undefined>
   }
 >()("hotpath/storage/buffer/WriterLeases") {
   static readonly layer = Layer.effect(
     WriterLeases,
     Effect.gen(function* () {
       const { run, sql } = yield* Database
-      const asUnavailable = Effect.mapError(unavailable)
+      const ask = <A>(statement: Effect.Effect<A, SqlError.SqlError>) => Effect.mapError(run(statement), unavailable)
       return WriterLeases.of({
         lease: (instance, incarnation, ttlMs) =>
-          asUnavailable(
-            Effect.flatMap(
-              run(sql<WriterLease>`SELECT lease::float8 AS number, age_ms AS "ageMs", is_agreed AS "isAgreed",
-                is_whole AS "isWhole"
-                FROM hotpath_hold_buffer(${instance}, ${incarnation}, ${String(ttlMs)}::text::float8)`),
-              ([lease]) =>
-                lease === undefined ? Effect.die("hotpath_hold_buffer returns a row") : Effect.succeed(lease)
-            )
+          Effect.flatMap(
+            ask(sql<WriterLease>`SELECT lease::float8 AS number, age_ms AS "ageMs", is_agreed AS "isAgreed",
+              is_whole AS "isWhole"
+              FROM hotpath_hold_buffer(${instance}, ${incarnation}, ${String(ttlMs)}::text::float8)`),
+            ([lease]) => (lease === undefined ? Effect.die("hotpath_hold_buffer returns a row") : Effect.succeed(lease))
           ),
         // The subquery reads the row as it was before this statement.
         recordOrigin: (origin) =>
-          asUnavailable(
-            Effect.map(
-              run(sql<{ former: string | null }>`INSERT INTO buffer_origin (id, origin) VALUES (1, ${origin})
-                ON CONFLICT (id) DO UPDATE SET origin = excluded.origin
-                RETURNING (SELECT before.origin FROM buffer_origin AS before WHERE before.id = 1) AS former`),
-              ([row]) => row?.former ?? undefined
-            )
+          Effect.map(
+            ask(sql<{ former: string | null }>`INSERT INTO buffer_origin (id, origin) VALUES (1, ${origin})
+              ON CONFLICT (id) DO UPDATE SET origin = excluded.origin
+              RETURNING (SELECT before.origin FROM buffer_origin AS before WHERE before.id = 1) AS former`),
+            ([row]) => row?.former ?? undefined
           ),
-        release: (instance) =>
-          Effect.asVoid(asUnavailable(run(sql`DELETE FROM buffer_holders WHERE instance = ${instance}`))),
+        release: (instance) => Effect.asVoid(ask(sql`DELETE FROM buffer_holders WHERE instance = ${instance}`)),
         isLeasedElsewhere: (instance) =>
-          asUnavailable(
-            Effect.map(
-              run(sql<{ found: boolean }>`SELECT EXISTS (SELECT FROM buffer_holders
-                WHERE instance <> ${instance} AND until >= clock_timestamp()) AS found`),
-              ([row]) => row?.found === true
-            )
+          Effect.map(
+            ask(sql<{ found: boolean }>`SELECT EXISTS (SELECT FROM buffer_holders
+              WHERE instance <> ${instance} AND until >= clock_timestamp()) AS found`),
+            ([row]) => row?.found === true
           ),
         bypass: <A, E>(write: Effect.Effect<A, E>) =>
-          Effect.catch(
+          Effect.mapError(
             run(sql.withTransaction(Effect.andThen(sql`SELECT hotpath_past_buffer()`, write))),
-            (error): Effect.Effect<never, Exclude<E, SqlError.SqlError> | BufferLeased | StorageUnavailable> => {
-              if (error instanceof DatabaseUnavailable) return Effect.fail(unavailable(error))
-              if (!(error instanceof DatabaseRefused)) return Effect.fail(error)
-              return Effect.fail(error.sqlState === leasedState ? new BufferLeased() : unavailable(error))
+            (error): E | BufferLeased | StorageUnavailable => {
+              if (error instanceof DatabaseRefused && error.sqlState === leasedState) return new BufferLeased()
+              const isOfDatabase = error instanceof DatabaseUnavailable || error instanceof DatabaseRefused
+              return isOfDatabase ? unavailable(error) : error
             }
           )
       })
@@ -103,6 +93,9 @@ export class WriterLeases extends Context.Service<
       now,
       leases: [...holders].filter(([, { until }]) => until >= now)
     }))
+    const unleased = Effect.flatMap(alive, ({ leases }) =>
+      leases.length > 0 ? Effect.fail(new BufferLeased()) : Effect.void
+    )
     return WriterLeases.of({
       lease: (instance, incarnation, ttlMs) =>
         Effect.map(alive, ({ leases, now }) => {
@@ -115,12 +108,7 @@ export class WriterLeases extends Context.Service<
         }),
       release: (instance) => Effect.sync(() => void holders.delete(instance)),
       isLeasedElsewhere: (instance) => Effect.map(alive, ({ leases }) => leases.some(([other]) => other !== instance)),
-      bypass: (write) =>
-        Effect.flatMap(
-          alive,
-          ({ leases }): Effect.Effect<Effect.Success<typeof write>, BufferLeased | Effect.Error<typeof write>> =>
-            leases.length > 0 ? Effect.fail(new BufferLeased()) : write
-        ),
+      bypass: (write) => Effect.andThen(unleased, write),
       recordOrigin: (origin) =>
         Effect.sync(() => {
           const former = known
@@ -130,3 +118,26 @@ export class WriterLeases extends Context.Service<
     })
   })
 }
+
+/**
+ * Acknowledged writes wait in the Redis that took them: a start over other data, after an instance that crashed, does
+ * not find what it left. `isWhole`: every instance has shut down in order, as far as Postgres knows.
+ */
+export const compareOrigin = Effect.fnUntraced(function* (
+  leases: WriterLeases["Service"],
+  origin: string,
+  isWhole: boolean
+) {
+  const former = yield* leases.recordOrigin(origin)
+  if (former === undefined || former === origin) return
+  if (isWhole) {
+    return yield* Effect.logInfo("Redis holds other data than before: another Redis, another prefix, or it was emptied")
+  }
+  yield* Effect.logError(
+    "Redis holds other data than before, and an instance did not end in order: what it acknowledged and did not save is not here",
+    {
+      check: "REDIS_URL and REDIS_PREFIX: with the former ones, the next start saves those writes",
+      otherwise: "that Redis lost its data"
+    }
+  )
+})

@@ -1,80 +1,61 @@
 // The write buffer in memory, for tests. Each operation is one step, as a script is in Redis, and time is that of
-// Effect's Clock. It publishes no events, keeps quiet rooms for good, and a claim takes any number of rooms.
-import { Clock, Effect } from "effect"
+// Effect's Clock. It publishes no events, forgets nothing that was saved, and a claim takes any number of rooms.
+import { Clock, Effect, Struct } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { messageText } from "../StoredEntries.ts"
-import { dirtyAtOnce, dirtyBytes, dueAt, dueBytes, type WaitingQuery, WriteBuffer } from "../WriteBuffer.ts"
-import { type EncodedPage, makeEncoded, type WriteBufferDriver } from "../WriteBufferEncoded.ts"
+import type { Document } from "../../../domain/Document.ts"
+import {
+  type BufferedMessage,
+  type DirtyDocument,
+  dirtyAtOnce,
+  dirtyBytes,
+  dueAt,
+  dueBytes,
+  type Waiting,
+  type WaitingQuery,
+  WriteBuffer
+} from "../WriteBuffer.ts"
 
-interface StoredDocument {
+interface StoredDocument extends Document, DirtyDocument {
   /** The lease in which it was compared with Postgres. */
   readonly lease: number
-  readonly name: string
-  /** Of its last update; it has the text. */
-  readonly event: string
-  readonly version: number
-  readonly savedVersion: number
-  readonly author: string
-  readonly at: string
-  /** Undefined while it waits. */
-  readonly forgottenAt: number | undefined
 }
 
-interface StoredMessage {
-  readonly messageId: string
-  readonly version: number
-  readonly ordinal: number
-  readonly text: string
-}
-
-interface StoredRoom {
+class StoredRoom {
   open: string | undefined
-  openLease: number
-  ordinal: number
-  readonly documents: Map<string, StoredDocument>
+  openLease = 0
+  ordinal = 0
+  readonly documents = new Map<string, StoredDocument>()
   /** Names of documents that wait. */
-  readonly waiting: Set<string>
-  readonly messages: Map<string, StoredMessage>
+  readonly waiting = new Set<string>()
+  readonly messages = new Map<string, BufferedMessage>()
   /** Ids of messages, by author and key. */
-  readonly once: Map<string, { readonly messageId: string; readonly until: number }>
+  readonly once = new Map<string, string>()
 }
 
-const newRoom = (): StoredRoom => ({
-  open: undefined,
-  openLease: 0,
-  ordinal: 0,
-  documents: new Map(),
-  waiting: new Set(),
-  messages: new Map(),
-  once: new Map()
-})
+const inOrder = ({ messages }: StoredRoom): ReadonlyArray<BufferedMessage> =>
+  [...messages.values()].sort((a, b) => a.ordinal - b.ordinal)
 
-/** As in Redis. */
-const rememberedMs = 24 * 3_600_000
-const messageRoomMs = 6 * 3_600_000
+const bytesOf = (entry: BufferedMessage) => Buffer.byteLength(JSON.stringify(entry))
 
-const bytesOf = ({ text }: StoredMessage) => Buffer.byteLength(text)
-
-const inOrder = (room: StoredRoom | undefined): ReadonlyArray<StoredMessage> =>
-  [...(room?.messages.values() ?? [])].sort((a, b) => a.ordinal - b.ordinal)
-
-const toPage = (
-  all: ReadonlyArray<StoredMessage>,
-  { before, holding = [], limit, maxBytes }: WaitingQuery
-): EncodedPage => {
-  const last = typeof before === "string" ? all.find(({ messageId }) => messageId === before) : undefined
-  const until = typeof before === "string" ? (last?.ordinal ?? 0) : (before ?? Number.POSITIVE_INFINITY)
-  const end = { end: last?.ordinal, oldest: all[0]?.ordinal }
-  const found: Array<StoredMessage> = []
+/** As many of the first entries as the limits allow; the first one may be of any length. */
+const firstOf = (entries: ReadonlyArray<BufferedMessage>, limit: number, maxBytes: number) => {
   let bytes = 0
-  for (const message of all.filter(({ ordinal }) => ordinal < until).reverse()) {
-    if (!holding.every((part) => message.text.includes(part))) continue
-    bytes += bytesOf(message)
-    if (found.length === limit || (found.length > 0 && bytes > maxBytes))
-      return { texts: found.map(({ text }) => text), from: found.at(-1)?.ordinal, isCut: true, ...end }
-    found.push(message)
-  }
-  return { texts: found.map(({ text }) => text), from: undefined, isCut: false, ...end }
+  return entries.slice(0, limit).filter((entry, n) => {
+    bytes += bytesOf(entry)
+    return n === 0 || bytes <= maxBytes
+  })
+}
+
+const toWaiting = (room: StoredRoom, { before, holding = [], limit, maxBytes }: WaitingQuery): Waiting => {
+  const all = inOrder(room)
+  const end = typeof before === "string" ? room.messages.get(before)?.ordinal : undefined
+  const until = typeof before === "string" ? (end ?? 0) : (before ?? Number.POSITIVE_INFINITY)
+  const wanted = all.filter(
+    (entry) => entry.ordinal < until && holding.every((part) => JSON.stringify(entry).includes(part))
+  )
+  const entries = firstOf(wanted.reverse(), limit, maxBytes).reverse()
+  const from = entries.length < wanted.length ? entries[0]?.ordinal : undefined
+  return { entries, from, end, oldest: all[0]?.ordinal }
 }
 
 export const make = (intervalMs: number) =>
@@ -84,49 +65,36 @@ export const make = (intervalMs: number) =>
     const rooms = new Map<string, StoredRoom>()
     const due = new Map<string, number>()
     const since = new Map<string, number>()
-    const messageRooms = new Map<string, { readonly roomId: string; readonly until: number }>()
-    const lossReports = new Map<string, { rescued: number; isCounted: boolean }>()
+    const messageRooms = new Map<string, string>()
+    const rescued = new Map<string, number>()
+    /** The runs whose loss was counted. */
+    const counted = new Set<string>()
 
     const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
 
     const roomOf = (roomId: string): StoredRoom => {
-      const room = rooms.get(roomId) ?? newRoom()
+      const room = rooms.get(roomId) ?? new StoredRoom()
       rooms.set(roomId, room)
       return room
-    }
-    const find = (room: StoredRoom, name: string, now: number) => {
-      const found = room.documents.get(name)
-      if (found?.forgottenAt === undefined || found.forgottenAt > now) return found
-      room.documents.delete(name)
-      return undefined
     }
     const wait = (roomId: string, now: number) => {
       if (!due.has(roomId)) due.set(roomId, now + intervalMs)
       if (!since.has(roomId)) since.set(roomId, now)
     }
     /** With too many messages, or too big ones, a room is due at once. */
-    const hurry = (roomId: string, room: StoredRoom, now: number) => {
+    const hurry = (roomId: string, { messages }: StoredRoom, now: number) => {
       const isFull =
-        room.messages.size >= dueAt || inOrder(room).reduce((sum, one) => sum + bytesOf(one), 0) >= dueBytes
+        messages.size >= dueAt || [...messages.values()].reduce((sum, one) => sum + bytesOf(one), 0) >= dueBytes
       if (isFull) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
     }
-    const lossReportOf = (of: string) => {
-      const found = lossReports.get(of) ?? { rescued: 0, isCounted: false }
-      lossReports.set(of, found)
-      return found
-    }
 
-    const driver: WriteBufferDriver = {
-      rescued: (of, entries) =>
-        step(() => {
-          lossReportOf(of).rescued += entries
-        }),
+    const buffer = WriteBuffer.of({
+      rescued: (of, entries) => step(() => void rescued.set(of, (rescued.get(of) ?? 0) + entries)),
       loss: (of, missing) =>
         step(() => {
-          const report = lossReportOf(of)
-          if (report.isCounted) return 0
-          report.isCounted = true
-          return Math.max(0, missing - report.rescued)
+          if (counted.has(of)) return 0
+          counted.add(of)
+          return Math.max(0, missing - (rescued.get(of) ?? 0))
         }),
       onReturn: (listener) =>
         Effect.acquireRelease(
@@ -134,80 +102,73 @@ export const make = (intervalMs: number) =>
           () => Effect.sync(() => void listeners.delete(listener))
         ),
       document: (roomId, name, lease) =>
-        step((now) => {
-          const room = rooms.get(roomId)
-          const wanted = name ?? (room?.openLease === lease ? room.open : undefined)
-          const found = room === undefined || wanted === undefined ? undefined : find(room, wanted, now)
-          if (found?.lease !== lease) return undefined
-          const { event, savedVersion, version } = found
-          return { name: found.name, event, version, savedVersion }
+        step(() => {
+          const room = roomOf(roomId)
+          const wanted = name ?? (room.openLease === lease ? room.open : undefined)
+          const found = wanted === undefined ? undefined : room.documents.get(wanted)
+          return found?.lease === lease ? Struct.pick(found, ["name", "text", "version", "savedVersion"]) : undefined
         }),
-      load: (roomId, { event, name, version }, isOpen, lease) =>
-        step((now) => {
+      load: (roomId, { name, text, version }, isOpen, lease) =>
+        step(() => {
           const room = roomOf(roomId)
           if (isOpen) Object.assign(room, { open: name, openLease: lease })
-          const known = find(room, name, now) ?? { event, author: "", at: "", version: -1, savedVersion: 0, lease }
+          const known = room.documents.get(name) ?? { text, author: "", at: "", version: -1, savedVersion: 0, lease }
           const isNewer = version > known.version || (version === known.version && known.lease !== lease)
           if (isNewer) room.waiting.delete(name)
           room.documents.set(name, {
             ...known,
-            ...(isNewer && { event, version }),
+            ...(isNewer && { text, version }),
             name,
             lease,
-            savedVersion: Math.max(known.savedVersion, version),
-            forgottenAt: room.waiting.has(name) ? undefined : now + rememberedMs
+            savedVersion: Math.max(known.savedVersion, version)
           })
         }),
-      update: (roomId, { at, baseVersion, event, lease, name, user }) =>
+      update: (roomId, { at, baseVersion, lease, name, text, user }) =>
         step((now) => {
           const room = roomOf(roomId)
           if (room.open === undefined || room.openLease !== lease) return { _tag: "Unknown", run } as const
           if (room.open !== name) return { _tag: "NotOpen", name: room.open } as const
-          const known = find(room, name, now)
+          const known = room.documents.get(name)
           if (known?.lease !== lease) return { _tag: "Unknown", run } as const
-          if (baseVersion !== known.version)
-            return { _tag: "Conflict", version: known.version, event: known.event } as const
-          const updated = { event, version: baseVersion + 1, author: user, at, forgottenAt: undefined }
-          room.documents.set(name, { ...known, ...updated })
+          const { savedVersion, version } = known
+          if (baseVersion !== version) return { _tag: "Conflict", version, text: known.text } as const
+          room.documents.set(name, { ...known, text, version: version + 1, author: user, at })
           const isNew = !room.waiting.has(name)
           room.waiting.add(name)
           wait(roomId, now)
-          return { _tag: "Updated", savedVersion: known.savedVersion, isNew } as const
+          return { _tag: "Updated", savedVersion, isNew } as const
         }),
-      append: ({ author, key, messageId, roomId, tail }) =>
+      append: (message, key) =>
         step((now) => {
+          const { author, messageId, roomId } = message
           const room = roomOf(roomId)
-          messageRooms.set(messageId, { roomId, until: now + messageRoomMs })
+          messageRooms.set(messageId, roomId)
           if (key !== undefined) {
             const once = JSON.stringify([author, key])
             const known = room.once.get(once)
-            if (known !== undefined && known.until > now) return { sameAs: known.messageId }
-            room.once.set(once, { messageId, until: now + rememberedMs })
+            if (known !== undefined) return { sameAs: known }
+            room.once.set(once, messageId)
           }
           if (room.messages.has(messageId)) return { sameAs: messageId }
           const ordinal = Math.max(room.ordinal + 1, now * 1000)
           room.ordinal = ordinal
-          room.messages.set(messageId, { messageId, version: 0, ordinal, text: messageText(0, ordinal, tail) })
+          room.messages.set(messageId, { version: 0, ordinal, key: key ?? null, message })
           wait(roomId, now)
           hurry(roomId, room, now)
           return { ordinal }
         }),
-      message: (roomId, messageId) => step(() => rooms.get(roomId)?.messages.get(messageId)?.text),
-      roomOfMessage: (messageId) =>
+      message: (roomId, messageId) => step(() => roomOf(roomId).messages.get(messageId)),
+      roomOfMessage: (messageId) => step(() => messageRooms.get(messageId)),
+      replace: (entry) =>
         step((now) => {
-          const found = messageRooms.get(messageId)
-          return found === undefined || found.until <= now ? undefined : found.roomId
-        }),
-      replace: (roomId, messageId, version, text) =>
-        step((now) => {
+          const { messageId, roomId } = entry.message
           const room = roomOf(roomId)
-          const known = room.messages.get(messageId)
-          if (known?.version !== version) return false
-          room.messages.set(messageId, { ...known, version: version + 1, text })
+          if (room.messages.get(messageId)?.version !== entry.version - 1) return false
+          room.messages.set(messageId, entry)
           hurry(roomId, room, now)
           return true
         }),
-      page: (roomId, query) => step(() => toPage(inOrder(rooms.get(roomId)), query)),
+      messages: (roomId, query) => step(() => toWaiting(roomOf(roomId), query)),
       claim: ({ all, leaseMs }) =>
         step((now) => {
           const claimed = [...due].filter(([, at]) => all || at <= now).sort(([, a], [, b]) => a - b)
@@ -216,44 +177,26 @@ export const make = (intervalMs: number) =>
         }),
       dirty: (roomId) =>
         step((now) => {
-          const room = rooms.get(roomId)
-          if (room === undefined) return { readAt: now, isWhole: true, documents: [], texts: [] }
-          const messages = inOrder(room)
-          let bytes = 0
-          const some = messages.slice(0, dirtyAtOnce).filter((message, n) => {
-            bytes += bytesOf(message)
-            return n === 0 || bytes <= dirtyBytes
-          })
-          const isWhole = some.length === messages.length
-          return {
-            readAt: isWhole ? now : (since.get(roomId) ?? now),
-            isWhole,
-            documents: [...room.waiting].flatMap((waits) => {
-              const found = find(room, waits, now)
-              if (found === undefined) return []
-              const { at, author, event, name, version } = found
-              return [{ name, event, version, author, at }]
-            }),
-            texts: some.map(({ text }) => text)
-          }
+          const room = roomOf(roomId)
+          const messages = firstOf(inOrder(room), dirtyAtOnce, dirtyBytes)
+          const isWhole = messages.length === room.messages.size
+          const documents = [...room.waiting]
+            .flatMap((name) => room.documents.get(name) ?? [])
+            .map(Struct.pick(["name", "text", "version", "author", "at"]))
+          return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages }
         }),
       settle: (roomId, saved) =>
         step((now) => {
-          const room = rooms.get(roomId)
+          const room = roomOf(roomId)
           for (const { name, version } of saved.documents) {
-            const known = room?.documents.get(name)
-            if (room === undefined || known === undefined) continue
-            const isSame = known.version === version
-            if (isSame) room.waiting.delete(name)
-            room.documents.set(name, {
-              ...known,
-              savedVersion: Math.max(known.savedVersion, version),
-              ...(isSame && { forgottenAt: now + rememberedMs })
-            })
+            const known = room.documents.get(name)
+            if (known === undefined) continue
+            if (known.version === version) room.waiting.delete(name)
+            room.documents.set(name, { ...known, savedVersion: Math.max(known.savedVersion, version) })
           }
           for (const { message, version } of saved.messages)
-            if (room?.messages.get(message.messageId)?.version === version) room.messages.delete(message.messageId)
-          if (room === undefined || room.waiting.size + room.messages.size === 0) {
+            if (room.messages.get(message.messageId)?.version === version) room.messages.delete(message.messageId)
+          if (room.waiting.size + room.messages.size === 0) {
             due.delete(roomId)
             since.delete(roomId)
           } else {
@@ -268,10 +211,10 @@ export const make = (intervalMs: number) =>
         runs: [run],
         origin: "memory"
       }))
-    }
+    })
 
     return {
-      buffer: WriteBuffer.of(makeEncoded(driver)),
+      buffer,
       /** The event of another document's opening was published. */
       switched: (roomId: string) => {
         roomOf(roomId).open = undefined

@@ -1,18 +1,19 @@
-// The write buffer's scripts for the flusher (which rooms are due, what waits in them, what is flushed), and for how
-// much waits and was lost. WriteScripts.ts lists the keys.
+// The write buffer's scripts about what waits: which rooms are due, what is read and settled by a flush, a page of the
+// messages, and how much waits and was lost. WriteScripts.ts lists the keys.
 import { Redis } from "effect/persistence"
 import { type Common, own } from "../../infra/redis/RoomLog.ts"
-import { dirtyAtOnce, dirtyBytes } from "./WriteBuffer.ts"
-import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey } from "./WriteScripts.ts"
+import { dirtyAtOnce, dirtyBytes, type Settled, type WaitingQuery } from "./WriteBuffer.ts"
+import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey, start, timeLua } from "./WriteScripts.ts"
 
 /** Flushing must go on when Redis is full, because it frees memory. The first line of a script, from Redis 7 on. */
 const allowedWhenFull = "#!lua flags=allow-oom"
+const now = `${timeLua}
+    local now = millis(redis.call('TIME'))`
 
 export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) => [dueKey(tag), all ? 1 : 0, leaseMs], {
   numberOfKeys: 1,
   lua: `${allowedWhenFull}
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    ${now}
     local rooms = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] == '1' and '+inf' or now, 'LIMIT', 0, 500)
     for _, room in ipairs(rooms) do redis.call('ZADD', KEYS[1], now + ARGV[2], room) end
     return rooms`
@@ -21,16 +22,15 @@ export const claim = Redis.script((tag: string, all: boolean, leaseMs: number) =
 type DocumentReply = readonly [name: string, event: string, version: number, author: string, at: string]
 
 export const dirty = (common: Common) =>
-  Redis.script((roomId: string) => [...keys(roomId), ...common(roomId, 0)], {
+  Redis.script((roomId: string) => start(common, roomId), {
     numberOfKeys: count,
-    lua: `${orderLua}
-    local documents = {}
+    lua: `${orderLua}${now}
+    local documents, readAt = {}, now
     for _, name in ipairs(redis.call('SMEMBERS', KEYS[6])) do
       local found = redis.call('HMGET', KEYS[1] .. ':doc:' .. name, 'event', 'version', 'author', 'at')
       if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
     end
-    local time, count, messages = redis.call('TIME'), redis.call('HLEN', KEYS[7]), {}
-    local readAt = time[1] * 1000 + math.floor(time[2] / 1000)
+    local count, messages = redis.call('HLEN', KEYS[7]), {}
     local meta = redis.call('HMGET', KEYS[1], 'position', 'indexed')
     if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= count then
       -- The oldest first.
@@ -59,30 +59,20 @@ export const dirty = (common: Common) =>
 /** Documents' versions by name, then messages' versions by id. */
 export const settle = (common: Common) =>
   Redis.script(
-    (
-      roomId: string,
-      documents: ReadonlyArray<readonly [name: string, version: number]>,
-      messages: ReadonlyArray<readonly [id: string, version: number]>,
-      interval: number,
-      readAt: number
-    ) => [
-      ...keys(roomId),
-      ...common(roomId, 0),
+    (roomId: string, { documents, messages, readAt }: Settled, interval: number) => [
+      ...start(common, roomId),
       interval,
-      rememberedMs,
       readAt,
       documents.length,
-      ...documents.flat(),
-      ...messages.flat()
+      ...documents.flatMap(({ name, version }) => [name, version]),
+      ...messages.flatMap(({ message, version }) => [message.messageId, version])
     ],
     {
       numberOfKeys: count,
       lua: `${allowedWhenFull}
-      ${orderLua}
-      local time = redis.call('TIME')
-      local now = time[1] * 1000 + math.floor(time[2] / 1000)
-      local done, first, bytes = 0, ${own + 5}, 0
-      local between = first + 2 * tonumber(ARGV[${own + 4}])
+      ${orderLua}${now}
+      local done, first, bytes = 0, ${own + 4}, 0
+      local between = first + 2 * tonumber(ARGV[${own + 3}])
       for i = first, between - 1, 2 do
         local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
         local found = redis.call('HMGET', key, 'version', 'saved')
@@ -90,7 +80,7 @@ export const settle = (common: Common) =>
           redis.call('HSET', key, 'saved', string.format('%.0f', math.max(tonumber(found[2] or 0), version)))
           if tonumber(found[1]) == version then
             done = done + redis.call('SREM', KEYS[6], ARGV[i])
-            redis.call('PEXPIRE', key, ARGV[${own + 2}])
+            redis.call('PEXPIRE', key, ${rememberedMs})
           end
         else done = done + redis.call('SREM', KEYS[6], ARGV[i]) end
       end
@@ -123,19 +113,91 @@ export const settle = (common: Common) =>
         redis.call('ZREM', KEYS[4], ARGV[4])
       else
         redis.call('ZADD', KEYS[3], now + tonumber(ARGV[${own + 1}]), ARGV[4])
-        redis.call('ZADD', KEYS[4], ARGV[${own + 3}], ARGV[4])
+        redis.call('ZADD', KEYS[4], ARGV[${own + 2}], ARGV[4])
       end`
     }
   )
 
+/** A script looks at no more than this, so that others get their turn in between. */
+const lookedAt = { messages: 200, bytes: 1_000_000 }
+
+/**
+ * A page, newest first: from the index or, while that is not complete (`orderLua`), from all messages. It writes
+ * nothing, so it works while Redis is full. `from`: the ordinal of the last message that was looked at, "" when there
+ * are no older ones. `isCut`: 1 when a limit of the query was reached. `end` and `oldest`: "" when there is no such
+ * message.
+ */
+export const page = Redis.script(
+  (roomId: string, { before, holding = [], limit, maxBytes }: WaitingQuery) => [
+    ...keys(roomId),
+    typeof before === "string" ? before : "",
+    typeof before === "number" ? before.toFixed(0) : "",
+    limit,
+    maxBytes,
+    ...holding
+  ],
+  {
+    numberOfKeys: count,
+    lua: `${orderLua}
+    local limit, room = tonumber(ARGV[3]), tonumber(ARGV[4])
+    local meta, waiting = redis.call('HMGET', KEYS[1], 'position', 'indexed'), redis.call('HLEN', KEYS[7])
+    if waiting == 0 then return {{}, '', 0, '', ''} end
+    local stop, last = false, ''
+    if ARGV[1] ~= '' then
+      local there = redis.call('HGET', KEYS[7], ARGV[1])
+      stop = there and positionOf(there) or '0'
+      last = there and stop or ''
+    elseif ARGV[2] ~= '' then stop = ARGV[2] end
+
+    -- Ids, ordinals and texts, newest first; and the oldest ordinal.
+    local found, oldest = {}, ''
+    if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= waiting then
+      oldest = string.format('%.0f', redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')[2])
+      if stop ~= '0' then
+        local scored = redis.call('ZREVRANGEBYSCORE', order, stop and '(' .. stop or '+inf', '-inf', 'WITHSCORES',
+          'LIMIT', 0, ${lookedAt.messages})
+        for i = 1, #scored, 2 do table.insert(found, {scored[i], tonumber(scored[i + 1])}) end
+      end
+    else
+      local all, lowest = redis.call('HGETALL', KEYS[7]), math.huge
+      for i = 1, #all, 2 do
+        local position = tonumber(positionOf(all[i + 1]))
+        lowest = math.min(lowest, position)
+        if not stop or position < tonumber(stop) then table.insert(found, {all[i], position, all[i + 1]}) end
+      end
+      oldest = string.format('%.0f', lowest)
+      table.sort(found, function(one, other) return one[2] > other[2] end)
+    end
+
+    local texts, looked, bytes, from, cut = {}, 0, 0, '', 0
+    for n, one in ipairs(found) do
+      local text = one[3] or redis.call('HGET', KEYS[7], one[1])
+      local wanted = text
+      for i = 5, #ARGV do wanted = wanted and string.find(text, ARGV[i], 1, true) end
+      if text then
+        looked = looked + #text
+        if wanted and #texts > 0 and bytes + #text > room then cut = 1 break end
+        if wanted then
+          table.insert(texts, text)
+          bytes = bytes + #text
+        end
+      end
+      from = string.format('%.0f', one[2])
+      if #texts == limit then cut = 1 break end
+      if looked >= ${lookedAt.bytes} then break end
+      if n == #found and n < ${lookedAt.messages} then from = '' end
+    end
+    return {texts, from, cut, last, oldest}`
+  }
+).withReturnType<readonly [texts: ReadonlyArray<string>, from: string, isCut: number, end: string, oldest: string]>()
+
 /** `born`: the name of this data, unless it has one. The name is lost with the data. */
 export const depth = Redis.script((tag: string, born: string) => [sinceKey(tag), depthKey(tag), born], {
   numberOfKeys: 2,
-  lua: `
+  lua: `${now}
     redis.call('HSETNX', KEYS[2], 'born', ARGV[1])
-    local time = redis.call('TIME')
     local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-    local age = oldest and math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - oldest) or -1
+    local age = oldest and math.max(0, now - oldest) or -1
     return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), age,
       string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), redis.call('HGET', KEYS[2], 'born')}`
 }).withReturnType<readonly [entries: number, oldestAgeMs: number, run: string, born: string]>()
@@ -144,20 +206,16 @@ const rescuedKey = (run: string) => `{hotpath:rescued:${run}}`
 const countedKey = (run: string) => `${rescuedKey(run)}:counted`
 const hourMs = 3_600_000
 
-export const rescued = Redis.script((run: string, entries: number) => [rescuedKey(run), entries, hourMs], {
+export const rescued = Redis.script((run: string, entries: number) => [rescuedKey(run), entries], {
   numberOfKeys: 1,
   lua: `
     redis.call('INCRBY', KEYS[1], ARGV[1])
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])`
+    redis.call('PEXPIRE', KEYS[1], ${hourMs})`
 })
 
-/** The first caller gets the number, others 0. */
-export const loss = Redis.script(
-  (run: string, missing: number) => [rescuedKey(run), countedKey(run), missing, hourMs],
-  {
-    numberOfKeys: 2,
-    lua: `
-    if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 0 end
+export const loss = Redis.script((run: string, missing: number) => [rescuedKey(run), countedKey(run), missing], {
+  numberOfKeys: 2,
+  lua: `
+    if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ${hourMs}) then return 0 end
     return math.max(0, tonumber(ARGV[1]) - tonumber(redis.call('GET', KEYS[1]) or 0))`
-  }
-).withReturnType<number>()
+}).withReturnType<number>()
