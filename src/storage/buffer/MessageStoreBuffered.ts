@@ -4,14 +4,12 @@
 //
 // While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message
 // only when no instance uses the buffer any more (WriteRouting.ts).
-import { Effect, Layer, type Result } from "effect"
-import type { Actor } from "../../domain/Actor.ts"
-import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
-import type { Role, StorageUnavailable } from "../../domain/Room.ts"
+import { Effect, Layer } from "effect"
+import { asSent, ThreadNotFound } from "../../domain/Message.ts"
 import type { Committed } from "../rooms/Committed.ts"
 import { MemberStore } from "../rooms/MemberStore.ts"
-import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "../rooms/MessageRules.ts"
-import { MessageStore, type NewMessage } from "../rooms/MessageStore.ts"
+import { type ChangeMessage, MessageStore, messageChanges, type NewMessage } from "../rooms/MessageStore.ts"
+import { changed, isUnanswered, messageEvent } from "../rooms/RoomRules.ts"
 import { ThreadStore } from "../rooms/ThreadStore.ts"
 import { readPage } from "./MergedPage.ts"
 import { UnflushedWrites } from "./UnflushedWrites.ts"
@@ -41,8 +39,11 @@ export const layer = Layer.effect(
     const threads = yield* ThreadStore
     const unflushed = yield* UnflushedWrites
 
-    const isInRoom = (threadId: string, roomId: string) =>
-      Effect.map(threads.roomOf(threadId), (found) => found === roomId)
+    const isInRoom = (roomId: string) => (threadId: string) =>
+      threads.roomOf(threadId).pipe(
+        Effect.map((found) => found === roomId),
+        Effect.catchTag("ThreadNotFound", () => Effect.succeed(false))
+      )
 
     const findInBoth = Effect.fnUntraced(function* (roomId: string, messageId: string) {
       const buffered = yield* buffer.message(roomId, messageId)
@@ -54,7 +55,7 @@ export const layer = Layer.effect(
       const { key, ...rest } = wanted
       const { messageId, roomId, threadId } = wanted
       const message = asSent(rest)
-      if (threadId !== null && !(yield* isInRoom(threadId, roomId))) return yield* new ThreadNotFound()
+      if (threadId !== null && !(yield* isInRoom(roomId)(threadId))) return yield* new ThreadNotFound()
       // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from
       // its key.
       if (key !== undefined && isConfirmed) {
@@ -79,22 +80,24 @@ export const layer = Layer.effect(
       return published(message)
     })
 
+    const roleOf = (roomId: string) => (user: string) =>
+      members.get(roomId, user).pipe(
+        Effect.map(({ role }) => role),
+        Effect.catchTag(["NotAMember", "RoomNotFound"], () => Effect.undefined)
+      )
+
     /** Changes a message where it is: in the buffer, or behind it. */
-    const change = <A, E, E2>(
-      [roomId, messageId]: readonly [roomId: string, messageId: string],
-      type: "message.edited" | "message.deleted" | "message.reacted",
-      actor: Actor,
-      apply: (message: Message) => Effect.Effect<Message | undefined, E>,
-      direct: Effect.Effect<Committed<A>, E2>
-    ) => {
+    const change: ChangeMessage = (roomId, messageId, change, same) => {
+      const direct = same(behind)
       const buffered = Effect.gen(function* () {
         for (let tried = 0; tried < attempts; tried++) {
           if (tried > 0) yield* Effect.sleep(Math.min(tried, maxPauseMs) * Math.random())
           const entry = yield* buffer.message(roomId, messageId)
           if (entry === undefined) return yield* direct
-          const after = yield* apply(entry.message)
+          const after = yield* changed(entry.message, change, roleOf(roomId), isInRoom(roomId))
           if (after === undefined) return published(entry.message)
           const next = { ...entry, version: entry.version + 1, message: after }
+          const { actor, type } = change
           if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
             unflushed.message(next)
             return published(after)
@@ -104,26 +107,9 @@ export const layer = Layer.effect(
       })
       return routing.update(() => buffered, direct)
     }
-    const byRule =
-      <E>(rule: (message: Message) => Result.Result<Message | undefined, E>) =>
-      (message: Message) =>
-        Effect.fromResult(rule(message))
-
-    const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
-      members.get(roomId, user).pipe(
-        Effect.map(({ role }) => role),
-        Effect.catchTag(["NotAMember", "RoomNotFound"], () => Effect.undefined)
-      )
-
-    const deletedBy = (roomId: string, actor: Actor) =>
-      Effect.fnUntraced(function* (
-        message: Message
-      ): Effect.fn.Return<Message | undefined, MessageNotFound | StorageUnavailable> {
-        const role = message.author === actor.user ? undefined : yield* roleOf(roomId, actor.user)
-        return yield* Effect.fromResult(deleted(role, actor)(message))
-      })
 
     return MessageStore.of({
+      ...messageChanges(change),
       send: (wanted) =>
         // Suspended: what the store behind makes of it is seldom needed.
         routing.unlessFull(
@@ -131,33 +117,6 @@ export const layer = Layer.effect(
             (lease) => sendToBuffer(wanted, lease),
             Effect.suspend(() => behind.send(wanted))
           )
-        ),
-      edit: (roomId, messageId, body, actor) =>
-        change(
-          [roomId, messageId],
-          "message.edited",
-          actor,
-          byRule(edited(body, actor)),
-          behind.edit(roomId, messageId, body, actor)
-        ),
-      delete: (roomId, messageId, actor) =>
-        Effect.map(
-          change(
-            [roomId, messageId],
-            "message.deleted",
-            actor,
-            deletedBy(roomId, actor),
-            behind.delete(roomId, messageId, actor)
-          ),
-          ({ changes }) => ({ value: undefined, changes })
-        ),
-      react: (roomId, messageId, emoji, adds, actor) =>
-        change(
-          [roomId, messageId],
-          "message.reacted",
-          actor,
-          byRule(reacted(emoji, adds, actor)),
-          behind.react(roomId, messageId, emoji, adds, actor)
         ),
       page: (roomId, query) =>
         routing.read(
@@ -170,27 +129,6 @@ export const layer = Layer.effect(
           behind.page(roomId, query)
         ),
       find: (roomId, messageId) => routing.read(() => findInBoth(roomId, messageId), behind.find(roomId, messageId)),
-      assignThread: (roomId, messageId, threadId, actor) =>
-        change(
-          [roomId, messageId],
-          "message.edited",
-          actor,
-          (message) =>
-            Effect.flatMap(
-              isInRoom(threadId, roomId),
-              (isThere): Effect.Effect<Message | undefined, ThreadNotFound> =>
-                isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
-            ),
-          behind.assignThread(roomId, messageId, threadId, actor)
-        ),
-      markAnswered: (roomId, messageId, answer, actor) =>
-        change(
-          [roomId, messageId],
-          "message.edited",
-          actor,
-          byRule(answered(answer, actor)),
-          behind.markAnswered(roomId, messageId, answer, actor)
-        ),
       unanswered: (roomId, author, body) =>
         routing.read(
           Effect.fnUntraced(function* () {

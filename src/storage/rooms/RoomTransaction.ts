@@ -4,15 +4,16 @@
 // Rows are cast to their interfaces, not decoded: the statements beside them name every column, and decoding a page
 // of messages would cost more than reading it.
 import { Effect } from "effect"
-import type { SqlError } from "effect/sql"
+import type { SqlError, Statement } from "effect/sql"
 import { isUuid } from "../../domain/Ids.ts"
 import { Forbidden, NotAMember, type Role, RoomNotFound, rolesFrom, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 import { type Change, type Committed, Unchanged, type WriteRefused } from "./Committed.ts"
+import { type ListOrder, type ListQuery, listPart } from "./ListPart.ts"
 
-/** ISO 8601, of milliseconds since the epoch as Postgres returns them. */
-export const iso = (ms: number): string => new Date(ms).toISOString()
+/** A time column as ISO 8601 in UTC with milliseconds, as `Date.toISOString` writes it. */
+export const isoTime = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 export interface Counted {
   readonly changeNumber: number
@@ -55,7 +56,8 @@ const refusalOf = (error: DatabaseError, minimum: Role): Effect.Effect<never, Wr
 export const makeRoomTransaction = Effect.gen(function* () {
   const { run, sql } = yield* Database
 
-  const uuid = (id: string) => sql`${id}::text::uuid`
+  /** What is no id of ours becomes NULL: it equals nothing, and no column of an id takes it. */
+  const uuid = (id: string) => sql`${isUuid(id) ? id : null}::text::uuid`
 
   const orUnavailable = <A, E>(effect: Effect.Effect<A, E | DatabaseError>) =>
     Effect.catch(
@@ -66,6 +68,16 @@ export const makeRoomTransaction = Effect.gen(function* () {
 
   /** Runs a statement outside a room's transaction. */
   const read = <A, E>(statement: Effect.Effect<A, E | SqlError.SqlError>) => orUnavailable(run(statement))
+
+  /** The row of a statement that gives one or none. */
+  const firstOf = <A, E, E2>(rows: Effect.Effect<ReadonlyArray<A>, E>, absent: () => E2) =>
+    Effect.flatMap(
+      rows,
+      ([row]): Effect.Effect<A, E2> => (row === undefined ? Effect.fail(absent()) : Effect.succeed(row))
+    )
+
+  const list = <A extends object>(rows: Statement.Statement<A>, order: ListOrder, query: ListQuery | undefined) =>
+    read(listPart(sql, rows, order, query))
 
   /** Gives the refusals of a write their meaning. `minimum` is the role that the write asked for. */
   const orRefused = <A, E>(write: Effect.Effect<A, E | DatabaseError>, minimum: Role) =>
@@ -111,5 +123,5 @@ export const makeRoomTransaction = Effect.gen(function* () {
     return orRefused(run(rolledBack), minimum ?? "viewer")
   }
 
-  return { orRefused, orUnavailable, read, run, sql, uuid, write }
+  return { firstOf, list, orRefused, orUnavailable, read, run, sql, uuid, write }
 })
