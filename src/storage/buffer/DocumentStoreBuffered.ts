@@ -67,17 +67,8 @@ export const layer = Layer.effect(
         }
         const version = baseVersion + 1
         const event = updatedEvent(open, version, user, text)
-        const updated = yield* buffer.update(roomId, {
-          name: open,
-          baseVersion,
-          text,
-          user,
-          connectionId,
-          at,
-          event,
-          lease,
-          seen
-        })
+        const wanted = { name: open, baseVersion, text, user, connectionId, at, event, lease, seen }
+        const updated = yield* buffer.update(roomId, wanted)
         switch (updated._tag) {
           case "Updated": {
             unflushed.document({ roomId, name: open, text, version, author: user, at })

@@ -8,12 +8,18 @@ import { Effect, Layer } from "effect"
 import { asSent, ThreadNotFound } from "../../domain/Message.ts"
 import type { Committed } from "../rooms/Committed.ts"
 import { MemberStore } from "../rooms/MemberStore.ts"
-import { type ChangeMessage, MessageStore, messageChanges, type NewMessage } from "../rooms/MessageStore.ts"
+import {
+  type ChangeMessage,
+  type MessagePage,
+  type MessageQuery,
+  MessageStore,
+  messageChanges,
+  type NewMessage
+} from "../rooms/MessageStore.ts"
 import { changed, isUnanswered, messageEvent } from "../rooms/RoomRules.ts"
 import { ThreadStore } from "../rooms/ThreadStore.ts"
-import { readPage } from "./MergedPage.ts"
 import { UnflushedWrites } from "./UnflushedWrites.ts"
-import { WriteBuffer } from "./WriteBuffer.ts"
+import { type Waiting, WriteBuffer } from "./WriteBuffer.ts"
 import { type Lease, WriteMode } from "./WriteMode.ts"
 import { uncertain, WriteRouting } from "./WriteRouting.ts"
 
@@ -27,6 +33,35 @@ const everything = { before: undefined, limit: Number.MAX_SAFE_INTEGER, maxBytes
 
 /** The buffer published the change, if there was one, in the step that made it. */
 const published = <A>(value: A): Committed<A> => ({ value, changes: [] })
+
+/** What the JSON text of a buffered message contains if it is in the thread. */
+const inThread = (threadId: string | undefined) =>
+  threadId === undefined ? undefined : [`"threadId":${JSON.stringify(threadId)}`]
+
+/**
+ * `buffered` was read before `stored`, so a message that was flushed in between is in both. The buffered version of a
+ * message is never the older one.
+ */
+const merge = ({ limit, threadId }: MessageQuery, buffered: Waiting, stored: MessagePage): MessagePage => {
+  const end = buffered.end ?? stored.end ?? Number.POSITIVE_INFINITY
+  const { messages, more, ordinals } = stored
+  const byId = new Map(messages.map((message, n) => [message.messageId, { message, ordinal: ordinals[n] ?? 0 }]))
+  for (const { message, ordinal } of buffered.entries) {
+    if (ordinal < end && (threadId === undefined || message.threadId === threadId)) {
+      byId.set(message.messageId, { message, ordinal })
+    }
+  }
+  // One of the sources has messages below this that were not read.
+  const floor = Math.max(buffered.from ?? 0, more ? (ordinals[0] ?? 0) : 0)
+  const all = [...byId.values()].filter(({ ordinal }) => ordinal >= floor).sort((a, b) => a.ordinal - b.ordinal)
+  const page = all.slice(Math.max(0, all.length - limit))
+  return {
+    messages: page.map(({ message }) => message),
+    ordinals: page.map(({ ordinal }) => ordinal),
+    more: more || buffered.from !== undefined || page.length < byId.size,
+    end: stored.end
+  }
+}
 
 export const layer = Layer.effect(
   MessageStore,
@@ -108,6 +143,30 @@ export const layer = Layer.effect(
       return routing.update(() => buffered, direct)
     }
 
+    /**
+     * Reads only the part of the buffer that the page can contain: nothing if the page ends before the oldest buffered
+     * message, as pages of older messages usually do.
+     */
+    const readPage = (roomId: string, query: MessageQuery) => {
+      const { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId } = query
+      const bufferedBefore = (end: string | number | undefined) =>
+        // One more shows whether there are older ones.
+        buffer.messages(roomId, { before: end, limit: limit + 1, maxBytes, holding: inThread(threadId) })
+      const mergedBefore = (end: number | undefined, buffered: Waiting) =>
+        Effect.map(behind.page(roomId, { ...query, before: end }), (stored) => merge(query, buffered, stored))
+      return Effect.gen(function* () {
+        const buffered = yield* bufferedBefore(before)
+        const { end, oldest } = buffered
+        if (oldest === undefined) return yield* behind.page(roomId, query)
+        if (typeof before !== "string") return yield* mergedBefore(before, buffered)
+        if (end !== undefined) return yield* mergedBefore(end, buffered)
+        // The message `before` is not buffered: only the store knows its ordinal.
+        const stored = yield* behind.page(roomId, query)
+        if (stored.end === undefined || stored.end <= oldest) return stored
+        return yield* mergedBefore(stored.end, yield* bufferedBefore(stored.end))
+      })
+    }
+
     return MessageStore.of({
       ...messageChanges(change),
       send: (wanted) =>
@@ -118,16 +177,7 @@ export const layer = Layer.effect(
             Effect.suspend(() => behind.send(wanted))
           )
         ),
-      page: (roomId, query) =>
-        routing.read(
-          () =>
-            readPage(
-              query,
-              (asked) => buffer.messages(roomId, asked),
-              (asked) => behind.page(roomId, asked)
-            ),
-          behind.page(roomId, query)
-        ),
+      page: (roomId, query) => routing.read(() => readPage(roomId, query), behind.page(roomId, query)),
       find: (roomId, messageId) => routing.read(() => findInBoth(roomId, messageId), behind.find(roomId, messageId)),
       unanswered: (roomId, author, body) =>
         routing.read(

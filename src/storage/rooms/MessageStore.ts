@@ -2,12 +2,13 @@
 // µs, or one more than the last one's, given under the room's lock: a page has the order of the events, those of
 // messages that came from a write buffer among them.
 import { Context, Effect, Layer } from "effect"
-import type { Statement } from "effect/sql"
+import { SqlError, type Statement } from "effect/sql"
 import type { Actor } from "../../domain/Actor.ts"
 import { isUuid } from "../../domain/Ids.ts"
 import { asSent, type Message, MessageNotFound, ThreadNotFound, type TooManyReactions } from "../../domain/Message.ts"
 import { type BufferFull, type Role, RoomNotFound, rolesFrom } from "../../domain/Room.ts"
 import { DatabaseRefused } from "../../infra/postgres/Database.ts"
+import { words } from "../../infra/postgres/DatabaseFaults.ts"
 import { type Operation, Unchanged, type Write, type Writes } from "./Committed.ts"
 import { upTo } from "./ListPart.ts"
 import { answered, assigned, changed, deleted, edited, type MessageChange, messageEvent, reacted } from "./RoomRules.ts"
@@ -45,18 +46,9 @@ interface MessageRow extends Omit<Message, "answer"> {
 const toMessage = ({ answer, ...message }: MessageRow): Message =>
   message.kind === "prompt" ? { ...message, answer } : message
 
+/** PostgreSQL's message of a violation has the constraint's name. */
 const violates = (error: unknown, constraint: string) =>
-  error instanceof DatabaseRefused && JSON.stringify(causes(error.cause)).includes(constraint)
-/** The texts of an error and of what caused it. */
-const causes = (error: unknown): ReadonlyArray<string> => {
-  const texts: Array<string> = []
-  for (let at = error, depth = 0; typeof at === "object" && at !== null && depth < 8; depth++) {
-    const one = at as { message?: unknown; constraint?: unknown; reason?: unknown; cause?: unknown }
-    texts.push(String(one.message ?? ""), String(one.constraint ?? ""))
-    at = one.reason ?? one.cause
-  }
-  return texts
-}
+  error instanceof DatabaseRefused && SqlError.isSqlError(error.cause) && words(error.cause).includes(constraint)
 
 /** Who may write messages. */
 const writers = rolesFrom("member")

@@ -5,6 +5,7 @@
 // of messages would cost more than reading it.
 import { Effect } from "effect"
 import type { SqlError, Statement } from "effect/sql"
+import type { Actor } from "../../domain/Actor.ts"
 import { isUuid } from "../../domain/Ids.ts"
 import { Forbidden, NotAMember, type Role, RoomNotFound, rolesFrom, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
@@ -18,11 +19,6 @@ export const isoTime = (column: string) => `to_char(${column} AT TIME ZONE 'UTC'
 export interface Counted {
   readonly changeNumber: number
   readonly epochCounter: number
-}
-
-export interface Writer {
-  readonly user: string
-  readonly at: string
 }
 
 type DatabaseError = DatabaseUnavailable | DatabaseRefused
@@ -94,7 +90,7 @@ export const makeRoomTransaction = Effect.gen(function* () {
    */
   const write = <A, E = never>(
     roomId: string,
-    { at, user }: Writer,
+    { at, user }: Actor,
     minimum: Role | undefined,
     change: (counted: Counted) => Effect.Effect<Change<A> | Unchanged<A>, E | SqlError.SqlError>
   ): Effect.Effect<Committed<A>, Exclude<E, SqlError.SqlError> | WriteRefused> => {

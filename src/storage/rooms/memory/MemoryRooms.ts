@@ -56,28 +56,20 @@ export interface StoredInvite extends NewInvite {
   readonly changeNumber: number
 }
 
-export class MemoryRooms extends Context.Service<
-  MemoryRooms,
-  {
-    readonly rooms: Map<string, StoredRoom>
-    readonly invites: Map<string, StoredInvite>
-    /** The room of each thread. */
-    readonly threads: Map<string, StoredRoom>
-    readonly messages: Map<string, StoredMessage>
-    readonly contacts: Map<string, Map<string, Contact>>
-    readonly feedback: Map<string, Feedback>
-  }
->()("hotpath/storage/rooms/memory/MemoryRooms") {
-  static readonly layer = Layer.sync(MemoryRooms, () =>
-    MemoryRooms.of({
-      rooms: new Map(),
-      invites: new Map(),
-      threads: new Map(),
-      messages: new Map(),
-      contacts: new Map(),
-      feedback: new Map()
-    })
-  )
+const emptyState = () => ({
+  rooms: new Map<string, StoredRoom>(),
+  invites: new Map<string, StoredInvite>(),
+  /** The room of each thread. */
+  threads: new Map<string, StoredRoom>(),
+  messages: new Map<string, StoredMessage>(),
+  contacts: new Map<string, Map<string, Contact>>(),
+  feedback: new Map<string, Feedback>()
+})
+
+export class MemoryRooms extends Context.Service<MemoryRooms, ReturnType<typeof emptyState>>()(
+  "hotpath/storage/rooms/memory/MemoryRooms"
+) {
+  static readonly layer = Layer.sync(MemoryRooms, emptyState)
 }
 
 type Rooms = Pick<MemoryRooms["Service"], "rooms">

@@ -1,5 +1,5 @@
 // The room stores in memory: the same rules as in Postgres, and nothing survives a restart.
-import { Clock, Effect, Layer, Result } from "effect"
+import { Clock, Context, Effect, Layer, Result } from "effect"
 import { type Contact, maxContacts, TooManyContacts } from "../../../domain/Contact.ts"
 import { emptyDocument, firstDocument } from "../../../domain/Document.ts"
 import { isUuid } from "../../../domain/Ids.ts"
@@ -27,15 +27,18 @@ import * as InviteStoreMemory from "./InviteStoreMemory.ts"
 import { MemoryRooms, memberOf, openRoom, refused, type StoredRoom, step, write } from "./MemoryRooms.ts"
 import * as MessageStoreMemory from "./MessageStoreMemory.ts"
 
-const rooms = Layer.effect(
-  RoomStore,
-  Effect.map(MemoryRooms, (state) =>
-    RoomStore.of({
+const find = (room: StoredRoom, name = room.document) => room.documents.get(name) ?? emptyDocument(name)
+
+const stores = Layer.effectContext(
+  Effect.map(MemoryRooms, (state) => {
+    const { contacts, feedback, invites, messages, rooms, threads } = state
+    const fences = new Map<string, number>()
+    return Context.make(RoomStore, {
       create: (room) =>
         step(() => {
           const { createdAt, owner, roomId } = room
-          if (!isUuid(roomId) || state.rooms.has(roomId)) return refused(`room ${roomId}`)
-          state.rooms.set(roomId, {
+          if (!isUuid(roomId) || rooms.has(roomId)) return refused(`room ${roomId}`)
+          rooms.set(roomId, {
             room,
             deletedAt: undefined,
             changeNumber: 0,
@@ -62,7 +65,7 @@ const rooms = Layer.effect(
       list: (user, query) =>
         Effect.sync(() =>
           partOf(
-            [...state.rooms.values()]
+            [...rooms.values()]
               .filter(({ deletedAt, members }) => deletedAt === undefined && members.has(user))
               .map(({ room }) => room),
             ({ createdAt, roomId }) => [createdAt, roomId],
@@ -79,220 +82,174 @@ const rooms = Layer.effect(
       advanceEpoch: (roomId) =>
         step(() =>
           Result.map(
-            Result.fromNullishOr(state.rooms.get(roomId), () => new RoomNotFound()),
+            Result.fromNullishOr(rooms.get(roomId), () => new RoomNotFound()),
             (room) => ++room.epochCounter
           )
         )
-    })
-  )
-)
-
-const members = Layer.effect(
-  MemberStore,
-  Effect.map(MemoryRooms, (state) =>
-    MemberStore.of({
-      get: (roomId, user) => step(() => memberOf(state, roomId, user)),
-      list: (roomId, query) =>
-        Effect.sync(() =>
-          partOf(
-            state.rooms.get(roomId)?.members.values() ?? [],
-            ({ joinedAt, user }) => [joinedAt, user],
-            query,
-            listLimits.participants
-          )
-        ),
-      remove: (roomId, user, actor) =>
-        write(
-          state,
-          roomId,
-          actor,
-          user === actor.user ? undefined : "owner",
-          ({ changeNumber, members, removed, room }): Result.Result<Change<void>, Forbidden | NotAMember> => {
-            if (room.owner === user) return Result.fail(new Forbidden({ needs: "another than the room's maker" }))
-            if (!members.delete(user)) return Result.fail(new NotAMember())
-            for (const [inviteId, invite] of state.invites) {
-              if (invite.roomId === roomId && invite.createdBy === user) state.invites.delete(inviteId)
-            }
-            if (user !== actor.user) removed.set(user, changeNumber + 1)
-            return Result.succeed(memberChange("member.left", user, undefined))
-          }
-        )
-    })
-  )
-)
-
-const threads = Layer.effect(
-  ThreadStore,
-  Effect.map(MemoryRooms, (state) =>
-    ThreadStore.of({
-      create: (thread, actor) =>
-        write(state, thread.roomId, actor, "member", (room): Result.Result<Change<Thread>, StorageUnavailable> => {
-          const { threadId } = thread
-          if (!isUuid(threadId) || state.threads.has(threadId)) return refused(`thread ${threadId}`)
-          state.threads.set(threadId, room)
-          room.threads.set(threadId, thread)
-          return Result.succeed(threadChange("thread.created", thread))
-        }),
-      list: (roomId, archived, query) =>
-        Effect.sync(() =>
-          partOf(
-            [...(state.rooms.get(roomId)?.threads.values() ?? [])].filter(
-              (thread) => archived === undefined || thread.archived === archived
-            ),
-            ({ createdAt, threadId }) => [createdAt, threadId],
-            query,
-            listLimits.threads
-          )
-        ),
-      change: (roomId, threadId, change, actor) =>
-        write(state, roomId, actor, "member", ({ threads }) =>
-          Result.map(
-            Result.fromNullishOr(threads.get(threadId), () => new ThreadNotFound()),
-            (before) => {
-              const after = changedThread(before, change)
-              if (after === undefined) return new Unchanged(before)
-              threads.set(threadId, after)
-              return threadChange("thread.changed", after)
+    }).pipe(
+      Context.add(MemberStore, {
+        get: (roomId, user) => step(() => memberOf(state, roomId, user)),
+        list: (roomId, query) =>
+          Effect.sync(() =>
+            partOf(
+              rooms.get(roomId)?.members.values() ?? [],
+              ({ joinedAt, user }) => [joinedAt, user],
+              query,
+              listLimits.participants
+            )
+          ),
+        remove: (roomId, user, actor) =>
+          write(
+            state,
+            roomId,
+            actor,
+            user === actor.user ? undefined : "owner",
+            ({ changeNumber, members, removed, room }): Result.Result<Change<void>, Forbidden | NotAMember> => {
+              if (room.owner === user) return Result.fail(new Forbidden({ needs: "another than the room's maker" }))
+              if (!members.delete(user)) return Result.fail(new NotAMember())
+              for (const [inviteId, invite] of invites) {
+                if (invite.roomId === roomId && invite.createdBy === user) invites.delete(inviteId)
+              }
+              if (user !== actor.user) removed.set(user, changeNumber + 1)
+              return Result.succeed(memberChange("member.left", user, undefined))
             }
           )
-        ),
-      roomOf: (threadId) =>
-        step(() => Result.fromNullishOr(state.threads.get(threadId)?.room.roomId, () => new ThreadNotFound()))
-    })
-  )
-)
-
-const find = (room: StoredRoom, name = room.document) => room.documents.get(name) ?? emptyDocument(name)
-
-const documents = Layer.effect(
-  DocumentStore,
-  Effect.map(MemoryRooms, (state) =>
-    DocumentStore.of({
-      get: (roomId, name) => step(() => Result.map(openRoom(state, roomId), (room) => find(room, name))),
-      update: (roomId, update, actor) =>
-        write(state, roomId, actor, "member", (room) =>
-          Result.map(updatedDocument(find(room), update, actor), (change) => {
-            room.documents.set(change.value.name, change.value)
-            return change
+      }),
+      Context.add(ThreadStore, {
+        create: (thread, actor) =>
+          write(state, thread.roomId, actor, "member", (room): Result.Result<Change<Thread>, StorageUnavailable> => {
+            const { threadId } = thread
+            if (!isUuid(threadId) || threads.has(threadId)) return refused(`thread ${threadId}`)
+            threads.set(threadId, room)
+            room.threads.set(threadId, thread)
+            return Result.succeed(threadChange("thread.created", thread))
+          }),
+        list: (roomId, archived, query) =>
+          Effect.sync(() =>
+            partOf(
+              [...(rooms.get(roomId)?.threads.values() ?? [])].filter(
+                (thread) => archived === undefined || thread.archived === archived
+              ),
+              ({ createdAt, threadId }) => [createdAt, threadId],
+              query,
+              listLimits.threads
+            )
+          ),
+        change: (roomId, threadId, change, actor) =>
+          write(state, roomId, actor, "member", (room) =>
+            Result.map(
+              Result.fromNullishOr(room.threads.get(threadId), () => new ThreadNotFound()),
+              (before) => {
+                const after = changedThread(before, change)
+                if (after === undefined) return new Unchanged(before)
+                room.threads.set(threadId, after)
+                return threadChange("thread.changed", after)
+              }
+            )
+          ),
+        roomOf: (threadId) =>
+          step(() => Result.fromNullishOr(threads.get(threadId)?.room.roomId, () => new ThreadNotFound()))
+      }),
+      Context.add(DocumentStore, {
+        get: (roomId, name) => step(() => Result.map(openRoom(state, roomId), (room) => find(room, name))),
+        update: (roomId, update, actor) =>
+          write(state, roomId, actor, "member", (room) =>
+            Result.map(updatedDocument(find(room), update, actor), (change) => {
+              room.documents.set(change.value.name, change.value)
+              return change
+            })
+          ),
+        switch: (roomId, name, actor) =>
+          write(state, roomId, actor, "member", (room) => {
+            const document = find(room, name)
+            const change = room.document === name ? new Unchanged(document) : switchedDocument(document)
+            room.document = name
+            return Result.succeed(change)
           })
-        ),
-      switch: (roomId, name, actor) =>
-        write(state, roomId, actor, "member", (room) => {
-          const document = find(room, name)
-          const change = room.document === name ? new Unchanged(document) : switchedDocument(document)
-          room.document = name
-          return Result.succeed(change)
-        })
-    })
-  )
-)
-
-const contacts = Layer.effect(
-  ContactStore,
-  Effect.map(MemoryRooms, ({ contacts, feedback }) =>
-    ContactStore.of({
-      add: (owner, contact) =>
-        step(() => {
-          const theirs = contacts.get(owner) ?? new Map<string, Contact>()
-          const before = theirs.get(contact.user)
-          if (before === undefined && theirs.size >= maxContacts) {
-            return Result.fail(new TooManyContacts({ most: maxContacts }))
-          }
-          const stored = { ...contact, addedAt: before?.addedAt ?? contact.addedAt }
-          contacts.set(owner, theirs.set(contact.user, stored))
-          return Result.succeed(stored)
-        }),
-      list: (owner, query) =>
-        Effect.sync(() =>
-          partOf(contacts.get(owner)?.values() ?? [], ({ addedAt, user }) => [addedAt, user], query, maxContacts)
-        ),
-      remove: (owner, user) =>
-        Effect.sync(() => {
-          const theirs = contacts.get(owner)
-          theirs?.delete(user)
-          if (theirs?.size === 0) contacts.delete(owner)
-        }),
-      addFeedback: (one) =>
-        step(() => {
-          if (feedback.has(one.feedbackId)) return refused(`feedback ${one.feedbackId}`)
-          feedback.set(one.feedbackId, one)
-          return Result.void
-        })
-    })
-  )
-)
-
-const outbox = Layer.effect(
-  Outbox,
-  Effect.map(MemoryRooms, ({ rooms }) =>
-    Outbox.of({
-      pending: (roomId, after) =>
-        Effect.sync(() => {
-          const room = rooms.get(roomId)
-          if (room === undefined) return []
-          const { epochCounter, pending } = room
-          return [...pending.values()]
-            .filter(({ change }) => change.changeNumber > after)
-            .slice(0, outboxLimits.pending)
-            .map(({ change }) => ({ ...change, epochCounter }))
-        }),
-      pendingRooms: (olderThanMs) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const oldest: Array<readonly [storedAt: number, roomId: string]> = []
-          for (const [roomId, { pending }] of rooms) {
-            const [first] = pending.values()
-            if (first !== undefined && first.storedAt < now - olderThanMs) oldest.push([first.storedAt, roomId])
-          }
-          return oldest
-            .sort(([one], [other]) => one - other)
-            .slice(0, outboxLimits.pendingRooms)
-            .map(([, roomId]) => roomId)
-        }),
-      remove: (changes) =>
-        Effect.sync(() => {
-          for (const { changeNumber, roomId } of changes) rooms.get(roomId)?.pending.delete(changeNumber)
-        })
-    })
-  )
-)
-
-/** Everything at once. */
-const purge = Layer.effect(
-  RoomPurge,
-  Effect.map(MemoryRooms, ({ invites, messages, rooms, threads }) => {
-    const fences = new Map<string, number>()
-    return RoomPurge.of({
-      purge: ({ fence, name }) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          if ((fences.get(name) ?? 0) > fence) return Effect.fail(new Fenced({ name, fence }))
-          fences.set(name, fence)
-          let count = 0
-          for (const [id, { expiresAt }] of invites) {
-            if (expiresAt !== undefined && expiresAt < now && invites.delete(id)) count++
-          }
-          for (const [roomId, room] of rooms) {
-            if (room.deletedAt === undefined || room.deletedAt > now - graceMs || room.pending.size > 0) continue
-            for (const { message } of room.messages) if (messages.delete(message.messageId)) count++
-            for (const threadId of room.threads.keys()) threads.delete(threadId)
-            for (const [id, invite] of invites) if (invite.roomId === roomId) invites.delete(id)
-            rooms.delete(roomId)
-            count++
-          }
-          return Effect.succeed(count)
-        })
-    })
+      }),
+      Context.add(ContactStore, {
+        add: (owner, contact) =>
+          step(() => {
+            const theirs = contacts.get(owner) ?? new Map<string, Contact>()
+            const before = theirs.get(contact.user)
+            if (before === undefined && theirs.size >= maxContacts) {
+              return Result.fail(new TooManyContacts({ most: maxContacts }))
+            }
+            const stored = { ...contact, addedAt: before?.addedAt ?? contact.addedAt }
+            contacts.set(owner, theirs.set(contact.user, stored))
+            return Result.succeed(stored)
+          }),
+        list: (owner, query) =>
+          Effect.sync(() =>
+            partOf(contacts.get(owner)?.values() ?? [], ({ addedAt, user }) => [addedAt, user], query, maxContacts)
+          ),
+        remove: (owner, user) =>
+          Effect.sync(() => {
+            const theirs = contacts.get(owner)
+            theirs?.delete(user)
+            if (theirs?.size === 0) contacts.delete(owner)
+          }),
+        addFeedback: (one) =>
+          step(() => {
+            if (feedback.has(one.feedbackId)) return refused(`feedback ${one.feedbackId}`)
+            feedback.set(one.feedbackId, one)
+            return Result.void
+          })
+      }),
+      Context.add(Outbox, {
+        pending: (roomId, after) =>
+          Effect.sync(() => {
+            const room = rooms.get(roomId)
+            if (room === undefined) return []
+            const { epochCounter, pending } = room
+            return [...pending.values()]
+              .filter(({ change }) => change.changeNumber > after)
+              .slice(0, outboxLimits.pending)
+              .map(({ change }) => ({ ...change, epochCounter }))
+          }),
+        pendingRooms: (olderThanMs) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            const oldest: Array<readonly [storedAt: number, roomId: string]> = []
+            for (const [roomId, { pending }] of rooms) {
+              const [first] = pending.values()
+              if (first !== undefined && first.storedAt < now - olderThanMs) oldest.push([first.storedAt, roomId])
+            }
+            return oldest
+              .sort(([one], [other]) => one - other)
+              .slice(0, outboxLimits.pendingRooms)
+              .map(([, roomId]) => roomId)
+          }),
+        remove: (changes) =>
+          Effect.sync(() => {
+            for (const { changeNumber, roomId } of changes) rooms.get(roomId)?.pending.delete(changeNumber)
+          })
+      }),
+      // Everything at once.
+      Context.add(RoomPurge, {
+        purge: ({ fence, name }) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            if ((fences.get(name) ?? 0) > fence) return Effect.fail(new Fenced({ name, fence }))
+            fences.set(name, fence)
+            let count = 0
+            for (const [id, { expiresAt }] of invites) {
+              if (expiresAt !== undefined && expiresAt < now && invites.delete(id)) count++
+            }
+            for (const [roomId, room] of rooms) {
+              if (room.deletedAt === undefined || room.deletedAt > now - graceMs || room.pending.size > 0) continue
+              for (const { message } of room.messages) if (messages.delete(message.messageId)) count++
+              for (const threadId of room.threads.keys()) threads.delete(threadId)
+              for (const [id, invite] of invites) if (invite.roomId === roomId) invites.delete(id)
+              rooms.delete(roomId)
+              count++
+            }
+            return Effect.succeed(count)
+          })
+      })
+    )
   })
 )
 
 /** With the state, for what else stores in it (the flush of a write buffer). */
-export const layer = Layer.mergeAll(
-  contacts,
-  documents,
-  InviteStoreMemory.layer,
-  members,
-  MessageStoreMemory.layer,
-  outbox,
-  purge,
-  rooms,
-  threads
-).pipe(Layer.provideMerge(MemoryRooms.layer))
+export const layer = Layer.mergeAll(stores, InviteStoreMemory.layer, MessageStoreMemory.layer).pipe(
+  Layer.provideMerge(MemoryRooms.layer)
+)
