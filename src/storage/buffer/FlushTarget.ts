@@ -91,20 +91,22 @@ export class FlushTarget extends Context.Service<
         idOf: (row: Row) => string,
         insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
       ) =>
-        insertOrDeadLetter(Arr.chunksOf(rows, rowsAtOnce), insert, (row, refused) => {
-          const { sqlState } = refused
-          // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
-          if (!/^2[23]/.test(sqlState)) return Effect.fail(refused)
-          const id = idOf(row)
-          return deadLetters
-            .add(id, JSON.stringify(row), sqlState)
-            .pipe(
-              Effect.andThen(
-                Effect.logError("Postgres refused a row of the buffer; it is a dead letter", { id, sqlState })
-              ),
-              Effect.as<Saved>({ conflicts: 0, dead: 1 })
-            )
-        }).pipe(Effect.map((saved) => saved.reduce(sum, nothing)))
+        Effect.map(
+          insertOrDeadLetter(
+            Arr.chunksOf(rows, rowsAtOnce),
+            insert,
+            Effect.fnUntraced(function* (row, refused) {
+              const { sqlState } = refused
+              // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
+              if (!/^2[23]/.test(sqlState)) return yield* refused
+              const id = idOf(row)
+              yield* deadLetters.add(id, JSON.stringify(row), sqlState)
+              yield* Effect.logError("Postgres refused a row of the buffer; it is a dead letter", { id, sqlState })
+              return { conflicts: 0, dead: 1 }
+            })
+          ),
+          (saved) => saved.reduce(sum, nothing)
+        )
 
       return FlushTarget.of({
         save: (unsaved) =>

@@ -1,20 +1,11 @@
 // Documents of rooms; a write buffer can stand before them (buffer/DocumentStoreBuffered.ts).
 import { Context, Effect, Layer } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
-import { type Document, emptyDocument, type VersionConflict } from "../../domain/Document.ts"
+import type { Document, VersionConflict } from "../../domain/Document.ts"
 import { type BufferFull, type MembershipUnsure, RoomNotFound } from "../../domain/Room.ts"
 import { type Operation, Unchanged, type Write, type Writes } from "./Committed.ts"
 import { type DocumentUpdate, switchedDocument, updatedDocument } from "./RoomRules.ts"
 import { makeRoomTransaction } from "./RoomTransaction.ts"
-
-interface DocumentRow {
-  readonly name: string
-  readonly text: string | null
-  readonly version: number | null
-}
-
-const toDocument = ({ name, text, version }: DocumentRow): Document =>
-  text === null || version === null ? emptyDocument(name) : { name, text, version, savedVersion: version }
 
 export class DocumentStore extends Context.Service<
   DocumentStore,
@@ -38,14 +29,16 @@ export class DocumentStore extends Context.Service<
     Effect.gen(function* () {
       const { firstOf, read, sql, uuid, write } = yield* makeRoomTransaction
 
+      /** A document that was never written is empty. */
       const find = (roomId: string, name: string | null = null) =>
         firstOf(
-          sql<DocumentRow>`SELECT wanted.name, d.text, d.version::float8 AS version
+          sql<Document>`SELECT wanted.name, coalesce(d.text, '') AS text, coalesce(d.version, 0)::float8 AS version,
+              coalesce(d.version, 0)::float8 AS "savedVersion"
             FROM (SELECT room_id, coalesce(${name}::text, document) AS name FROM rooms
               WHERE room_id = ${uuid(roomId)} AND deleted_at IS NULL) AS wanted
             LEFT JOIN documents d ON d.room_id = wanted.room_id AND d.name = wanted.name`,
           () => new RoomNotFound()
-        ).pipe(Effect.map(toDocument))
+        )
 
       return DocumentStore.of({
         get: (roomId, name) => read(find(roomId, name)),

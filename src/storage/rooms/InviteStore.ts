@@ -36,19 +36,6 @@ export interface NewInvite extends InviteKey {
   readonly maxUses: number | undefined
 }
 
-export interface InviteQuery {
-  /** Only the invites that this user made. */
-  readonly createdBy?: string | undefined
-  /** The `next` of the page before. */
-  readonly before?: number | undefined
-  readonly limit: number
-}
-
-export interface InvitePage {
-  readonly items: ReadonlyArray<Invite>
-  readonly next: number | undefined
-}
-
 export class InviteStore extends Context.Service<
   InviteStore,
   {
@@ -57,8 +44,14 @@ export class InviteStore extends Context.Service<
      * room for new ones.
      */
     readonly create: (invite: NewInvite, minimum: Role, limit: number) => Operation<void, WriteRefused | TooManyInvites>
-    /** Newest first; spent invites are listed until they are purged. */
-    readonly list: (roomId: string, query: InviteQuery) => Operation<InvitePage>
+    /**
+     * Newest first, of one maker or of all; spent invites are listed until they are purged. `before`: the `next` of
+     * the page before.
+     */
+    readonly list: (
+      roomId: string,
+      query: { readonly createdBy?: string | undefined; readonly before?: number | undefined; readonly limit: number }
+    ) => Operation<{ readonly items: ReadonlyArray<Invite>; readonly next: number | undefined }>
     /** The role that the invite gives the user at `now`. */
     readonly roleFor: (roomId: string, invite: InviteKey, user: string, now: number) => Operation<Role, InviteInvalid>
     /** Whether the invite exists, spent or not; it does until it is revoked or purged. */

@@ -78,14 +78,23 @@ export const partOf = <A>(
     if (at === otherAt) return id < otherId ? -1 : Number(id > otherId)
     return at < otherAt === isNewestFirst ? 1 : -1
   }
-  let bytes = 0
-  return [...items]
+  const part = [...items]
     .filter((item) => after === undefined || compare(keyOf(item), [after.at, after.id]) > 0)
     .sort((one, other) => compare(keyOf(one), keyOf(other)))
     .slice(0, limit ?? maxItems)
-    .filter((item) => {
-      const before = bytes
-      bytes += maxBytes === undefined ? 0 : Buffer.byteLength(JSON.stringify(item))
-      return maxBytes === undefined || before < maxBytes
-    })
+  return firstBytes(part, (item) => Buffer.byteLength(JSON.stringify(item)), maxBytes)
+}
+
+/** The first of the items, up to the one that reaches `maxBytes`. */
+export const firstBytes = <A>(
+  items: ReadonlyArray<A>,
+  bytesOf: (item: A) => number,
+  maxBytes = Number.POSITIVE_INFINITY
+): Array<A> => {
+  let bytes = 0
+  return items.filter((item) => {
+    const before = bytes
+    bytes += bytesOf(item)
+    return before < maxBytes
+  })
 }

@@ -121,7 +121,7 @@ export class MessageStore extends Context.Service<
       // The hot path: one statement, and so one round trip, for the lock, the check, the message and its event.
       const insert = (message: Message, { at, author, body, key, kind, messageId, roomId, threadId }: NewMessage) => {
         const event = messageEvent("message.sent", message)
-        return run(sql<Counted>`WITH room AS (
+        const counted = sql<Counted>`WITH room AS (
           SELECT * FROM hotpath_room_write(${uuid(roomId)}, ${author}, ${writers}::text[])),
         message AS (INSERT INTO messages (message_id, room_id, thread_id, author, kind, body, at, position, key)
           SELECT ${uuid(messageId)}, ${uuid(roomId)}, ${threadId}::text::uuid, ${author}, ${kind}, ${body},
@@ -129,16 +129,11 @@ export class MessageStore extends Context.Service<
               (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), ${key ?? null}::text FROM room),
         outbox AS (INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
           SELECT ${uuid(roomId)}, revision, ${at}::text::timestamptz, 'message.sent', '', ${event} FROM room)
-        SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter" FROM room`).pipe(
-          Effect.flatMap(([counted]) =>
-            counted === undefined
-              ? Effect.die("hotpath_room_write returns a row")
-              : Effect.succeed({
-                  value: message,
-                  changes: [{ roomId, ...counted, at, type: "message.sent" as const, subject: "", event }]
-                })
-          )
-        )
+        SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter" FROM room`
+        return Effect.map(run(firstOf(counted, () => new RoomNotFound())), (counts) => ({
+          value: message,
+          changes: [{ roomId, ...counts, at, type: "message.sent" as const, subject: "", event }]
+        }))
       }
 
       const sentBefore = ({ author, key, roomId }: NewMessage) =>

@@ -122,10 +122,8 @@ export const changedThread = (before: Thread, change: ThreadChange): Thread | un
   return isSame ? undefined : after
 }
 
-export const messageEvent = (
-  type: "message.sent" | "message.edited" | "message.deleted" | "message.reacted",
-  message: Message
-) => JSON.stringify({ type, message })
+export const messageEvent = (type: MessageChange["type"] | "message.sent", message: Message) =>
+  JSON.stringify({ type, message })
 
 export const threadChange = (type: "thread.created" | "thread.changed", thread: Thread): Change<Thread> => ({
   value: thread,

@@ -32,8 +32,15 @@ const unavailable = (error: DatabaseError) =>
         Effect.fail(new StorageUnavailable({ reason: `refused ${error.sqlState}` }))
       )
 
-const isDatabaseError = (error: unknown): error is DatabaseError =>
-  error instanceof DatabaseUnavailable || error instanceof DatabaseRefused
+const meaning = <A, E, E2>(
+  effect: Effect.Effect<A, E | DatabaseError>,
+  of: (error: DatabaseError) => Effect.Effect<never, E2>
+) =>
+  Effect.catch(
+    effect,
+    (error): Effect.Effect<never, E | E2> =>
+      error instanceof DatabaseUnavailable || error instanceof DatabaseRefused ? of(error) : Effect.fail(error)
+  )
 
 /** What `hotpath_room_write` raises; see migration 0004. */
 const refusalOf = (error: DatabaseError, minimum: Role): Effect.Effect<never, WriteRefused> => {
@@ -55,12 +62,7 @@ export const makeRoomTransaction = Effect.gen(function* () {
   /** What is no id of ours becomes NULL: it equals nothing, and no column of an id takes it. */
   const uuid = (id: string) => sql`${isUuid(id) ? id : null}::text::uuid`
 
-  const orUnavailable = <A, E>(effect: Effect.Effect<A, E | DatabaseError>) =>
-    Effect.catch(
-      effect,
-      (error): Effect.Effect<never, E | StorageUnavailable> =>
-        isDatabaseError(error) ? unavailable(error) : Effect.fail(error)
-    )
+  const orUnavailable = <A, E>(effect: Effect.Effect<A, E | DatabaseError>) => meaning(effect, unavailable)
 
   /** Runs a statement outside a room's transaction. */
   const read = <A, E>(statement: Effect.Effect<A, E | SqlError.SqlError>) => orUnavailable(run(statement))
@@ -77,11 +79,7 @@ export const makeRoomTransaction = Effect.gen(function* () {
 
   /** Gives the refusals of a write their meaning. `minimum` is the role that the write asked for. */
   const orRefused = <A, E>(write: Effect.Effect<A, E | DatabaseError>, minimum: Role) =>
-    Effect.catch(
-      write,
-      (error): Effect.Effect<never, E | WriteRefused> =>
-        isDatabaseError(error) ? refusalOf(error, minimum) : Effect.fail(error)
-    )
+    meaning(write, (error) => refusalOf(error, minimum))
 
   /**
    * One write. `change` runs under the room's lock, after the check of the role; when it fails, nothing is stored,
@@ -97,10 +95,11 @@ export const makeRoomTransaction = Effect.gen(function* () {
     if (!isUuid(roomId)) return Effect.fail(new RoomNotFound())
     const allowed = minimum === undefined ? null : rolesFrom(minimum)
     const transaction = Effect.gen(function* () {
-      const [counted] =
-        yield* sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
-        FROM hotpath_room_write(${uuid(roomId)}, ${user}, ${allowed}::text[])`
-      if (counted === undefined) return yield* Effect.die("hotpath_room_write returns a row")
+      const counted = yield* firstOf(
+        sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
+          FROM hotpath_room_write(${uuid(roomId)}, ${user}, ${allowed}::text[])`,
+        () => new RoomNotFound()
+      )
       const made = yield* change(counted)
       // A failure rolls back, also this one.
       if (made instanceof Unchanged) return yield* Effect.fail(made)
@@ -113,7 +112,7 @@ export const makeRoomTransaction = Effect.gen(function* () {
     })
     const rolledBack = Effect.catch(
       sql.withTransaction(transaction),
-      (error): Effect.Effect<Committed<A>, E | SqlError.SqlError> =>
+      (error): Effect.Effect<Committed<A>, E | RoomNotFound | SqlError.SqlError> =>
         error instanceof Unchanged ? Effect.succeed({ value: error.value, changes: [] }) : Effect.fail(error)
     )
     return orRefused(run(rolledBack), minimum ?? "viewer")

@@ -20,16 +20,14 @@ const validInvite = (
 ): Result.Result<StoredInvite, InviteInvalid> => {
   const invite = invites.get(inviteId)
   const room = rooms.get(roomId)
-  const maker = invite === undefined ? undefined : room?.members.get(invite.createdBy)
+  const maker = invite && room?.members.get(invite.createdBy)
   const isValid =
-    invite !== undefined &&
-    room !== undefined &&
-    maker !== undefined &&
-    invite.roomId === roomId &&
+    invite?.roomId === roomId &&
     invite.secretHash === secretHash &&
     isUnspent(invite, now) &&
+    maker !== undefined &&
     mayInvite(maker.role, invite.role) &&
-    (room.removed.get(user) ?? 0) <= invite.changeNumber
+    (room?.removed.get(user) ?? 0) <= invite.changeNumber
   return isValid ? Result.succeed(invite) : Result.fail(new InviteInvalid())
 }
 

@@ -1,12 +1,13 @@
 // Messages, in memory.
 import { Effect, Layer, Result } from "effect"
 import { isUuid } from "../../../domain/Ids.ts"
-import { asSent, type Message, MessageNotFound, ThreadNotFound } from "../../../domain/Message.ts"
-import { RoomNotFound, type StorageUnavailable } from "../../../domain/Room.ts"
-import { type Change, Unchanged } from "../Committed.ts"
-import { type ChangeMessage, MessageStore, messageChanges, type NewMessage } from "../MessageStore.ts"
+import { asSent, MessageNotFound, ThreadNotFound } from "../../../domain/Message.ts"
+import { RoomNotFound } from "../../../domain/Room.ts"
+import { Unchanged } from "../Committed.ts"
+import { firstBytes } from "../ListPart.ts"
+import { type ChangeMessage, MessageStore, messageChanges } from "../MessageStore.ts"
 import { isUnanswered, messageEvent } from "../RoomRules.ts"
-import { MemoryRooms, refused, type StoredRoom, step, write } from "./MemoryRooms.ts"
+import { MemoryRooms, refused, type StoredMessage, type StoredRoom, step, write } from "./MemoryRooms.ts"
 
 export const layer = Layer.effect(
   MessageStore,
@@ -16,27 +17,6 @@ export const layer = Layer.effect(
       const found = state.messages.get(messageId)
       return found?.room === room ? found : undefined
     }
-
-    const send =
-      ({ key, ...rest }: NewMessage) =>
-      (
-        room: StoredRoom,
-        now: number
-      ): Result.Result<Change<Message> | Unchanged<Message>, ThreadNotFound | StorageUnavailable> => {
-        const { author, messageId, threadId } = rest
-        const once = key === undefined ? undefined : JSON.stringify([author, key])
-        const before = once === undefined ? undefined : room.byKey.get(once)
-        if (before !== undefined) return Result.succeed(new Unchanged(before.message))
-        if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
-        if (!isUuid(messageId) || state.messages.has(messageId)) return refused(`message ${messageId}`)
-        const message = asSent(rest)
-        const last = room.messages.at(-1)?.ordinal ?? 0
-        const one = { room, ordinal: Math.max(now * 1000, last + 1), message, version: 0 }
-        state.messages.set(messageId, one)
-        room.messages.push(one)
-        if (once !== undefined) room.byKey.set(once, one)
-        return Result.succeed({ value: message, type: "message.sent", event: messageEvent("message.sent", message) })
-      }
 
     const change: ChangeMessage = (roomId, messageId, { actor, rule, threadId = "", type }) =>
       write(state, roomId, actor, "member", (room) =>
@@ -56,9 +36,27 @@ export const layer = Layer.effect(
       send: (wanted) => {
         if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
         if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
-        return write(state, wanted.roomId, { user: wanted.author, at: wanted.at }, "member", send(wanted))
+        const { key, ...sent } = wanted
+        const { at, author, messageId, roomId, threadId } = sent
+        return write(state, roomId, { user: author, at }, "member", (room, now) =>
+          Result.gen(function* () {
+            const once = key === undefined ? undefined : JSON.stringify([author, key])
+            const before = once === undefined ? undefined : room.byKey.get(once)
+            if (before !== undefined) return new Unchanged(before.message)
+            if (threadId !== null && !room.threads.has(threadId)) return yield* Result.fail(new ThreadNotFound())
+            if (!isUuid(messageId) || state.messages.has(messageId)) return yield* refused(`message ${messageId}`)
+            const message = asSent(sent)
+            const last = room.messages.at(-1)?.ordinal ?? 0
+            const one = { room, ordinal: Math.max(now * 1000, last + 1), message, version: 0 }
+            state.messages.set(messageId, one)
+            room.messages.push(one)
+            if (once !== undefined) room.byKey.set(once, one)
+            const type = "message.sent" as const
+            return { value: message, type, event: messageEvent(type, message) }
+          })
+        )
       },
-      page: (roomId, { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
+      page: (roomId, { before, limit, maxBytes, threadId }) =>
         Effect.suspend(() => {
           const room = state.rooms.get(roomId)
           if (!isUuid(roomId)) {
@@ -70,16 +68,10 @@ export const layer = Layer.effect(
             ({ message, ordinal }) =>
               (threadId === undefined || message.threadId === threadId) && (end === undefined || ordinal < end)
           )
-          let bytes = 0
-          const page = wanted
-            .slice(Math.max(0, wanted.length - limit))
-            .reverse()
-            .filter(({ message }) => {
-              const before = bytes
-              bytes += Buffer.byteLength(message.body) + Buffer.byteLength(JSON.stringify(message.reactions))
-              return before < maxBytes
-            })
-            .reverse()
+          const sizeOf = ({ message: { body, reactions } }: StoredMessage) =>
+            Buffer.byteLength(body) + Buffer.byteLength(JSON.stringify(reactions))
+          const newest = wanted.slice(Math.max(0, wanted.length - limit)).reverse()
+          const page = firstBytes(newest, sizeOf, maxBytes).reverse()
           return Effect.succeed({
             messages: page.map(({ message }) => message),
             ordinals: page.map(({ ordinal }) => ordinal),
