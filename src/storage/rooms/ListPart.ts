@@ -59,9 +59,9 @@ export const upTo = <A extends object>(
   maxBytes: number | undefined
 ): Statement.Statement<A> => {
   if (maxBytes === undefined) return rows
-  const [size, by] = [sql.literal(bytes), sql.literal(order)]
-  return sql<A>`WITH part AS (${rows}) SELECT * FROM part ORDER BY ${by} LIMIT (
-    SELECT count(*) FROM (SELECT sum(${size}) OVER (ORDER BY ${by}) - (${size}) AS before FROM part) sized
+  const [size, sorting] = [sql.literal(bytes), sql.literal(order)]
+  return sql<A>`WITH part AS (${rows}) SELECT * FROM part ORDER BY ${sorting} LIMIT (
+    SELECT count(*) FROM (SELECT sum(${size}) OVER (ORDER BY ${sorting}) - (${size}) AS before FROM part) sized
     WHERE before < ${String(maxBytes)}::text::bigint)`
 }
 
