@@ -80,7 +80,7 @@ import { Threads } from "./rooms/Threads.ts"
 import { Settings } from "./Settings.ts"
 import * as DocumentStoreBuffered from "./storage/buffer/DocumentStoreBuffered.ts"
 import { Flusher } from "./storage/buffer/Flusher.ts"
-import * as FlushTargetSql from "./storage/buffer/FlushTargetSql.ts"
+import { FlushTarget } from "./storage/buffer/FlushTarget.ts"
 import * as MessageStoreBuffered from "./storage/buffer/MessageStoreBuffered.ts"
 import { UnflushedWrites } from "./storage/buffer/UnflushedWrites.ts"
 import * as WriteBufferRedis from "./storage/buffer/WriteBufferRedis.ts"
@@ -128,7 +128,7 @@ const WriteBuffering = Layer.unwrap(
       Layer.provideMerge(WriteMode.layer),
       Layer.provide(WriterLeases.layer),
       Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
-      Layer.provide(FlushTargetSql.layer),
+      Layer.provide(FlushTarget.layer),
       Layer.provideMerge(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL)))
     )
   )

@@ -7,7 +7,6 @@ import type { Role } from "../../src/domain/Room.ts"
 import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import { FlushTarget } from "../../src/storage/buffer/FlushTarget.ts"
-import * as FlushTargetSql from "../../src/storage/buffer/FlushTargetSql.ts"
 import * as FlushTargetMemory from "../../src/storage/buffer/memory/FlushTargetMemory.ts"
 import { DeadLetters } from "../../src/storage/DeadLetters.ts"
 import { LockFences } from "../../src/storage/LockFences.ts"
@@ -51,7 +50,7 @@ const server = Layer.unwrap(
 )
 
 export const memoryStores = FlushTargetMemory.layer.pipe(Layer.provideMerge(StoresMemory.layer))
-const sqlStores = Layer.merge(StoresSql.layer, FlushTargetSql.layer).pipe(
+const sqlStores = Layer.merge(StoresSql.layer, FlushTarget.layer).pipe(
   Layer.provide([LockFences.layer, DeadLetters.layer])
 )
 

@@ -12,7 +12,7 @@ import { Lifecycle } from "../../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../../src/observability/Metrics.ts"
 import { Settings } from "../../../src/Settings.ts"
 import { Flusher } from "../../../src/storage/buffer/Flusher.ts"
-import * as FlushTargetSql from "../../../src/storage/buffer/FlushTargetSql.ts"
+import { FlushTarget } from "../../../src/storage/buffer/FlushTarget.ts"
 import { WriteBuffer } from "../../../src/storage/buffer/WriteBuffer.ts"
 import * as WriteBufferRedis from "../../../src/storage/buffer/WriteBufferRedis.ts"
 import { DeadLetters } from "../../../src/storage/DeadLetters.ts"
@@ -37,7 +37,7 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
   const context = yield* Layer.build(
     Flusher.layer.pipe(
       Layer.provideMerge(WriteBufferRedis.layer(intervalMs)),
-      Layer.provide(FlushTargetSql.layer.pipe(Layer.provide(DeadLetters.layer))),
+      Layer.provide(FlushTarget.layer.pipe(Layer.provide(DeadLetters.layer))),
       Layer.provide(Layer.mergeAll(Lifecycle.layer, Metrics.layer)),
       Layer.provideMerge(Layer.mergeAll(Infra, Settings.layer))
     )

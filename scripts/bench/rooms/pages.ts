@@ -5,9 +5,7 @@ import { Duration, Effect, Layer, Redacted } from "effect"
 import postgres from "postgres"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
 import { MessageStore } from "../../../src/storage/rooms/MessageStore.ts"
-import * as MessageStoreSql from "../../../src/storage/rooms/MessageStoreSql.ts"
 import { ThreadStore } from "../../../src/storage/rooms/ThreadStore.ts"
-import * as ThreadStoreSql from "../../../src/storage/rooms/ThreadStoreSql.ts"
 import { openClient } from "../../../test/support/Client.ts"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
@@ -43,7 +41,7 @@ const active = async (sql: Sql) => {
 }
 
 const plain = (databaseUrl: string, roomId: string, reads: number) => {
-  const Store = Layer.merge(MessageStoreSql.layer, ThreadStoreSql.layer).pipe(
+  const Store = Layer.merge(MessageStore.layer, ThreadStore.layer).pipe(
     Layer.provideMerge(Postgres.layer({ url: Redacted.make(databaseUrl), timeout: Duration.seconds(20) }))
   )
   const write = (store: MessageStore["Service"], n: number) => {

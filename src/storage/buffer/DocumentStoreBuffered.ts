@@ -10,7 +10,8 @@ import type { Actor } from "../../domain/Actor.ts"
 import { conflictWith, type Document, updatedEvent } from "../../domain/Document.ts"
 import { MembershipUnsure } from "../../domain/Room.ts"
 import type { Committed } from "../rooms/Committed.ts"
-import { DocumentStore, type DocumentUpdate } from "../rooms/DocumentStore.ts"
+import { DocumentStore } from "../rooms/DocumentStore.ts"
+import type { DocumentUpdate } from "../rooms/RoomRules.ts"
 import { Flusher } from "./Flusher.ts"
 import { UnflushedWrites } from "./UnflushedWrites.ts"
 import { BufferUnavailable, WriteBuffer } from "./WriteBuffer.ts"
@@ -66,17 +67,8 @@ export const layer = Layer.effect(
         }
         const version = baseVersion + 1
         const event = updatedEvent(open, version, user, text)
-        const updated = yield* buffer.update(roomId, {
-          name: open,
-          baseVersion,
-          text,
-          user,
-          connectionId,
-          at,
-          event,
-          lease,
-          seen
-        })
+        const wanted = { name: open, baseVersion, text, user, connectionId, at, event, lease, seen }
+        const updated = yield* buffer.update(roomId, wanted)
         switch (updated._tag) {
           case "Updated": {
             unflushed.document({ roomId, name: open, text, version, author: user, at })

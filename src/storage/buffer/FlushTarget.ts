@@ -1,7 +1,13 @@
-// Where the write buffer is flushed to: the port. FlushTargetSql.ts and memory/FlushTargetMemory.ts implement it.
-// Only the flusher, and the rescue of unflushed writes, store through it.
-import { Context, type Effect } from "effect"
+// Where the write buffer is flushed to. Only the flusher, and the rescue of unflushed writes, store through it.
+//
+// One statement writes rows of many rooms, and replaces only older versions. The rows of a statement are sorted, so
+// that two flushes at once lock them in the same order and do not deadlock. A batch that Postgres refuses is halved
+// until the refused row is alone, which becomes a dead letter.
+import { Array as Arr, Context, Effect, Layer } from "effect"
 import type { StorageUnavailable } from "../../domain/Room.ts"
+import type { DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+import { DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"
+import { makeRoomTransaction } from "../rooms/RoomTransaction.ts"
 import type { BufferedMessage, DirtyDocument } from "./WriteBuffer.ts"
 
 export interface UnsavedDocument extends DirtyDocument {
@@ -21,10 +27,99 @@ export interface Saved {
   readonly dead: number
 }
 
+const nothing: Saved = { conflicts: 0, dead: 0 }
+const sum = (a: Saved, b: Saved): Saved => ({ conflicts: a.conflicts + b.conflicts, dead: a.dead + b.dead })
+
+const rowsAtOnce = 500
+
 export class FlushTarget extends Context.Service<
   FlushTarget,
   {
     /** Stores what is newer than the stored version. Safe to repeat, late, and from two instances at once. */
     readonly save: (unsaved: Unsaved) => Effect.Effect<Saved, StorageUnavailable>
   }
->()("hotpath/storage/buffer/FlushTarget") {}
+>()("hotpath/storage/buffer/FlushTarget") {
+  static readonly layer = Layer.effect(
+    FlushTarget,
+    Effect.gen(function* () {
+      const { orUnavailable, run, sql } = yield* makeRoomTransaction
+      const deadLetters = yield* DeadLetters
+
+      const documents = (rows: ReadonlyArray<UnsavedDocument>) =>
+        run(sql<{ conflicts: number }>`WITH batch AS (
+          SELECT b.* FROM unnest(${rows.map((row) => row.roomId)}::uuid[], ${rows.map((row) => row.name)}::text[],
+            ${rows.map((row) => row.text)}::text[], ${rows.map((row) => String(row.version))}::text[],
+            ${rows.map((row) => row.author)}::text[], ${rows.map((row) => row.at)}::text[])
+            AS b (room_id, name, text, version, author, at)
+          JOIN rooms USING (room_id)),
+        saved AS (INSERT INTO documents AS d (room_id, name, text, version, author, updated_at)
+          SELECT room_id, name, text, version::bigint, author, at::timestamptz FROM batch ORDER BY room_id, name
+          ON CONFLICT (room_id, name) DO UPDATE SET text = excluded.text, version = excluded.version,
+            author = excluded.author, updated_at = excluded.updated_at WHERE d.version < excluded.version
+          RETURNING 1)
+        SELECT count(*)::float8 AS conflicts FROM batch JOIN documents d USING (room_id, name)
+          WHERE d.version > batch.version::bigint OR (d.version = batch.version::bigint AND d.text <> batch.text)`).pipe(
+          Effect.map(([row]): Saved => ({ conflicts: row?.conflicts ?? 0, dead: 0 }))
+        )
+
+      const messages = (rows: ReadonlyArray<BufferedMessage>) => {
+        const column = (of: (row: BufferedMessage) => string) => rows.map(of)
+        return run(sql`INSERT INTO messages AS m (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at,
+          reactions, position, key, edition, answer)
+        SELECT b.message_id, b.room_id, nullif(b.thread_id, '')::uuid, b.author, b.kind, b.body, b.at::timestamptz,
+          nullif(b.edited_at, '')::timestamptz, nullif(b.deleted_at, '')::timestamptz, b.reactions::jsonb,
+          b.position::bigint, nullif(b.key, ''), b.edition::int, nullif(b.answer, '')::uuid
+        FROM unnest(${column(({ message }) => message.messageId)}::uuid[], ${column(({ message }) => message.roomId)}::uuid[],
+          ${column(({ message }) => message.threadId ?? "")}::text[], ${column(({ message }) => message.author)}::text[],
+          ${column(({ message }) => message.kind)}::text[], ${column(({ message }) => message.body)}::text[],
+          ${column(({ message }) => message.at)}::text[], ${column(({ message }) => message.editedAt ?? "")}::text[],
+          ${column(({ message }) => message.deletedAt ?? "")}::text[],
+          ${column(({ message }) => JSON.stringify(message.reactions))}::text[],
+          ${column(({ ordinal }) => String(ordinal))}::text[], ${column(({ key }) => key ?? "")}::text[],
+          ${column(({ version }) => String(version))}::text[], ${column(({ message }) => message.answer ?? "")}::text[])
+          AS b (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at, reactions, position, key, edition,
+            answer)
+        JOIN rooms USING (room_id) ORDER BY b.message_id
+        ON CONFLICT (message_id) DO UPDATE SET body = excluded.body, edited_at = excluded.edited_at,
+          deleted_at = excluded.deleted_at, reactions = excluded.reactions, edition = excluded.edition,
+          thread_id = excluded.thread_id, answer = excluded.answer
+          WHERE m.edition < excluded.edition`).pipe(Effect.as(nothing))
+      }
+
+      const save = <Row>(
+        rows: ReadonlyArray<Row>,
+        idOf: (row: Row) => string,
+        insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
+      ) =>
+        Effect.map(
+          insertOrDeadLetter(
+            Arr.chunksOf(rows, rowsAtOnce),
+            insert,
+            Effect.fnUntraced(function* (row, refused) {
+              const { sqlState } = refused
+              // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
+              if (!/^2[23]/.test(sqlState)) return yield* refused
+              const id = idOf(row)
+              yield* deadLetters.add(id, JSON.stringify(row), sqlState)
+              yield* Effect.logError("Postgres refused a row of the buffer; it is a dead letter", { id, sqlState })
+              return { conflicts: 0, dead: 1 }
+            })
+          ),
+          (saved) => saved.reduce(sum, nothing)
+        )
+
+      return FlushTarget.of({
+        save: (unsaved) =>
+          orUnavailable<Saved, never>(
+            run(
+              Effect.zipWith(
+                save(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
+                save(unsaved.messages, ({ message }) => message.messageId, messages),
+                sum
+              )
+            )
+          )
+      })
+    })
+  )
+}

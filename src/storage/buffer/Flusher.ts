@@ -37,15 +37,18 @@ const maxWait = Duration.seconds(15)
 /** A claim gives up to so many rooms at a time; after one of fewer, no room is left. */
 const claimedRooms = 500
 
+type Failed = StorageUnavailable | BufferUnavailable
+type Flushed<A> = Effect.Effect<A, Failed>
+
 export class Flusher extends Context.Service<
   Flusher,
   {
     /** When it returns, all that the room acknowledged before the request is in Postgres. */
-    readonly flushRoom: (roomId: string) => Effect.Effect<void, StorageUnavailable | BufferUnavailable>
+    readonly flushRoom: (roomId: string) => Flushed<void>
     /** Saves the rooms that are due, or `all` that wait; how many it was. */
-    readonly flush: (all: boolean) => Effect.Effect<number, StorageUnavailable | BufferUnavailable>
+    readonly flush: (all: boolean) => Flushed<number>
     /** Saves all rooms at the shutdown, as far as the time allows. */
-    readonly drain: Effect.Effect<void, StorageUnavailable | BufferUnavailable>
+    readonly drain: Flushed<void>
   }
 >()("hotpath/storage/buffer/Flusher") {
   /** Without a write buffer: every write is in Postgres already. */
@@ -98,9 +101,7 @@ export class Flusher extends Context.Service<
         documents.reduce((sum, { text }) => sum + text.length, 0) +
         messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
 
-      const flushRooms: (
-        rooms: ReadonlyArray<string>
-      ) => Effect.Effect<number, StorageUnavailable | BufferUnavailable> = Effect.fnUntraced(function* (rooms) {
+      const flushRooms: (rooms: ReadonlyArray<string>) => Flushed<number> = Effect.fnUntraced(function* (rooms) {
         const began = performance.now()
         let count = 0
         for (let from = 0; from < rooms.length; from += roomsAtOnce) {
@@ -125,11 +126,7 @@ export class Flusher extends Context.Service<
       const flush = (all: boolean) => Effect.flatMap(buffer.claim({ all, leaseMs }), flushRooms)
 
       // Rooms that are requested while others are being saved follow them in one batch.
-      interface Request {
-        readonly roomId: string
-        readonly done: Deferred.Deferred<void, StorageUnavailable | BufferUnavailable>
-      }
-      const requests = yield* Queue.bounded<Request>(maxRequested)
+      const requests = yield* Queue.bounded<{ roomId: string; done: Deferred.Deferred<void, Failed> }>(maxRequested)
       const flushRequested = Effect.flatMap(Queue.takeBetween(requests, 1, roomsAtOnce), (some) =>
         Effect.flatMap(Effect.exit(flushRooms([...new Set(some.map(({ roomId }) => roomId))])), (exit) =>
           Effect.forEach(some, ({ done }) => Deferred.done(done, Exit.asVoid(exit)), { discard: true })
@@ -137,7 +134,7 @@ export class Flusher extends Context.Service<
       )
       for (let worker = 0; worker < workers; worker++) yield* background("flush of a room", flushRequested)
       const flushRoom = Effect.fnUntraced(function* (roomId: string) {
-        const done = yield* Deferred.make<void, StorageUnavailable | BufferUnavailable>()
+        const done = yield* Deferred.make<void, Failed>()
         yield* Effect.andThen(Queue.offer(requests, { roomId, done }), Deferred.await(done)).pipe(
           Effect.timeoutOrElse({
             duration: maxWait,
@@ -152,11 +149,12 @@ export class Flusher extends Context.Service<
         const left = yield* lifecycle.remaining
         let saved = 0
         const all = Effect.gen(function* () {
-          for (let count = 1; count > 0; saved += count) {
+          let count: number
+          do {
             count = yield* flush(true)
-            if (count > 0) yield* Effect.logInfo("saving buffered writes", { rooms: saved + count })
-            if (count < claimedRooms) break
-          }
+            saved += count
+            if (count > 0) yield* Effect.logInfo("saving buffered writes", { rooms: saved })
+          } while (count >= claimedRooms)
         })
         return yield* Effect.timeoutOrElse(all, {
           duration: Duration.min(left, maxDrain),

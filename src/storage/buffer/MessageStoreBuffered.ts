@@ -4,18 +4,22 @@
 //
 // While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: a change of a message
 // only when no instance uses the buffer any more (WriteRouting.ts).
-import { Effect, Layer, type Result } from "effect"
-import type { Actor } from "../../domain/Actor.ts"
-import { asSent, type Message, type MessageNotFound, ThreadNotFound } from "../../domain/Message.ts"
-import type { Role, StorageUnavailable } from "../../domain/Room.ts"
+import { Effect, Layer } from "effect"
+import { asSent, ThreadNotFound } from "../../domain/Message.ts"
 import type { Committed } from "../rooms/Committed.ts"
 import { MemberStore } from "../rooms/MemberStore.ts"
-import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "../rooms/MessageRules.ts"
-import { MessageStore, type NewMessage } from "../rooms/MessageStore.ts"
+import {
+  type ChangeMessage,
+  type MessagePage,
+  type MessageQuery,
+  MessageStore,
+  messageChanges,
+  type NewMessage
+} from "../rooms/MessageStore.ts"
+import { changed, isUnanswered, messageEvent } from "../rooms/RoomRules.ts"
 import { ThreadStore } from "../rooms/ThreadStore.ts"
-import { readPage } from "./MergedPage.ts"
 import { UnflushedWrites } from "./UnflushedWrites.ts"
-import { WriteBuffer } from "./WriteBuffer.ts"
+import { type Waiting, WriteBuffer } from "./WriteBuffer.ts"
 import { type Lease, WriteMode } from "./WriteMode.ts"
 import { uncertain, WriteRouting } from "./WriteRouting.ts"
 
@@ -30,6 +34,35 @@ const everything = { before: undefined, limit: Number.MAX_SAFE_INTEGER, maxBytes
 /** The buffer published the change, if there was one, in the step that made it. */
 const published = <A>(value: A): Committed<A> => ({ value, changes: [] })
 
+/** What the JSON text of a buffered message contains if it is in the thread. */
+const inThread = (threadId: string | undefined) =>
+  threadId === undefined ? undefined : [`"threadId":${JSON.stringify(threadId)}`]
+
+/**
+ * `buffered` was read before `stored`, so a message that was flushed in between is in both. The buffered version of a
+ * message is never the older one.
+ */
+const merge = ({ limit, threadId }: MessageQuery, buffered: Waiting, stored: MessagePage): MessagePage => {
+  const end = buffered.end ?? stored.end ?? Number.POSITIVE_INFINITY
+  const { messages, more, ordinals } = stored
+  const byId = new Map(messages.map((message, n) => [message.messageId, { message, ordinal: ordinals[n] ?? 0 }]))
+  for (const { message, ordinal } of buffered.entries) {
+    if (ordinal < end && (threadId === undefined || message.threadId === threadId)) {
+      byId.set(message.messageId, { message, ordinal })
+    }
+  }
+  // One of the sources has messages below this that were not read.
+  const floor = Math.max(buffered.from ?? 0, more ? (ordinals[0] ?? 0) : 0)
+  const all = [...byId.values()].filter(({ ordinal }) => ordinal >= floor).sort((a, b) => a.ordinal - b.ordinal)
+  const page = all.slice(Math.max(0, all.length - limit))
+  return {
+    messages: page.map(({ message }) => message),
+    ordinals: page.map(({ ordinal }) => ordinal),
+    more: more || buffered.from !== undefined || page.length < byId.size,
+    end: stored.end
+  }
+}
+
 export const layer = Layer.effect(
   MessageStore,
   Effect.gen(function* () {
@@ -41,8 +74,11 @@ export const layer = Layer.effect(
     const threads = yield* ThreadStore
     const unflushed = yield* UnflushedWrites
 
-    const isInRoom = (threadId: string, roomId: string) =>
-      Effect.map(threads.roomOf(threadId), (found) => found === roomId)
+    const isInRoom = (roomId: string) => (threadId: string) =>
+      threads.roomOf(threadId).pipe(
+        Effect.map((found) => found === roomId),
+        Effect.catchTag("ThreadNotFound", () => Effect.succeed(false))
+      )
 
     const findInBoth = Effect.fnUntraced(function* (roomId: string, messageId: string) {
       const buffered = yield* buffer.message(roomId, messageId)
@@ -54,7 +90,7 @@ export const layer = Layer.effect(
       const { key, ...rest } = wanted
       const { messageId, roomId, threadId } = wanted
       const message = asSent(rest)
-      if (threadId !== null && !(yield* isInRoom(threadId, roomId))) return yield* new ThreadNotFound()
+      if (threadId !== null && !(yield* isInRoom(roomId)(threadId))) return yield* new ThreadNotFound()
       // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from
       // its key.
       if (key !== undefined && isConfirmed) {
@@ -79,22 +115,24 @@ export const layer = Layer.effect(
       return published(message)
     })
 
+    const roleOf = (roomId: string) => (user: string) =>
+      members.get(roomId, user).pipe(
+        Effect.map(({ role }) => role),
+        Effect.catchTag(["NotAMember", "RoomNotFound"], () => Effect.undefined)
+      )
+
     /** Changes a message where it is: in the buffer, or behind it. */
-    const change = <A, E, E2>(
-      [roomId, messageId]: readonly [roomId: string, messageId: string],
-      type: "message.edited" | "message.deleted" | "message.reacted",
-      actor: Actor,
-      apply: (message: Message) => Effect.Effect<Message | undefined, E>,
-      direct: Effect.Effect<Committed<A>, E2>
-    ) => {
+    const change: ChangeMessage = (roomId, messageId, change, same) => {
+      const direct = same(behind)
       const buffered = Effect.gen(function* () {
         for (let tried = 0; tried < attempts; tried++) {
           if (tried > 0) yield* Effect.sleep(Math.min(tried, maxPauseMs) * Math.random())
           const entry = yield* buffer.message(roomId, messageId)
           if (entry === undefined) return yield* direct
-          const after = yield* apply(entry.message)
+          const after = yield* changed(entry.message, change, roleOf(roomId), isInRoom(roomId))
           if (after === undefined) return published(entry.message)
           const next = { ...entry, version: entry.version + 1, message: after }
+          const { actor, type } = change
           if (yield* buffer.replace(next, { type, at: actor.at, event: messageEvent(type, after) })) {
             unflushed.message(next)
             return published(after)
@@ -104,26 +142,33 @@ export const layer = Layer.effect(
       })
       return routing.update(() => buffered, direct)
     }
-    const byRule =
-      <E>(rule: (message: Message) => Result.Result<Message | undefined, E>) =>
-      (message: Message) =>
-        Effect.fromResult(rule(message))
 
-    const roleOf = (roomId: string, user: string): Effect.Effect<Role | undefined, StorageUnavailable> =>
-      members.get(roomId, user).pipe(
-        Effect.map(({ role }) => role),
-        Effect.catchTag(["NotAMember", "RoomNotFound"], () => Effect.undefined)
-      )
-
-    const deletedBy = (roomId: string, actor: Actor) =>
-      Effect.fnUntraced(function* (
-        message: Message
-      ): Effect.fn.Return<Message | undefined, MessageNotFound | StorageUnavailable> {
-        const role = message.author === actor.user ? undefined : yield* roleOf(roomId, actor.user)
-        return yield* Effect.fromResult(deleted(role, actor)(message))
+    /**
+     * Reads only the part of the buffer that the page can contain: nothing if the page ends before the oldest buffered
+     * message, as pages of older messages usually do.
+     */
+    const readPage = (roomId: string, query: MessageQuery) => {
+      const { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId } = query
+      const bufferedBefore = (end: string | number | undefined) =>
+        // One more shows whether there are older ones.
+        buffer.messages(roomId, { before: end, limit: limit + 1, maxBytes, holding: inThread(threadId) })
+      const mergedBefore = (end: number | undefined, buffered: Waiting) =>
+        Effect.map(behind.page(roomId, { ...query, before: end }), (stored) => merge(query, buffered, stored))
+      return Effect.gen(function* () {
+        const buffered = yield* bufferedBefore(before)
+        const { end, oldest } = buffered
+        if (oldest === undefined) return yield* behind.page(roomId, query)
+        if (typeof before !== "string") return yield* mergedBefore(before, buffered)
+        if (end !== undefined) return yield* mergedBefore(end, buffered)
+        // The message `before` is not buffered: only the store knows its ordinal.
+        const stored = yield* behind.page(roomId, query)
+        if (stored.end === undefined || stored.end <= oldest) return stored
+        return yield* mergedBefore(stored.end, yield* bufferedBefore(stored.end))
       })
+    }
 
     return MessageStore.of({
+      ...messageChanges(change),
       send: (wanted) =>
         // Suspended: what the store behind makes of it is seldom needed.
         routing.unlessFull(
@@ -132,65 +177,8 @@ export const layer = Layer.effect(
             Effect.suspend(() => behind.send(wanted))
           )
         ),
-      edit: (roomId, messageId, body, actor) =>
-        change(
-          [roomId, messageId],
-          "message.edited",
-          actor,
-          byRule(edited(body, actor)),
-          behind.edit(roomId, messageId, body, actor)
-        ),
-      delete: (roomId, messageId, actor) =>
-        Effect.map(
-          change(
-            [roomId, messageId],
-            "message.deleted",
-            actor,
-            deletedBy(roomId, actor),
-            behind.delete(roomId, messageId, actor)
-          ),
-          ({ changes }) => ({ value: undefined, changes })
-        ),
-      react: (roomId, messageId, emoji, adds, actor) =>
-        change(
-          [roomId, messageId],
-          "message.reacted",
-          actor,
-          byRule(reacted(emoji, adds, actor)),
-          behind.react(roomId, messageId, emoji, adds, actor)
-        ),
-      page: (roomId, query) =>
-        routing.read(
-          () =>
-            readPage(
-              query,
-              (asked) => buffer.messages(roomId, asked),
-              (asked) => behind.page(roomId, asked)
-            ),
-          behind.page(roomId, query)
-        ),
+      page: (roomId, query) => routing.read(() => readPage(roomId, query), behind.page(roomId, query)),
       find: (roomId, messageId) => routing.read(() => findInBoth(roomId, messageId), behind.find(roomId, messageId)),
-      assignThread: (roomId, messageId, threadId, actor) =>
-        change(
-          [roomId, messageId],
-          "message.edited",
-          actor,
-          (message) =>
-            Effect.flatMap(
-              isInRoom(threadId, roomId),
-              (isThere): Effect.Effect<Message | undefined, ThreadNotFound> =>
-                isThere ? Effect.fromResult(assigned(threadId)(message)) : Effect.fail(new ThreadNotFound())
-            ),
-          behind.assignThread(roomId, messageId, threadId, actor)
-        ),
-      markAnswered: (roomId, messageId, answer, actor) =>
-        change(
-          [roomId, messageId],
-          "message.edited",
-          actor,
-          byRule(answered(answer, actor)),
-          behind.markAnswered(roomId, messageId, answer, actor)
-        ),
       unanswered: (roomId, author, body) =>
         routing.read(
           Effect.fnUntraced(function* () {

@@ -1,5 +1,7 @@
 // Parts of lists, in SQL and in memory: the items after one, limited by number and bytes.
-import type { Statement } from "effect/sql"
+import { Effect } from "effect"
+import type { SqlError, Statement } from "effect/sql"
+import { isUuid } from "../../domain/Ids.ts"
 
 export interface ListQuery {
   /** The time and id of an item: the part begins after it. */
@@ -12,11 +14,42 @@ export interface ListQuery {
 /** Items in a list, unless a query asks for fewer. */
 export const listLimits = { rooms: 1000, participants: 10_000, threads: 1000 } as const
 
+/** The order of a list in SQL: by time, then by id. */
+export interface ListOrder {
+  readonly at: string
+  readonly id: string
+  readonly idType: "text" | "uuid"
+  readonly isNewestFirst?: boolean
+  /** The same order, of the names that the rows give these columns. */
+  readonly named: string
+  /** As of `upTo`. */
+  readonly bytes: string
+  readonly maxItems: number
+}
+
+/** The part of the list `rows`, a SELECT that ends with its WHERE. */
+export const listPart = <A extends object>(
+  sql: Statement.Constructor,
+  rows: Statement.Statement<A>,
+  { bytes, idType, isNewestFirst = false, maxItems, named, ...columns }: ListOrder,
+  { after, limit, maxBytes }: ListQuery = {}
+): Effect.Effect<ReadonlyArray<A>, SqlError.SqlError> => {
+  if (after !== undefined && idType === "uuid" && !isUuid(after.id)) return Effect.succeed([])
+  const [at, id] = [sql.literal(columns.at), sql.literal(columns.id)]
+  const afterAt = sql`${after?.at ?? null}::text::timestamptz`
+  const afterId = sql`${after?.id ?? null}::text::${sql.literal(idType)}`
+  const later = isNewestFirst
+    ? sql`AND (${at} < ${afterAt} OR ${at} = ${afterAt} AND ${id} > ${afterId})`
+    : sql`AND (${at}, ${id}) > (${afterAt}, ${afterId})`
+  const part = sql<A>`${rows} ${after === undefined ? sql`` : later}
+    ORDER BY ${at} ${sql.literal(isNewestFirst ? "DESC" : "ASC")}, ${id} LIMIT ${limit ?? maxItems}`
+  return upTo(sql, part, bytes, named, maxBytes)
+}
+
 /**
- * The first of `rows` in `order`, up to the one that reaches `maxBytes`, and the number without that limit (`found`).
- * `rows` is a SELECT in that order; `bytes` and `order` are expressions of its columns. `bytes` is at most what the
- * row has as JSON: so the caller, who encodes the rows, finds the last one to be too much, and knows that there are
- * more.
+ * The first of `rows` in `order`, up to the one that reaches `maxBytes`. `rows` is a SELECT in that order; `bytes` and
+ * `order` are expressions of its columns. `bytes` is at most what the row has as JSON: so the caller, who encodes the
+ * rows, finds the last one to be too much, and knows that there are more.
  */
 export const upTo = <A extends object>(
   sql: Statement.Constructor,
@@ -24,34 +57,44 @@ export const upTo = <A extends object>(
   bytes: string,
   order: string,
   maxBytes: number | undefined
-): Statement.Statement<A & { readonly found?: number }> =>
-  maxBytes === undefined
-    ? rows
-    : sql<A & { readonly found?: number }>`SELECT * FROM (SELECT part.*,
-          sum(${sql.literal(bytes)}) OVER (ORDER BY ${sql.literal(order)}) - (${sql.literal(bytes)}) AS "bytesBefore",
-          count(*) OVER ()::int AS found FROM (${rows}) part) fitting
-        WHERE "bytesBefore" < ${String(maxBytes)}::text::bigint ORDER BY ${sql.literal(order)}`
+): Statement.Statement<A> => {
+  if (maxBytes === undefined) return rows
+  const [size, sorting] = [sql.literal(bytes), sql.literal(order)]
+  return sql<A>`WITH part AS (${rows}) SELECT * FROM part ORDER BY ${sorting} LIMIT (
+    SELECT count(*) FROM (SELECT sum(${size}) OVER (ORDER BY ${sorting}) - (${size}) AS before FROM part) sized
+    WHERE before < ${String(maxBytes)}::text::bigint)`
+}
 
-/** The same for a sorted list in memory. */
+/** The same for a list in memory. */
 export const partOf = <A>(
-  sorted: ReadonlyArray<A>,
+  items: Iterable<A>,
   keyOf: (item: A) => readonly [at: string, id: string],
-  { after, limit, maxBytes }: ListQuery,
+  { after, limit, maxBytes }: ListQuery = {},
   maxItems: number,
   isNewestFirst = false
 ): ReadonlyArray<A> => {
-  const isAfter = (item: A) => {
-    if (after === undefined) return true
-    const [at, id] = keyOf(item)
-    return at === after.at ? id > after.id : at > after.at !== isNewestFirst
+  // Texts of ASCII have this order in Postgres, too.
+  const compare = ([at, id]: readonly [string, string], [otherAt, otherId]: readonly [string, string]) => {
+    if (at === otherAt) return id < otherId ? -1 : Number(id > otherId)
+    return at < otherAt === isNewestFirst ? 1 : -1
   }
-  let bytes = 0
-  return sorted
-    .filter(isAfter)
+  const part = [...items]
+    .filter((item) => after === undefined || compare(keyOf(item), [after.at, after.id]) > 0)
+    .sort((one, other) => compare(keyOf(one), keyOf(other)))
     .slice(0, limit ?? maxItems)
-    .filter((item) => {
-      const before = bytes
-      bytes += maxBytes === undefined ? 0 : Buffer.byteLength(JSON.stringify(item))
-      return maxBytes === undefined || before < maxBytes
-    })
+  return firstBytes(part, (item) => Buffer.byteLength(JSON.stringify(item)), maxBytes)
+}
+
+/** The first of the items, up to the one that reaches `maxBytes`. */
+export const firstBytes = <A>(
+  items: ReadonlyArray<A>,
+  bytesOf: (item: A) => number,
+  maxBytes = Number.POSITIVE_INFINITY
+): Array<A> => {
+  let bytes = 0
+  return items.filter((item) => {
+    const before = bytes
+    bytes += bytesOf(item)
+    return before < maxBytes
+  })
 }

@@ -1,14 +1,24 @@
-// Rooms: the port. RoomStoreSql.ts and memory/RoomStoreMemory.ts implement it.
-import { Context } from "effect"
+// Rooms.
+import { Context, Effect, Layer } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
-import type { Room, RoomNotFound } from "../../domain/Room.ts"
+import { type Room, RoomNotFound } from "../../domain/Room.ts"
 import type { Operation, Write, Writes } from "./Committed.ts"
-import type { ListQuery } from "./ListPart.ts"
+import { type ListOrder, type ListQuery, listLimits } from "./ListPart.ts"
+import { roomDeleted } from "./RoomRules.ts"
+import { type Counted, isoTime, makeRoomTransaction } from "./RoomTransaction.ts"
 
-export interface RoomSnapshot {
+export interface RoomSnapshot extends Counted {
   readonly room: Room
-  readonly changeNumber: number
-  readonly epochCounter: number
+}
+
+const order: ListOrder = {
+  at: "r.created_at",
+  id: "r.room_id",
+  idType: "uuid",
+  isNewestFirst: true,
+  named: '"createdAt" DESC, "roomId"',
+  bytes: "octet_length(title) + octet_length(owner) + 130",
+  maxItems: listLimits.rooms
 }
 
 export class RoomStore extends Context.Service<
@@ -26,4 +36,51 @@ export class RoomStore extends Context.Service<
   }
 >()("hotpath/storage/rooms/RoomStore") {
   static readonly writes: Writes<RoomStore["Service"]> = { delete: true }
+
+  static readonly layer = Layer.effect(
+    RoomStore,
+    Effect.gen(function* () {
+      const { firstOf, list, read, sql, uuid, write } = yield* makeRoomTransaction
+      const columns = sql.literal(
+        `r.room_id AS "roomId", r.title, r.owner, r.auto_assign AS "autoAssign", ${isoTime("r.created_at")} AS "createdAt"`
+      )
+
+      return RoomStore.of({
+        create: ({ autoAssign, createdAt, owner, roomId, title }) =>
+          Effect.asVoid(
+            read(sql`WITH room AS (INSERT INTO rooms (room_id, title, owner, auto_assign, created_at)
+                VALUES (${uuid(roomId)}, ${title}, ${owner}, ${autoAssign}, ${createdAt}::text::timestamptz)
+                RETURNING room_id, owner, created_at)
+              INSERT INTO room_members SELECT room_id, owner, 'owner', created_at FROM room`)
+          ),
+        get: (roomId) =>
+          firstOf(
+            read(sql<Room & Counted>`SELECT ${columns}, r.revision::float8 AS "changeNumber",
+                r.generation::float8 AS "epochCounter"
+              FROM rooms r WHERE r.room_id = ${uuid(roomId)} AND r.deleted_at IS NULL`),
+            () => new RoomNotFound()
+          ).pipe(Effect.map(({ changeNumber, epochCounter, ...room }) => ({ room, changeNumber, epochCounter }))),
+        list: (user, query) =>
+          list(
+            sql<Room>`SELECT ${columns} FROM room_members m JOIN rooms r USING (room_id)
+              WHERE m.user_id = ${user} AND r.deleted_at IS NULL`,
+            order,
+            query
+          ),
+        delete: (roomId, actor) =>
+          write(roomId, actor, "owner", () =>
+            Effect.as(
+              sql`UPDATE rooms SET deleted_at = ${actor.at}::text::timestamptz WHERE room_id = ${uuid(roomId)}`,
+              roomDeleted
+            )
+          ),
+        advanceEpoch: (roomId) =>
+          firstOf(
+            read(sql<Pick<Counted, "epochCounter">>`UPDATE rooms SET generation = generation + 1
+              WHERE room_id = ${uuid(roomId)} RETURNING generation::float8 AS "epochCounter"`),
+            () => new RoomNotFound()
+          ).pipe(Effect.map(({ epochCounter }) => epochCounter))
+      })
+    })
+  )
 }

@@ -4,24 +4,21 @@
 // Rows are cast to their interfaces, not decoded: the statements beside them name every column, and decoding a page
 // of messages would cost more than reading it.
 import { Effect } from "effect"
-import type { SqlError } from "effect/sql"
+import type { SqlError, Statement } from "effect/sql"
+import type { Actor } from "../../domain/Actor.ts"
 import { isUuid } from "../../domain/Ids.ts"
 import { Forbidden, NotAMember, type Role, RoomNotFound, rolesFrom, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 import { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 import { type Change, type Committed, Unchanged, type WriteRefused } from "./Committed.ts"
+import { type ListOrder, type ListQuery, listPart } from "./ListPart.ts"
 
-/** ISO 8601, of milliseconds since the epoch as Postgres returns them. */
-export const iso = (ms: number): string => new Date(ms).toISOString()
+/** A time column as ISO 8601 in UTC with milliseconds, as `Date.toISOString` writes it. */
+export const isoTime = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 export interface Counted {
   readonly changeNumber: number
   readonly epochCounter: number
-}
-
-export interface Writer {
-  readonly user: string
-  readonly at: string
 }
 
 type DatabaseError = DatabaseUnavailable | DatabaseRefused
@@ -35,8 +32,15 @@ const unavailable = (error: DatabaseError) =>
         Effect.fail(new StorageUnavailable({ reason: `refused ${error.sqlState}` }))
       )
 
-const isDatabaseError = (error: unknown): error is DatabaseError =>
-  error instanceof DatabaseUnavailable || error instanceof DatabaseRefused
+const meaning = <A, E, E2>(
+  effect: Effect.Effect<A, E | DatabaseError>,
+  of: (error: DatabaseError) => Effect.Effect<never, E2>
+) =>
+  Effect.catch(
+    effect,
+    (error): Effect.Effect<never, E | E2> =>
+      error instanceof DatabaseUnavailable || error instanceof DatabaseRefused ? of(error) : Effect.fail(error)
+  )
 
 /** What `hotpath_room_write` raises; see migration 0004. */
 const refusalOf = (error: DatabaseError, minimum: Role): Effect.Effect<never, WriteRefused> => {
@@ -55,25 +59,27 @@ const refusalOf = (error: DatabaseError, minimum: Role): Effect.Effect<never, Wr
 export const makeRoomTransaction = Effect.gen(function* () {
   const { run, sql } = yield* Database
 
-  const uuid = (id: string) => sql`${id}::text::uuid`
+  /** What is no id of ours becomes NULL: it equals nothing, and no column of an id takes it. */
+  const uuid = (id: string) => sql`${isUuid(id) ? id : null}::text::uuid`
 
-  const orUnavailable = <A, E>(effect: Effect.Effect<A, E | DatabaseError>) =>
-    Effect.catch(
-      effect,
-      (error): Effect.Effect<never, E | StorageUnavailable> =>
-        isDatabaseError(error) ? unavailable(error) : Effect.fail(error)
-    )
+  const orUnavailable = <A, E>(effect: Effect.Effect<A, E | DatabaseError>) => meaning(effect, unavailable)
 
   /** Runs a statement outside a room's transaction. */
   const read = <A, E>(statement: Effect.Effect<A, E | SqlError.SqlError>) => orUnavailable(run(statement))
 
+  /** The row of a statement that gives one or none. */
+  const firstOf = <A, E, E2>(rows: Effect.Effect<ReadonlyArray<A>, E>, absent: () => E2) =>
+    Effect.flatMap(
+      rows,
+      ([row]): Effect.Effect<A, E2> => (row === undefined ? Effect.fail(absent()) : Effect.succeed(row))
+    )
+
+  const list = <A extends object>(rows: Statement.Statement<A>, order: ListOrder, query: ListQuery | undefined) =>
+    read(listPart(sql, rows, order, query))
+
   /** Gives the refusals of a write their meaning. `minimum` is the role that the write asked for. */
   const orRefused = <A, E>(write: Effect.Effect<A, E | DatabaseError>, minimum: Role) =>
-    Effect.catch(
-      write,
-      (error): Effect.Effect<never, E | WriteRefused> =>
-        isDatabaseError(error) ? refusalOf(error, minimum) : Effect.fail(error)
-    )
+    meaning(write, (error) => refusalOf(error, minimum))
 
   /**
    * One write. `change` runs under the room's lock, after the check of the role; when it fails, nothing is stored,
@@ -82,17 +88,18 @@ export const makeRoomTransaction = Effect.gen(function* () {
    */
   const write = <A, E = never>(
     roomId: string,
-    { at, user }: Writer,
+    { at, user }: Actor,
     minimum: Role | undefined,
     change: (counted: Counted) => Effect.Effect<Change<A> | Unchanged<A>, E | SqlError.SqlError>
   ): Effect.Effect<Committed<A>, Exclude<E, SqlError.SqlError> | WriteRefused> => {
     if (!isUuid(roomId)) return Effect.fail(new RoomNotFound())
     const allowed = minimum === undefined ? null : rolesFrom(minimum)
     const transaction = Effect.gen(function* () {
-      const [counted] =
-        yield* sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
-        FROM hotpath_room_write(${uuid(roomId)}, ${user}, ${allowed}::text[])`
-      if (counted === undefined) return yield* Effect.die("hotpath_room_write returns a row")
+      const counted = yield* firstOf(
+        sql<Counted>`SELECT revision::float8 AS "changeNumber", generation::float8 AS "epochCounter"
+          FROM hotpath_room_write(${uuid(roomId)}, ${user}, ${allowed}::text[])`,
+        () => new RoomNotFound()
+      )
       const made = yield* change(counted)
       // A failure rolls back, also this one.
       if (made instanceof Unchanged) return yield* Effect.fail(made)
@@ -105,11 +112,11 @@ export const makeRoomTransaction = Effect.gen(function* () {
     })
     const rolledBack = Effect.catch(
       sql.withTransaction(transaction),
-      (error): Effect.Effect<Committed<A>, E | SqlError.SqlError> =>
+      (error): Effect.Effect<Committed<A>, E | RoomNotFound | SqlError.SqlError> =>
         error instanceof Unchanged ? Effect.succeed({ value: error.value, changes: [] }) : Effect.fail(error)
     )
     return orRefused(run(rolledBack), minimum ?? "viewer")
   }
 
-  return { orRefused, orUnavailable, read, run, sql, uuid, write }
+  return { firstOf, list, orRefused, orUnavailable, read, run, sql, uuid, write }
 })

@@ -1,22 +1,22 @@
 // All room stores, in Postgres (a server, or the embedded one): a write is stored when it returns.
 import { Layer } from "effect"
-import * as ContactStoreSql from "./ContactStoreSql.ts"
-import * as DocumentStoreSql from "./DocumentStoreSql.ts"
-import * as InviteStoreSql from "./InviteStoreSql.ts"
-import * as MemberStoreSql from "./MemberStoreSql.ts"
-import * as MessageStoreSql from "./MessageStoreSql.ts"
-import * as OutboxSql from "./OutboxSql.ts"
-import * as RoomPurgeSql from "./RoomPurgeSql.ts"
-import * as RoomStoreSql from "./RoomStoreSql.ts"
-import * as ThreadStoreSql from "./ThreadStoreSql.ts"
+import { ContactStore } from "./ContactStore.ts"
+import { DocumentStore } from "./DocumentStore.ts"
+import { InviteStore } from "./InviteStore.ts"
+import { MemberStore } from "./MemberStore.ts"
+import { MessageStore } from "./MessageStore.ts"
+import { Outbox } from "./Outbox.ts"
+import { RoomPurge } from "./RoomPurge.ts"
+import { RoomStore } from "./RoomStore.ts"
+import { ThreadStore } from "./ThreadStore.ts"
 
 export const layer = Layer.mergeAll(
-  ContactStoreSql.layer,
-  DocumentStoreSql.layer,
-  InviteStoreSql.layer,
-  MessageStoreSql.layer,
-  OutboxSql.layer,
-  RoomPurgeSql.layer,
-  RoomStoreSql.layer,
-  ThreadStoreSql.layer
-).pipe(Layer.provideMerge(MemberStoreSql.layer))
+  ContactStore.layer,
+  DocumentStore.layer,
+  InviteStore.layer,
+  MessageStore.layer,
+  Outbox.layer,
+  RoomPurge.layer,
+  RoomStore.layer,
+  ThreadStore.layer
+).pipe(Layer.provideMerge(MemberStore.layer))

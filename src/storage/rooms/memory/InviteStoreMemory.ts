@@ -1,22 +1,11 @@
 // Invites, in memory.
 import { Effect, Layer, Result } from "effect"
 import { type Invite, TooManyInvites } from "../../../domain/Invite.ts"
-import {
-  Forbidden,
-  InviteInvalid,
-  isAbove,
-  isAtLeast,
-  mayInvite,
-  type NotAMember,
-  type RoomNotFound,
-  type StorageUnavailable
-} from "../../../domain/Room.ts"
+import { InviteInvalid, isAbove, mayInvite } from "../../../domain/Room.ts"
 import { Unchanged } from "../Committed.ts"
 import { type InviteKey, InviteStore } from "../InviteStore.ts"
-import { memberChange } from "../MessageRules.ts"
-import { iso } from "../RoomTransaction.ts"
-import { MemoryRooms, memberOf, refused, type StoredInvite } from "./MemoryRooms.ts"
-import { makeRoomWrite } from "./RoomTransactionMemory.ts"
+import { memberChange } from "../RoomRules.ts"
+import { MemoryRooms, refused, requireRole, type StoredInvite, step, write } from "./MemoryRooms.ts"
 
 const isUnspent = ({ expiresAt, maxUses, uses }: StoredInvite, now: number): boolean =>
   (expiresAt === undefined || expiresAt > now) && (maxUses === undefined || uses < maxUses)
@@ -31,18 +20,18 @@ const validInvite = (
 ): Result.Result<StoredInvite, InviteInvalid> => {
   const invite = invites.get(inviteId)
   const room = rooms.get(roomId)
-  const maker = invite === undefined ? undefined : room?.members.get(invite.createdBy)
+  const maker = invite && room?.members.get(invite.createdBy)
   const isValid =
-    invite !== undefined &&
-    room !== undefined &&
-    maker !== undefined &&
-    invite.roomId === roomId &&
+    invite?.roomId === roomId &&
     invite.secretHash === secretHash &&
     isUnspent(invite, now) &&
+    maker !== undefined &&
     mayInvite(maker.role, invite.role) &&
-    (room.removed.get(user) ?? 0) <= invite.changeNumber
+    (room?.removed.get(user) ?? 0) <= invite.changeNumber
   return isValid ? Result.succeed(invite) : Result.fail(new InviteInvalid())
 }
+
+const iso = (ms: number): string => new Date(ms).toISOString()
 
 const shown = ({ createdAt, createdBy, expiresAt, inviteId, maxUses, role, uses }: StoredInvite): Invite => ({
   inviteId,
@@ -59,7 +48,6 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const state = yield* MemoryRooms
     const { invites, rooms } = state
-    const write = yield* makeRoomWrite
     let made = 0
     const ofRoom = (roomId: string, createdBy: string | undefined) =>
       [...invites.values()].filter(
@@ -68,25 +56,19 @@ export const layer = Layer.effect(
 
     return InviteStore.of({
       create: (invite, minimum, limit) =>
-        Effect.suspend(() =>
-          Effect.fromResult(
-            Result.flatMap(
-              memberOf(state, invite.roomId, invite.createdBy),
-              ({ role }): Result.Result<void, Forbidden | StorageUnavailable | TooManyInvites> => {
-                if (!isAtLeast(role, minimum)) return Result.fail(new Forbidden({ needs: minimum }))
-                if (invites.has(invite.inviteId)) return refused(`invite ${invite.inviteId}`)
-                const own = ofRoom(invite.roomId, invite.createdBy)
-                if (own.length >= limit) {
-                  const spent = own.filter((one) => !isUnspent(one, invite.createdAt))
-                  if (own.length - spent.length >= limit) return Result.fail(new TooManyInvites({ most: limit }))
-                  for (const { inviteId } of spent) invites.delete(inviteId)
-                }
-                const changeNumber = rooms.get(invite.roomId)?.changeNumber ?? 0
-                invites.set(invite.inviteId, { ...invite, uses: 0, no: ++made, changeNumber })
-                return Result.void
-              }
-            )
-          )
+        step(() =>
+          Result.gen(function* () {
+            yield* requireRole(state, invite.roomId, invite.createdBy, minimum)
+            if (invites.has(invite.inviteId)) return yield* refused(`invite ${invite.inviteId}`)
+            const own = ofRoom(invite.roomId, invite.createdBy)
+            if (own.length >= limit) {
+              const spent = own.filter((one) => !isUnspent(one, invite.createdAt))
+              if (own.length - spent.length >= limit) return yield* Result.fail(new TooManyInvites({ most: limit }))
+              for (const { inviteId } of spent) invites.delete(inviteId)
+            }
+            const changeNumber = rooms.get(invite.roomId)?.changeNumber ?? 0
+            invites.set(invite.inviteId, { ...invite, uses: 0, no: ++made, changeNumber })
+          })
         ),
       list: (roomId, { before = Number.POSITIVE_INFINITY, createdBy, limit }) =>
         Effect.sync(() => {
@@ -99,16 +81,14 @@ export const layer = Layer.effect(
           }
         }),
       roleFor: (roomId, invite, user, now) =>
-        Effect.suspend(() =>
-          Effect.fromResult(Result.map(validInvite(state, invite, roomId, user, now), ({ role }) => role))
-        ),
+        step(() => Result.map(validInvite(state, invite, roomId, user, now), ({ role }) => role)),
       exists: (roomId, { inviteId, secretHash }) =>
         Effect.sync(() => {
           const invite = invites.get(inviteId)
           return invite !== undefined && invite.roomId === roomId && invite.secretHash === secretHash
         }),
       accept: (roomId, key, actor, now) =>
-        write(roomId, actor, undefined, ({ members }) =>
+        write(state, roomId, actor, undefined, ({ members }) =>
           Result.map(validInvite(state, key, roomId, actor.user, now), (invite) => {
             const before = members.get(actor.user)
             if (before !== undefined && !isAbove(invite.role, before.role)) return new Unchanged(before)
@@ -119,20 +99,13 @@ export const layer = Layer.effect(
           })
         ),
       revoke: (roomId, { inviteId, secretHash }, actor) =>
-        Effect.suspend(() =>
-          Effect.fromResult(
-            Result.flatMap(
-              memberOf(state, roomId, actor.user),
-              ({ role }): Result.Result<void, Forbidden | NotAMember | RoomNotFound> => {
-                if (!isAtLeast(role, "member")) return Result.fail(new Forbidden({ needs: "member" }))
-                const invite = invites.get(inviteId)
-                const isTheirs = role === "owner" || invite?.createdBy === actor.user
-                const isIt = secretHash === undefined || invite?.secretHash === secretHash
-                if (invite?.roomId === roomId && isIt && isTheirs) invites.delete(inviteId)
-                return Result.void
-              }
-            )
-          )
+        step(() =>
+          Result.map(requireRole(state, roomId, actor.user, "member"), ({ role }) => {
+            const invite = invites.get(inviteId)
+            const isTheirs = role === "owner" || invite?.createdBy === actor.user
+            const isIt = secretHash === undefined || invite?.secretHash === secretHash
+            if (invite?.roomId === roomId && isIt && isTheirs) invites.delete(inviteId)
+          })
         )
     })
   })

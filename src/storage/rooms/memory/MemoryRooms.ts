@@ -1,11 +1,22 @@
-// The state that the room stores in memory share. Each of their operations is one synchronous step, and so all or
-// nothing.
-import { Context, Layer, Result } from "effect"
+// The state that the room stores in memory share, and what every write in a room has in common. Each of their
+// operations is one synchronous step, and so all or nothing.
+import { Clock, Context, Effect, Layer, Result } from "effect"
+import type { Actor } from "../../../domain/Actor.ts"
 import type { Contact, Feedback } from "../../../domain/Contact.ts"
 import type { Document } from "../../../domain/Document.ts"
 import type { Message, Thread } from "../../../domain/Message.ts"
-import { NotAMember, type Participant, type Room, RoomNotFound, StorageUnavailable } from "../../../domain/Room.ts"
+import {
+  Forbidden,
+  isAtLeast,
+  NotAMember,
+  type Participant,
+  type Role,
+  type Room,
+  RoomNotFound,
+  StorageUnavailable
+} from "../../../domain/Room.ts"
 import type { RoomChange } from "../../../domain/RoomEvent.ts"
+import { type Change, type Committed, Unchanged, type WriteRefused } from "../Committed.ts"
 import type { NewInvite } from "../InviteStore.ts"
 
 export interface StoredMessage {
@@ -45,31 +56,26 @@ export interface StoredInvite extends NewInvite {
   readonly changeNumber: number
 }
 
-export class MemoryRooms extends Context.Service<
-  MemoryRooms,
-  {
-    readonly rooms: Map<string, StoredRoom>
-    readonly invites: Map<string, StoredInvite>
-    /** The room of each thread. */
-    readonly threads: Map<string, StoredRoom>
-    readonly messages: Map<string, StoredMessage>
-    readonly contacts: Map<string, Map<string, Contact>>
-    readonly feedback: Map<string, Feedback>
-  }
->()("hotpath/storage/rooms/memory/MemoryRooms") {
-  static readonly layer = Layer.sync(MemoryRooms, () =>
-    MemoryRooms.of({
-      rooms: new Map(),
-      invites: new Map(),
-      threads: new Map(),
-      messages: new Map(),
-      contacts: new Map(),
-      feedback: new Map()
-    })
-  )
+const emptyState = () => ({
+  rooms: new Map<string, StoredRoom>(),
+  invites: new Map<string, StoredInvite>(),
+  /** The room of each thread. */
+  threads: new Map<string, StoredRoom>(),
+  messages: new Map<string, StoredMessage>(),
+  contacts: new Map<string, Map<string, Contact>>(),
+  feedback: new Map<string, Feedback>()
+})
+
+export class MemoryRooms extends Context.Service<MemoryRooms, ReturnType<typeof emptyState>>()(
+  "hotpath/storage/rooms/memory/MemoryRooms"
+) {
+  static readonly layer = Layer.sync(MemoryRooms, emptyState)
 }
 
-export type Rooms = Pick<MemoryRooms["Service"], "rooms">
+type Rooms = Pick<MemoryRooms["Service"], "rooms">
+
+/** One operation. */
+export const step = <A, E>(run: () => Result.Result<A, E>) => Effect.suspend(() => Effect.fromResult(run()))
 
 /** What Postgres would refuse, which is an error of ours there, too. */
 export const refused = (reason: string) => Result.fail(new StorageUnavailable({ reason: `refused: ${reason}` }))
@@ -80,19 +86,42 @@ export const openRoom = ({ rooms }: Rooms, roomId: string): Result.Result<Stored
   return room === undefined || room.deletedAt !== undefined ? Result.fail(new RoomNotFound()) : Result.succeed(room)
 }
 
-export const memberOf = (state: Rooms, roomId: string, user: string) =>
-  Result.flatMap(openRoom(state, roomId), ({ members }): Result.Result<Participant, NotAMember> => {
-    const found = members.get(user)
-    return found === undefined ? Result.fail(new NotAMember()) : Result.succeed(found)
-  })
+export const memberOf = (
+  state: Rooms,
+  roomId: string,
+  user: string
+): Result.Result<Participant, RoomNotFound | NotAMember> =>
+  Result.flatMap(openRoom(state, roomId), ({ members }) =>
+    Result.fromNullishOr(members.get(user), () => new NotAMember())
+  )
 
-/** The order of Postgres's `ORDER BY a, b`, for texts of ASCII. */
-export const byText =
-  <A>(...keys: ReadonlyArray<(one: A) => string>) =>
-  (one: A, other: A): number => {
-    for (const key of keys) {
-      const [left, right] = [key(one), key(other)]
-      if (left !== right) return left < right ? -1 : 1
-    }
-    return 0
-  }
+export const requireRole = (state: Rooms, roomId: string, user: string, minimum: Role) =>
+  Result.filterOrFail(
+    memberOf(state, roomId, user),
+    ({ role }) => isAtLeast(role, minimum),
+    () => new Forbidden({ needs: minimum })
+  )
+
+/** As `write` in SQL; `change` makes its own checks before it changes anything. */
+export const write = <A, E = never>(
+  state: Rooms,
+  roomId: string,
+  actor: Actor,
+  minimum: Role | undefined,
+  change: (room: StoredRoom, now: number) => Result.Result<Change<A> | Unchanged<A>, E>
+): Effect.Effect<Committed<A>, E | WriteRefused> => {
+  const commit = (now: number) =>
+    Result.gen(function* () {
+      const room = yield* openRoom(state, roomId)
+      if (minimum !== undefined) yield* requireRole(state, roomId, actor.user, minimum)
+      const made = yield* change(room, now)
+      if (made instanceof Unchanged) return { value: made.value, changes: [] } satisfies Committed<A>
+      const { event, subject = "", type, value } = made
+      const changeNumber = ++room.changeNumber
+      const { epochCounter } = room
+      const committed: RoomChange = { roomId, changeNumber, epochCounter, at: actor.at, type, subject, event }
+      room.pending.set(changeNumber, { change: committed, storedAt: now })
+      return { value, changes: [committed] } satisfies Committed<A>
+    })
+  return Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fromResult(commit(now)))
+}

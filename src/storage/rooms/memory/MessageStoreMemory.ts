@@ -1,89 +1,62 @@
 // Messages, in memory.
 import { Effect, Layer, Result } from "effect"
-import type { Actor } from "../../../domain/Actor.ts"
 import { isUuid } from "../../../domain/Ids.ts"
-import { asSent, type Message, MessageNotFound, ThreadNotFound } from "../../../domain/Message.ts"
-import { RoomNotFound, type StorageUnavailable } from "../../../domain/Room.ts"
-import type { RoomChange } from "../../../domain/RoomEvent.ts"
-import { type Change, Unchanged } from "../Committed.ts"
-import { answered, assigned, deleted, edited, isUnanswered, messageEvent, reacted } from "../MessageRules.ts"
-import { MessageStore, type NewMessage } from "../MessageStore.ts"
-import { MemoryRooms, refused, type StoredRoom } from "./MemoryRooms.ts"
-import { makeRoomWrite } from "./RoomTransactionMemory.ts"
-
-type Edited = Extract<RoomChange["type"], "message.edited" | "message.deleted" | "message.reacted">
+import { asSent, MessageNotFound, ThreadNotFound } from "../../../domain/Message.ts"
+import { RoomNotFound } from "../../../domain/Room.ts"
+import { Unchanged } from "../Committed.ts"
+import { firstBytes } from "../ListPart.ts"
+import { type ChangeMessage, MessageStore, messageChanges } from "../MessageStore.ts"
+import { isUnanswered, messageEvent } from "../RoomRules.ts"
+import { MemoryRooms, refused, type StoredMessage, type StoredRoom, step, write } from "./MemoryRooms.ts"
 
 export const layer = Layer.effect(
   MessageStore,
   Effect.gen(function* () {
     const state = yield* MemoryRooms
-    const write = yield* makeRoomWrite
     const find = (room: StoredRoom | undefined, messageId: string) => {
       const found = state.messages.get(messageId)
       return found?.room === room ? found : undefined
     }
 
-    const send =
-      ({ key, ...rest }: NewMessage) =>
-      (
-        room: StoredRoom,
-        now: number
-      ): Result.Result<Change<Message> | Unchanged<Message>, ThreadNotFound | StorageUnavailable> => {
-        const { author, messageId, threadId } = rest
-        const once = key === undefined ? undefined : JSON.stringify([author, key])
-        const before = once === undefined ? undefined : room.byKey.get(once)
-        if (before !== undefined) return Result.succeed(new Unchanged(before.message))
-        if (threadId !== null && !room.threads.has(threadId)) return Result.fail(new ThreadNotFound())
-        if (!isUuid(messageId) || state.messages.has(messageId)) return refused(`message ${messageId}`)
-        const message = asSent(rest)
-        const last = room.messages.at(-1)?.ordinal ?? 0
-        const one = { room, ordinal: Math.max(now * 1000, last + 1), message, version: 0 }
-        state.messages.set(messageId, one)
-        room.messages.push(one)
-        if (once !== undefined) room.byKey.set(once, one)
-        return Result.succeed({ value: message, type: "message.sent", event: messageEvent("message.sent", message) })
-      }
-
-    const change = <E>(
-      roomId: string,
-      messageId: string,
-      actor: Actor,
-      type: Edited,
-      apply: (message: Message, room: StoredRoom) => Result.Result<Message | undefined, E>
-    ) =>
-      write(
-        roomId,
-        actor,
-        "member",
-        (room): Result.Result<Change<Message> | Unchanged<Message>, E | MessageNotFound> => {
-          const one = find(room, messageId)
-          if (one === undefined) return Result.fail(new MessageNotFound())
-          return Result.map(apply(one.message, room), (after) => {
-            if (after === undefined) return new Unchanged(one.message)
-            one.message = after
-            one.version++
-            return { value: after, type, event: messageEvent(type, after) }
-          })
-        }
+    const change: ChangeMessage = (roomId, messageId, { actor, rule, threadId = "", type }) =>
+      write(state, roomId, actor, "member", (room) =>
+        Result.gen(function* () {
+          const one = yield* Result.fromNullishOr(find(room, messageId), () => new MessageNotFound())
+          const known = { role: room.members.get(actor.user)?.role, hasThread: room.threads.has(threadId) }
+          const after = yield* rule(one.message, known)
+          if (after === undefined) return new Unchanged(one.message)
+          one.message = after
+          one.version++
+          return { value: after, type, event: messageEvent(type, after) }
+        })
       )
 
     return MessageStore.of({
+      ...messageChanges(change),
       send: (wanted) => {
         if (!isUuid(wanted.roomId)) return Effect.fail(new RoomNotFound())
         if (wanted.threadId !== null && !isUuid(wanted.threadId)) return Effect.fail(new ThreadNotFound())
-        return write(wanted.roomId, { user: wanted.author, at: wanted.at }, "member", send(wanted))
+        const { key, ...sent } = wanted
+        const { at, author, messageId, roomId, threadId } = sent
+        return write(state, roomId, { user: author, at }, "member", (room, now) =>
+          Result.gen(function* () {
+            const once = key === undefined ? undefined : JSON.stringify([author, key])
+            const before = once === undefined ? undefined : room.byKey.get(once)
+            if (before !== undefined) return new Unchanged(before.message)
+            if (threadId !== null && !room.threads.has(threadId)) return yield* Result.fail(new ThreadNotFound())
+            if (!isUuid(messageId) || state.messages.has(messageId)) return yield* refused(`message ${messageId}`)
+            const message = asSent(sent)
+            const last = room.messages.at(-1)?.ordinal ?? 0
+            const one = { room, ordinal: Math.max(now * 1000, last + 1), message, version: 0 }
+            state.messages.set(messageId, one)
+            room.messages.push(one)
+            if (once !== undefined) room.byKey.set(once, one)
+            const type = "message.sent" as const
+            return { value: message, type, event: messageEvent(type, message) }
+          })
+        )
       },
-      edit: (roomId, messageId, body, actor) => change(roomId, messageId, actor, "message.edited", edited(body, actor)),
-      delete: (roomId, messageId, actor) =>
-        Effect.map(
-          change(roomId, messageId, actor, "message.deleted", (message, { members }) =>
-            deleted(members.get(actor.user)?.role, actor)(message)
-          ),
-          ({ changes }) => ({ value: undefined, changes })
-        ),
-      react: (roomId, messageId, emoji, adds, actor) =>
-        change(roomId, messageId, actor, "message.reacted", reacted(emoji, adds, actor)),
-      page: (roomId, { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId }) =>
+      page: (roomId, { before, limit, maxBytes, threadId }) =>
         Effect.suspend(() => {
           const room = state.rooms.get(roomId)
           if (!isUuid(roomId)) {
@@ -95,16 +68,10 @@ export const layer = Layer.effect(
             ({ message, ordinal }) =>
               (threadId === undefined || message.threadId === threadId) && (end === undefined || ordinal < end)
           )
-          let bytes = 0
-          const page = wanted
-            .slice(Math.max(0, wanted.length - limit))
-            .reverse()
-            .filter(({ message }) => {
-              const before = bytes
-              bytes += Buffer.byteLength(message.body) + Buffer.byteLength(JSON.stringify(message.reactions))
-              return before < maxBytes
-            })
-            .reverse()
+          const sizeOf = ({ message: { body, reactions } }: StoredMessage) =>
+            Buffer.byteLength(body) + Buffer.byteLength(JSON.stringify(reactions))
+          const newest = wanted.slice(Math.max(0, wanted.length - limit)).reverse()
+          const page = firstBytes(newest, sizeOf, maxBytes).reverse()
           return Effect.succeed({
             messages: page.map(({ message }) => message),
             ordinals: page.map(({ ordinal }) => ordinal),
@@ -113,22 +80,13 @@ export const layer = Layer.effect(
           })
         }),
       find: (roomId, messageId) => Effect.sync(() => find(state.rooms.get(roomId), messageId)?.message),
-      assignThread: (roomId, messageId, threadId, actor) =>
-        change(roomId, messageId, actor, "message.edited", (message, { threads }) =>
-          threads.has(threadId) ? assigned(threadId)(message) : Result.fail(new ThreadNotFound())
-        ),
-      markAnswered: (roomId, messageId, answer, actor) =>
-        change(roomId, messageId, actor, "message.edited", answered(answer, actor)),
       unanswered: (roomId, author, body) =>
         Effect.sync(() => {
           const isIt = isUnanswered(author, body)
           return state.rooms.get(roomId)?.messages.findLast(({ message }) => isIt(message))?.message
         }),
       roomOf: (messageId) =>
-        Effect.suspend(() => {
-          const found = state.messages.get(messageId)
-          return found === undefined ? Effect.fail(new MessageNotFound()) : Effect.succeed(found.room.room.roomId)
-        })
+        step(() => Result.fromNullishOr(state.messages.get(messageId)?.room.room.roomId, () => new MessageNotFound()))
     })
   })
 )
