@@ -4,7 +4,7 @@ import { SecureRandom } from "effect/crypto"
 import type { Contact, TooManyContacts } from "../domain/Contact.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import { ContactStore } from "../storage/rooms/ContactStore.ts"
 import { type ListParams, listed, toQuery } from "./Listing.ts"
@@ -23,7 +23,7 @@ export class Contacts extends Context.Service<
       owner: string,
       contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
     ) => Effect.Effect<Contact, StorageUnavailable | TooManyContacts>
-    /** `{contacts, more, next}`, oldest first. */
+    /** Oldest first. */
     readonly contacts: (
       owner: string,
       params: ListParams
@@ -41,14 +41,10 @@ export class Contacts extends Context.Service<
           return yield* store.add(owner, { user, name, note, addedAt: yield* now })
         }),
         contacts: (owner, params) =>
-          Effect.map(
-            store.list(owner, toQuery(params)),
-            (found) =>
-              new EncodedJson<Result<"contacts.list">>(
-                `{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`
-              )
+          Effect.map(store.list(owner, toQuery(params)), (found) =>
+            listed("contacts.list", found, params, ({ addedAt, user }) => [addedAt, user])
           ),
-        removeContact: (owner, user) => store.remove(owner, user),
+        removeContact: store.remove,
         submit: Effect.fn("Contacts.submit")(function* (user, { about, comment, rating }) {
           const feedbackId = SecureRandom.uuidV7Unsafe()
           yield* store.addFeedback({ feedbackId, user, about, rating, comment, at: yield* now })

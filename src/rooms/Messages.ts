@@ -14,7 +14,7 @@ import { makeRoomIndex } from "../storage/rooms/RoomIndex.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
-import { lastOf, pageBytes } from "./JsonPage.ts"
+import { lastOf, pageBytes } from "./Listing.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
 export interface Wanted {
@@ -58,7 +58,6 @@ export class Messages extends Context.Service<
       emoji: string,
       adds: boolean
     ) => Effect.Effect<Message, ChangeRefused | MessageNotFound | TooManyReactions>
-    /** `{messages, more}` */
     readonly list: (
       user: string,
       page: Page
@@ -94,9 +93,7 @@ export class Messages extends Context.Service<
           for (const listener of listeners) listener(sent)
           return sent
         }),
-        onSent: (listener) => {
-          listeners.push(listener)
-        },
+        onSent: (listener) => void listeners.push(listener),
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
           return yield* hub.replyFirst(roomId, store.edit(roomId, messageId, body, yield* actorNow(user)))
@@ -111,12 +108,11 @@ export class Messages extends Context.Service<
         }, Effect.catchTags(hidden)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
           const { versions } = yield* access.member(roomId, user)
-          if (before === undefined)
-            return new EncodedJson<Result<"messages.list">>(
-              `{${yield* reads.newest(roomId, threadId, limit, versions)}}`
-            )
-          const page = yield* store.page(roomId, { before, limit, threadId, maxBytes: pageBytes })
-          const { more, text } = lastOf(page.messages, limit, page.more)
+          const { more, text } = yield* before === undefined
+            ? reads.newest(roomId, threadId, limit, versions)
+            : Effect.map(store.page(roomId, { before, limit, threadId, maxBytes: pageBytes }), (page) =>
+                lastOf(page.messages, limit, page.more)
+              )
           return new EncodedJson<Result<"messages.list">>(`{"messages":[${text}],"more":${more}}`)
         })
       })

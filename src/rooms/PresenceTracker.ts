@@ -52,10 +52,10 @@ export class PresenceTracker extends Context.Service<
           const isHere = room.since.has(user)
           if (connections > 0 && !isHere) {
             room.since.set(user, at)
-            events.push({ at, subject: user, ...joined(user) })
+            events.push(joined(user, at))
           } else if (connections === 0 && isHere) {
             room.since.delete(user)
-            events.push({ at, subject: user, ...left(user) })
+            events.push(left(user, at))
           }
         }
         unreported.set(roomId, new Set([...(unreported.get(roomId) ?? []), ...users]))

@@ -6,7 +6,7 @@ import { actorNow } from "../domain/Actor.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import { Forbidden, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
@@ -27,7 +27,7 @@ export class Rooms extends Context.Service<
       autoAssign: boolean
     ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError>
-    /** `{rooms, more, next}`, newest first. */
+    /** Newest first. */
     readonly list: (
       user: string,
       params: ListParams
@@ -56,24 +56,14 @@ export class Rooms extends Context.Service<
       return Rooms.of({
         create: Effect.fn("Rooms.create")(function* (user, title, autoAssign) {
           yield* limits.consume(`rooms:${user}`, perDay)
-          const made = {
-            roomId: SecureRandom.uuidV4Unsafe(),
-            title,
-            owner: user,
-            autoAssign,
-            createdAt: yield* now
-          }
+          const made = { roomId: SecureRandom.uuidV4Unsafe(), title, owner: user, autoAssign, createdAt: yield* now }
           yield* rooms.create(made)
           return made
         }),
         get: (user, roomId) => Effect.andThen(access.member(roomId, user), room(roomId)),
         list: (user, params) =>
-          Effect.map(
-            rooms.list(user, toQuery(params)),
-            (found) =>
-              new EncodedJson<Result<"rooms.list">>(
-                `{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`
-              )
+          Effect.map(rooms.list(user, toQuery(params)), (found) =>
+            listed("rooms.list", found, params, ({ createdAt, roomId }) => [createdAt, roomId])
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, "owner")

@@ -5,7 +5,7 @@ import { Context, Effect, Layer } from "effect"
 import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import type { InviteInvalid, Participant, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
+import type { InviteInvalid, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
@@ -15,13 +15,11 @@ import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { type RoomSnapshot, RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
-import { Hub } from "./delivery/Hub.ts"
-import type { PendingSubscription } from "./delivery/HubRoom.ts"
+import { Hub, type PendingSubscription } from "./delivery/Hub.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
-import { firstOf } from "./JsonPage.ts"
-import { type ListParams, laterThan, listed, toQuery } from "./Listing.ts"
+import { firstOf, type ListParams, laterThan, listed, toQuery } from "./Listing.ts"
 import { PresenceTracker } from "./PresenceTracker.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
@@ -37,7 +35,6 @@ const resumeBytes = 524_288
 
 /** A user whose arrival is unknown comes first. */
 const keyOfPresent = ({ since, user }: Present) => [since === "" ? new Date(0).toISOString() : since, user] as const
-const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] as const
 
 const bytesOf = (events: ReadonlyArray<SequencedEvent>) =>
   events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
@@ -60,13 +57,13 @@ export class Subscriptions extends Context.Service<
       roomId: string,
       cursor: string
     ) => Effect.Effect<EncodedJson<Result<"rooms.resume">>, ResumeError>
-    /** `{present, more, next}`, in the order of arrival. */
+    /** In the order of arrival. */
     readonly present: (
       user: string,
       roomId: string,
       params: ListParams
     ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError>
-    /** `{participants, more, next}`, in the order they joined. */
+    /** In the order they joined. */
     readonly participants: (
       user: string,
       roomId: string,
@@ -112,7 +109,8 @@ export class Subscriptions extends Context.Service<
         const cut = (participants.more ? '"moreParticipants":true,' : "") + (here.more ? '"morePresent":true,' : "")
         return (
           `"room":${JSON.stringify(room)},"participants":[${participants.text}],"present":[${here.text}],${cut}` +
-          `"document":${JSON.stringify(open)},${messages},"cursor":${JSON.stringify(cursor)}`
+          `"document":${JSON.stringify(open)},"messages":[${messages.text}],"more":${messages.more},` +
+          `"cursor":${JSON.stringify(cursor)}`
         )
       })
 
@@ -182,14 +180,12 @@ export class Subscriptions extends Context.Service<
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
           const found = laterThan(yield* presence.list(roomId), keyOfPresent, params)
-          return new EncodedJson<Result<"presence.list">>(`{${listed("present", found, params, keyOfPresent)}}`)
+          return listed("presence.list", found, params, keyOfPresent)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
           const found = yield* members.list(roomId, toQuery(params))
-          return new EncodedJson<Result<"rooms.participants">>(
-            `{${listed("participants", found, params, keyOfParticipant)}}`
-          )
+          return listed("rooms.participants", found, params, ({ joinedAt, user }) => [joinedAt, user])
         })
       })
     })

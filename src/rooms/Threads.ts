@@ -5,7 +5,7 @@ import { actorNow } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
 import type { NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import { EncodedJson } from "../protocol/JsonRpc.ts"
+import type { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { type ThreadChange, ThreadStore } from "../storage/rooms/ThreadStore.ts"
@@ -24,7 +24,7 @@ export class Threads extends Context.Service<
       title: string,
       category: string | null
     ) => Effect.Effect<Thread, WriteRefused>
-    /** `{threads, more, next}`. `archived` undefined: all threads. */
+    /** `archived` undefined: all threads. */
     readonly list: (
       user: string,
       roomId: string,
@@ -55,9 +55,7 @@ export class Threads extends Context.Service<
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.member(roomId, user)
-          return new EncodedJson<Result<"threads.list">>(
-            `{${yield* reads.threads(roomId, archived, versions, params)}}`
-          )
+          return yield* reads.threads(roomId, archived, versions, params)
         }),
         change: Effect.fn("Threads.change")(
           function* (user, threadId, change) {

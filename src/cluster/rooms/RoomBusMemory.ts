@@ -11,8 +11,10 @@ import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import { partOf } from "../../infra/redis/RoomKeys.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import { SharedStores } from "../stores/SharedStores.ts"
 import {
   type BusEvent,
+  BusUnavailable,
   type EphemeralEvent,
   maxQueued,
   maxTaken,
@@ -160,3 +162,23 @@ export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
   )
 
 export const layer = layerWith({ maxBytes: 67_108_864 })
+
+/**
+ * The bus of an instance without Redis. While other instances use the same Postgres it refuses to publish: a change
+ * that it took would count as published, and the other instances would never receive it.
+ */
+export const layerAlone = Layer.effect(
+  RoomBus,
+  Effect.gen(function* () {
+    const bus = yield* RoomBus
+    const stores = yield* SharedStores
+    const refused = new BusUnavailable({ cause: new Error("the stores differ") })
+    const unlessRefused = <A>(effect: Effect.Effect<A, BusUnavailable>) =>
+      Effect.suspend(() => (stores.isAgreed() ? effect : Effect.fail(refused)))
+    return RoomBus.of({
+      ...bus,
+      publish: (...change) => unlessRefused(bus.publish(...change)),
+      emit: (...events) => unlessRefused(bus.emit(...events))
+    })
+  })
+).pipe(Layer.provide(layer))

@@ -1,27 +1,7 @@
-// The numbers of a room's events, and the cursor in which a client keeps its position among them. Other files refer
-// to this one.
-//
-// - Change number: counts the room's committed changes in Postgres, without a gap. Ephemeral events and writes that
-//   only the write buffer has carry 0.
-// - Seq: counts the room's events on the bus, without a gap, within an epoch.
-// - Epoch: the name of one numbering. The bus starts another when a seq could come a second time for another event
-//   (Redis was restarted or lost its data), and when the epoch counter grows. Positions of different epochs can't be
-//   compared.
-// - Epoch counter: the room's, in Postgres. An instance advances it before it delivers an event that the bus does not
-//   have.
-// - Client seq: counts what a client is sent, without a gap, across epochs. The offset is client seq minus seq.
-// - Cursor: `epoch:clientSeq`, or `epoch~offset:clientSeq` if the offset is not 0. `none:clientSeq` can't be resumed
-//   from.
-//
-// Example, one client of one room:
-//
-// 1. It joins. The bus is at epoch `a`, seq 7; the room's change number is 3. Its cursor is `a:7`.
-// 2. The bus brings seq 8 (change 4). The client is sent event 8; its cursor is `a:8`.
-// 3. Redis is away. Change 5 and a piece of generated text (no change) are delivered locally as events 9 and 10. The
-//    epoch counter was advanced first, so `a` has ended; the cursor is `none:10`.
-// 4. Redis is back with epoch `b` and seq 9 (change 5). Its change number says that it was delivered: it is skipped.
-//    Bus and client now stand at 9 and 10, so the offset is 1 and the cursor `b~1:10`.
-// 5. The client reconnects with `b~1:10`. It is sent the bus's events after seq 9 (10 - 1), numbered from 11.
+// The cursor in which a client keeps its position among a room's events: `epoch:clientSeq`, or
+// `epoch~offset:clientSeq` if the offset is not 0. `none:clientSeq` can't be resumed from. The glossary in
+// storage/buffer/README.md explains the numbers, with an example: seq, epoch, epoch counter, change number, client
+// seq, and the offset, which is client seq minus seq.
 
 export interface Cursor {
   readonly epoch: string

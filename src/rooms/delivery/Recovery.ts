@@ -1,17 +1,30 @@
-// What a resume may bring of the events in a room's stream: nothing from before the member joined, and of a message
-// that was deleted or edited since only its present form. Every event keeps its number and type, so that the numbers
-// have no gap.
+// What a resume brings: the events of the room's stream between the client's cursor and the start of its new
+// subscription; none from before the member joined, and of a message that was deleted or edited since only its present
+// form. Every event keeps its number and type, so that the numbers have no gap.
 //
-// Both follow from the events alone, which are all there from the cursor up to now: a member who joined or left after
-// the cursor, and a message that was changed after it, has an event among them. A resume asks no other store.
-import { Option, Schema } from "effect"
-import type { SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
+// Both rules follow from the events alone, which are all there from the cursor up to now: a member who joined or left
+// after the cursor, and a message that was changed after it, has an event among them. A resume asks no other store.
+import { Effect, Fiber, Option, Schema } from "effect"
+import type { BusUnavailable, RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { Message } from "../../domain/Message.ts"
-import { messageIdOf } from "./EventMessageId.ts"
+import { retention } from "../../infra/redis/RoomLog.ts"
+import { parseCursor } from "./Cursor.ts"
+import { messageIdOf } from "./EventFrame.ts"
+import type { FeedSync, HubRoom, StoredPosition } from "./FeedSync.ts"
+
+/** How long a resume waits for the instance to catch up with its client, and how often it checks. */
+const patience = "3 seconds"
+const attempts = 5
 
 export interface ResumingMember {
   readonly user: string
   readonly joinedAt: string
+}
+
+export interface MissedEvents {
+  /** Numbered as the client counts. */
+  readonly events: ReadonlyArray<SequencedEvent>
+  readonly cursor: string
 }
 
 const decodeMessage = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ message: Message })))
@@ -48,16 +61,17 @@ const lastChanges = (events: ReadonlyArray<SequencedEvent>): ReadonlyMap<string,
   return changes
 }
 
-/** An event of a message or of a generation, without what a later event took back. Undefined: it can't be read. */
+/** An event without what a later event took back. Undefined: it can't be read. */
 const withPresentForm = (
   event: SequencedEvent,
   changes: ReadonlyMap<string, LastChange>
 ): SequencedEvent | undefined => {
+  const { type } = event
+  if (!type.startsWith("message.") && type !== "generate.delta") return event
   const messageId = messageIdOf(event.event)
   if (messageId === undefined) return undefined
   const change = changes.get(messageId)
   if (change === undefined || change.seq <= event.seq) return event
-  const { type } = event
   if (type === "generate.delta") return { ...event, event: JSON.stringify({ type, messageId, text: "" }) }
   return change.message === undefined ? event : { ...event, event: JSON.stringify({ type, message: change.message }) }
 }
@@ -75,12 +89,48 @@ export const recoverable = (
   const changes = lastChanges(stored)
   if (changes === undefined) return undefined
   if (changes.size === 0) return missed
-  const shown: Array<SequencedEvent> = []
-  for (const event of missed) {
-    const isOfMessage = event.type.startsWith("message.") || event.type === "generate.delta"
-    const present = isOfMessage ? withPresentForm(event, changes) : event
-    if (present === undefined) return undefined
-    shown.push(present)
+  const shown = missed.map((event) => withPresentForm(event, changes)).filter((event) => event !== undefined)
+  return shown.length === missed.length ? shown : undefined
+}
+
+/** `advance` moves the subscription's start to now, and returns the new cursor. */
+export const makeReadMissedEvents = (bus: RoomBus["Service"], { startCatchingUp }: FeedSync) => {
+  /** Does not wait longer than `patience`, while catching up goes on for the other connections. */
+  const waitForFeed = (room: HubRoom) => {
+    const catchingUp = startCatchingUp(room)
+    return catchingUp === undefined ? Effect.sleep("20 millis") : Effect.timeoutOption(Fiber.join(catchingUp), patience)
   }
-  return shown
+
+  // Untraced: it is part of the resume's span.
+  return Effect.fnUntraced(
+    function* (
+      room: HubRoom,
+      { epochCounter }: StoredPosition,
+      advance: () => string,
+      cursorText: string,
+      member: ResumingMember
+    ): Effect.fn.Return<MissedEvents | undefined, BusUnavailable> {
+      const cursor = parseCursor(cursorText)
+      if (cursor === undefined) return undefined
+      const { feed } = room
+      const after = cursor.clientSeq - cursor.offset
+      for (let attempt = 0; attempt < attempts; attempt++) {
+        const newCursor = advance()
+        const { offset, seq } = feed
+        if (!feed.isResumable || feed.epoch !== cursor.epoch || offset !== cursor.offset) return undefined
+        if (after <= seq) {
+          const history = yield* bus.history(feed.roomId, epochCounter, after, retention.events)
+          const missed = history.events.filter((event) => event.seq <= seq)
+          if (history.epoch !== cursor.epoch || missed.length !== seq - after) return undefined
+          const shown = recoverable(missed, history.events, member)
+          if (shown === undefined) return undefined
+          return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: newCursor }
+        }
+        // The client has seen events that this instance has not received yet.
+        yield* waitForFeed(room)
+      }
+      return undefined
+    },
+    Effect.catchTag("BusUnavailable", () => Effect.succeed(undefined))
+  )
 }

@@ -7,7 +7,7 @@ import { hash } from "node:crypto"
 import type { EphemeralEvent, History, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { formatCursor, formatUnresumable } from "./Cursor.ts"
-import { DuplicateFilter } from "./DuplicateFilter.ts"
+import { messageIdOf } from "./EventFrame.ts"
 import { RoomSubscriptions } from "./RoomSubscriptions.ts"
 import type { Subscriber } from "./Subscription.ts"
 
@@ -21,6 +21,33 @@ const digestOf = (event: string) => hash("sha256", event, "base64")
 /** A change that was acknowledged by the write buffer and was not in Postgres yet. */
 const isBuffered = ({ changeNumber, type }: SequencedEvent): boolean =>
   changeNumber === 0 && (type === "document.updated" || type.startsWith("message."))
+
+/** Ids of messages are remembered for this long; without the bus for as long as there is room. */
+const idsMs = 30_000
+const maxIds = 5000
+
+/**
+ * Finds repeated `message.sent` events. A write with an unknown outcome is sent again to Postgres under the same id, so
+ * the buffer and Postgres may both publish it. The second event comes seconds later if a connection stalls, or when
+ * Redis is back.
+ */
+class DuplicateFilter {
+  /** When each message was delivered, oldest first. An LRUCache would allocate `maxIds` slots a room. */
+  readonly #deliveredAt = new Map<string, number>()
+
+  /** Whether an event of the same message was delivered before. The event counts as delivered. */
+  isRepeated({ event, type }: EphemeralEvent, isBusAway: boolean, now: number): boolean {
+    const id = type === "message.sent" ? messageIdOf(event) : undefined
+    if (id === undefined) return false
+    if (this.#deliveredAt.has(id)) return true
+    this.#deliveredAt.set(id, now)
+    for (const [oldest, at] of this.#deliveredAt) {
+      if (this.#deliveredAt.size <= maxIds && (isBusAway || at > now - idsMs)) break
+      this.#deliveredAt.delete(oldest)
+    }
+    return false
+  }
+}
 
 export class RoomFeed {
   readonly roomId: string
