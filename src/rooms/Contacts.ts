@@ -4,16 +4,9 @@ import { SecureRandom } from "effect/crypto"
 import type { Contact, TooManyContacts } from "../domain/Contact.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import type { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
+import type { Params } from "../protocol/methods/Methods.ts"
 import { ContactStore } from "../storage/rooms/ContactStore.ts"
-import { type ListParams, listed, toQuery } from "./Listing.ts"
-
-export interface Opinion {
-  readonly about: string
-  readonly rating: number
-  readonly comment?: string | undefined
-}
+import { type ListParams, listed, type Reply, toQuery } from "./Listing.ts"
 
 export class Contacts extends Context.Service<
   Contacts,
@@ -21,15 +14,12 @@ export class Contacts extends Context.Service<
     /** Adding a contact again replaces its name and note. */
     readonly addContact: (
       owner: string,
-      contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
+      contact: Params<"contacts.add">
     ) => Effect.Effect<Contact, StorageUnavailable | TooManyContacts>
     /** Oldest first. */
-    readonly contacts: (
-      owner: string,
-      params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"contacts.list">>, StorageUnavailable>
+    readonly contacts: (owner: string, params: ListParams) => Effect.Effect<Reply<"contacts.list">, StorageUnavailable>
     readonly removeContact: (owner: string, user: string) => Effect.Effect<void, StorageUnavailable>
-    readonly submit: (user: string, opinion: Opinion) => Effect.Effect<string, StorageUnavailable>
+    readonly submit: (user: string, opinion: Params<"feedback.submit">) => Effect.Effect<string, StorageUnavailable>
   }
 >()("hotpath/rooms/Contacts") {
   static readonly layer = Layer.effect(

@@ -2,7 +2,7 @@
 // starting after the last item of the part before.
 import { entryBytes, heapBytes } from "../domain/HeapBytes.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
+import type { MethodName, Params, Result } from "../protocol/methods/Methods.ts"
 import type { ListQuery } from "../storage/rooms/ListPart.ts"
 
 /** Bytes of a list in one reply. Every item is smaller: a message has at most about 200 kB. */
@@ -19,11 +19,9 @@ const names = {
   "threads.list": "threads"
 } as const
 
-export interface ListParams {
-  readonly limit?: number | undefined
-  /** The `next` of the part before. */
-  readonly cursor?: string | undefined
-}
+/** `cursor`: the `next` of the part before. */
+export type ListParams = Params<"rooms.list">
+export type Reply<Method extends MethodName> = EncodedJson<Result<Method>>
 
 type KeyOf<A> = (item: A) => readonly [at: string, id: string]
 
@@ -94,19 +92,9 @@ export const listed = <Method extends keyof typeof names, A>(
   found: ReadonlyArray<A>,
   { limit = maxItems }: ListParams,
   keyOf: KeyOf<A>
-): EncodedJson<Result<Method>> => {
+): Reply<Method> => {
   const { more, starts, text } = firstOf(found, limit)
   const last = found[starts.length - 1]
   const next = more && last !== undefined ? keyOf(last).join(" ") : null
   return new EncodedJson(`{"${names[method]}":[${text}],"more":${more},"next":${JSON.stringify(next)}}`)
-}
-
-/** The items after the cursor, of a complete list. */
-export const laterThan = <A>(all: ReadonlyArray<A>, keyOf: KeyOf<A>, { cursor }: ListParams): ReadonlyArray<A> => {
-  const { after } = toQuery({ cursor })
-  if (after === undefined) return all
-  return all.filter((item) => {
-    const [at, id] = keyOf(item)
-    return at === after.at ? id > after.id : at > after.at
-  })
 }

@@ -7,31 +7,15 @@ import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactio
 import type { BufferFull, NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
+import type { Params, Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { MessageStore } from "../storage/rooms/MessageStore.ts"
 import { makeRoomIndex } from "../storage/rooms/RoomIndex.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
-import { lastOf, pageBytes } from "./Listing.ts"
+import { lastOf, pageBytes, type Reply } from "./Listing.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
-
-export interface Wanted {
-  readonly roomId: string
-  readonly threadId?: string | null | undefined
-  readonly body: string
-  /** Sending again with the same key returns the message that was sent first. */
-  readonly key?: string | undefined
-}
-
-export interface Page {
-  readonly roomId: string
-  readonly threadId?: string | undefined
-  /** The page ends just before this message. */
-  readonly before?: string | undefined
-  readonly limit?: number | undefined
-}
 
 const usualPage = 50
 
@@ -41,7 +25,11 @@ type ChangeRefused = Exclude<WriteRefused, NotAMember>
 export class Messages extends Context.Service<
   Messages,
   {
-    readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | BufferFull | ThreadNotFound>
+    /** Sending again with the same key returns the message that was sent first. */
+    readonly send: (
+      user: string,
+      wanted: Params<"messages.send">
+    ) => Effect.Effect<Message, WriteRefused | BufferFull | ThreadNotFound>
     /** `listener` is called with each chat message before its sender gets the reply, so it must be quick. */
     readonly onSent: (listener: (message: Message) => void) => void
     /** By its author. */
@@ -58,10 +46,11 @@ export class Messages extends Context.Service<
       emoji: string,
       adds: boolean
     ) => Effect.Effect<Message, ChangeRefused | MessageNotFound | TooManyReactions>
+    /** The newest, or those just before a message. */
     readonly list: (
       user: string,
-      page: Page
-    ) => Effect.Effect<EncodedJson<Result<"messages.list">>, AccessError | MessageNotFound>
+      page: Params<"messages.list">
+    ) => Effect.Effect<Reply<"messages.list">, AccessError | MessageNotFound>
   }
 >()("hotpath/rooms/Messages") {
   static readonly layer = Layer.effect(

@@ -9,7 +9,6 @@ import type { Thread } from "../domain/Message.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
 import { listLimits } from "../storage/rooms/ListPart.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { MessageStore } from "../storage/rooms/MessageStore.ts"
@@ -23,6 +22,7 @@ import {
   lastOf,
   listed,
   pageBytes,
+  type Reply,
   toQuery
 } from "./Listing.ts"
 
@@ -45,7 +45,7 @@ export class RoomReadCache extends Context.Service<
       archived: boolean | undefined,
       versions: Versions | undefined,
       params: ListParams
-    ) => Read<EncodedJson<Result<"threads.list">>>
+    ) => Read<Reply<"threads.list">>
     readonly newest: (
       roomId: string,
       threadId: string | undefined,

@@ -11,6 +11,7 @@ import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
+import { partOf } from "../storage/rooms/ListPart.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { type RoomSnapshot, RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
@@ -19,7 +20,7 @@ import { Hub, type PendingSubscription } from "./delivery/Hub.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
-import { firstOf, type ListParams, laterThan, listed, toQuery } from "./Listing.ts"
+import { firstOf, type ListParams, listed, type Reply, toQuery } from "./Listing.ts"
 import { PresenceTracker } from "./PresenceTracker.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
@@ -45,30 +46,25 @@ type JoinError = ResumeError | WriteRefused | InviteInvalid | RateLimited
 export class Subscriptions extends Context.Service<
   Subscriptions,
   {
-    /** `{room, participants, present, document, messages, cursor}` */
     readonly join: (
       guest: Guest,
       roomId: string,
       invite: string | undefined
-    ) => Effect.Effect<EncodedJson<Result<"rooms.join">>, JoinError>
+    ) => Effect.Effect<Reply<"rooms.join">, JoinError>
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
-    readonly resume: (
-      guest: Guest,
-      roomId: string,
-      cursor: string
-    ) => Effect.Effect<EncodedJson<Result<"rooms.resume">>, ResumeError>
+    readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<Reply<"rooms.resume">, ResumeError>
     /** In the order of arrival. */
     readonly present: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError>
+    ) => Effect.Effect<Reply<"presence.list">, AccessError>
     /** In the order they joined. */
     readonly participants: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"rooms.participants">>, AccessError>
+    ) => Effect.Effect<Reply<"rooms.participants">, AccessError>
   }
 >()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
@@ -179,7 +175,8 @@ export class Subscriptions extends Context.Service<
         }),
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
-          const found = laterThan(yield* presence.list(roomId), keyOfPresent, params)
+          const all = yield* presence.list(roomId)
+          const found = partOf(all, keyOfPresent, toQuery(params), all.length)
           return listed("presence.list", found, params, keyOfPresent)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {

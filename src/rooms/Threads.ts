@@ -5,14 +5,12 @@ import { actorNow } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
 import type { NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import type { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { type ThreadChange, ThreadStore } from "../storage/rooms/ThreadStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
-import type { ListParams } from "./Listing.ts"
+import type { ListParams, Reply } from "./Listing.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
 export class Threads extends Context.Service<
@@ -30,7 +28,7 @@ export class Threads extends Context.Service<
       roomId: string,
       archived: boolean | undefined,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"threads.list">>, AccessError>
+    ) => Effect.Effect<Reply<"threads.list">, AccessError>
     readonly change: (
       user: string,
       threadId: string,

@@ -155,31 +155,24 @@ export class Presence extends Context.Service<
       // counts that it set after the others had emptied the room.
       const former = new Map<string, ReadonlySet<string>>()
 
-      const reapRoom = (roomId: string, gone: string) =>
-        Effect.flatMap(now, (at) => emptyScript(roomId, gone, at)).pipe(
-          Effect.andThen(redis.send("SREM", roomsOf(gone), roomId))
-        )
-      const reapInstance = (gone: string) =>
-        redis.send<Array<string>>("SMEMBERS", roomsOf(gone)).pipe(
-          Effect.flatMap((left) => Effect.forEach(left, (roomId) => reapRoom(roomId, gone), { discard: true })),
-          Effect.andThen(redis.send("ZREM", dead, gone))
-        )
+      const reapInstance = Effect.fnUntraced(function* (gone: string) {
+        for (const roomId of yield* redis.send<Array<string>>("SMEMBERS", roomsOf(gone))) {
+          yield* emptyScript(roomId, gone, yield* now)
+          yield* redis.send("SREM", roomsOf(gone), roomId)
+        }
+        yield* redis.send("ZREM", dead, gone)
+      })
 
       const emptyAll = (name: string, theirs: ReadonlySet<string>) =>
         Effect.flatMap(now, (at) =>
           Effect.forEach(theirs, (roomId) => emptyScript(roomId, name, at), { concurrency: 20, discard: true })
         )
-      const clearFormer = Effect.suspend(() =>
-        Effect.forEach(
-          [...former],
-          ([name, theirs]) =>
-            Effect.andThen(
-              emptyAll(name, theirs),
-              Effect.sync(() => former.delete(name))
-            ),
-          { discard: true }
-        )
-      )
+      const clearFormer = Effect.gen(function* () {
+        for (const [name, theirs] of [...former]) {
+          yield* emptyAll(name, theirs)
+          former.delete(name)
+        }
+      })
 
       const leave = Effect.gen(function* () {
         yield* emptyAll(instance, rooms)
@@ -213,13 +206,7 @@ export class Presence extends Context.Service<
             Effect.map(([totals, since]) => {
               const times = new Map(pairs(since))
               return pairs(totals)
-                .map(
-                  ([user, connections]): Present => ({
-                    user,
-                    connections: Number(connections),
-                    since: times.get(user) ?? ""
-                  })
-                )
+                .map(([user, count]): Present => ({ user, connections: Number(count), since: times.get(user) ?? "" }))
                 .sort((a, b) => (a.since < b.since ? -1 : a.since > b.since ? 1 : a.user < b.user ? -1 : 1))
             }),
             fromRedis

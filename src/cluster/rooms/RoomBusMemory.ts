@@ -1,9 +1,7 @@
-// The bus of a single process, without Redis: the same numbers, epochs and bounds, in memory. Nothing survives a
-// restart, so a restart begins another epoch for every room.
-//
-// Bounds: `maxRooms` rooms, the least recently used are forgotten, and rooms without an event for a day. A room keeps
-// at most `retention.bytes` of events, all rooms together `maxBytes`: beyond it the rooms with the oldest last event
-// lose their events, but not their numbers, so their clients can't resume and read the state again.
+// The bus of a single process, without Redis: the same numbers and epochs, in memory, and another epoch after a
+// restart. Bounds: of more than `maxRooms` rooms the least recently used are forgotten, and rooms without an event for
+// a day. A room keeps at most `retention.bytes` of events, all rooms together `maxBytes`: beyond it the rooms with the
+// oldest last event lose their events, but not their numbers, so their clients can't resume and read the state again.
 import { Effect, Latch, Layer, Queue } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { LRUCache } from "lru-cache"
@@ -43,9 +41,7 @@ interface RoomEvents {
 const maxRooms = 20_000
 const bytesOf = ({ event }: SequencedEvent) => heapBytes(event) + 2 * entryBytes
 
-/**
- * Adds an event, and removes the oldest beyond `retention`: by number a hundred at once, by bytes all but the last.
- */
+/** Adds an event, and removes the oldest beyond `retention`: by number a hundred at once, by bytes all but the last. */
 const withEvent = (before: RoomEvents | undefined, event: SequencedEvent): RoomEvents => {
   const events = before?.events ?? []
   events.push(event)
@@ -91,17 +87,13 @@ export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
 
       const open = (roomId: string, epochCounter: number): RoomNumbers => {
         const known = rooms.get(roomId)
-        const room = known ?? {
-          epoch: "",
-          seq: 0,
-          changeNumber: 0,
-          epochCounter: 0,
-          parts: { messages: 0, threads: 0, people: 0 }
-        }
+        const parts = { messages: 0, threads: 0, people: 0 }
+        const room: RoomNumbers = known ?? { epoch: "", seq: 0, changeNumber: 0, epochCounter: -1, parts }
         if (known === undefined) rooms.set(roomId, room)
-        if (known === undefined || epochCounter > room.epochCounter)
+        if (epochCounter > room.epochCounter) {
           room.epoch = incarnation + SecureRandom.uuidV4Unsafe().slice(8, 18)
-        room.epochCounter = Math.max(room.epochCounter, epochCounter)
+          room.epochCounter = epochCounter
+        }
         return room
       }
 
@@ -153,10 +145,7 @@ export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
             return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
           }),
         take: Queue.takeBetween(queue, 1, maxTaken),
-        gap: Effect.andThen(
-          gap.await,
-          Effect.sync(() => gap.closeUnsafe())
-        )
+        gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
       })
     })
   )

@@ -21,13 +21,18 @@ import {
   type Versions
 } from "./RoomBus.ts"
 
+/** The arguments that all scripts begin with. */
+const inRoom = (common: Common, roomId: string, epochCounter = 0) => [
+  roomKey(roomId),
+  streamKey(roomId),
+  ...common(roomId, epochCounter)
+]
+
 // Returns the change number after which changes are missing, or -1.
 const publish = (common: Common) =>
   Redis.script(
     (roomId: string, epochCounter: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      ...common(roomId, epochCounter),
+      ...inRoom(common, roomId, epochCounter),
       force ? 1 : 0,
       ...changes.flatMap(({ at, event, changeNumber, subject, type }) => [
         changeNumber,
@@ -59,9 +64,7 @@ const publish = (common: Common) =>
 const emit = (common: Common) =>
   Redis.script(
     (roomId: string, events: ReadonlyArray<EphemeralEvent>) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      ...common(roomId, 0),
+      ...inRoom(common, roomId),
       ...events.flatMap(({ at, event, subject, type }) => [at, type, subject, event])
     ],
     {
@@ -81,15 +84,12 @@ local function versions()
 end
 `
 export type VersionsReply = readonly [epoch: string, messages: number, threads: number, people: number]
-export const toVersions = ([epoch, messages, threads, people]: VersionsReply): Versions => ({
-  epoch,
-  messages,
-  threads,
-  people
-})
+export const toVersions = ([epoch, messages, threads, people]: VersionsReply): Versions => {
+  return { epoch, messages, threads, people }
+}
 
 const versions = (common: Common) =>
-  Redis.script((roomId: string) => [roomKey(roomId), streamKey(roomId), ...common(roomId, 0)], {
+  Redis.script((roomId: string) => inRoom(common, roomId), {
     numberOfKeys: 2,
     lua: `${prologue}${versionsLua}
     if not open(false) then return false end
@@ -101,9 +101,7 @@ type StreamEntry = readonly [id: string, fields: ReadonlyArray<string>]
 const history = (common: Common) =>
   Redis.script(
     (roomId: string, epochCounter: number, after: number, limit: number) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      ...common(roomId, epochCounter),
+      ...inRoom(common, roomId, epochCounter),
       after,
       limit
     ],
@@ -132,19 +130,10 @@ const fromEntry = ([
 })
 
 const parse = (message: string): BusEvent | undefined => {
-  const [roomId, epoch, seq, changeNumber, at, type, subject, event] = message.split("\n", 8)
-  if (roomId === undefined || epoch === undefined || at === undefined) return undefined
-  if (subject === undefined || event === undefined) return undefined
-  return {
-    roomId,
-    epoch,
-    seq: Number(seq),
-    changeNumber: Number(changeNumber),
-    at,
-    type: type as RoomEvent["type"],
-    subject,
-    event
-  }
+  const [roomId = "", epoch = "", seq, changeNumber, at = "", type, subject = "", event] = message.split("\n", 8)
+  if (event === undefined) return undefined
+  const numbers = { seq: Number(seq), changeNumber: Number(changeNumber) }
+  return { roomId, epoch, ...numbers, at, type: type as RoomEvent["type"], subject, event }
 }
 
 /** The channels of a Cluster's nodes, as one queue. */
@@ -208,10 +197,7 @@ export const layer = Layer.effect(
         Effect.orDie,
         Effect.map((taken) => taken.map(({ message }) => parse(message)).filter((event) => event !== undefined))
       ),
-      gap: Effect.andThen(
-        gap.await,
-        Effect.sync(() => gap.closeUnsafe())
-      )
+      gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
     })
   })
 )

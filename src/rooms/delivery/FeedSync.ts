@@ -40,7 +40,7 @@ export class EventBacklog {
   }
 }
 
-export interface HubRoom {
+export class HubRoom {
   readonly feed: RoomFeed
   /**
    * - `starting`: the room's position on the bus is being read.
@@ -49,12 +49,16 @@ export interface HubRoom {
    *
    * A room starts once. From then on it alternates between `live` and `catching up` until its last subscription ends.
    */
-  state: "starting" | "live" | "catching up"
+  state: "starting" | "live" | "catching up" = "starting"
   /** Done when the room is live for the first time. */
-  readonly ready: Deferred.Deferred<void>
-  readonly backlog: EventBacklog
-  /** Whether the room's epoch counter was advanced since it last caught up; see Cursor.ts. */
-  isEpochAdvanced: boolean
+  readonly ready = Deferred.makeUnsafe<void>()
+  readonly backlog = new EventBacklog()
+  /** Whether the room's epoch counter was advanced since it last caught up. */
+  isEpochAdvanced = false
+
+  constructor(feed: RoomFeed) {
+    this.feed = feed
+  }
 }
 
 /** The room's position in Postgres when a connection subscribed. */

@@ -10,7 +10,7 @@ import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext } from "../../observability/RequestContext.ts"
 import { Settings } from "../../Settings.ts"
 import { RoomStore } from "../../storage/rooms/RoomStore.ts"
-import { EventBacklog, type HubRoom, makeFeedSync, type StoredPosition } from "./FeedSync.ts"
+import { HubRoom, makeFeedSync, type StoredPosition } from "./FeedSync.ts"
 import { type MissedEvents, makeReadMissedEvents, type ResumingMember } from "./Recovery.ts"
 import { RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
@@ -26,10 +26,7 @@ export type ConnectionListener = (roomId: string, user: string, connections: num
 /** A subscription whose reply was not sent yet. */
 export interface PendingSubscription {
   readonly cursor: string
-  /**
-   * The events between a client's cursor and the subscription's start, which moves to now. Undefined: some are not in
-   * the room's stream any more, or the member may not have them; see Recovery.ts.
-   */
+  /** The events between a client's cursor and the subscription's start, which moves to now; see Recovery.ts. */
   readonly missed: (cursor: string, member: ResumingMember) => Effect.Effect<MissedEvents | undefined>
   /** Moves the subscription's start to now, for a state that is read after this; returns the new cursor. */
   readonly advance: () => string
@@ -53,10 +50,7 @@ export class Hub extends Context.Service<
     ) => Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable>
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
-    /**
-     * A write to the room by the current request: its connection gets no event of a later change of the room before
-     * the reply was sent.
-     */
+    /** A write by the current request: its connection gets no event of a later change before the reply was sent. */
     readonly replyFirst: <A, E, R>(roomId: string, write: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Delivers events that the bus can't bring to this instance's connections. */
     readonly deliverLocally: (
@@ -105,13 +99,7 @@ export class Hub extends Context.Service<
           if (feed.subscriptions.size === 0) rooms.delete(roomId)
           notify(roomId, user, connections)
         })
-        const room: HubRoom = {
-          feed,
-          state: "starting",
-          ready: Deferred.makeUnsafe(),
-          backlog: new EventBacklog(),
-          isEpochAdvanced: false
-        }
+        const room = new HubRoom(feed)
         rooms.set(roomId, room)
         return room
       }

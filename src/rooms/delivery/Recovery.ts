@@ -8,9 +8,9 @@ import { Effect, Fiber, Option, Schema } from "effect"
 import type { BusUnavailable, RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { Message } from "../../domain/Message.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
-import { parseCursor } from "./Cursor.ts"
 import { messageIdOf } from "./EventFrame.ts"
 import type { FeedSync, HubRoom, StoredPosition } from "./FeedSync.ts"
+import { parseCursor } from "./RoomFeed.ts"
 
 /** How long a resume waits for the instance to catch up with its client, and how often it checks. */
 const patience = "3 seconds"
