@@ -7,8 +7,8 @@
 // what was confirmed within 5 minutes counts. While Redis lacks changes of the room (UnpublishedRooms.ts), Postgres
 // is asked. A write is checked again where it takes place.
 //
-// A user who is not a member gets another error than for an unknown room, as a client has to know whether to ask for
-// an invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
+// Who is not a member gets another error than for an unknown room: a client has to know whether to ask for an invite.
+// That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
 import { Cache, Clock, Context, Duration, Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
 import { type Membership, MembershipCache, membershipMs } from "../cluster/rooms/MembershipCache.ts"
@@ -38,10 +38,7 @@ export interface Granted {
 export type AccessError = RoomNotFound | NotAMember | StorageUnavailable
 
 const capacity = 20_000
-/**
- * How long a write may rely on memory. Shorter than Redis keeps a session, so that sessions of users who only write
- * last.
- */
+/** How long a write may rely on memory. Redis keeps a session for longer, so that those who only write keep theirs. */
 const presumedMs = 120_000
 /** How long a session needs no other confirmation while Redis is away. */
 const freshMs = 3000
@@ -60,9 +57,9 @@ export class Access extends Context.Service<
       minimum: WriterRole
     ) => Effect.Effect<Granted, AccessError | Forbidden>
     /**
-     * A write that relies on the membership in memory, and so needs no round trip for it. `write` is given the
-     * versions that the membership was read with, and compares them in the step that writes. If memberships have
-     * changed since, it is run once more, after the membership was read again.
+     * A write that relies on the membership in memory, which needs no round trip. `write` compares the versions that
+     * the membership was read with in the step that writes. If memberships have changed since, it is run once more,
+     * after the membership was read again.
      */
     readonly presuming: <A, E>(
       roomId: string,

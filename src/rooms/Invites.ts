@@ -54,9 +54,7 @@ export class Invites extends Context.Service<
       roomId: string,
       which: { readonly token: string } | { readonly inviteId: string }
     ) => Effect.Effect<void, WriteRefused>
-    /**
-     * Makes the bearer a member, or raises their role. One whose role (`present`) is as high already uses nothing up.
-     */
+    /** Makes the bearer a member, or raises their role. Whose role (`present`) is as high already uses nothing up. */
     readonly accept: (
       user: string,
       roomId: string,
@@ -94,29 +92,25 @@ export class Invites extends Context.Service<
           const inviteId = text(9)
           const secret = text(16)
           const createdAt = yield* Clock.currentTimeMillis
-          yield* invites.create(
-            {
-              inviteId,
-              secretHash: hash(secret),
-              roomId,
-              role,
-              createdBy: user,
-              createdAt,
-              expiresAt: expiresInMs === undefined ? undefined : createdAt + expiresInMs,
-              maxUses
-            },
-            role === "owner" ? "owner" : "member",
-            MAX_INVITES
-          )
+          const expiresAt = expiresInMs === undefined ? undefined : createdAt + expiresInMs
+          const invite = {
+            inviteId,
+            secretHash: hash(secret),
+            roomId,
+            role,
+            createdBy: user,
+            createdAt,
+            expiresAt,
+            maxUses
+          }
+          yield* invites.create(invite, role === "owner" ? "owner" : "member", MAX_INVITES)
           return `${inviteId}.${secret}`
         }),
         list: Effect.fn("Invites.list")(function* (user, roomId, { cursor, limit = usualPage }) {
           const { session } = yield* access.require(roomId, user, "member")
-          const { items, next } = yield* invites.list(roomId, {
-            createdBy: session.role === "owner" ? undefined : user,
-            before: cursor === undefined ? undefined : Number(cursor),
-            limit
-          })
+          const createdBy = session.role === "owner" ? undefined : user
+          const before = cursor === undefined ? undefined : Number(cursor)
+          const { items, next } = yield* invites.list(roomId, { createdBy, before, limit })
           return { items, next: next === undefined ? null : String(next) }
         }),
         revoke: Effect.fn("Invites.revoke")(function* (user, roomId, which) {

@@ -110,14 +110,11 @@ export class Subscriptions extends Context.Service<
         )
       })
 
-      /**
-       * Subscribes the connection and replies with what `answer` returns. If `answer` fails, so does the
-       * subscription.
-       */
-      const subscribed = <A, E = never>(
+      /** Subscribes the connection and replies with what `answer` returns. If that fails, so does the subscription. */
+      const subscribed = <A>(
         guest: Guest,
         roomId: string,
-        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
+        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, StorageUnavailable>
       ) =>
         Effect.gen(function* () {
           const snapshot = yield* rooms.get(roomId)
@@ -140,9 +137,8 @@ export class Subscriptions extends Context.Service<
           const { user } = guest
           if (invite === undefined) yield* access.member(roomId, user)
           else {
-            const present = yield* Effect.catchTag(access.member(roomId, user), "NotAMember", () =>
-              Effect.succeed(undefined)
-            )
+            const noMember = () => Effect.succeed(undefined)
+            const present = yield* Effect.catchTag(access.member(roomId, user), "NotAMember", noMember)
             const accept = invites.accept(user, roomId, invite, guest.address, present?.session.role)
             if (present === undefined) {
               // Another connection of the user may have used the invite up meanwhile.

@@ -44,8 +44,8 @@ const read = (common: Common) =>
     return {versions(), redis.call('GETEX', KEYS[3], 'PX', ARGV[${own + 1}])}`
   }).withReturnType<readonly [VersionsReply, string | null] | null>()
 
-// Writes an entry only if the room has the same versions as before the membership was read from Postgres. A room that
-// the bus did not know before must still be unknown; it is opened, so that the entry has an epoch to be valid in.
+// A room that the bus did not know before must still be unknown; it is opened, so that the entry has an epoch to be
+// valid in.
 const write = (common: Common) =>
   Redis.script(
     (roomId: string, user: string, text: string, versions: Versions | undefined) => [
@@ -72,9 +72,7 @@ export class MembershipCache extends Context.Service<
   MembershipCache,
   {
     readonly read: (roomId: string, user: string) => Effect.Effect<CachedMembership, BusUnavailable>
-    /**
-     * `versions`: the room's, before the membership was read from Postgres. If they have changed, nothing is written.
-     */
+    /** `versions`: before the membership was read from Postgres. If they have changed, nothing is written. */
     readonly write: (
       roomId: string,
       user: string,

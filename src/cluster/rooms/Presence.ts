@@ -95,10 +95,7 @@ const empty = (common: Common) =>
     }
   )
 
-/**
- * Renews the lease and moves the instances whose lease has expired. Returns whether we were alive, and the server's
- * run id.
- */
+/** Renews the lease, and moves the instances whose lease has expired. Returns whether ours had not. */
 const beat = Redis.script((instance: string) => [instances, dead, instance, leaseMs], {
   numberOfKeys: 2,
   lua: `
@@ -128,10 +125,7 @@ export class Presence extends Context.Service<
     ) => Effect.Effect<void, BusUnavailable>
     /** In the order in which they entered. */
     readonly list: (roomId: string) => Effect.Effect<ReadonlyArray<Present>, BusUnavailable>
-    /**
-     * Renews this instance's lease. False: the others removed it, or Redis lost it, so all counts have to be set
-     * again.
-     */
+    /** Renews this instance's lease. False: the others removed it, or Redis lost it: all counts are to be set again. */
     readonly beat: Effect.Effect<boolean, BusUnavailable>
     /** Removes the instances whose lease has expired; returns how many. */
     readonly reap: Effect.Effect<number, BusUnavailable>

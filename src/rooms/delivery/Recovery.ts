@@ -1,9 +1,8 @@
 // What a resume brings: the events of the room's stream between the client's cursor and the start of its new
 // subscription; none from before the member joined, and of a message that was deleted or edited since only its present
-// form. Every event keeps its number and type, so that the numbers have no gap.
-//
-// Both rules follow from the events alone, which are all there from the cursor up to now: a member who joined or left
-// after the cursor, and a message that was changed after it, has an event among them. A resume asks no other store.
+// form. Every event keeps its number and type, so that the numbers have no gap. Both rules follow from the events
+// alone, which are all there up to now: who joined or left, and what was changed, after the cursor has an event among
+// them. A resume asks no other store.
 import { Effect, Fiber, Option, Schema } from "effect"
 import type { BusUnavailable, RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { Message } from "../../domain/Message.ts"
@@ -30,9 +29,8 @@ export interface MissedEvents {
 const decodeMessage = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ message: Message })))
 
 /**
- * Whether one of the events is from before the membership began. Its beginning and end are events themselves; the
- * times cover the moment in which the user is a member already and the joining was not published yet. A member who
- * gets a higher role is published as a joining too, but later than `joinedAt`.
+ * Whether one of the events is from before the membership began. Its beginning and end are events; the times cover the
+ * moment in which the joining was not published yet. A higher role is published as a joining too, after `joinedAt`.
  */
 const reachesBack = (events: ReadonlyArray<SequencedEvent>, { joinedAt, user }: ResumingMember): boolean =>
   events.some(
@@ -40,15 +38,15 @@ const reachesBack = (events: ReadonlyArray<SequencedEvent>, { joinedAt, user }: 
       at < joinedAt || (subject === user && (type === "member.left" || (type === "member.joined" && at <= joinedAt)))
   )
 
-interface LastChange {
-  readonly seq: number
-  /** The message after its last edit or deletion; undefined: the text that was generated under its id is void. */
-  readonly message: Message | undefined
-}
+/**
+ * By id: the last change of the message, which makes its older events obsolete. `message` undefined: the text that was
+ * generated under the id is void.
+ */
+type LastChanges = ReadonlyMap<string, { readonly seq: number; readonly message: Message | undefined }>
 
-/** By message: the last change that makes its older events obsolete. Undefined: an event can't be read. */
-const lastChanges = (events: ReadonlyArray<SequencedEvent>): ReadonlyMap<string, LastChange> | undefined => {
-  const changes = new Map<string, LastChange>()
+/** Undefined: an event can't be read. */
+const lastChanges = (events: ReadonlyArray<SequencedEvent>): LastChanges | undefined => {
+  const changes = new Map<string, { readonly seq: number; readonly message: Message | undefined }>()
   for (const { event, seq, type } of events.toReversed()) {
     if (type !== "message.edited" && type !== "message.deleted" && type !== "generate.ended") continue
     const id = messageIdOf(event)
@@ -62,10 +60,7 @@ const lastChanges = (events: ReadonlyArray<SequencedEvent>): ReadonlyMap<string,
 }
 
 /** An event without what a later event took back. Undefined: it can't be read. */
-const withPresentForm = (
-  event: SequencedEvent,
-  changes: ReadonlyMap<string, LastChange>
-): SequencedEvent | undefined => {
+const withPresentForm = (event: SequencedEvent, changes: LastChanges): SequencedEvent | undefined => {
   const { type } = event
   if (!type.startsWith("message.") && type !== "generate.delta") return event
   const messageId = messageIdOf(event.event)

@@ -1,8 +1,6 @@
 // The connections that are subscribed to a room on this instance, and the frames on their way to them. No effects.
-//
-// Frames are collected by `add` and sent by `flush`: one write a connection, however many events. Two things delay a
-// connection's frames: a join or resume whose reply was not sent yet (PendingFrames), and a write of its own whose
-// reply was not sent yet (ReplyOrder).
+// Frames are collected by `add` and sent by `flush`: one write a connection, however many events. They wait while the
+// reply to a join or resume (PendingFrames) or to a write of the connection (ReplyOrder) was not sent.
 import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
 import { withoutText } from "../../domain/Document.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"

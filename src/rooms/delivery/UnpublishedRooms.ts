@@ -61,11 +61,10 @@ export class UnpublishedRooms extends Context.Service<
       return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),
         rooms: () => [...rooms.keys()],
-        add: (roomId) =>
-          Effect.suspend(() => {
-            rooms.set(roomId, true)
-            return Effect.ignore(run(sql`SELECT pg_notify(${channel}, ${roomId})`))
-          }),
+        add: Effect.fnUntraced(function* (roomId) {
+          rooms.set(roomId, true)
+          yield* Effect.ignore(run(sql`SELECT pg_notify(${channel}, ${roomId})`))
+        }),
         remove: (roomId) => void rooms.delete(roomId),
         notified: Queue.takeBetween(notified, 1, 1000)
       })
