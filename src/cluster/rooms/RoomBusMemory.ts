@@ -31,10 +31,9 @@ interface RoomNumbers {
   parts: Omit<Versions, "epoch">
 }
 
+/** Oldest first, never empty; and what they take in memory. */
 interface RoomEvents {
-  /** Oldest first, never empty. */
   readonly events: Array<SequencedEvent>
-  /** What they take in memory. */
   readonly bytes: number
 }
 
@@ -97,12 +96,8 @@ export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
         return room
       }
 
-      const append = (
-        roomId: string,
-        room: RoomNumbers,
-        changeNumber: number,
-        { at, event, subject, type }: EphemeralEvent
-      ) => {
+      const append = (roomId: string, room: RoomNumbers, changeNumber: number, added: EphemeralEvent) => {
+        const { at, event, subject, type } = added
         const seq = ++room.seq
         const sequenced = { seq, changeNumber, at, type, subject, event }
         histories.set(roomId, withEvent(histories.peek(roomId), sequenced))

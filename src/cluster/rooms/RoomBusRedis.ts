@@ -132,8 +132,16 @@ const fromEntry = ([
 const parse = (message: string): BusEvent | undefined => {
   const [roomId = "", epoch = "", seq, changeNumber, at = "", type, subject = "", event] = message.split("\n", 8)
   if (event === undefined) return undefined
-  const numbers = { seq: Number(seq), changeNumber: Number(changeNumber) }
-  return { roomId, epoch, ...numbers, at, type: type as RoomEvent["type"], subject, event }
+  return {
+    roomId,
+    epoch,
+    seq: Number(seq),
+    changeNumber: Number(changeNumber),
+    at,
+    type: type as RoomEvent["type"],
+    subject,
+    event
+  }
 }
 
 /** The channels of a Cluster's nodes, as one queue. */
@@ -163,9 +171,8 @@ export const layer = Layer.effect(
     const gap = yield* Latch.make(false)
     yield* state.onResubscribed(() => gap.openUnsafe())
 
-    // Checked with each batch that is taken. A batch takes a thousand messages, and between two of them a socket is
-    // read for at most some 2 MB: the queue can only grow with small messages, so bounding their number bounds their
-    // bytes.
+    // Checked with each batch of a thousand messages. Between two of them a socket is read for at most some 2 MB: the
+    // queue can only grow with small messages, so bounding their number bounds their bytes.
     const dropQueued = Effect.map(Queue.clear(messages), (queued) => {
       dropped.add(queued.length)
       gap.openUnsafe()
@@ -174,23 +181,18 @@ export const layer = Layer.effect(
     return RoomBus.of({
       kind: "shared",
       publish: (roomId, epochCounter, changes, force) =>
-        publishScript(roomId, epochCounter, changes, force).pipe(
-          Effect.map((missing) => ({ missingAfter: missing === -1 ? undefined : missing })),
-          fromRedis
-        ),
+        Effect.map(fromRedis(publishScript(roomId, epochCounter, changes, force)), (missing) => ({
+          missingAfter: missing === -1 ? undefined : missing
+        })),
       emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
       history: (roomId, epochCounter, after, limit) =>
-        historyScript(roomId, epochCounter, after, limit).pipe(
-          Effect.map(([epoch, seq, changeNumber, entries]) =>
+        Effect.map(
+          fromRedis(historyScript(roomId, epochCounter, after, limit)),
+          ([epoch, seq, changeNumber, entries]) =>
             toHistory({ epoch, seq, changeNumber }, entries.map(fromEntry), after, limit)
-          ),
-          fromRedis
         ),
       versions: (roomId) =>
-        versionsScript(roomId).pipe(
-          Effect.map((found) => (found === null ? undefined : toVersions(found))),
-          fromRedis
-        ),
+        Effect.map(fromRedis(versionsScript(roomId)), (found) => (found === null ? undefined : toVersions(found))),
       take: Queue.takeBetween(messages, 1, maxTaken).pipe(
         Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
         // The queue ends with the layer's scope only.

@@ -86,7 +86,7 @@ export const makeFeedSync = Effect.gen(function* () {
       return Effect.logWarning("events of a room were lost; its connections are closed to read the state again")
     })
 
-  /** Takes what came meanwhile; false: events are missing among it. */
+  /** Takes the backlog; false: events are missing among it. */
   const goLive = (room: HubRoom): boolean => {
     const { events, isWhole } = room.backlog.take()
     const isLive = events.every((event) => room.feed.take(event)) && isWhole
@@ -132,14 +132,11 @@ export const makeFeedSync = Effect.gen(function* () {
   /** Starts a room behind this call. Without the bus it goes live all the same, for locally delivered events. */
   const start = (room: HubRoom, { changeNumber, epochCounter }: StoredPosition): void => {
     const { feed } = room
-    const started = bus.history(feed.roomId, epochCounter, 0, 0).pipe(
-      Effect.match({
-        onSuccess: (history) => feed.start(history, changeNumber),
-        onFailure: () => feed.startLocally(changeNumber)
-      }),
-      Effect.andThen(Effect.suspend(() => (goLive(room) ? Effect.void : catchUp(room))))
-    )
-    fork(started)
+    const started = Effect.match(bus.history(feed.roomId, epochCounter, 0, 0), {
+      onSuccess: (history) => feed.start(history, changeNumber),
+      onFailure: () => feed.startLocally(changeNumber)
+    })
+    fork(Effect.flatMap(started, () => (goLive(room) ? Effect.void : catchUp(room))))
   }
 
   /** For a live room: begins to catch up, behind this call. Undefined: the room is not live. */
