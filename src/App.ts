@@ -38,9 +38,8 @@ import { UserLimits } from "./cluster/limits/UserLimits.ts"
 import * as UserLimitsRedis from "./cluster/limits/UserLimitsRedis.ts"
 import { Locks } from "./cluster/locks/Locks.ts"
 import { MembershipCache } from "./cluster/rooms/MembershipCache.ts"
-import * as PresenceMemory from "./cluster/rooms/PresenceMemory.ts"
-import * as PresenceRedis from "./cluster/rooms/PresenceRedis.ts"
-import * as RoomBusAlone from "./cluster/rooms/RoomBusAlone.ts"
+import { Presence } from "./cluster/rooms/Presence.ts"
+import * as RoomBusMemory from "./cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/rooms/RoomBusRedis.ts"
 import { SharedCache } from "./cluster/SharedCache.ts"
 import { SharedStores } from "./cluster/stores/SharedStores.ts"
@@ -144,13 +143,13 @@ const InProcess = Layer.mergeAll(
   CatalogRedis.layerNone,
   RecordStream.layerNone,
   DirectRoomStores,
-  PresenceMemory.layer,
+  Presence.layerMemory,
   MembershipCache.layerMemory,
   Locks.layerMemory,
   RateLimits.layerMemory,
   UserLimits.layerMemory,
   SharedCache.layerMemory
-).pipe(Layer.provideMerge(RoomBusAlone.layer))
+).pipe(Layer.provideMerge(RoomBusMemory.layerAlone))
 
 /** With REDIS_URL: any number of instances. */
 const OverRedis = Layer.mergeAll(
@@ -160,7 +159,7 @@ const OverRedis = Layer.mergeAll(
     Effect.map(Settings, ({ ROOM_WRITES }) => (ROOM_WRITES === "postgres" ? DirectRoomStores : BufferedRoomStores))
   ),
   RoomBusRedis.layer,
-  PresenceRedis.layer,
+  Presence.layer,
   MembershipCache.layer,
   Locks.layer,
   RateLimits.layer,

@@ -7,8 +7,8 @@
 // what was confirmed within 5 minutes counts. While Redis lacks changes of the room (UnpublishedRooms.ts), Postgres
 // is asked. A write is checked again where it takes place.
 //
-// A user who is not a member gets another error than for an unknown room, as a client has to know whether to ask for
-// an invite. That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
+// Who is not a member gets another error than for an unknown room: a client has to know whether to ask for an invite.
+// That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
 import { Cache, Clock, Context, Duration, Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
 import { type Membership, MembershipCache, membershipMs } from "../cluster/rooms/MembershipCache.ts"
@@ -27,6 +27,8 @@ import { Metrics } from "../observability/Metrics.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 
+type WriterRole = Exclude<Role, "viewer">
+
 export interface Granted {
   readonly session: Membership
   /** The room's versions that the session was read with. Undefined: Redis did not give any. */
@@ -35,25 +37,14 @@ export interface Granted {
 
 export type AccessError = RoomNotFound | NotAMember | StorageUnavailable
 
-interface Remembered extends Granted {
-  /** Milliseconds since the epoch. */
-  readonly confirmedAt: number
-}
-
 const capacity = 20_000
-/**
- * How long a write may rely on memory. Shorter than Redis keeps a session, so that sessions of users who only write
- * last.
- */
+/** How long a write may rely on memory. Redis keeps a session for longer, so that those who only write keep theirs. */
 const presumedMs = 120_000
 /** How long a session needs no other confirmation while Redis is away. */
 const freshMs = 3000
 
 // A user's id holds any character: joined with one of them, two keys could be the same text.
 const keyOf = (roomId: string, user: string) => JSON.stringify([roomId, user])
-
-const isSameVersion = (one: Versions | undefined, other: Versions | undefined) =>
-  one !== undefined && one.epoch === other?.epoch && one.people === other.people
 
 export class Access extends Context.Service<
   Access,
@@ -63,17 +54,17 @@ export class Access extends Context.Service<
     readonly require: (
       roomId: string,
       user: string,
-      minimum: Exclude<Role, "viewer">
+      minimum: WriterRole
     ) => Effect.Effect<Granted, AccessError | Forbidden>
     /**
-     * A write that relies on the membership in memory, and so needs no round trip for it. `write` is given the
-     * versions that the membership was read with, and compares them in the step that writes. If memberships have
-     * changed since, it is run once more, after the membership was read again.
+     * A write that relies on the membership in memory, which needs no round trip. `write` compares the versions that
+     * the membership was read with in the step that writes. If memberships have changed since, it is run once more,
+     * after the membership was read again.
      */
     readonly presuming: <A, E>(
       roomId: string,
       user: string,
-      minimum: Exclude<Role, "viewer">,
+      minimum: WriterRole,
       write: (seen: Versions | undefined) => Effect.Effect<A, E | MembershipUnsure>
     ) => Effect.Effect<A, E | AccessError | Forbidden>
   }
@@ -85,12 +76,27 @@ export class Access extends Context.Service<
       const members = yield* MemberStore
       const unpublished = yield* UnpublishedRooms
       const metrics = (yield* Metrics).cache.session
-      const remembered = new LRUCache<string, Remembered>({ max: capacity })
+      const clock = yield* Clock.Clock
+      const remembered = new LRUCache<string, Granted & { readonly confirmedAt: number }>({ max: capacity })
+
+      const remember = (roomId: string, user: string, session: Membership, versions?: Versions): Granted => {
+        const granted = { session, versions, confirmedAt: clock.currentTimeMillisUnsafe() }
+        remembered.set(keyOf(roomId, user), granted)
+        return granted
+      }
+      /** What was confirmed within this time. */
+      const recall = (roomId: string, user: string, withinMs: number): Granted | undefined => {
+        const known = remembered.get(keyOf(roomId, user))
+        const isRecent = known !== undefined && clock.currentTimeMillisUnsafe() - known.confirmedAt < withinMs
+        return isRecent ? known : undefined
+      }
 
       const fromStore = ({ roomId, user }: { readonly roomId: string; readonly user: string }) =>
         members.get(roomId, user).pipe(
-          Effect.map(({ joinedAt, role }): Membership => ({ joinedAt, role })),
-          Effect.tap(() => Effect.sync(() => metrics.postgresHit.add())),
+          Effect.map(({ joinedAt, role }): Membership => {
+            metrics.postgresHit.add()
+            return { joinedAt, role }
+          }),
           Effect.tapError((error) =>
             Effect.sync(() =>
               (error._tag === "StorageUnavailable" ? metrics.postgresError : metrics.postgresMiss).add()
@@ -105,53 +111,42 @@ export class Access extends Context.Service<
         { capacity, timeToLive: () => Duration.zero }
       )
 
-      // Without versions nothing says whether a read that is under way is recent enough.
-      const readOnce = (roomId: string, user: string, versions: Versions | undefined) =>
-        versions === undefined
-          ? fromStore({ roomId, user })
-          : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
-
-      const remember = (roomId: string, user: string, session: Membership, versions?: Versions) =>
-        Effect.map(Clock.currentTimeMillis, (now): Granted => {
-          const granted: Remembered = { session, versions, confirmedAt: now }
-          remembered.set(keyOf(roomId, user), granted)
-          return granted
-        })
-      const recall = (roomId: string, user: string) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          const known = remembered.get(keyOf(roomId, user))
-          return { known, ageMs: known === undefined ? Number.POSITIVE_INFINITY : now - known.confirmedAt }
-        })
-
       const throughCache = Effect.fnUntraced(function* (roomId: string, user: string) {
-        const { membership: session, versions } = yield* cache.read(roomId, user)
-        if (session !== undefined) {
+        const { membership, versions } = yield* cache.read(roomId, user)
+        if (membership !== undefined) {
           metrics.redisHit.add()
-          return yield* remember(roomId, user, session, versions)
+          return remember(roomId, user, membership, versions)
         }
         metrics.redisMiss.add()
-        const { ageMs, known } = yield* recall(roomId, user)
-        const isKnown = isSameVersion(versions, known?.versions) && ageMs < membershipMs
-        ;(isKnown ? metrics.memoryHit : metrics.memoryMiss).add()
-        const found = known !== undefined && isKnown ? known.session : yield* readOnce(roomId, user, versions)
-        yield* Effect.ignore(cache.write(roomId, user, found, versions))
-        return yield* remember(roomId, user, found, versions)
+        const known = recall(roomId, user, membershipMs)
+        const isSame = known?.versions?.epoch === versions?.epoch && known?.versions?.people === versions?.people
+        const valid = versions !== undefined && isSame ? known?.session : undefined
+        ;(valid === undefined ? metrics.memoryMiss : metrics.memoryHit).add()
+        // Without versions nothing says whether a read that is under way is recent enough.
+        const read =
+          versions === undefined
+            ? fromStore({ roomId, user })
+            : Cache.get(reads, { roomId, user, epoch: versions.epoch, people: versions.people })
+        const session = valid ?? (yield* read)
+        yield* Effect.ignore(cache.write(roomId, user, session, versions))
+        return remember(roomId, user, session, versions)
       })
 
       /** Redis is away, or behind. `freshMs`: how long what was confirmed needs no other confirmation. */
       const withoutCache = Effect.fnUntraced(function* (roomId: string, user: string, freshMs: number) {
         metrics.redisError.add()
-        const { ageMs, known } = yield* recall(roomId, user)
-        if (known !== undefined && ageMs < freshMs) {
+        const fresh = recall(roomId, user, freshMs)
+        if (fresh !== undefined) {
           metrics.memoryHit.add()
-          return { session: known.session, versions: undefined }
+          return { session: fresh.session, versions: undefined }
         }
         return yield* fromStore({ roomId, user }).pipe(
-          Effect.flatMap((session) => remember(roomId, user, session)),
+          Effect.map((session) => remember(roomId, user, session)),
           Effect.catchTag("StorageUnavailable", (error) => {
-            if (known === undefined || ageMs >= membershipMs) return Effect.fail(error)
+            const stale = recall(roomId, user, membershipMs)
+            if (stale === undefined) return Effect.fail(error)
             metrics.memoryStale.add()
-            return Effect.succeed({ session: known.session, versions: undefined })
+            return Effect.succeed({ session: stale.session, versions: undefined })
           })
         )
       })
@@ -173,36 +168,34 @@ export class Access extends Context.Service<
         )
 
       const presume: Access["Service"]["require"] = (roomId, user, minimum) =>
-        Effect.clockWith((clock) => {
-          const known = remembered.get(keyOf(roomId, user))
+        Effect.suspend(() => {
+          const known = recall(roomId, user, presumedMs)
           const isPresumed =
-            known?.versions !== undefined &&
-            clock.currentTimeMillisUnsafe() - known.confirmedAt < presumedMs &&
-            isAtLeast(known.session.role, minimum) &&
-            !unpublished.has(roomId)
+            known?.versions !== undefined && isAtLeast(known.session.role, minimum) && !unpublished.has(roomId)
           return isPresumed ? Effect.succeed(known) : require(roomId, user, minimum)
         })
 
-      const presuming = <A, E>(
-        roomId: string,
-        user: string,
-        minimum: Exclude<Role, "viewer">,
-        write: (seen: Versions | undefined) => Effect.Effect<A, E | MembershipUnsure>
-      ) => {
-        const ifUnsure = <E2>(first: Effect.Effect<A, E2 | MembershipUnsure>, otherwise: () => Effect.Effect<A, E2>) =>
-          Effect.catch(first, (error) => (error instanceof MembershipUnsure ? otherwise() : Effect.fail(error)))
-        const keepsChanging = () => Effect.fail(new StorageUnavailable({ reason: "memberships kept changing" }))
-        const again = () =>
-          Effect.flatMap(require(roomId, user, minimum), () =>
-            ifUnsure<E | StorageUnavailable>(write(undefined), keepsChanging)
-          )
-        return ifUnsure<E | AccessError | Forbidden>(
-          Effect.flatMap(presume(roomId, user, minimum), ({ versions }) => write(versions)),
-          again
-        )
-      }
+      const ifUnsure = <A, E>(write: Effect.Effect<A, E | MembershipUnsure>, otherwise: () => Effect.Effect<A, E>) =>
+        Effect.catch(write, (error) => (error instanceof MembershipUnsure ? otherwise() : Effect.fail(error)))
+      const keepsChanging = () => Effect.fail(new StorageUnavailable({ reason: "memberships kept changing" }))
 
-      return Access.of({ member, require, presuming })
+      return Access.of({
+        member,
+        require,
+        presuming: <A, E>(
+          roomId: string,
+          user: string,
+          minimum: WriterRole,
+          write: (seen: Versions | undefined) => Effect.Effect<A, E | MembershipUnsure>
+        ) =>
+          ifUnsure<A, E | AccessError | Forbidden>(
+            Effect.flatMap(presume(roomId, user, minimum), ({ versions }) => write(versions)),
+            () =>
+              Effect.flatMap(require(roomId, user, minimum), () =>
+                ifUnsure<A, E | StorageUnavailable>(write(undefined), keepsChanging)
+              )
+          )
+      })
     })
   )
 }

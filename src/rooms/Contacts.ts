@@ -4,16 +4,9 @@ import { SecureRandom } from "effect/crypto"
 import type { Contact, TooManyContacts } from "../domain/Contact.ts"
 import type { StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
+import type { Params } from "../protocol/methods/Methods.ts"
 import { ContactStore } from "../storage/rooms/ContactStore.ts"
-import { type ListParams, listed, toQuery } from "./Listing.ts"
-
-export interface Opinion {
-  readonly about: string
-  readonly rating: number
-  readonly comment?: string | undefined
-}
+import { type ListParams, listed, type Reply, toQuery } from "./Listing.ts"
 
 export class Contacts extends Context.Service<
   Contacts,
@@ -21,15 +14,12 @@ export class Contacts extends Context.Service<
     /** Adding a contact again replaces its name and note. */
     readonly addContact: (
       owner: string,
-      contact: { readonly user: string; readonly name?: string | undefined; readonly note?: string | undefined }
+      contact: Params<"contacts.add">
     ) => Effect.Effect<Contact, StorageUnavailable | TooManyContacts>
-    /** `{contacts, more, next}`, oldest first. */
-    readonly contacts: (
-      owner: string,
-      params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"contacts.list">>, StorageUnavailable>
+    /** Oldest first. */
+    readonly contacts: (owner: string, params: ListParams) => Effect.Effect<Reply<"contacts.list">, StorageUnavailable>
     readonly removeContact: (owner: string, user: string) => Effect.Effect<void, StorageUnavailable>
-    readonly submit: (user: string, opinion: Opinion) => Effect.Effect<string, StorageUnavailable>
+    readonly submit: (user: string, opinion: Params<"feedback.submit">) => Effect.Effect<string, StorageUnavailable>
   }
 >()("hotpath/rooms/Contacts") {
   static readonly layer = Layer.effect(
@@ -41,14 +31,10 @@ export class Contacts extends Context.Service<
           return yield* store.add(owner, { user, name, note, addedAt: yield* now })
         }),
         contacts: (owner, params) =>
-          Effect.map(
-            store.list(owner, toQuery(params)),
-            (found) =>
-              new EncodedJson<Result<"contacts.list">>(
-                `{${listed("contacts", found, params, ({ addedAt, user }) => [addedAt, user])}}`
-              )
+          Effect.map(store.list(owner, toQuery(params)), (found) =>
+            listed("contacts.list", found, params, ({ addedAt, user }) => [addedAt, user])
           ),
-        removeContact: (owner, user) => store.remove(owner, user),
+        removeContact: store.remove,
         submit: Effect.fn("Contacts.submit")(function* (user, { about, comment, rating }) {
           const feedbackId = SecureRandom.uuidV7Unsafe()
           yield* store.addFeedback({ feedbackId, user, about, rating, comment, at: yield* now })

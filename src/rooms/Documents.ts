@@ -4,24 +4,16 @@ import { actorNow } from "../domain/Actor.ts"
 import type { Document, VersionConflict } from "../domain/Document.ts"
 import type { BufferFull } from "../domain/Room.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
+import type { Params } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
+import type { Subscriber } from "./delivery/Subscription.ts"
 
-interface Editor {
-  readonly user: string
-  /** The connection. It gets the event of its own edit without the text. */
-  readonly id: string
-}
-
-export interface Edit {
-  readonly baseVersion: number
-  readonly text: string
-  /** The document that was edited, if the client names it. */
-  readonly name?: string | undefined
-}
+/** `id`: the connection, which gets the event of its own edit without the text. */
+type Editor = Pick<Subscriber, "user" | "id">
 
 export class Documents extends Context.Service<
   Documents,
@@ -30,7 +22,7 @@ export class Documents extends Context.Service<
     readonly update: (
       editor: Editor,
       roomId: string,
-      edit: Edit
+      edit: Omit<Params<"document.update">, "roomId">
     ) => Effect.Effect<Document, WriteRefused | BufferFull | VersionConflict>
     readonly switch: (editor: Editor, roomId: string, name: string) => Effect.Effect<Document, WriteRefused>
   }

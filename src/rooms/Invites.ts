@@ -4,14 +4,15 @@
 // knows a link or shares an address must not be able to lock others out. A token that was valid once does not count
 // as wrong.
 import { createHash } from "node:crypto"
-import { Clock, Context, Effect, Layer, Result } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { actorNow } from "../domain/Actor.ts"
-import type { Invite, TooManyInvites } from "../domain/Invite.ts"
+import type { TooManyInvites } from "../domain/Invite.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import { Forbidden, InviteInvalid, isAbove, mayInvite, type Role } from "../domain/Room.ts"
 import { Metrics } from "../observability/Metrics.ts"
+import type { Params, Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { type InviteKey, InviteStore } from "../storage/rooms/InviteStore.ts"
@@ -32,12 +33,6 @@ const parseToken = (token: string): InviteKey | undefined => {
   return inviteId === undefined || secret === undefined ? undefined : { inviteId, secretHash: hash(secret) }
 }
 
-export interface InviteOptions {
-  readonly role: Role
-  readonly expiresInMs?: number | undefined
-  readonly maxUses?: number | undefined
-}
-
 export class Invites extends Context.Service<
   Invites,
   {
@@ -45,23 +40,21 @@ export class Invites extends Context.Service<
     readonly create: (
       user: string,
       roomId: string,
-      options: InviteOptions
+      options: Omit<Params<"rooms.invite">, "roomId">
     ) => Effect.Effect<string, WriteRefused | TooManyInvites>
     /** Newest first, without secrets: owners see all of the room's invites, members their own. */
     readonly list: (
       user: string,
       roomId: string,
-      page: { readonly limit?: number | undefined; readonly cursor?: string | undefined }
-    ) => Effect.Effect<{ readonly items: ReadonlyArray<Invite>; readonly next: string | null }, AccessError | Forbidden>
+      page: Omit<Params<"rooms.invites">, "roomId">
+    ) => Effect.Effect<Result<"rooms.invites">, AccessError | Forbidden>
     /** By token or id. Owners revoke any invite, members their own. */
     readonly revoke: (
       user: string,
       roomId: string,
       which: { readonly token: string } | { readonly inviteId: string }
     ) => Effect.Effect<void, WriteRefused>
-    /**
-     * Makes the bearer a member, or raises their role. One whose role (`present`) is as high already uses nothing up.
-     */
+    /** Makes the bearer a member, or raises their role. Whose role (`present`) is as high already uses nothing up. */
     readonly accept: (
       user: string,
       roomId: string,
@@ -83,12 +76,13 @@ export class Invites extends Context.Service<
 
       const failWrong = Effect.fnUntraced(function* (invite: InviteKey | undefined, address: string) {
         wrongTokens.add()
-        // Both are counted, whichever is exceeded.
         const byInvite =
           invite === undefined ? Effect.void : limits.consume(`invite:${invite.inviteId}`, wrongPerInvite)
-        const counted = yield* Effect.result(byInvite)
-        yield* limits.consume(`invite:address:${address}`, wrongPerAddress)
-        return yield* Result.isFailure(counted) ? counted.failure : new InviteInvalid()
+        const byAddress = limits.consume(`invite:address:${address}`, wrongPerAddress)
+        // Both are counted, whichever is exceeded.
+        yield* Effect.catch(byInvite, (exceeded) => Effect.andThen(byAddress, Effect.fail(exceeded)))
+        yield* byAddress
+        return yield* new InviteInvalid()
       })
 
       return Invites.of({
@@ -98,29 +92,25 @@ export class Invites extends Context.Service<
           const inviteId = text(9)
           const secret = text(16)
           const createdAt = yield* Clock.currentTimeMillis
-          yield* invites.create(
-            {
-              inviteId,
-              secretHash: hash(secret),
-              roomId,
-              role,
-              createdBy: user,
-              createdAt,
-              expiresAt: expiresInMs === undefined ? undefined : createdAt + expiresInMs,
-              maxUses
-            },
-            role === "owner" ? "owner" : "member",
-            MAX_INVITES
-          )
+          const expiresAt = expiresInMs === undefined ? undefined : createdAt + expiresInMs
+          const invite = {
+            inviteId,
+            secretHash: hash(secret),
+            roomId,
+            role,
+            createdBy: user,
+            createdAt,
+            expiresAt,
+            maxUses
+          }
+          yield* invites.create(invite, role === "owner" ? "owner" : "member", MAX_INVITES)
           return `${inviteId}.${secret}`
         }),
         list: Effect.fn("Invites.list")(function* (user, roomId, { cursor, limit = usualPage }) {
           const { session } = yield* access.require(roomId, user, "member")
-          const { items, next } = yield* invites.list(roomId, {
-            createdBy: session.role === "owner" ? undefined : user,
-            before: cursor === undefined ? undefined : Number(cursor),
-            limit
-          })
+          const createdBy = session.role === "owner" ? undefined : user
+          const before = cursor === undefined ? undefined : Number(cursor)
+          const { items, next } = yield* invites.list(roomId, { createdBy, before, limit })
           return { items, next: next === undefined ? null : String(next) }
         }),
         revoke: Effect.fn("Invites.revoke")(function* (user, roomId, which) {

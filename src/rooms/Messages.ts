@@ -7,31 +7,15 @@ import { type Message, MessageNotFound, type ThreadNotFound, type TooManyReactio
 import type { BufferFull, NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
+import type { Params, Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { MessageStore } from "../storage/rooms/MessageStore.ts"
 import { makeRoomIndex } from "../storage/rooms/RoomIndex.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
-import { lastOf, pageBytes } from "./JsonPage.ts"
+import { lastOf, pageBytes, type Reply } from "./Listing.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
-
-export interface Wanted {
-  readonly roomId: string
-  readonly threadId?: string | null | undefined
-  readonly body: string
-  /** Sending again with the same key returns the message that was sent first. */
-  readonly key?: string | undefined
-}
-
-export interface Page {
-  readonly roomId: string
-  readonly threadId?: string | undefined
-  /** The page ends just before this message. */
-  readonly before?: string | undefined
-  readonly limit?: number | undefined
-}
 
 const usualPage = 50
 
@@ -41,7 +25,11 @@ type ChangeRefused = Exclude<WriteRefused, NotAMember>
 export class Messages extends Context.Service<
   Messages,
   {
-    readonly send: (user: string, wanted: Wanted) => Effect.Effect<Message, WriteRefused | BufferFull | ThreadNotFound>
+    /** Sending again with the same key returns the message that was sent first. */
+    readonly send: (
+      user: string,
+      wanted: Params<"messages.send">
+    ) => Effect.Effect<Message, WriteRefused | BufferFull | ThreadNotFound>
     /** `listener` is called with each chat message before its sender gets the reply, so it must be quick. */
     readonly onSent: (listener: (message: Message) => void) => void
     /** By its author. */
@@ -58,11 +46,11 @@ export class Messages extends Context.Service<
       emoji: string,
       adds: boolean
     ) => Effect.Effect<Message, ChangeRefused | MessageNotFound | TooManyReactions>
-    /** `{messages, more}` */
+    /** The newest, or those just before a message. */
     readonly list: (
       user: string,
-      page: Page
-    ) => Effect.Effect<EncodedJson<Result<"messages.list">>, AccessError | MessageNotFound>
+      page: Params<"messages.list">
+    ) => Effect.Effect<Reply<"messages.list">, AccessError | MessageNotFound>
   }
 >()("hotpath/rooms/Messages") {
   static readonly layer = Layer.effect(
@@ -94,9 +82,7 @@ export class Messages extends Context.Service<
           for (const listener of listeners) listener(sent)
           return sent
         }),
-        onSent: (listener) => {
-          listeners.push(listener)
-        },
+        onSent: (listener) => void listeners.push(listener),
         edit: Effect.fn("Messages.edit")(function* (user, messageId, body) {
           const roomId = yield* changing(user, messageId)
           return yield* hub.replyFirst(roomId, store.edit(roomId, messageId, body, yield* actorNow(user)))
@@ -111,12 +97,11 @@ export class Messages extends Context.Service<
         }, Effect.catchTags(hidden)),
         list: Effect.fn("Messages.list")(function* (user, { before, limit = usualPage, roomId, threadId }) {
           const { versions } = yield* access.member(roomId, user)
-          if (before === undefined)
-            return new EncodedJson<Result<"messages.list">>(
-              `{${yield* reads.newest(roomId, threadId, limit, versions)}}`
-            )
-          const page = yield* store.page(roomId, { before, limit, threadId, maxBytes: pageBytes })
-          const { more, text } = lastOf(page.messages, limit, page.more)
+          const { more, text } = yield* before === undefined
+            ? reads.newest(roomId, threadId, limit, versions)
+            : Effect.map(store.page(roomId, { before, limit, threadId, maxBytes: pageBytes }), (page) =>
+                lastOf(page.messages, limit, page.more)
+              )
           return new EncodedJson<Result<"messages.list">>(`{"messages":[${text}],"more":${more}}`)
         })
       })

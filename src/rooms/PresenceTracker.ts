@@ -11,9 +11,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { Hub } from "./delivery/Hub.ts"
 
 interface Room {
-  /** The users with connections here, and how many. */
-  readonly counts: Map<string, number>
-  /** When each came, for the time that Redis is away. */
+  /** When each user came, for the time that Redis is away. */
   readonly since: Map<string, string>
   readonly changed: Set<string>
   waiting: Array<Deferred.Deferred<void>>
@@ -42,53 +40,50 @@ export class PresenceTracker extends Context.Service<
       // Users, by room, whose presence in Redis differs from what it is here.
       const unreported = new Map<string, Set<string>>()
 
-      const countsOf = (room: Room | undefined, users: Iterable<string>): ReadonlyArray<ConnectionCount> =>
-        Array.from(users, (user) => ({ user, connections: room?.counts.get(user) ?? 0 }))
+      const countsOf = (roomId: string, users: Iterable<string>): ReadonlyArray<ConnectionCount> =>
+        Array.from(users, (user) => ({ user, connections: hub.present(roomId).get(user) ?? 0 }))
 
-      const reportLocally = Effect.fnUntraced(function* (roomId: string, room: Room, users: ReadonlySet<string>) {
+      /** Notes who came and who left by now. */
+      const note = Effect.fnUntraced(function* (roomId: string, room: Room, users: Iterable<string>) {
         const at = yield* now
         const events = []
-        for (const { connections, user } of countsOf(room, users)) {
-          const isHere = room.since.has(user)
-          if (connections > 0 && !isHere) {
-            room.since.set(user, at)
-            events.push({ at, subject: user, ...joined(user) })
-          } else if (connections === 0 && isHere) {
-            room.since.delete(user)
-            events.push({ at, subject: user, ...left(user) })
-          }
+        for (const { connections, user } of countsOf(roomId, users)) {
+          if (connections === 0 && room.since.delete(user)) events.push(left(user, at))
+          if (connections === 0 || room.since.has(user)) continue
+          room.since.set(user, at)
+          events.push(joined(user, at))
         }
+        return events
+      })
+
+      const reportLocally = Effect.fnUntraced(function* (roomId: string, room: Room, users: ReadonlySet<string>) {
+        const events = yield* note(roomId, room, users)
         unreported.set(roomId, new Set([...(unreported.get(roomId) ?? []), ...users]))
         yield* hub.deliverLocally(roomId, events)
       })
 
-      const report = (roomId: string, room: Room): Effect.Effect<void> =>
-        Effect.gen(function* () {
-          const users = new Set(room.changed)
+      const report = Effect.fnUntraced(function* (roomId: string, room: Room) {
+        do {
+          const users = new Set([...room.changed, ...(unreported.get(roomId) ?? [])])
           const { waiting } = room
           room.changed.clear()
           room.waiting = []
-          const all = new Set([...users, ...(unreported.get(roomId) ?? [])])
-          const set = presence.set(roomId, countsOf(room, all), room.counts.size === 0)
-          yield* (all.size === 0 ? Effect.void : set).pipe(
+          const set = presence.set(roomId, countsOf(roomId, users), hub.present(roomId).size === 0)
+          yield* (users.size === 0 ? Effect.void : set).pipe(
             Effect.andThen(
-              Effect.gen(function* () {
+              Effect.suspend(() => {
                 unreported.delete(roomId)
-                const at = yield* now
-                for (const { connections, user } of countsOf(room, all)) {
-                  if (connections === 0) room.since.delete(user)
-                  else if (!room.since.has(user)) room.since.set(user, at)
-                }
+                return note(roomId, room, users)
               })
             ),
-            Effect.catch(() => reportLocally(roomId, room, all)),
+            Effect.catch(() => reportLocally(roomId, room, users)),
             Effect.catchCause((cause) => Effect.logError("presence was not reported", cause))
           )
           for (const done of waiting) Deferred.doneUnsafe(done, Effect.void)
-          if (room.changed.size > 0 || room.waiting.length > 0) return yield* report(roomId, room)
-          room.isReporting = false
-          if (room.counts.size === 0 && rooms.get(roomId) === room) rooms.delete(roomId)
-        })
+        } while (room.changed.size > 0 || room.waiting.length > 0)
+        room.isReporting = false
+        if (hub.present(roomId).size === 0) rooms.delete(roomId)
+      })
 
       const start = (roomId: string, room: Room) => {
         if (room.isReporting) return
@@ -98,28 +93,20 @@ export class PresenceTracker extends Context.Service<
       const roomOf = (roomId: string): Room => {
         const known = rooms.get(roomId)
         if (known !== undefined) return known
-        const made = {
-          counts: new Map(),
-          since: new Map(),
-          changed: new Set<string>(),
-          waiting: [],
-          isReporting: false
-        }
+        const made: Room = { since: new Map(), changed: new Set(), waiting: [], isReporting: false }
         rooms.set(roomId, made)
         return made
       }
 
-      yield* hub.onConnection((roomId, user, connections) => {
+      yield* hub.onConnection((roomId, user) => {
         const room = roomOf(roomId)
-        if (connections === 0) room.counts.delete(user)
-        else room.counts.set(user, connections)
         room.changed.add(user)
         start(roomId, room)
       })
 
       const reportAll = Effect.sync(() => {
         for (const [roomId, room] of rooms) {
-          for (const user of room.counts.keys()) room.changed.add(user)
+          for (const user of hub.present(roomId).keys()) room.changed.add(user)
           start(roomId, room)
         }
       })
@@ -145,15 +132,10 @@ export class PresenceTracker extends Context.Service<
         list: (roomId) =>
           Effect.catch(presence.list(roomId), () =>
             Effect.sync(() => {
-              const room = rooms.get(roomId)
-              return Array.from(
-                room?.counts ?? [],
-                ([user, connections]): Present => ({
-                  user,
-                  connections,
-                  since: room?.since.get(user) ?? ""
-                })
-              )
+              const since = rooms.get(roomId)?.since
+              return Array.from(hub.present(roomId), ([user, connections]): Present => {
+                return { user, connections, since: since?.get(user) ?? "" }
+              })
             })
           )
       })

@@ -18,7 +18,6 @@ export const layer = Layer.effectDiscard(
       "Deleted rows of deleted rooms and expired invites"
     )
 
-    // While another instance holds the lock, or Postgres is away, nothing is purged until the next time.
     const purgeAll = locks.withLock(
       "housekeeping",
       { ttl: "30 seconds", wait: 0 },

@@ -6,8 +6,6 @@ import { actorNow } from "../domain/Actor.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import { Forbidden, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
@@ -15,7 +13,7 @@ import { RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
-import { type ListParams, listed, toQuery } from "./Listing.ts"
+import { type ListParams, listed, type Reply, toQuery } from "./Listing.ts"
 
 export class Rooms extends Context.Service<
   Rooms,
@@ -27,11 +25,8 @@ export class Rooms extends Context.Service<
       autoAssign: boolean
     ) => Effect.Effect<Room, StorageUnavailable | RateLimited>
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError>
-    /** `{rooms, more, next}`, newest first. */
-    readonly list: (
-      user: string,
-      params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"rooms.list">>, StorageUnavailable>
+    /** Newest first. */
+    readonly list: (user: string, params: ListParams) => Effect.Effect<Reply<"rooms.list">, StorageUnavailable>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
     /** Ends the caller's membership. The room's maker stays its member: only the connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
@@ -56,24 +51,14 @@ export class Rooms extends Context.Service<
       return Rooms.of({
         create: Effect.fn("Rooms.create")(function* (user, title, autoAssign) {
           yield* limits.consume(`rooms:${user}`, perDay)
-          const made = {
-            roomId: SecureRandom.uuidV4Unsafe(),
-            title,
-            owner: user,
-            autoAssign,
-            createdAt: yield* now
-          }
+          const made = { roomId: SecureRandom.uuidV4Unsafe(), title, owner: user, autoAssign, createdAt: yield* now }
           yield* rooms.create(made)
           return made
         }),
         get: (user, roomId) => Effect.andThen(access.member(roomId, user), room(roomId)),
         list: (user, params) =>
-          Effect.map(
-            rooms.list(user, toQuery(params)),
-            (found) =>
-              new EncodedJson<Result<"rooms.list">>(
-                `{${listed("rooms", found, params, ({ createdAt, roomId }) => [createdAt, roomId])}}`
-              )
+          Effect.map(rooms.list(user, toQuery(params)), (found) =>
+            listed("rooms.list", found, params, ({ createdAt, roomId }) => [createdAt, roomId])
           ),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, "owner")

@@ -5,23 +5,22 @@ import { Context, Effect, Layer } from "effect"
 import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import type { InviteInvalid, Participant, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
+import type { InviteInvalid, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
+import { partOf } from "../storage/rooms/ListPart.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { type RoomSnapshot, RoomStore } from "../storage/rooms/RoomStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { eventParams } from "./delivery/EventFrame.ts"
-import { Hub } from "./delivery/Hub.ts"
-import type { PendingSubscription } from "./delivery/HubRoom.ts"
+import { Hub, type PendingSubscription } from "./delivery/Hub.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
 import { Invites } from "./Invites.ts"
-import { firstOf } from "./JsonPage.ts"
-import { type ListParams, laterThan, listed, toQuery } from "./Listing.ts"
+import { firstOf, type ListParams, listed, type Reply, toQuery } from "./Listing.ts"
 import { PresenceTracker } from "./PresenceTracker.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
@@ -37,7 +36,6 @@ const resumeBytes = 524_288
 
 /** A user whose arrival is unknown comes first. */
 const keyOfPresent = ({ since, user }: Present) => [since === "" ? new Date(0).toISOString() : since, user] as const
-const keyOfParticipant = ({ joinedAt, user }: Participant) => [joinedAt, user] as const
 
 const bytesOf = (events: ReadonlyArray<SequencedEvent>) =>
   events.reduce((sum, { event }) => sum + Buffer.byteLength(event) + 150, 0)
@@ -48,30 +46,25 @@ type JoinError = ResumeError | WriteRefused | InviteInvalid | RateLimited
 export class Subscriptions extends Context.Service<
   Subscriptions,
   {
-    /** `{room, participants, present, document, messages, cursor}` */
     readonly join: (
       guest: Guest,
       roomId: string,
       invite: string | undefined
-    ) => Effect.Effect<EncodedJson<Result<"rooms.join">>, JoinError>
+    ) => Effect.Effect<Reply<"rooms.join">, JoinError>
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
-    readonly resume: (
-      guest: Guest,
-      roomId: string,
-      cursor: string
-    ) => Effect.Effect<EncodedJson<Result<"rooms.resume">>, ResumeError>
-    /** `{present, more, next}`, in the order of arrival. */
+    readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<Reply<"rooms.resume">, ResumeError>
+    /** In the order of arrival. */
     readonly present: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"presence.list">>, AccessError>
-    /** `{participants, more, next}`, in the order they joined. */
+    ) => Effect.Effect<Reply<"presence.list">, AccessError>
+    /** In the order they joined. */
     readonly participants: (
       user: string,
       roomId: string,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"rooms.participants">>, AccessError>
+    ) => Effect.Effect<Reply<"rooms.participants">, AccessError>
   }
 >()("hotpath/rooms/Subscriptions") {
   static readonly layer = Layer.effect(
@@ -112,18 +105,16 @@ export class Subscriptions extends Context.Service<
         const cut = (participants.more ? '"moreParticipants":true,' : "") + (here.more ? '"morePresent":true,' : "")
         return (
           `"room":${JSON.stringify(room)},"participants":[${participants.text}],"present":[${here.text}],${cut}` +
-          `"document":${JSON.stringify(open)},${messages},"cursor":${JSON.stringify(cursor)}`
+          `"document":${JSON.stringify(open)},"messages":[${messages.text}],"more":${messages.more},` +
+          `"cursor":${JSON.stringify(cursor)}`
         )
       })
 
-      /**
-       * Subscribes the connection and replies with what `answer` returns. If `answer` fails, so does the
-       * subscription.
-       */
-      const subscribed = <A, E = never>(
+      /** Subscribes the connection and replies with what `answer` returns. If that fails, so does the subscription. */
+      const subscribed = <A>(
         guest: Guest,
         roomId: string,
-        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, E | StorageUnavailable>
+        answer: (snapshot: RoomSnapshot, entrance: PendingSubscription) => Effect.Effect<string, StorageUnavailable>
       ) =>
         Effect.gen(function* () {
           const snapshot = yield* rooms.get(roomId)
@@ -146,9 +137,8 @@ export class Subscriptions extends Context.Service<
           const { user } = guest
           if (invite === undefined) yield* access.member(roomId, user)
           else {
-            const present = yield* Effect.catchTag(access.member(roomId, user), "NotAMember", () =>
-              Effect.succeed(undefined)
-            )
+            const noMember = () => Effect.succeed(undefined)
+            const present = yield* Effect.catchTag(access.member(roomId, user), "NotAMember", noMember)
             const accept = invites.accept(user, roomId, invite, guest.address, present?.session.role)
             if (present === undefined) {
               // Another connection of the user may have used the invite up meanwhile.
@@ -181,15 +171,14 @@ export class Subscriptions extends Context.Service<
         }),
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
-          const found = laterThan(yield* presence.list(roomId), keyOfPresent, params)
-          return new EncodedJson<Result<"presence.list">>(`{${listed("present", found, params, keyOfPresent)}}`)
+          const all = yield* presence.list(roomId)
+          const found = partOf(all, keyOfPresent, toQuery(params), all.length)
+          return listed("presence.list", found, params, keyOfPresent)
         }),
         participants: Effect.fn("Subscriptions.participants")(function* (user, roomId, params) {
           yield* access.member(roomId, user)
           const found = yield* members.list(roomId, toQuery(params))
-          return new EncodedJson<Result<"rooms.participants">>(
-            `{${listed("participants", found, params, keyOfParticipant)}}`
-          )
+          return listed("rooms.participants", found, params, ({ joinedAt, user }) => [joinedAt, user])
         })
       })
     })

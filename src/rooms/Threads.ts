@@ -5,15 +5,13 @@ import { actorNow } from "../domain/Actor.ts"
 import { type Thread, ThreadNotFound } from "../domain/Message.ts"
 import type { NotAMember } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
-import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import type { ThreadChange } from "../storage/rooms/RoomRules.ts"
 import { ThreadStore } from "../storage/rooms/ThreadStore.ts"
 import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
-import type { ListParams } from "./Listing.ts"
+import type { ListParams, Reply } from "./Listing.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 
 export class Threads extends Context.Service<
@@ -25,13 +23,13 @@ export class Threads extends Context.Service<
       title: string,
       category: string | null
     ) => Effect.Effect<Thread, WriteRefused>
-    /** `{threads, more, next}`. `archived` undefined: all threads. */
+    /** `archived` undefined: all threads. */
     readonly list: (
       user: string,
       roomId: string,
       archived: boolean | undefined,
       params: ListParams
-    ) => Effect.Effect<EncodedJson<Result<"threads.list">>, AccessError>
+    ) => Effect.Effect<Reply<"threads.list">, AccessError>
     readonly change: (
       user: string,
       threadId: string,
@@ -56,9 +54,7 @@ export class Threads extends Context.Service<
         }),
         list: Effect.fn("Threads.list")(function* (user, roomId, archived, params) {
           const { versions } = yield* access.member(roomId, user)
-          return new EncodedJson<Result<"threads.list">>(
-            `{${yield* reads.threads(roomId, archived, versions, params)}}`
-          )
+          return yield* reads.threads(roomId, archived, versions, params)
         }),
         change: Effect.fn("Threads.change")(
           function* (user, threadId, change) {

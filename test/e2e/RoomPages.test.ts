@@ -1,6 +1,6 @@
 // What one answer holds is bounded in bytes, whatever clients put into rooms: pages, lists, a join, a resume.
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { pageBytes } from "../../src/rooms/JsonPage.ts"
+import { pageBytes } from "../../src/rooms/Listing.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { type RoomClient, roomClient } from "../support/RoomClient.ts"

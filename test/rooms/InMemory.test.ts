@@ -4,7 +4,7 @@ import { Effect, Layer } from "effect"
 import { RateLimits } from "../../src/cluster/limits/RateLimits.ts"
 import { Locks } from "../../src/cluster/locks/Locks.ts"
 import { MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
-import * as PresenceMemory from "../../src/cluster/rooms/PresenceMemory.ts"
+import { Presence } from "../../src/cluster/rooms/Presence.ts"
 import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
 import { SharedStores } from "../../src/cluster/stores/SharedStores.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
@@ -31,7 +31,7 @@ const Test = Layer.mergeAll(Documents.layer, Subscriptions.layer, Messages.layer
   Layer.provide(Hub.layer),
   Layer.provide(Access.layer),
   Layer.provide([RoomReadCache.layer, UnpublishedRooms.layerMemory]),
-  Layer.provide([PresenceMemory.layer, MembershipCache.layerMemory, Locks.layerMemory, RateLimits.layerMemory]),
+  Layer.provide([Presence.layerMemory, MembershipCache.layerMemory, Locks.layerMemory, RateLimits.layerMemory]),
   Layer.provide([RoomBusMemory.layer, SharedStores.layerAlone]),
   Layer.provide(StoresMemory.layer),
   Layer.provide([Metrics.layer, Lifecycle.layer]),

@@ -5,8 +5,6 @@ import { assert } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
 import { Presence } from "../../src/cluster/rooms/Presence.ts"
-import * as PresenceMemory from "../../src/cluster/rooms/PresenceMemory.ts"
-import * as PresenceRedis from "../../src/cluster/rooms/PresenceRedis.ts"
 import { type BusEvent, RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
 import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "../../src/cluster/rooms/RoomBusRedis.ts"
@@ -35,7 +33,7 @@ const memoryWith = (bus: typeof RoomBusMemory.layer) =>
   Effect.map(
     Layer.build(
       Layer.fresh(
-        Layer.mergeAll(PresenceMemory.layer, MembershipCache.layerMemory).pipe(
+        Layer.mergeAll(Presence.layerMemory, MembershipCache.layerMemory).pipe(
           Layer.provideMerge(bus),
           Layer.provide(Metrics.layer)
         )
@@ -48,7 +46,7 @@ export const boundedInstance = (maxBytes: number) => memoryWith(RoomBusMemory.la
 
 /** Until its scope is closed. */
 export const redisInstance = Effect.fnUntraced(function* (url: string) {
-  const layer = Layer.mergeAll(RoomBusRedis.layer, PresenceRedis.layer, MembershipCache.layer).pipe(
+  const layer = Layer.mergeAll(RoomBusRedis.layer, Presence.layer, MembershipCache.layer).pipe(
     Layer.provide(Metrics.layer)
   )
   const { check, context, redis } = yield* overRedis(layer, url, commandTimeout)

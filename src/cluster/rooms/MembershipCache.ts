@@ -27,33 +27,29 @@ export const membershipMs = 300_000
 const StoredMembership = Schema.Struct({ ...Membership.fields, epoch: Schema.String, people: Schema.Finite })
 const decodeStored = Schema.decodeUnknownOption(Schema.fromJsonString(StoredMembership))
 
+/** The arguments that both scripts begin with. */
+const inRoom = (common: Common, roomId: string, user: string) => [
+  roomKey(roomId),
+  streamKey(roomId),
+  sessionKey(roomId, user),
+  ...common(roomId, 0),
+  membershipMs
+]
+
 const read = (common: Common) =>
-  Redis.script(
-    (roomId: string, user: string) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      sessionKey(roomId, user),
-      ...common(roomId, 0),
-      membershipMs
-    ],
-    {
-      numberOfKeys: 3,
-      lua: `${prologue}${versionsLua}
+  Redis.script((roomId: string, user: string) => inRoom(common, roomId, user), {
+    numberOfKeys: 3,
+    lua: `${prologue}${versionsLua}
     if not open(false) then return false end
     return {versions(), redis.call('GETEX', KEYS[3], 'PX', ARGV[${own + 1}])}`
-    }
-  ).withReturnType<readonly [VersionsReply, string | null] | null>()
+  }).withReturnType<readonly [VersionsReply, string | null] | null>()
 
-// Writes an entry only if the room has the same versions as before the membership was read from Postgres. A room that
-// the bus did not know before must still be unknown; it is opened, so that the entry has an epoch to be valid in.
+// A room that the bus did not know before must still be unknown; it is opened, so that the entry has an epoch to be
+// valid in.
 const write = (common: Common) =>
   Redis.script(
     (roomId: string, user: string, text: string, versions: Versions | undefined) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      sessionKey(roomId, user),
-      ...common(roomId, 0),
-      membershipMs,
+      ...inRoom(common, roomId, user),
       versions?.epoch ?? "",
       versions?.people ?? 0,
       text
@@ -76,9 +72,7 @@ export class MembershipCache extends Context.Service<
   MembershipCache,
   {
     readonly read: (roomId: string, user: string) => Effect.Effect<CachedMembership, BusUnavailable>
-    /**
-     * `versions`: the room's, before the membership was read from Postgres. If they have changed, nothing is written.
-     */
+    /** `versions`: before the membership was read from Postgres. If they have changed, nothing is written. */
     readonly write: (
       roomId: string,
       user: string,
@@ -102,9 +96,8 @@ export class MembershipCache extends Context.Service<
           const versions = toVersions(reply[0])
           // An entry that does not decode was written by another release; the next write replaces it.
           const entry = reply[1] === null ? undefined : Option.getOrUndefined(decodeStored(reply[1]))
-          if (entry?.epoch !== versions.epoch || entry.people !== versions.people)
-            return { versions, membership: undefined }
-          return { versions, membership: { role: entry.role, joinedAt: entry.joinedAt } }
+          const isValid = entry?.epoch === versions.epoch && entry.people === versions.people
+          return { versions, membership: isValid ? { role: entry.role, joinedAt: entry.joinedAt } : undefined }
         }, fromRedis),
         write: (roomId, user, membership, versions) =>
           Effect.asVoid(fromRedis(writeScript(roomId, user, JSON.stringify(membership), versions)))
@@ -118,8 +111,7 @@ export class MembershipCache extends Context.Service<
     Effect.gen(function* () {
       const bus = yield* RoomBus
       const entries = new LRUCache<string, CachedMembership & { until: number }>({ max: 50_000 })
-      const isSame = (a: Versions | undefined, b: Versions | undefined) =>
-        a?.epoch === b?.epoch && a?.people === b?.people
+      const isSame = (a?: Versions, b?: Versions) => a?.epoch === b?.epoch && a?.people === b?.people
       return MembershipCache.of({
         read: Effect.fnUntraced(function* (roomId, user) {
           const versions = yield* bus.versions(roomId)

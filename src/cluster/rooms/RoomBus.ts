@@ -1,6 +1,6 @@
 // Brings the events of rooms to all instances: each event gets the room's next seq, is kept in the room's stream for
 // clients that resume, and is sent to every instance. The port; RoomBusRedis.ts and RoomBusMemory.ts implement it.
-// The numbers (seq, epoch, change number, epoch counter) are explained in rooms/delivery/Cursor.ts.
+// The glossary in storage/buffer/README.md explains the numbers.
 //
 // Each change gets one seq, however often it is published: a change number that is not above the last one is skipped.
 // In order: a change whose predecessors were not published is refused; the publisher brings those first.
@@ -32,11 +32,6 @@ export interface BusEvent extends SequencedEvent {
   readonly epoch: string
 }
 
-export interface Published {
-  /** The change number after which changes are missing: no later one was taken. */
-  readonly missingAfter: number | undefined
-}
-
 export interface History {
   readonly epoch: string
   /** The last seq of the room. */
@@ -49,10 +44,7 @@ export interface History {
   readonly isWhole: boolean
 }
 
-/**
- * The seq of the last event that changed each part of the room: a part that was read after it is valid until it
- * grows.
- */
+/** The seq of the last event that changed each part of the room: a part read after it is valid until it grows. */
 export interface Versions {
   readonly epoch: string
   readonly messages: number
@@ -65,13 +57,16 @@ export class RoomBus extends Context.Service<
   {
     /** Whether other instances receive what is published. */
     readonly kind: "shared" | "in-process"
-    /** `force`: takes changes after a gap, because the missing ones don't exist. */
+    /**
+     * `missingAfter`: the change number after which changes are missing; no later one was taken. `force`: takes changes
+     * after a gap, because the missing ones don't exist.
+     */
     readonly publish: (
       roomId: string,
       epochCounter: number,
       changes: ReadonlyArray<RoomChange>,
       force: boolean
-    ) => Effect.Effect<Published, BusUnavailable>
+    ) => Effect.Effect<{ readonly missingAfter: number | undefined }, BusUnavailable>
     readonly emit: (roomId: string, events: ReadonlyArray<EphemeralEvent>) => Effect.Effect<void, BusUnavailable>
     /**
      * The events after a seq of the present epoch. `limit` 0: the room's position, with its last event if it is kept.
@@ -93,10 +88,7 @@ export class RoomBus extends Context.Service<
 
 /** Events that one `take` returns at most. */
 export const maxTaken = 1000
-/**
- * Events that may wait for `take`. Beyond it they are dropped, which is a gap: the rooms read them from their
- * streams.
- */
+/** Events that may wait for `take`. Beyond it they are dropped, which is a gap: they are read from the streams. */
 export const maxQueued = 10_000
 export const queueDropped = "Events dropped because too many waited to be delivered, to be read from the streams"
 

@@ -1,9 +1,7 @@
-// The bus of a single process, without Redis: the same numbers, epochs and bounds, in memory. Nothing survives a
-// restart, so a restart begins another epoch for every room.
-//
-// Bounds: `maxRooms` rooms, the least recently used are forgotten, and rooms without an event for a day. A room keeps
-// at most `retention.bytes` of events, all rooms together `maxBytes`: beyond it the rooms with the oldest last event
-// lose their events, but not their numbers, so their clients can't resume and read the state again.
+// The bus of a single process, without Redis: the same numbers and epochs, in memory, and another epoch after a
+// restart. Bounds: of more than `maxRooms` rooms the least recently used are forgotten, and rooms without an event for
+// a day. A room keeps at most `retention.bytes` of events, all rooms together `maxBytes`: beyond it the rooms with the
+// oldest last event lose their events, but not their numbers, so their clients can't resume and read the state again.
 import { Effect, Latch, Layer, Queue } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { LRUCache } from "lru-cache"
@@ -11,8 +9,10 @@ import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import { partOf } from "../../infra/redis/RoomKeys.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import { SharedStores } from "../stores/SharedStores.ts"
 import {
   type BusEvent,
+  BusUnavailable,
   type EphemeralEvent,
   maxQueued,
   maxTaken,
@@ -31,19 +31,16 @@ interface RoomNumbers {
   parts: Omit<Versions, "epoch">
 }
 
+/** Oldest first, never empty; and what they take in memory. */
 interface RoomEvents {
-  /** Oldest first, never empty. */
   readonly events: Array<SequencedEvent>
-  /** What they take in memory. */
   readonly bytes: number
 }
 
 const maxRooms = 20_000
 const bytesOf = ({ event }: SequencedEvent) => heapBytes(event) + 2 * entryBytes
 
-/**
- * Adds an event, and removes the oldest beyond `retention`: by number a hundred at once, by bytes all but the last.
- */
+/** Adds an event, and removes the oldest beyond `retention`: by number a hundred at once, by bytes all but the last. */
 const withEvent = (before: RoomEvents | undefined, event: SequencedEvent): RoomEvents => {
   const events = before?.events ?? []
   events.push(event)
@@ -89,26 +86,18 @@ export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
 
       const open = (roomId: string, epochCounter: number): RoomNumbers => {
         const known = rooms.get(roomId)
-        const room = known ?? {
-          epoch: "",
-          seq: 0,
-          changeNumber: 0,
-          epochCounter: 0,
-          parts: { messages: 0, threads: 0, people: 0 }
-        }
+        const parts = { messages: 0, threads: 0, people: 0 }
+        const room: RoomNumbers = known ?? { epoch: "", seq: 0, changeNumber: 0, epochCounter: -1, parts }
         if (known === undefined) rooms.set(roomId, room)
-        if (known === undefined || epochCounter > room.epochCounter)
+        if (epochCounter > room.epochCounter) {
           room.epoch = incarnation + SecureRandom.uuidV4Unsafe().slice(8, 18)
-        room.epochCounter = Math.max(room.epochCounter, epochCounter)
+          room.epochCounter = epochCounter
+        }
         return room
       }
 
-      const append = (
-        roomId: string,
-        room: RoomNumbers,
-        changeNumber: number,
-        { at, event, subject, type }: EphemeralEvent
-      ) => {
+      const append = (roomId: string, room: RoomNumbers, changeNumber: number, added: EphemeralEvent) => {
+        const { at, event, subject, type } = added
         const seq = ++room.seq
         const sequenced = { seq, changeNumber, at, type, subject, event }
         histories.set(roomId, withEvent(histories.peek(roomId), sequenced))
@@ -151,12 +140,29 @@ export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
             return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
           }),
         take: Queue.takeBetween(queue, 1, maxTaken),
-        gap: Effect.andThen(
-          gap.await,
-          Effect.sync(() => gap.closeUnsafe())
-        )
+        gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
       })
     })
   )
 
 export const layer = layerWith({ maxBytes: 67_108_864 })
+
+/**
+ * The bus of an instance without Redis. While other instances use the same Postgres it refuses to publish: a change
+ * that it took would count as published, and the other instances would never receive it.
+ */
+export const layerAlone = Layer.effect(
+  RoomBus,
+  Effect.gen(function* () {
+    const bus = yield* RoomBus
+    const stores = yield* SharedStores
+    const refused = new BusUnavailable({ cause: new Error("the stores differ") })
+    const unlessRefused = <A>(effect: Effect.Effect<A, BusUnavailable>) =>
+      Effect.suspend(() => (stores.isAgreed() ? effect : Effect.fail(refused)))
+    return RoomBus.of({
+      ...bus,
+      publish: (...change) => unlessRefused(bus.publish(...change)),
+      emit: (...events) => unlessRefused(bus.emit(...events))
+    })
+  })
+).pipe(Layer.provide(layer))

@@ -21,13 +21,18 @@ import {
   type Versions
 } from "./RoomBus.ts"
 
+/** The arguments that all scripts begin with. */
+const inRoom = (common: Common, roomId: string, epochCounter = 0) => [
+  roomKey(roomId),
+  streamKey(roomId),
+  ...common(roomId, epochCounter)
+]
+
 // Returns the change number after which changes are missing, or -1.
 const publish = (common: Common) =>
   Redis.script(
     (roomId: string, epochCounter: number, changes: ReadonlyArray<RoomChange>, force: boolean) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      ...common(roomId, epochCounter),
+      ...inRoom(common, roomId, epochCounter),
       force ? 1 : 0,
       ...changes.flatMap(({ at, event, changeNumber, subject, type }) => [
         changeNumber,
@@ -59,9 +64,7 @@ const publish = (common: Common) =>
 const emit = (common: Common) =>
   Redis.script(
     (roomId: string, events: ReadonlyArray<EphemeralEvent>) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      ...common(roomId, 0),
+      ...inRoom(common, roomId),
       ...events.flatMap(({ at, event, subject, type }) => [at, type, subject, event])
     ],
     {
@@ -81,15 +84,12 @@ local function versions()
 end
 `
 export type VersionsReply = readonly [epoch: string, messages: number, threads: number, people: number]
-export const toVersions = ([epoch, messages, threads, people]: VersionsReply): Versions => ({
-  epoch,
-  messages,
-  threads,
-  people
-})
+export const toVersions = ([epoch, messages, threads, people]: VersionsReply): Versions => {
+  return { epoch, messages, threads, people }
+}
 
 const versions = (common: Common) =>
-  Redis.script((roomId: string) => [roomKey(roomId), streamKey(roomId), ...common(roomId, 0)], {
+  Redis.script((roomId: string) => inRoom(common, roomId), {
     numberOfKeys: 2,
     lua: `${prologue}${versionsLua}
     if not open(false) then return false end
@@ -101,9 +101,7 @@ type StreamEntry = readonly [id: string, fields: ReadonlyArray<string>]
 const history = (common: Common) =>
   Redis.script(
     (roomId: string, epochCounter: number, after: number, limit: number) => [
-      roomKey(roomId),
-      streamKey(roomId),
-      ...common(roomId, epochCounter),
+      ...inRoom(common, roomId, epochCounter),
       after,
       limit
     ],
@@ -132,9 +130,8 @@ const fromEntry = ([
 })
 
 const parse = (message: string): BusEvent | undefined => {
-  const [roomId, epoch, seq, changeNumber, at, type, subject, event] = message.split("\n", 8)
-  if (roomId === undefined || epoch === undefined || at === undefined) return undefined
-  if (subject === undefined || event === undefined) return undefined
+  const [roomId = "", epoch = "", seq, changeNumber, at = "", type, subject = "", event] = message.split("\n", 8)
+  if (event === undefined) return undefined
   return {
     roomId,
     epoch,
@@ -174,9 +171,8 @@ export const layer = Layer.effect(
     const gap = yield* Latch.make(false)
     yield* state.onResubscribed(() => gap.openUnsafe())
 
-    // Checked with each batch that is taken. A batch takes a thousand messages, and between two of them a socket is
-    // read for at most some 2 MB: the queue can only grow with small messages, so bounding their number bounds their
-    // bytes.
+    // Checked with each batch of a thousand messages. Between two of them a socket is read for at most some 2 MB: the
+    // queue can only grow with small messages, so bounding their number bounds their bytes.
     const dropQueued = Effect.map(Queue.clear(messages), (queued) => {
       dropped.add(queued.length)
       gap.openUnsafe()
@@ -185,33 +181,25 @@ export const layer = Layer.effect(
     return RoomBus.of({
       kind: "shared",
       publish: (roomId, epochCounter, changes, force) =>
-        publishScript(roomId, epochCounter, changes, force).pipe(
-          Effect.map((missing) => ({ missingAfter: missing === -1 ? undefined : missing })),
-          fromRedis
-        ),
+        Effect.map(fromRedis(publishScript(roomId, epochCounter, changes, force)), (missing) => ({
+          missingAfter: missing === -1 ? undefined : missing
+        })),
       emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
       history: (roomId, epochCounter, after, limit) =>
-        historyScript(roomId, epochCounter, after, limit).pipe(
-          Effect.map(([epoch, seq, changeNumber, entries]) =>
+        Effect.map(
+          fromRedis(historyScript(roomId, epochCounter, after, limit)),
+          ([epoch, seq, changeNumber, entries]) =>
             toHistory({ epoch, seq, changeNumber }, entries.map(fromEntry), after, limit)
-          ),
-          fromRedis
         ),
       versions: (roomId) =>
-        versionsScript(roomId).pipe(
-          Effect.map((found) => (found === null ? undefined : toVersions(found))),
-          fromRedis
-        ),
+        Effect.map(fromRedis(versionsScript(roomId)), (found) => (found === null ? undefined : toVersions(found))),
       take: Queue.takeBetween(messages, 1, maxTaken).pipe(
         Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
         // The queue ends with the layer's scope only.
         Effect.orDie,
         Effect.map((taken) => taken.map(({ message }) => parse(message)).filter((event) => event !== undefined))
       ),
-      gap: Effect.andThen(
-        gap.await,
-        Effect.sync(() => gap.closeUnsafe())
-      )
+      gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
     })
   })
 )

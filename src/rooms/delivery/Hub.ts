@@ -1,10 +1,6 @@
 // The rooms that this instance has connections in. Takes every event from the bus to its room's feed: each event is
-// framed once, and all connections are sent the same bytes.
-//
-// - HubRoom.ts: a room and its states. FeedSync.ts moves it between them.
-// - RoomFeed.ts: which event is next, under which number. RoomSubscriptions.ts: which connections get its frame, and
-//   when.
-// - Cursor.ts: the numbers.
+// framed once, and all connections are sent the same bytes. FeedSync.ts: a room and its states. RoomFeed.ts: which
+// event is next, under which number. RoomSubscriptions.ts: which connections get its frame, and when.
 import { Context, Deferred, Effect, Layer, type Scope } from "effect"
 import { type BusEvent, type EphemeralEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
@@ -14,9 +10,8 @@ import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext } from "../../observability/RequestContext.ts"
 import { Settings } from "../../Settings.ts"
 import { RoomStore } from "../../storage/rooms/RoomStore.ts"
-import { FeedSync } from "./FeedSync.ts"
-import { type HubRoom, makeHubRoom, type PendingSubscription, type StoredPosition } from "./HubRoom.ts"
-import { makeReadMissedEvents } from "./MissedEvents.ts"
+import { HubRoom, makeFeedSync, type StoredPosition } from "./FeedSync.ts"
+import { type MissedEvents, makeReadMissedEvents, type ResumingMember } from "./Recovery.ts"
 import { RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
 
@@ -27,6 +22,19 @@ const digestEvery = "10 seconds"
 
 /** `connections`: the user's connections in the room on this instance, after the change. */
 export type ConnectionListener = (roomId: string, user: string, connections: number) => void
+
+/** A subscription whose reply was not sent yet. */
+export interface PendingSubscription {
+  readonly cursor: string
+  /** The events between a client's cursor and the subscription's start, which moves to now; see Recovery.ts. */
+  readonly missed: (cursor: string, member: ResumingMember) => Effect.Effect<MissedEvents | undefined>
+  /** Moves the subscription's start to now, for a state that is read after this; returns the new cursor. */
+  readonly advance: () => string
+  /** The request has succeeded or failed. A new subscription ends with the last request that fails. */
+  readonly settle: (isAccepted: boolean) => void
+  /** The reply was sent, or there will be none: pending frames are sent. */
+  readonly release: () => void
+}
 
 export class Hub extends Context.Service<
   Hub,
@@ -42,10 +50,7 @@ export class Hub extends Context.Service<
     ) => Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable>
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
-    /**
-     * A write to the room by the current request: its connection gets no event of a later change of the room before
-     * the reply was sent.
-     */
+    /** A write by the current request: its connection gets no event of a later change before the reply was sent. */
     readonly replyFirst: <A, E, R>(roomId: string, write: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Delivers events that the bus can't bring to this instance's connections. */
     readonly deliverLocally: (
@@ -62,7 +67,7 @@ export class Hub extends Context.Service<
     Hub,
     Effect.gen(function* () {
       const bus = yield* RoomBus
-      const sync = yield* FeedSync
+      const sync = yield* makeFeedSync
       const { advanceEpoch } = yield* RoomStore
       const stores = yield* SharedStores
       const { MAX_ROOMS } = yield* Settings
@@ -94,7 +99,7 @@ export class Hub extends Context.Service<
           if (feed.subscriptions.size === 0) rooms.delete(roomId)
           notify(roomId, user, connections)
         })
-        const room = makeHubRoom(feed)
+        const room = new HubRoom(feed)
         rooms.set(roomId, room)
         return room
       }
@@ -140,7 +145,7 @@ export class Hub extends Context.Service<
         })
       }
 
-      const readMissed = yield* makeReadMissedEvents
+      const readMissed = makeReadMissedEvents(bus, sync)
 
       const subscribe: Hub["Service"]["subscribe"] = (roomId, subscriber, stored) =>
         Effect.suspend((): Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable> => {
@@ -164,20 +169,22 @@ export class Hub extends Context.Service<
             subscriptions.cover(pending)
             return feed.cursor
           }
-          const missed: PendingSubscription["missed"] = (cursor, member) =>
-            readMissed(room, stored, advance, cursor, member)
-          const settle = (isAccepted: boolean) => subscriptions.settle(pending, isAccepted)
-          const release = () => subscriptions.release(pending)
+          const subscription: Omit<PendingSubscription, "cursor"> = {
+            advance,
+            missed: (cursor, member) => readMissed(room, stored, advance, cursor, member),
+            settle: (isAccepted) => subscriptions.settle(pending, isAccepted),
+            release: () => subscriptions.release(pending)
+          }
           return Deferred.await(room.ready).pipe(
             Effect.timeoutOrElse({
               duration: readyTimeout,
               orElse: () => {
-                settle(false)
+                subscription.settle(false)
                 return Effect.fail(new StorageUnavailable({ reason: "the room's events can't be read" }))
               }
             }),
-            Effect.map(() => ({ cursor: advance(), advance, missed, settle, release })),
-            Effect.onError(() => Effect.sync(release))
+            Effect.map(() => ({ cursor: advance(), ...subscription })),
+            Effect.onError(() => Effect.sync(subscription.release))
           )
         })
 
@@ -211,5 +218,5 @@ export class Hub extends Context.Service<
           )
       })
     })
-  ).pipe(Layer.provide(FeedSync.layer))
+  )
 }

@@ -1,14 +1,11 @@
-// Publishes committed changes to the bus, in the order they were committed, and then deletes them from the outbox. A
-// change whose instance dies in between is published by the next instance that changes the room, or by the sweep,
-// within seconds.
+// Publishes committed changes to the bus, in the order they were committed, and then deletes them from the outbox. At
+// least once: the bus takes each change number once. A change whose instance dies in between is published by the next
+// instance that changes the room, or by the sweep, within seconds.
 //
 // The changes of one room that arrive while others of it are being published follow them in one batch. A change whose
 // predecessor is missing in the bus waits a moment, as another instance is about to publish that, and then publishes
-// it, too.
-//
-// At least once: the bus takes each change number once. A change that Redis does not take is delivered within the
-// instance; the other instances are notified through Postgres (UnpublishedRooms.ts) and deliver it to their
-// connections; and it stays in the outbox until Redis has it.
+// it, too. A change that Redis does not take is delivered within the instance and announced to the others
+// (UnpublishedRooms.ts), and stays in the outbox until Redis has it.
 import { Context, Deferred, Effect, Layer, Queue } from "effect"
 import { BusUnavailable, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
@@ -50,10 +47,7 @@ const orphanedMs = 1500
 export class OutboxRelay extends Context.Service<
   OutboxRelay,
   {
-    /**
-     * The store with its writes published: each returns when its changes are, or can't be for now. Reads are the
-     * store's own.
-     */
+    /** The store with its writes published: each returns when its changes are, or can't be for now. */
     readonly publishing: <Store extends object>(store: Store, writes: Writes<NoInfer<Store>>) => Published<Store>
   }
 >()("hotpath/rooms/delivery/OutboxRelay") {
@@ -88,27 +82,25 @@ export class OutboxRelay extends Context.Service<
 
       /** Publishes all that the outbox has of a room after a change number; how many changes. */
       const publishOutbox = Effect.fnUntraced(function* (roomId: string, after: number) {
-        let count = 0
-        for (let last: number | undefined = after; last !== undefined; ) {
+        let last = after
+        for (let count = 0; ; ) {
           const changes: ReadonlyArray<RoomChange> = yield* outbox.pending(roomId, last)
           const newest = changes.at(-1)
+          if (newest === undefined) return count
           // No lower change number can still be committed: the room's lock was passed on in their order.
-          if (newest !== undefined) {
-            yield* bus.publish(roomId, newest.epochCounter, changes, true)
-            yield* settle(changes)
-            count += changes.length
-          }
-          last = newest?.changeNumber
+          yield* bus.publish(roomId, newest.epochCounter, changes, true)
+          yield* settle(changes)
+          count += changes.length
+          last = newest.changeNumber
         }
-        return count
       })
 
       const publish = Effect.fnUntraced(function* (roomId: string, changes: ReadonlyArray<RoomChange>) {
         const epochCounter = Math.max(...changes.map((change) => change.epochCounter))
         for (let attempt = 0; ; attempt++) {
           const { missingAfter } = yield* bus.publish(roomId, epochCounter, changes, false)
-          if (missingAfter === undefined) return yield* Effect.asVoid(settle(changes))
-          if (attempt === 3) return yield* Effect.asVoid(publishOutbox(roomId, missingAfter))
+          if (missingAfter === undefined) return yield* settle(changes)
+          if (attempt === 3) return yield* publishOutbox(roomId, missingAfter)
           yield* Effect.sleep(2 + 2 * attempt)
         }
       })
@@ -131,28 +123,22 @@ export class OutboxRelay extends Context.Service<
         })
       })
 
-      const publishPending = (roomId: string): Effect.Effect<void> =>
-        Effect.suspend(() => {
+      const publishPending = Effect.fnUntraced(function* (roomId: string) {
+        while (true) {
           const batch = pending.get(roomId)?.splice(0, maxBatch) ?? []
-          if (batch.length === 0) {
-            pending.delete(roomId)
-            return Effect.void
-          }
+          if (batch.length === 0) break
           const changes = batch.map(({ change }) => change).sort((a, b) => a.changeNumber - b.changeNumber)
-          return roomMutex(roomId, publish(roomId, changes)).pipe(
+          yield* roomMutex(roomId, publish(roomId, changes)).pipe(
             Effect.catch((error) => publishWithoutBus(roomId, changes, error)),
-            Effect.catchCause((cause) => Effect.logError("changes of a room were not published", cause)),
-            Effect.andThen(
-              Effect.suspend(() => {
-                for (const { done } of batch) Deferred.doneUnsafe(done, Effect.void)
-                return publishPending(roomId)
-              })
-            )
+            Effect.catchCause((cause) => Effect.logError("changes of a room were not published", cause))
           )
-        })
+          for (const { done } of batch) Deferred.doneUnsafe(done, Effect.void)
+        }
+        pending.delete(roomId)
+      })
 
       const enqueue = (change: RoomChange) => {
-        const one = { change, done: Deferred.makeUnsafe<void>() }
+        const one: Pending = { change, done: Deferred.makeUnsafe() }
         const before = pending.get(change.roomId)
         if (before === undefined) {
           pending.set(change.roomId, [one])
@@ -185,9 +171,12 @@ export class OutboxRelay extends Context.Service<
 
       /** Changes that another instance could not publish: this one tries, or delivers them to its own connections. */
       const publishForOthers = (roomId: string) =>
-        Effect.catch(publishLate(roomId), () =>
-          Effect.flatMap(outbox.pending(roomId, 0), (changes) => hub.deliverLocally(roomId, changes))
-        ).pipe(Effect.ignore)
+        publishLate(roomId).pipe(
+          Effect.catch(() =>
+            Effect.flatMap(outbox.pending(roomId, 0), (changes) => hub.deliverLocally(roomId, changes))
+          ),
+          Effect.ignore
+        )
       yield* background(
         "changes that others could not publish",
         Effect.flatMap(unpublished.notified, (rooms) =>
@@ -202,20 +191,16 @@ export class OutboxRelay extends Context.Service<
         Effect.uninterruptibleMask((restore) =>
           Effect.flatMap(write, ({ changes, value }) => {
             if (changes.length === 0) return Effect.succeed(value)
-            const done = Effect.forEach(changes.map(enqueue), (one) => Deferred.await(one), { discard: true })
+            const done = Effect.forEach(changes.map(enqueue), Deferred.await, { discard: true })
             return Effect.as(restore(Effect.timeoutOption(done, patience)), value)
           })
         )
 
       const publishing = <Store extends object>(store: Store, writes: Writes<NoInfer<Store>>) => {
-        // `writes` names exactly the operations that return Committed, which the compiler can't follow by index.
-        const operations = store as Readonly<Record<string, WriteOperation>>
-        const wrapped = Object.keys(writes).flatMap((name) => {
-          const write = operations[name]
-          return write === undefined
-            ? []
-            : [[name, (...args: Parameters<WriteOperation>) => published(write(...args))] as const]
-        })
+        // `writes` names exactly the operations that return Committed, which the compiler can't follow by name.
+        const wrapped = Object.entries(store as Readonly<Record<string, WriteOperation>>)
+          .filter(([name]) => Object.hasOwn(writes, name))
+          .map(([name, write]) => [name, (...args: Parameters<WriteOperation>) => published(write(...args))] as const)
         return { ...store, ...Object.fromEntries(wrapped) } as Published<Store>
       }
 

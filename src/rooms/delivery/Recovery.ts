@@ -1,25 +1,36 @@
-// What a resume may bring of the events in a room's stream: nothing from before the member joined, and of a message
-// that was deleted or edited since only its present form. Every event keeps its number and type, so that the numbers
-// have no gap.
-//
-// Both follow from the events alone, which are all there from the cursor up to now: a member who joined or left after
-// the cursor, and a message that was changed after it, has an event among them. A resume asks no other store.
-import { Option, Schema } from "effect"
-import type { SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
+// What a resume brings: the events of the room's stream between the client's cursor and the start of its new
+// subscription; none from before the member joined, and of a message that was deleted or edited since only its present
+// form. Every event keeps its number and type, so that the numbers have no gap. Both rules follow from the events
+// alone, which are all there up to now: who joined or left, and what was changed, after the cursor has an event among
+// them. A resume asks no other store.
+import { Effect, Fiber, Option, Schema } from "effect"
+import type { BusUnavailable, RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { Message } from "../../domain/Message.ts"
-import { messageIdOf } from "./EventMessageId.ts"
+import { retention } from "../../infra/redis/RoomLog.ts"
+import { messageIdOf } from "./EventFrame.ts"
+import type { FeedSync, HubRoom, StoredPosition } from "./FeedSync.ts"
+import { parseCursor } from "./RoomFeed.ts"
+
+/** How long a resume waits for the instance to catch up with its client, and how often it checks. */
+const patience = "3 seconds"
+const attempts = 5
 
 export interface ResumingMember {
   readonly user: string
   readonly joinedAt: string
 }
 
+export interface MissedEvents {
+  /** Numbered as the client counts. */
+  readonly events: ReadonlyArray<SequencedEvent>
+  readonly cursor: string
+}
+
 const decodeMessage = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ message: Message })))
 
 /**
- * Whether one of the events is from before the membership began. Its beginning and end are events themselves; the
- * times cover the moment in which the user is a member already and the joining was not published yet. A member who
- * gets a higher role is published as a joining too, but later than `joinedAt`.
+ * Whether one of the events is from before the membership began. Its beginning and end are events; the times cover the
+ * moment in which the joining was not published yet. A higher role is published as a joining too, after `joinedAt`.
  */
 const reachesBack = (events: ReadonlyArray<SequencedEvent>, { joinedAt, user }: ResumingMember): boolean =>
   events.some(
@@ -27,15 +38,15 @@ const reachesBack = (events: ReadonlyArray<SequencedEvent>, { joinedAt, user }: 
       at < joinedAt || (subject === user && (type === "member.left" || (type === "member.joined" && at <= joinedAt)))
   )
 
-interface LastChange {
-  readonly seq: number
-  /** The message after its last edit or deletion; undefined: the text that was generated under its id is void. */
-  readonly message: Message | undefined
-}
+/**
+ * By id: the last change of the message, which makes its older events obsolete. `message` undefined: the text that was
+ * generated under the id is void.
+ */
+type LastChanges = ReadonlyMap<string, { readonly seq: number; readonly message: Message | undefined }>
 
-/** By message: the last change that makes its older events obsolete. Undefined: an event can't be read. */
-const lastChanges = (events: ReadonlyArray<SequencedEvent>): ReadonlyMap<string, LastChange> | undefined => {
-  const changes = new Map<string, LastChange>()
+/** Undefined: an event can't be read. */
+const lastChanges = (events: ReadonlyArray<SequencedEvent>): LastChanges | undefined => {
+  const changes = new Map<string, { readonly seq: number; readonly message: Message | undefined }>()
   for (const { event, seq, type } of events.toReversed()) {
     if (type !== "message.edited" && type !== "message.deleted" && type !== "generate.ended") continue
     const id = messageIdOf(event)
@@ -48,16 +59,14 @@ const lastChanges = (events: ReadonlyArray<SequencedEvent>): ReadonlyMap<string,
   return changes
 }
 
-/** An event of a message or of a generation, without what a later event took back. Undefined: it can't be read. */
-const withPresentForm = (
-  event: SequencedEvent,
-  changes: ReadonlyMap<string, LastChange>
-): SequencedEvent | undefined => {
+/** An event without what a later event took back. Undefined: it can't be read. */
+const withPresentForm = (event: SequencedEvent, changes: LastChanges): SequencedEvent | undefined => {
+  const { type } = event
+  if (!type.startsWith("message.") && type !== "generate.delta") return event
   const messageId = messageIdOf(event.event)
   if (messageId === undefined) return undefined
   const change = changes.get(messageId)
   if (change === undefined || change.seq <= event.seq) return event
-  const { type } = event
   if (type === "generate.delta") return { ...event, event: JSON.stringify({ type, messageId, text: "" }) }
   return change.message === undefined ? event : { ...event, event: JSON.stringify({ type, message: change.message }) }
 }
@@ -75,12 +84,48 @@ export const recoverable = (
   const changes = lastChanges(stored)
   if (changes === undefined) return undefined
   if (changes.size === 0) return missed
-  const shown: Array<SequencedEvent> = []
-  for (const event of missed) {
-    const isOfMessage = event.type.startsWith("message.") || event.type === "generate.delta"
-    const present = isOfMessage ? withPresentForm(event, changes) : event
-    if (present === undefined) return undefined
-    shown.push(present)
+  const shown = missed.map((event) => withPresentForm(event, changes)).filter((event) => event !== undefined)
+  return shown.length === missed.length ? shown : undefined
+}
+
+/** `advance` moves the subscription's start to now, and returns the new cursor. */
+export const makeReadMissedEvents = (bus: RoomBus["Service"], { startCatchingUp }: FeedSync) => {
+  /** Does not wait longer than `patience`, while catching up goes on for the other connections. */
+  const waitForFeed = (room: HubRoom) => {
+    const catchingUp = startCatchingUp(room)
+    return catchingUp === undefined ? Effect.sleep("20 millis") : Effect.timeoutOption(Fiber.join(catchingUp), patience)
   }
-  return shown
+
+  // Untraced: it is part of the resume's span.
+  return Effect.fnUntraced(
+    function* (
+      room: HubRoom,
+      { epochCounter }: StoredPosition,
+      advance: () => string,
+      cursorText: string,
+      member: ResumingMember
+    ): Effect.fn.Return<MissedEvents | undefined, BusUnavailable> {
+      const cursor = parseCursor(cursorText)
+      if (cursor === undefined) return undefined
+      const { feed } = room
+      const after = cursor.clientSeq - cursor.offset
+      for (let attempt = 0; attempt < attempts; attempt++) {
+        const newCursor = advance()
+        const { offset, seq } = feed
+        if (!feed.isResumable || feed.epoch !== cursor.epoch || offset !== cursor.offset) return undefined
+        if (after <= seq) {
+          const history = yield* bus.history(feed.roomId, epochCounter, after, retention.events)
+          const missed = history.events.filter((event) => event.seq <= seq)
+          if (history.epoch !== cursor.epoch || missed.length !== seq - after) return undefined
+          const shown = recoverable(missed, history.events, member)
+          if (shown === undefined) return undefined
+          return { events: shown.map((event) => ({ ...event, seq: event.seq + offset })), cursor: newCursor }
+        }
+        // The client has seen events that this instance has not received yet.
+        yield* waitForFeed(room)
+      }
+      return undefined
+    },
+    Effect.catchTag("BusUnavailable", () => Effect.succeed(undefined))
+  )
 }

@@ -1,15 +1,21 @@
 // One room's events as this instance's connections get them: each once, in order, and numbered on by one, whatever
-// happens on the bus. No effects: Hub.ts and FeedSync.ts drive it. Cursor.ts explains the numbers.
+// happens on the bus. No effects: Hub.ts and FeedSync.ts drive it. The glossary in storage/buffer/README.md explains
+// the numbers, with an example: seq, epoch, change number, client seq, offset.
 //
 // A live feed takes the event with the next seq. It skips a change that was delivered already, by its change number.
 // It refuses an event if one before it is missing; then it has to catch up from the room's stream.
 import { hash } from "node:crypto"
 import type { EphemeralEvent, History, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
-import { formatCursor, formatUnresumable } from "./Cursor.ts"
-import { DuplicateFilter } from "./DuplicateFilter.ts"
+import { messageIdOf } from "./EventFrame.ts"
 import { RoomSubscriptions } from "./RoomSubscriptions.ts"
 import type { Subscriber } from "./Subscription.ts"
+
+/** A client's position among a room's events: `epoch:clientSeq`, or `epoch~offset:clientSeq` if the offset is not 0. */
+export const parseCursor = (text: string) => {
+  const [, epoch, offset, clientSeq] = /^([0-9a-z-]{1,40})(?:~(-?\d{1,15}))?:(\d{1,15})$/.exec(text) ?? []
+  return epoch === undefined ? undefined : { epoch, offset: Number(offset ?? 0), clientSeq: Number(clientSeq) }
+}
 
 /** Changes that were delivered locally and did not come from the bus yet. */
 const maxLocal = 10_000
@@ -21,6 +27,32 @@ const digestOf = (event: string) => hash("sha256", event, "base64")
 /** A change that was acknowledged by the write buffer and was not in Postgres yet. */
 const isBuffered = ({ changeNumber, type }: SequencedEvent): boolean =>
   changeNumber === 0 && (type === "document.updated" || type.startsWith("message."))
+
+/** Ids of messages are remembered for this long; without the bus for as long as there is room. */
+const idsMs = 30_000
+const maxIds = 5000
+
+/**
+ * Finds repeated `message.sent` events. A write with an unknown outcome is sent again to Postgres under the same id, so
+ * the buffer and Postgres may both publish it: seconds apart if a connection stalls, or when Redis is back.
+ */
+class DuplicateFilter {
+  /** When each message was delivered, oldest first. An LRUCache would allocate `maxIds` slots a room. */
+  readonly #deliveredAt = new Map<string, number>()
+
+  /** Whether an event of the same message was delivered before. The event counts as delivered. */
+  isRepeated({ event, type }: EphemeralEvent, isBusAway: boolean, now: number): boolean {
+    const id = type === "message.sent" ? messageIdOf(event) : undefined
+    if (id === undefined) return false
+    if (this.#deliveredAt.has(id)) return true
+    this.#deliveredAt.set(id, now)
+    for (const [oldest, at] of this.#deliveredAt) {
+      if (this.#deliveredAt.size <= maxIds && (isBusAway || at > now - idsMs)) break
+      this.#deliveredAt.delete(oldest)
+    }
+    return false
+  }
+}
 
 export class RoomFeed {
   readonly roomId: string
@@ -73,9 +105,11 @@ export class RoomFeed {
     return this.clientSeq - this.seq
   }
 
+  /** `none:…` if some of what clients were sent is in no stream, so that they can't resume. */
   get cursor(): string {
-    const { clientSeq, epoch, offset } = this
-    return this.isResumable ? formatCursor({ epoch, offset, clientSeq }) : formatUnresumable(clientSeq)
+    const { clientSeq, epoch, isResumable, offset } = this
+    if (!isResumable) return `none:${clientSeq}`
+    return offset === 0 ? `${epoch}:${clientSeq}` : `${epoch}~${offset}:${clientSeq}`
   }
 
   /** Takes an event from the bus; false: it is of another epoch, or events before it are missing. */
@@ -121,7 +155,6 @@ export class RoomFeed {
     return true
   }
 
-  /** Replaces a long last event by its digest. */
   digestLast(): void {
     if (this.#last === undefined || this.#last.event.length <= maxLastCharacters) return
     this.#last = { ...this.#last, event: digestOf(this.#last.event) }
@@ -141,9 +174,7 @@ export class RoomFeed {
     return true
   }
 
-  /**
-   * Another epoch's events after the last one taken; undefined: the stream has another event in its place, or a gap.
-   */
+  /** Another epoch's events after `#last`; undefined: the stream has another event in its place, or a gap. */
   #eventsAfterLast({ events, isWhole }: History): ReadonlyArray<SequencedEvent> | undefined {
     const missed = this.seq === 0 ? events : events.slice(1)
     const [first] = events

@@ -1,14 +1,11 @@
 // The connections that are subscribed to a room on this instance, and the frames on their way to them. No effects.
-//
-// Frames are collected by `add` and sent by `flush`: one write a connection, however many events. Two things delay a
-// connection's frames: a join or resume whose reply was not sent yet (PendingFrames), and a write of its own whose
-// reply was not sent yet (ReplyOrder.ts).
+// Frames are collected by `add` and sent by `flush`: one write a connection, however many events. They wait while the
+// reply to a join or resume (PendingFrames) or to a write of the connection (ReplyOrder) was not sent.
 import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
 import { withoutText } from "../../domain/Document.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"
 import { EventFrame } from "./EventFrame.ts"
-import { ReplyOrders } from "./ReplyOrder.ts"
-import { maxPendingBytes, type PendingFrames, type Subscriber, type Subscription } from "./Subscription.ts"
+import { maxWaitingBytes, type PendingFrames, ReplyOrder, type Subscriber, type Subscription } from "./Subscription.ts"
 
 const join = (frames: ReadonlyArray<Buffer>): Buffer => {
   const [first] = frames
@@ -20,15 +17,14 @@ export class RoomSubscriptions {
   readonly #byConnection = new Map<string, Subscription>()
   /** Connections by user. */
   readonly counts = new Map<string, number>()
-  readonly #replyOrders = new ReplyOrders()
+  /** By connection that has writes to the room under way, whether it is subscribed or not. */
+  readonly #replyOrders = new Map<string, ReplyOrder>()
   #frames: Array<EventFrame> = []
   /** Frames that one connection gets in another form: by connection, then by index in `#frames`. */
   #ownFrames: Map<string, Map<number, Buffer>> | undefined
   readonly #onEnded: (subscriber: Subscriber, connections: number) => void
 
-  /**
-   * `onEnded` is called after each subscription that ends, with the connections that its user still has in the room.
-   */
+  /** `onEnded` is called after each subscription that ends, with the connections that its user still has. */
   constructor(roomId: string, onEnded: (subscriber: Subscriber, connections: number) => void) {
     this.#roomId = roomId
     this.#onEnded = onEnded
@@ -42,9 +38,7 @@ export class RoomSubscriptions {
     return this.#byConnection.has(connectionId)
   }
 
-  /**
-   * Subscribes the connection, if it is not yet, and withholds its frames until `release` was called for this reply.
-   */
+  /** Subscribes the connection, if it is not yet. Its frames wait until `release` was called for this reply. */
   subscribe(subscriber: Subscriber): PendingFrames {
     this.flush()
     const present = this.#byConnection.get(subscriber.id)
@@ -72,10 +66,7 @@ export class RoomSubscriptions {
     pending.covered = pending.frames.length
   }
 
-  /**
-   * A request has succeeded or failed. A subscription that was made for requests that all failed ends with the last
-   * one.
-   */
+  /** A request has succeeded or failed. If all that a subscription was made for failed, it ends with the last one. */
   settle(pending: PendingFrames, isAccepted: boolean): void {
     const { isNew, replies, subscription } = pending
     const { id } = subscription.subscriber
@@ -97,25 +88,31 @@ export class RoomSubscriptions {
     pending.frames = []
     if (frames.length === 0) return
     const { subscriber } = subscription
-    const order = this.#replyOrders.of(subscriber.id)
+    const order = this.#replyOrders.get(subscriber.id)
     if (order === undefined) subscriber.deliver(Buffer.concat(frames))
     else order.deliver(subscriber, Buffer.concat(frames), true)
   }
 
   /**
    * A write of the connection begins: frames of events that come after it are withheld until the returned function
-   * was called. Those before it do not wait.
+   * was called, when the reply was sent or there will be none.
    */
   beginWrite(connectionId: string): () => void {
     this.flush()
-    return this.#replyOrders.begin(connectionId)
+    const order = this.#replyOrders.get(connectionId) ?? new ReplyOrder()
+    this.#replyOrders.set(connectionId, order)
+    const write = order.begin()
+    return () => {
+      order.end(write)
+      if (order.isOver && this.#replyOrders.get(connectionId) === order) this.#replyOrders.delete(connectionId)
+    }
   }
 
   /** Ends the subscription at the client's own wish: frames that wait for a reply are dropped. */
   leave(connectionId: string): void {
     const pending = this.#byConnection.get(connectionId)?.pending
     if (pending !== undefined) pending.frames = []
-    this.#replyOrders.of(connectionId)?.forget()
+    this.#replyOrders.get(connectionId)?.forget()
     this.unsubscribe(connectionId)
   }
 
@@ -171,7 +168,7 @@ export class RoomSubscriptions {
     }
     for (const { pending, subscriber } of this.#byConnection.values()) {
       const own = ownFrames?.get(subscriber.id)
-      const order = this.#replyOrders.of(subscriber.id)
+      const order = this.#replyOrders.get(subscriber.id)
       if (pending === undefined && order !== undefined) {
         frames.forEach((frame, n) => {
           order.deliver(subscriber, own?.get(n) ?? frame.bytes, frame.mayComeFrom(subscriber.id))
@@ -179,15 +176,14 @@ export class RoomSubscriptions {
         continue
       }
       const bytes = own === undefined ? forAll() : join(frames.map((frame, n) => own.get(n) ?? frame.bytes))
-      if (pending === undefined) subscriber.deliver(bytes)
-      else this.#withhold(subscriber, pending, bytes)
+      if (pending === undefined) {
+        subscriber.deliver(bytes)
+        continue
+      }
+      pending.bytes += bytes.length
+      if (pending.bytes > maxWaitingBytes) subscriber.close(CloseCodes.overload)
+      else pending.frames.push(bytes)
     }
     return frames.length * this.#byConnection.size
-  }
-
-  #withhold(subscriber: Subscriber, pending: PendingFrames, bytes: Buffer): void {
-    pending.bytes += bytes.length
-    if (pending.bytes > maxPendingBytes) return subscriber.close(CloseCodes.overload)
-    pending.frames.push(bytes)
   }
 }

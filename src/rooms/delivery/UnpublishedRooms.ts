@@ -2,9 +2,9 @@
 // of these rooms bypass it.
 //
 // Instances notify each other through Postgres, the only channel that they share while Redis is down. An instance
-// that can't publish a change sends a NOTIFY before it acknowledges the change. It does so only then, because NOTIFY
-// takes a lock at commit and is too slow for every message. The others read the room's changes from the outbox,
-// deliver them to their own connections, and try to publish them until Redis takes them.
+// that can't publish a change sends a NOTIFY before it acknowledges the change, and only then: NOTIFY takes a lock at
+// commit and is too slow for every message. The others read the room's changes from the outbox, deliver them to their
+// own connections, and try to publish them until Redis takes them.
 import { Context, Effect, Layer, Queue, Stream } from "effect"
 import { LRUCache } from "lru-cache"
 import { Database, type Notification } from "../../infra/postgres/Database.ts"
@@ -28,24 +28,20 @@ export class UnpublishedRooms extends Context.Service<
     readonly notified: Effect.Effect<ReadonlyArray<string>>
   }
 >()("hotpath/rooms/delivery/UnpublishedRooms") {
-  /** For an instance without others: it notifies none, and none notifies it. */
-  static readonly layerMemory = Layer.sync(UnpublishedRooms, () => {
-    const rooms = new Set<string>()
-    return UnpublishedRooms.of({
-      has: (roomId) => rooms.has(roomId),
-      rooms: () => [...rooms],
-      add: (roomId) => Effect.sync(() => void rooms.add(roomId)),
-      remove: (roomId) => void rooms.delete(roomId),
-      notified: Effect.never
-    })
+  /** For an instance without Redis and without others, to which every change is published. */
+  static readonly layerMemory = Layer.succeed(UnpublishedRooms, {
+    has: () => false,
+    rooms: () => [],
+    add: () => Effect.void,
+    remove: () => {},
+    notified: Effect.never
   })
 
   static readonly layer = Layer.effect(
     UnpublishedRooms,
     Effect.gen(function* () {
-      const database = yield* Database
+      const { run, sql, subscribe } = yield* Database
       const { gauge } = yield* Metrics
-      const { run, sql } = database
       const rooms = new LRUCache<string, true>({ max: maxRooms })
       const notified = yield* Queue.sliding<string>(maxRooms)
       gauge(
@@ -54,24 +50,21 @@ export class UnpublishedRooms extends Context.Service<
         () => rooms.size
       )
 
-      const note = (roomId: string) => void rooms.set(roomId, true)
-
       const receive = (notification: Notification) => {
         // The outbox sweep finds the changes of rooms whose notification fell into a gap: it looks for old ones.
         if (notification._tag !== "Notified") return Effect.void
-        for (const roomId of notification.payloads) note(roomId)
+        for (const roomId of notification.payloads) rooms.set(roomId, true)
         return Queue.offerAll(notified, new Set(notification.payloads))
       }
-      yield* background("unpublished rooms", Stream.runForEach(database.subscribe(channel), receive))
+      yield* background("unpublished rooms", Stream.runForEach(subscribe(channel), receive))
 
       return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),
         rooms: () => [...rooms.keys()],
-        add: (roomId) =>
-          Effect.suspend(() => {
-            note(roomId)
-            return Effect.ignore(run(sql`SELECT pg_notify(${channel}, ${roomId})`))
-          }),
+        add: Effect.fnUntraced(function* (roomId) {
+          rooms.set(roomId, true)
+          yield* Effect.ignore(run(sql`SELECT pg_notify(${channel}, ${roomId})`))
+        }),
         remove: (roomId) => void rooms.delete(roomId),
         notified: Queue.takeBetween(notified, 1, 1000)
       })

@@ -1,8 +1,7 @@
 // A client's position in a room, as text that it keeps and gives back.
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { parseCursor } from "../../../src/rooms/delivery/Cursor.ts"
-import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
+import { parseCursor, RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, history, numbered } from "../../support/RoomFeeds.ts"
 
 describe("Cursor", () => {

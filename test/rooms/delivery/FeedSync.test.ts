@@ -1,7 +1,7 @@
 // What comes for a room that is not live is bounded in bytes, and says whether all of it is there.
 import { assert, describe, it } from "@effect/vitest"
 import { retention } from "../../../src/infra/redis/RoomLog.ts"
-import { EventBacklog } from "../../../src/rooms/delivery/EventBacklog.ts"
+import { EventBacklog } from "../../../src/rooms/delivery/FeedSync.ts"
 import { numbered } from "../../support/RoomFeeds.ts"
 
 describe("a room's backlog", () => {
