@@ -102,15 +102,10 @@ export class Coaching extends Context.Service<
         const asked = yield* Clock.currentTimeMillis
         const { body } = yield* fetch.exchange(target, input, JSON.stringify(input), asked - began)
         const at = yield* Clock.currentTimeMillis
-        const analysis: Analysis = {
-          text: JSON.stringify(body),
-          tookMs: at - asked,
-          leftMs: lifetimeMs,
-          isShared: false
-        }
-        const stored = `{"at":${at},"tookMs":${analysis.tookMs},"analysis":${analysis.text}}`
+        const [made, tookMs] = [JSON.stringify(body), at - asked]
+        const stored = `{"at":${at},"tookMs":${tookMs},"analysis":${made}}`
         yield* Effect.ignore(redis.write(`analysis:${digest}`, stored, lifetimeMs))
-        return analysis
+        return { text: made, tookMs, leftMs: lifetimeMs, isShared: false } satisfies Analysis
       })
 
       const make = Effect.fnUntraced(function* (target: Target, text: string, digest: string) {

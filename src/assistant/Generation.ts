@@ -134,15 +134,12 @@ export class Generation extends Context.Service<
       })
 
       /** Never succeeds. Fails when the user may no longer write in the room, or the prompt was deleted or edited. */
-      const whileAsked = (
-        prompt: Message
-      ): Effect.Effect<never, WriteRefused | MessageNotFound | GenerationCancelled> => {
-        const check = Effect.andThen(access.require(prompt.roomId, prompt.author, "member"), prompts.check(prompt))
-        return Effect.delay(check, checkEvery).pipe(
+      const whileAsked = (prompt: Message) =>
+        Effect.andThen(access.require(prompt.roomId, prompt.author, "member"), prompts.check(prompt)).pipe(
+          Effect.delay(checkEvery),
           Effect.catchTag("StorageUnavailable", () => Effect.void),
           Effect.forever
         )
-      }
 
       const run = Effect.fnUntraced(function* (target: Target, opened: Opened, cancelledBefore: string | undefined) {
         const { isNew, prompt } = opened
@@ -187,21 +184,18 @@ export class Generation extends Context.Service<
           return yield* places.within(
             user,
             Effect.gen(function* () {
-              const opened = yield* inTurn(begin)
-              const { target, isNew, prompt } = opened
+              const { target, ...opened } = yield* inTurn(begin)
+              const { isNew, prompt } = opened
               const { messageId } = prompt
               // A cancel from before is for the generation that ran then, which may not have seen it yet.
               const cancelledBefore = isNew ? undefined : yield* cancellation.latest(messageId)
-              const busy = () => Effect.fail(new GenerationBusy({ messageId }))
               waiting.add(prompt)
               const over = Effect.sync(() => waiting.delete(prompt))
-              return yield* locks
-                .withAdvisoryLock(
-                  `generate:${messageId}`,
-                  lockOptions,
-                  Effect.andThen(over, run(target, opened, cancelledBefore))
-                )
-                .pipe(Effect.catchTag("LockBusy", busy), Effect.ensuring(over))
+              const running = Effect.andThen(over, run(target, opened, cancelledBefore))
+              return yield* locks.withAdvisoryLock(`generate:${messageId}`, lockOptions, running).pipe(
+                Effect.catchTag("LockBusy", () => Effect.fail(new GenerationBusy({ messageId }))),
+                Effect.ensuring(over)
+              )
             })
           )
         }),

@@ -10,7 +10,7 @@
 // An instance never uses an older version of a key after a newer one. Memory takes newer versions only; of evicted
 // keys, and of changes to keys that are not in memory, it keeps the version as a minimum, and ignores older copies in
 // Redis.
-import { Cache, Clock, Duration, Effect, Option } from "effect"
+import { Array as Arr, Cache, Clock, Duration, Effect, Option } from "effect"
 import { LRUCache } from "lru-cache"
 import { entryBytes } from "../domain/HeapBytes.ts"
 import { ConfigUnavailable } from "../domain/UserConfig.ts"
@@ -19,7 +19,7 @@ import { makeBoundedMap } from "../infra/BoundedMap.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import type { CatalogRedis } from "./CatalogRedis.ts"
-import type { CatalogStoreError } from "./CatalogStore.ts"
+import type { CatalogRowInvalid, CatalogStoreError } from "./CatalogStore.ts"
 
 interface Entry<A> extends Versioned<A> {
   /** What the entry takes in memory, about. */
@@ -46,10 +46,10 @@ export interface TieredCacheOptions<A> {
   readonly maxBytes: number
   /** How often all versions are compared. Memory counts as stale when the last comparison is twice as long ago. */
   readonly refresh: Duration.Duration
-  readonly fromPostgres: (key: string) => Effect.Effect<Versioned<A>, CatalogStoreError>
+  readonly fromPostgres: (key: string) => Effect.Effect<Versioned<unknown>, CatalogStoreError>
   readonly versions: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, number>, CatalogStoreError>
   readonly encode: (value: A) => unknown
-  readonly decode: (key: string, version: number, content: unknown) => Effect.Effect<A, unknown>
+  readonly decode: (key: string, version: number, content: unknown) => Effect.Effect<A, CatalogRowInvalid>
 }
 
 export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCacheOptions<A>) {
@@ -90,6 +90,12 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
     return true
   }
 
+  const decoded = (key: string, { value, version }: Versioned<unknown>) =>
+    Effect.map(
+      Option.isNone(value) ? Effect.succeedNone : Effect.asSome(options.decode(key, version, value.value)),
+      (known): Versioned<A> => ({ version, value: known })
+    )
+
   const fromRedis = Effect.fnUntraced(
     function* (key: string) {
       const found = yield* redis.read(kind, key)
@@ -97,12 +103,9 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
         metrics.redisMiss.add()
         return Option.none<Versioned<A>>()
       }
-      const { value, version } = found.value
-      const decoded = Option.isNone(value)
-        ? Option.none<A>()
-        : Option.some(yield* options.decode(key, version, value.value))
+      const copy = yield* decoded(key, found.value)
       metrics.redisHit.add()
-      return Option.some<Versioned<A>>({ version, value: decoded })
+      return Option.some(copy)
     },
     Effect.catch(() =>
       Effect.sync(() => {
@@ -120,6 +123,7 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
 
   const fromPostgres = (key: string) =>
     options.fromPostgres(key).pipe(
+      Effect.flatMap((found) => decoded(key, found)),
       Effect.tap((found) =>
         Effect.sync(() => (Option.isSome(found.value) ? metrics.postgresHit : metrics.postgresMiss).add())
       ),
@@ -202,34 +206,31 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
           raiseMinimum(key, error.version)
         })
     })
-  const rereadAll = (keys: ReadonlyArray<string>) =>
-    Effect.forEach(keys, (key) => reread(key), { concurrency: readAtOnce, discard: true })
+  const rereadAll = (keys: ReadonlyArray<string>, behind?: ReadonlyMap<string, Entry<A>>) =>
+    Effect.forEach(keys, (key) => reread(key, behind?.get(key)), { concurrency: readAtOnce, discard: true })
 
   /** Compares versions with Postgres and reads again what changed; how many did. */
   const compare = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
     let changed = 0
-    for (let n = 0; n < keys.length; n += comparedAtOnce) {
-      const some = keys.slice(n, n + comparedAtOnce)
+    for (const some of Arr.chunksOf(keys, comparedAtOnce)) {
       const before = some.map((key) => [key, entries.peek(key)] as const)
       const versions = yield* options.versions(some)
-      for (const key of some) unverified.delete(key)
-      const ahead: Array<string> = []
-      const behind: Array<readonly [string, Entry<A>]> = []
+      const behind = new Map<string, Entry<A>>()
+      const different: Array<string> = []
       for (const [key, entry] of before) {
-        if (entry === undefined) continue
+        unverified.delete(key)
         const version = versions.get(key) ?? 0
-        if (version > entry.version) ahead.push(key)
-        else if (version < entry.version) behind.push([key, entry])
+        if (entry === undefined || version === entry.version) continue
+        different.push(key)
+        if (version < entry.version) behind.set(key, entry)
       }
-      changed += ahead.length + behind.length
-      yield* rereadAll(ahead)
-      if (behind.length === 0) continue
-      const fields = { keys: behind.length }
-      yield* Effect.logWarning(
-        "Postgres has older versions than before (a backup was restored?): they are used",
-        fields
-      )
-      yield* Effect.forEach(behind, ([key, entry]) => reread(key, entry), { concurrency: readAtOnce, discard: true })
+      changed += different.length
+      if (behind.size > 0) {
+        yield* Effect.logWarning("Postgres has older versions than before (a backup was restored?): they are used", {
+          keys: behind.size
+        })
+      }
+      yield* rereadAll(different, behind)
     }
     return changed
   })
@@ -270,17 +271,15 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
         return Effect.as(rereadAll([...older]), [...others])
       }),
     /** Reads the keys from Postgres and puts them into Redis. */
-    publish: rereadAll,
+    publish: (keys: ReadonlyArray<string>) => rereadAll(keys),
     /** Compares what was read from Redis since the last comparison. */
     checkUnverified: Effect.suspend(() => compare([...unverified])),
     /** Compares all that is in memory. */
-    checkAll: Effect.suspend(() => {
+    checkAll: Effect.gen(function* () {
       const began = clock.currentTimeMillisUnsafe()
-      return Effect.tap(compare([...entries.keys()]), () =>
-        Effect.sync(() => {
-          comparedAt = began
-        })
-      )
+      const changed = yield* compare([...entries.keys()])
+      comparedAt = began
+      return changed
     })
   }
 })

@@ -42,7 +42,15 @@ const probeMs = 500
 /** After this an unused circuit is forgotten; longer than any opening. */
 const idleTimeToLive = "2 minutes"
 
-type Exchange = Effect.Effect<HttpAnswer, HttpError>
+/** What is guarded by the circuits. */
+interface Guarded {
+  /** An integration and its version. */
+  readonly circuit: string
+  readonly user: string
+  /** The call has too little time left for a timeout to count. */
+  readonly isStarved: boolean
+}
+
 type Failed = HttpError | IntegrationOpen
 
 interface Outcome {
@@ -89,28 +97,18 @@ const withOutcome = (recent: ReadonlyArray<Outcome>, next: Outcome): ReadonlyArr
 const isFailing = (recent: ReadonlyArray<Outcome>) =>
   recent.length >= minimumShared && recent.filter(({ failed }) => failed).length >= recent.length * threshold
 
-const ownCircuit = (circuit: string, user: string) => `${circuit}\0${user}`
-
 export class Breaker extends Context.Service<
   Breaker,
   {
-    /**
-     * `circuit`: an integration and its version. `isStarved`: the call has too little time left for a timeout to
-     * count.
-     */
     readonly run: (
-      circuit: string,
-      user: string,
-      isStarved: boolean,
-      exchange: Exchange
-    ) => Effect.Effect<HttpAnswer, HttpError | IntegrationOpen>
+      guarded: Guarded,
+      exchange: Effect.Effect<HttpAnswer, HttpError>
+    ) => Effect.Effect<HttpAnswer, Failed>
   }
 >()("hotpath/calls/fetch/Breaker") {
   static readonly layer = Layer.effect(
     Breaker,
     Effect.gen(function* () {
-      const shared = yield* CircuitBreaker.make({ tripPolicy: sharedPolicy, openDuration })
-      const own = yield* CircuitBreaker.make({ tripPolicy: ownPolicy, openDuration })
       const { counter, counters } = yield* Metrics
       const moved = counters(
         "breaker_transitions_total",
@@ -121,26 +119,24 @@ export class Breaker extends Context.Service<
         "breaker_user_opened_total",
         "Circuits opened for one user, whose calls of an integration failed"
       )
-      yield* shared.transitions.pipe(
-        Stream.runForEach(({ from, key, to }) =>
-          Effect.suspend(() => {
-            moved(to.toLowerCase()).add()
-            return Effect.logWarning("an integration's circuit changed", { integration: key, from, to })
-          })
-        ),
-        Effect.forkScoped({ startImmediately: true })
-      )
-      yield* own.transitions.pipe(
-        Stream.runForEach(({ from, key, to }) =>
-          Effect.suspend(() => {
-            if (to === "Open") userOpened.add()
-            const [integration, user] = key.split("\0")
-            // There may be as many as users, so they are logged at debug.
-            return Effect.logDebug("an integration's circuit for one user changed", { integration, user, from, to })
-          })
-        ),
-        Effect.forkScoped({ startImmediately: true })
-      )
+      const makeCircuits = Effect.fnUntraced(function* (
+        tripPolicy: CircuitBreaker.TripPolicy,
+        onChange: (change: CircuitBreaker.Transition) => Effect.Effect<void>
+      ) {
+        const circuits = yield* CircuitBreaker.make({ tripPolicy, openDuration })
+        yield* Effect.forkScoped(Stream.runForEach(circuits.transitions, onChange), { startImmediately: true })
+        return circuits
+      })
+      const shared = yield* makeCircuits(sharedPolicy, ({ from, key, to }) => {
+        moved(to.toLowerCase()).add()
+        return Effect.logWarning("an integration's circuit changed", { integration: key, from, to })
+      })
+      const own = yield* makeCircuits(ownPolicy, ({ from, key, to }) => {
+        if (to === "Open") userOpened.add()
+        const [integration, user] = key.split("\0")
+        // There may be as many as users, so they are logged at debug.
+        return Effect.logDebug("an integration's circuit for one user changed", { integration, user, from, to })
+      })
 
       const watched = makeBoundedMap<Watched>(maxWatched)
 
@@ -163,7 +159,8 @@ export class Breaker extends Context.Service<
         if (entry.streak >= successesInARow && entry.users.size === 0) watched.delete(circuit)
       }
       const observe =
-        (circuit: string, user: string, isStarved: boolean) => (exit: Exit.Exit<HttpAnswer, HttpError>) => {
+        ({ circuit, isStarved, user }: Guarded) =>
+        (exit: Exit.Exit<HttpAnswer, HttpError>) => {
           if (Exit.isSuccess(exit) && exit.value.status < 500) succeeded(circuit, user)
           else if (classify(isStarved)(exit)._tag === "Failure") failed(circuit, user)
           return Effect.void
@@ -172,7 +169,7 @@ export class Breaker extends Context.Service<
       // What the library counts for the shared circuit. While it is closed, that is one failure, when the window is
       // failing.
       const classifyShared =
-        (circuit: string, user: string, isStarved: boolean, entry: Watched) =>
+        ({ circuit, isStarved, user }: Guarded, entry: Watched) =>
         (exit: Exit.Exit<HttpAnswer, HttpError>) => {
           const outcome = classify(isStarved)(exit)
           if (outcome._tag === "Ignored") return Effect.succeed(outcome)
@@ -208,25 +205,18 @@ export class Breaker extends Context.Service<
         )
 
       return Breaker.of({
-        run: (circuit, user, isStarved, exchange) => {
-          const observed = Effect.onExit(exchange, observe(circuit, user, isStarved))
+        run: (guarded, exchange) => {
+          const { circuit, isStarved, user } = guarded
+          const observed = Effect.onExit(exchange, observe(guarded))
           const entry = watched.get(circuit)
           if (entry === undefined) return observed
           const inShared =
             entry.streak >= successesInARow
               ? observed
-              : orOpen(
-                  circuit,
-                  shared.execute(observed, {
-                    key: circuit,
-                    classify: classifyShared(circuit, user, isStarved, entry)
-                  })
-                )
+              : orOpen(circuit, shared.execute(observed, { key: circuit, classify: classifyShared(guarded, entry) }))
           if (!entry.users.has(user)) return inShared
-          return orOpen(
-            circuit,
-            own.execute(inShared, { key: ownCircuit(circuit, user), classify: classify(isStarved) })
-          )
+          const key = `${circuit}\0${user}`
+          return orOpen(circuit, own.execute(inShared, { key, classify: classify(isStarved) }))
         }
       })
     })

@@ -4,8 +4,7 @@
 import { Effect, Result } from "effect"
 import type { IntegrationDefinition } from "../../domain/Integration.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
-import { DefinitionInvalid } from "./DefinitionInvalid.ts"
-import { at, compilePointer } from "./Pointer.ts"
+import { at, compilePointer, type DefinitionInvalid, invalid } from "./Template.ts"
 import { cut } from "./TextStream.ts"
 
 /** Characters of a text that holds parts of an answer. */
@@ -25,9 +24,7 @@ const clean = (text: string) => text.toWellFormed().replaceAll(/\s+/g, " ").repl
 
 const compile = Effect.fnUntraced(function* (status: string, text: string): Effect.fn.Return<Text, DefinitionInvalid> {
   const field = `errors.${status}`
-  if (!/^[1-5]\d\d$/.test(status)) {
-    return yield* new DefinitionInvalid({ field, reason: "errors are by status, 100 to 599" })
-  }
+  if (!/^[1-5]\d\d$/.test(status)) return yield* invalid(field, "errors are by status, 100 to 599")
   const parts = text.split(pointed).filter((part) => part !== "")
   if (!parts.some((part) => pointed.test(part))) return text
   const compiled: Array<Part> = []

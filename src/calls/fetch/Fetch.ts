@@ -17,8 +17,7 @@ import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
 import { Settings } from "../../Settings.ts"
 import { Breaker } from "./Breaker.ts"
 import type { Endpoint } from "./Endpoint.ts"
-import type { Answer, FetchError, Target } from "./Exchange.ts"
-import { makeExchangeMeters } from "./ExchangeMeters.ts"
+import { type Answer, type FetchError, makeExchangeMeters, type Target } from "./Exchange.ts"
 import { ResponseCache } from "./ResponseCache.ts"
 import { cut, TextStream, textOf } from "./TextStream.ts"
 
@@ -138,13 +137,13 @@ export class Fetch extends Context.Service<
           .run(user, leftMs, (timeoutMs) => {
             const isStarved = timeoutMs < integration.definition.timeoutMs / 2
             const sent = { ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }
-            return breaker.run(circuit, user, isStarved, http.send(sent, stream))
+            return breaker.run({ circuit, user, isStarved }, http.send(sent, stream))
           })
           .pipe(
             Effect.flatMap((answer) => {
               const result = stream?.isInParts === true ? readParts(target, answer, stream) : read(target, answer)
               if (Result.isSuccess(result)) {
-                meter.answered.add()
+                meter.outcome("answered").add()
                 meter.duration.observe((performance.now() - began) / 1000)
               }
               return Effect.fromResult(result)
@@ -163,7 +162,7 @@ export class Fetch extends Context.Service<
                     : invalidResponse(endpoint, status, `more than ${limit} bytes`)
                 )
             }),
-            Effect.tapError((error) => Effect.sync(() => meter.failed(error._tag).add()))
+            Effect.tapError((error) => Effect.sync(() => meter.outcome(error._tag).add()))
           )
       }
 

@@ -1,9 +1,30 @@
-// Texts with placeholders: `{input.…}` (from the call), `{config.…}` (from the user's configuration) and
-// `{secret.NAME}` (from the environment). The caller of `render` encodes each value, so a value never changes the
-// text around it.
-import { Config, Effect, Redacted } from "effect"
-import { DefinitionInvalid } from "./DefinitionInvalid.ts"
-import { at } from "./Pointer.ts"
+// The parts of a definition, compiled once: JSON pointers (RFC 6901); texts with placeholders: `{input.…}` (from the
+// call), `{config.…}` (from the user's configuration) and `{secret.NAME}` (from the environment); and bodies, which are
+// JSON with such texts. The caller of `render` encodes each value, so a value never changes the text around it.
+import { Config, Effect, JsonPointer, Redacted, Schema } from "effect"
+
+/** A definition of an integration that can't be compiled. `field` names the part that is wrong; empty: the whole. */
+export class DefinitionInvalid extends Schema.TaggedError<DefinitionInvalid>()("DefinitionInvalid", {
+  field: Schema.String,
+  reason: Schema.String
+}) {}
+
+export const invalid = (field: string, reason: string) => Effect.fail(new DefinitionInvalid({ field, reason }))
+
+export const compilePointer = (field: string, pointer: string) =>
+  /^(\/([^~]|~[01])*)?$/.test(pointer)
+    ? Effect.succeed(pointer.split("/").slice(1).map(JsonPointer.unescapeToken))
+    : invalid(field, "a JSON pointer is empty or starts with /; ~ stands in ~0 and ~1 only")
+
+/** The value at the path, or undefined. Follows own properties only. */
+export const at = (value: unknown, path: ReadonlyArray<string>): unknown => {
+  let found = value
+  for (const part of path) {
+    if (typeof found !== "object" || found === null || !Object.hasOwn(found, part)) return undefined
+    found = (found as Readonly<Record<string, unknown>>)[part]
+  }
+  return found
+}
 
 export interface Values {
   readonly input: unknown
@@ -17,23 +38,17 @@ export type Template = ReadonlyArray<Piece>
 
 const placeholder = /\{([^{}]*)\}/g
 
-const readSecret = (field: string, name: string) =>
-  Config.Redacted(`INTEGRATION_SECRET_${name}`).pipe(
+const compilePlaceholder = (field: string, inner: string): Effect.Effect<Piece, DefinitionInvalid> => {
+  const [from, ...path] = inner.split(".")
+  const isPath = path.length > 0 && !path.includes("")
+  if (isPath && (from === "input" || from === "config")) return Effect.succeed({ from, path, name: inner })
+  if (!isPath || from !== "secret") return invalid(field, `{${inner}} is no placeholder`)
+  const name = `INTEGRATION_SECRET_${path.join(".")}`
+  return Config.Redacted(name).pipe(
     Effect.map(Redacted.value),
-    Effect.mapError(() => new DefinitionInvalid({ field, reason: `INTEGRATION_SECRET_${name} is not set` }))
+    Effect.catch(() => invalid(field, `${name} is not set`))
   )
-
-const compilePlaceholder = Effect.fnUntraced(function* (field: string, inner: string) {
-  const [from = "", ...path] = inner.split(".")
-  if (path.length === 0 || path.some((part) => part === "")) {
-    return yield* new DefinitionInvalid({ field, reason: `{${inner}} is no placeholder` })
-  }
-  if (from === "secret") return yield* readSecret(field, path.join("."))
-  if (from !== "input" && from !== "config") {
-    return yield* new DefinitionInvalid({ field, reason: `{${inner}} is no placeholder` })
-  }
-  return { from, path, name: inner } as const
-})
+}
 
 /** How the definition's own text and its secrets are encoded. */
 export interface Encoding {
@@ -44,7 +59,7 @@ export interface Encoding {
 export const compileTemplate = Effect.fnUntraced(function* (field: string, text: string, encoding: Encoding) {
   const pieces: Array<Piece> = []
   const own = Effect.fnUntraced(function* (part: string) {
-    if (/[{}]/.test(part)) return yield* new DefinitionInvalid({ field, reason: "a brace that is not a placeholder's" })
+    if (/[{}]/.test(part)) return yield* invalid(field, "a brace that is not a placeholder's")
     if (part !== "") pieces.push(encoding.own(part))
   })
   let end = 0
@@ -76,4 +91,57 @@ export const render = (template: Template, values: Values, encode: (value: strin
     }
   }
   return { text }
+}
+
+/**
+ * A template for the request body. A text that is a placeholder and nothing else becomes the value itself, of any type;
+ * without a value (undefined) its field (or element) is left out. In a longer text a value becomes text, and a missing
+ * one the empty text. Other braces are literal, because prompts contain them.
+ */
+export type BodyTemplate = (values: Values) => unknown
+
+const unencoded = { own: (text: string) => text, secret: (value: string) => value }
+
+const textOf = (value: unknown): string =>
+  value === undefined || value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value)
+
+const bodyPlaceholder = /(\{(?:input|config|secret)\.[^{}\s]+\})/
+
+const compileText = (field: string, text: string) =>
+  Effect.map(
+    Effect.forEach(
+      text.split(bodyPlaceholder).filter((part) => part !== ""),
+      (part): Effect.Effect<Template, DefinitionInvalid> =>
+        bodyPlaceholder.test(part) ? compileTemplate(field, part, unencoded) : Effect.succeed([part])
+    ),
+    (parts) => parts.flat()
+  )
+
+const inText = (template: Template): BodyTemplate => {
+  const [only, ...others] = template
+  if (only !== undefined && typeof only !== "string" && others.length === 0) return (values) => find(values, only)
+  return (values) => template.map((piece) => (typeof piece === "string" ? piece : textOf(find(values, piece)))).join("")
+}
+
+export const compileBody = (field: string, body: Schema.Json): Effect.Effect<BodyTemplate, DefinitionInvalid> => {
+  if (typeof body === "string") return Effect.map(compileText(field, body), inText)
+  if (typeof body !== "object" || body === null) return Effect.succeed(() => body)
+  if (Array.isArray(body)) {
+    return Effect.map(
+      Effect.forEach(body as ReadonlyArray<Schema.Json>, (one, n) => compileBody(`${field}.${n}`, one)),
+      (parts) => (values) => parts.map((part) => part(values)).filter((value) => value !== undefined)
+    )
+  }
+  return Effect.map(
+    Effect.forEach(Object.entries(body as Readonly<Record<string, Schema.Json>>), ([name, one]) =>
+      Effect.map(compileBody(`${field}.${name}`, one), (part) => [name, part] as const)
+    ),
+    (parts) => (values) =>
+      Object.fromEntries(
+        parts.flatMap(([name, part]) => {
+          const value = part(values)
+          return value === undefined ? [] : [[name, value]]
+        })
+      )
+  )
 }

@@ -4,23 +4,16 @@
 import type { ServerResponse } from "node:http"
 import { Option, Schema } from "effect"
 
-const decode = <S extends Schema.ConstraintDecoder<unknown>>(input: S) =>
-  Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ input })))
-
-const decodePrompt = decode(
-  Schema.Struct({
-    prompt: Schema.String,
-    document: Schema.optionalKey(Schema.Struct({ text: Schema.String })),
-    messages: Schema.optionalKey(Schema.Array(Schema.Unknown))
-  })
-)
-const decodeText = decode(Schema.Struct({ text: Schema.String }))
-const decodeMessage = decode(
-  Schema.Struct({
-    message: Schema.Struct({ body: Schema.String }),
-    threads: Schema.Array(Schema.Struct({ threadId: Schema.String, title: Schema.String }))
-  })
-)
+const Prompt = Schema.Struct({
+  prompt: Schema.String,
+  document: Schema.optionalKey(Schema.Struct({ text: Schema.String })),
+  messages: Schema.optionalKey(Schema.Array(Schema.Unknown))
+})
+const Draft = Schema.Struct({ text: Schema.String })
+const Assignable = Schema.Struct({
+  message: Schema.Struct({ body: Schema.String }),
+  threads: Schema.Array(Schema.Struct({ threadId: Schema.String, title: Schema.String }))
+})
 
 const wordsAtOnce = 3
 const usualDelayMs = 30
@@ -32,10 +25,23 @@ const json = (response: ServerResponse, body: unknown, status = 200): void => {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
 }
 
-const generate = (text: string, response: ServerResponse, delayMs: number): void => {
-  const asked = Option.getOrUndefined(decodePrompt(text))
-  if (asked === undefined) return json(response, { message: "no prompt" }, 400)
-  const { document, messages = [], prompt } = asked.input
+type Answer = (text: string, response: ServerResponse, delayMs: number) => void
+
+/** Answers the `input` of a request, or 400 when it has another form. */
+const to = <A>(
+  input: Schema.ConstraintDecoder<A>,
+  missing: string,
+  answer: (input: A, response: ServerResponse, delayMs: number) => void
+): Answer => {
+  const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ input })))
+  return (text, response, delayMs) => {
+    const asked = decode(text)
+    if (Option.isSome(asked)) answer(asked.value.input, response, delayMs)
+    else json(response, { message: `no ${missing}` }, 400)
+  }
+}
+
+const generate = to(Prompt, "prompt", ({ document, messages = [], prompt }, response, delayMs) => {
   const answer =
     `You asked: ${prompt.slice(0, 500)} There are ${messages.length} messages before that, and ` +
     `${words(document?.text ?? "").length} words in the document. A real model would say more.`
@@ -49,12 +55,9 @@ const generate = (text: string, response: ServerResponse, delayMs: number): void
     response.end("data: [DONE]\n\n")
   }, delayMs)
   response.once("close", () => clearInterval(more))
-}
+})
 
-const analyze = (text: string, response: ServerResponse): void => {
-  const asked = Option.getOrUndefined(decodeText(text))
-  if (asked === undefined) return json(response, { message: "no text" }, 400)
-  const draft = asked.input.text
+const analyze = to(Draft, "text", ({ text: draft }, response) => {
   const sentences = draft.split(/[.!?]+/).filter((part) => part.trim() !== "")
   const longest = Math.max(0, ...sentences.map((sentence) => words(sentence).length))
   const isLoud = draft.includes("!!") || (draft.length > 8 && draft === draft.toUpperCase() && /\p{Lu}/u.test(draft))
@@ -69,12 +72,9 @@ const analyze = (text: string, response: ServerResponse): void => {
     tone: isLoud ? "loud" : "calm",
     suggestions
   })
-}
+})
 
-const assign = (text: string, response: ServerResponse): void => {
-  const asked = Option.getOrUndefined(decodeMessage(text))
-  if (asked === undefined) return json(response, { message: "no message" }, 400)
-  const { message, threads } = asked.input
+const assign = to(Assignable, "message", ({ message, threads }, response) => {
   const said = long(message.body)
   const shared = threads.map(({ threadId, title }) => ({
     threadId,
@@ -84,20 +84,16 @@ const assign = (text: string, response: ServerResponse): void => {
   if (best !== undefined && best.count > 0) return json(response, { threadId: best.threadId })
   const title = words(message.body).slice(0, 5).join(" ").slice(0, 200)
   json(response, title === "" ? {} : { title, category: message.body.includes("?") ? "questions" : "talk" })
-}
+})
 
-const answers = {
-  "/generate": generate,
-  "/analyze": (text: string, response: ServerResponse, delayMs: number) =>
-    later(response, delayMs, () => analyze(text, response)),
-  "/assign": (text: string, response: ServerResponse, delayMs: number) =>
-    later(response, delayMs, () => assign(text, response))
-}
+const later =
+  (answer: Answer): Answer =>
+  (text, response, delayMs) => {
+    const timer = setTimeout(() => answer(text, response, delayMs), delayMs)
+    response.once("close", () => clearTimeout(timer))
+  }
 
-const later = (response: ServerResponse, delayMs: number, answer: () => void) => {
-  const timer = setTimeout(answer, delayMs)
-  response.once("close", () => clearTimeout(timer))
-}
+const answers = { "/generate": generate, "/analyze": later(analyze), "/assign": later(assign) }
 
 export const isModel = (path: string): path is keyof typeof answers => Object.hasOwn(answers, path)
 
