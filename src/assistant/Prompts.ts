@@ -68,17 +68,9 @@ export class Prompts extends Context.Service<
       const send = Effect.fnUntraced(function* (user: string, { prompt: body, roomId }: Asked, key?: string) {
         const at = yield* now
         const messageId = key === undefined ? SecureRandom.uuidV7Unsafe() : keyedId(roomId, user, key)
-        const prompt = yield* store.send({
-          messageId,
-          roomId,
-          threadId: null,
-          author: user,
-          kind: "prompt",
-          body,
-          at,
-          key
-        })
-        if (prompt.kind === "prompt") return { prompt, isNew: prompt.at === at }
+        const kind = "prompt" as const
+        const prompt = yield* store.send({ messageId, roomId, threadId: null, author: user, kind, body, at, key })
+        if (prompt.kind === kind) return { prompt, isNew: prompt.at === at }
         return yield* new InvalidInput({ reason: "the key is another message's", path: ["key"] })
       })
 

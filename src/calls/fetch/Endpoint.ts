@@ -14,19 +14,18 @@ import {
   type Rendered,
   render,
   type Template,
+  unencoded,
   type Values
 } from "./Template.ts"
+
+export type Sent = Omit<HttpRequest, "timeoutMs" | "maxBytes">
 
 export interface Endpoint {
   readonly integration: Integration
   /** The name of its circuit; each version has its own. */
   readonly circuit: string
   /** `inputText` and `configText`: the input and the configuration as JSON. */
-  readonly request: (
-    values: Values,
-    inputText: string,
-    configText: string
-  ) => Result.Result<Omit<HttpRequest, "timeoutMs" | "maxBytes">, InvalidInput>
+  readonly request: (values: Values, inputText: string, configText: string) => Result.Result<Sent, InvalidInput>
   /** Makes the reply's body of the answer's; undefined when the answer lacks what `result` points at. */
   readonly map: (answer: unknown) => unknown
   /** The text for the client of an error answer. */
@@ -46,7 +45,6 @@ const unsafeInUrl = /[\u0000-\u001f\u007f\\]/
 const escapeUrl = (text: string) => encodeURI(text).replaceAll(/%25([0-9a-f]{2})/gi, "%$1")
 const inUrl: Encoding = { own: escapeUrl, secret: encodeURIComponent }
 const inValue: Encoding = { own: encodeURIComponent, secret: encodeURIComponent }
-const inHeader: Encoding = { own: (text) => text, secret: (value) => value }
 
 interface Field {
   readonly name: string
@@ -79,7 +77,7 @@ const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<strin
     seen.add(name.toLowerCase())
     if (unsafeInHeader.test(text)) return yield* wrong("a header's value holds no line breaks or control characters")
   }
-  const compiled = yield* compileFields("headers", texts, inHeader)
+  const compiled = yield* compileFields("headers", texts, unencoded)
   for (const { name, template } of compiled) {
     if (template.some((piece) => typeof piece === "string" && unsafeInHeader.test(piece))) {
       return yield* invalid(`headers.${name}`, "the secret can't be in a header")

@@ -36,17 +36,17 @@ type Piece = string | { readonly from: keyof Values; readonly path: ReadonlyArra
 
 export type Template = ReadonlyArray<Piece>
 
-const placeholder = /\{([^{}]*)\}/g
-
-const compilePlaceholder = (field: string, inner: string): Effect.Effect<Piece, DefinitionInvalid> => {
+const compilePlaceholder = (field: string, inner: string, encode: Encoding["secret"]) => {
   const [from, ...path] = inner.split(".")
   const isPath = path.length > 0 && !path.includes("")
-  if (isPath && (from === "input" || from === "config")) return Effect.succeed({ from, path, name: inner })
+  if (isPath && (from === "input" || from === "config")) return Effect.succeed<Piece>({ from, path, name: inner })
   if (!isPath || from !== "secret") return invalid(field, `{${inner}} is no placeholder`)
   const name = `INTEGRATION_SECRET_${path.join(".")}`
   return Config.Redacted(name).pipe(
-    Effect.map(Redacted.value),
-    Effect.catch(() => invalid(field, `${name} is not set`))
+    Effect.mapBoth({
+      onSuccess: (secret): Piece => encode(Redacted.value(secret)),
+      onFailure: () => new DefinitionInvalid({ field, reason: `${name} is not set` })
+    })
   )
 }
 
@@ -55,23 +55,17 @@ export interface Encoding {
   readonly own: (text: string) => string
   readonly secret: (value: string) => string
 }
+export const unencoded: Encoding = { own: (text) => text, secret: (value) => value }
 
-export const compileTemplate = Effect.fnUntraced(function* (field: string, text: string, encoding: Encoding) {
-  const pieces: Array<Piece> = []
-  const own = Effect.fnUntraced(function* (part: string) {
-    if (/[{}]/.test(part)) return yield* invalid(field, "a brace that is not a placeholder's")
-    if (part !== "") pieces.push(encoding.own(part))
-  })
-  let end = 0
-  for (const match of text.matchAll(placeholder)) {
-    yield* own(text.slice(end, match.index))
-    const piece = yield* compilePlaceholder(field, match[1] ?? "")
-    pieces.push(typeof piece === "string" ? encoding.secret(piece) : piece)
-    end = match.index + match[0].length
-  }
-  yield* own(text.slice(end))
-  return pieces as Template
-})
+export const compileTemplate = (field: string, text: string, encoding: Encoding) => {
+  // Every other part is what a placeholder's braces enclose.
+  const parts = text.split(/\{([^{}]*)\}/)
+  return Effect.forEach(parts, (part, n): Effect.Effect<Piece, DefinitionInvalid> => {
+    if (n % 2 === 1) return compilePlaceholder(field, part, encoding.secret)
+    if (/[{}]/.test(part)) return invalid(field, "a brace that is not a placeholder's")
+    return Effect.succeed(encoding.own(part))
+  }).pipe(Effect.map((pieces): Template => pieces.filter((piece) => piece !== "")))
+}
 
 export const find = (values: Values, { from, path }: Exclude<Piece, string>): unknown => at(values[from], path)
 
@@ -100,19 +94,17 @@ export const render = (template: Template, values: Values, encode: (value: strin
  */
 export type BodyTemplate = (values: Values) => unknown
 
-const unencoded = { own: (text: string) => text, secret: (value: string) => value }
-
 const textOf = (value: unknown): string =>
   value === undefined || value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value)
 
-const bodyPlaceholder = /(\{(?:input|config|secret)\.[^{}\s]+\})/
+const placeholder = /(\{(?:input|config|secret)\.[^{}\s]+\})/
 
 const compileText = (field: string, text: string) =>
   Effect.map(
     Effect.forEach(
-      text.split(bodyPlaceholder).filter((part) => part !== ""),
+      text.split(placeholder).filter((part) => part !== ""),
       (part): Effect.Effect<Template, DefinitionInvalid> =>
-        bodyPlaceholder.test(part) ? compileTemplate(field, part, unencoded) : Effect.succeed([part])
+        placeholder.test(part) ? compileTemplate(field, part, unencoded) : Effect.succeed([part])
     ),
     (parts) => parts.flat()
   )

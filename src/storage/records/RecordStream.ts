@@ -1,5 +1,4 @@
 // The Redis stream of records that wait for Postgres. Every instance appends to it, and every instance stores from it.
-//
 // An entry is appended (it is in Redis when `append` returns) → claimed by one instance → done: removed, after its
 // record is committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down,
 // is claimed again. So a record is stored at least once; `recordId` makes that idempotent.
