@@ -80,10 +80,10 @@ export class Coaching extends Context.Service<
       const takeModelRate = yield* makeModelRate
 
       const readShared = Effect.fnUntraced(function* (digest: string) {
-        const text = yield* redis.read(`analysis:${digest}`).pipe(
-          Effect.tapError(() => Effect.sync(() => metrics.redisError.add())),
-          Effect.catch(() => Effect.succeed(undefined))
-        )
+        const text = yield* Effect.catch(redis.read(`analysis:${digest}`), () => {
+          metrics.redisError.add()
+          return Effect.undefined
+        })
         // An entry that does not decode (another release wrote it) is ignored.
         const stored = text === undefined ? undefined : Option.getOrUndefined(decodeStored(text))
         const age = (yield* Clock.currentTimeMillis) - (stored?.at ?? 0)

@@ -10,7 +10,7 @@
 // An instance never uses an older version of a key after a newer one. Memory takes newer versions only; of evicted
 // keys, and of changes to keys that are not in memory, it keeps the version as a minimum, and ignores older copies in
 // Redis.
-import { Array as Arr, Cache, Clock, Duration, Effect, Option } from "effect"
+import { Array as Arr, Cache, Clock, Duration, Effect, Option, Result } from "effect"
 import { LRUCache } from "lru-cache"
 import { entryBytes } from "../domain/HeapBytes.ts"
 import { ConfigUnavailable } from "../domain/UserConfig.ts"
@@ -101,18 +101,16 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
       const found = yield* redis.read(kind, key)
       if (Option.isNone(found) || found.value.version < (minimums.get(key) ?? 0)) {
         metrics.redisMiss.add()
-        return Option.none<Versioned<A>>()
+        return undefined
       }
       const copy = yield* decoded(key, found.value)
       metrics.redisHit.add()
-      return Option.some(copy)
+      return copy
     },
-    Effect.catch(() =>
-      Effect.sync(() => {
-        metrics.redisError.add()
-        return Option.none<Versioned<A>>()
-      })
-    )
+    Effect.catch(() => {
+      metrics.redisError.add()
+      return Effect.undefined
+    })
   )
 
   // A key that never had a value is not written: anyone can ask for any name.
@@ -143,9 +141,9 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
         return yield* new ConfigUnavailable({ reason: "CatalogRowInvalid" })
       }
       const copy = yield* fromRedis(key)
-      if (Option.isSome(copy) && take(key, copy.value)) {
+      if (copy !== undefined && take(key, copy)) {
         unverified.add(key)
-        return copy.value.value
+        return copy.value
       }
       const found = yield* fromPostgres(key)
       yield* Effect.forkDetach(toRedis(key, found))
@@ -179,33 +177,29 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
   // Reads a key again, into memory if it is there, then into Redis, which may be slow. On a failure the key is
   // unverified, so that the next comparison tries again. `behind`: the entry in memory when Postgres was found to
   // have an older version (a backup was restored); Postgres is right all the same.
-  const reread = (key: string, behind?: Entry<A>) =>
-    Effect.matchEffect(fromPostgres(key), {
-      onSuccess: (found) =>
-        Effect.suspend(() => {
-          invalidRows.delete(key)
-          const entry = entries.peek(key)
-          const isBehind = behind !== undefined && entry === behind && found.version < behind.version
-          if (isBehind) {
-            entries.delete(key)
-            minimums.delete(key)
-          }
-          if (entry === undefined) raiseMinimum(key, found.version)
-          else take(key, found)
-          return toRedis(key, found, isBehind)
-        }),
-      onFailure: (error) =>
-        Effect.sync(() => {
-          if (error._tag !== "CatalogRowInvalid") {
-            if (entries.has(key)) unverified.add(key)
-            return
-          }
-          // The present row is of no use, and the value before it is no longer used.
-          entries.delete(key)
-          unverified.delete(key)
-          raiseMinimum(key, error.version)
-        })
-    })
+  const reread = Effect.fnUntraced(function* (key: string, behind?: Entry<A>) {
+    const read = yield* Effect.result(fromPostgres(key))
+    const entry = entries.peek(key)
+    if (Result.isFailure(read)) {
+      if (read.failure._tag === "CatalogRowInvalid") {
+        // The present row is of no use, and the value before it is no longer used.
+        entries.delete(key)
+        unverified.delete(key)
+        raiseMinimum(key, read.failure.version)
+      } else if (entry !== undefined) unverified.add(key)
+      return
+    }
+    const found = read.success
+    invalidRows.delete(key)
+    const isBehind = behind !== undefined && entry === behind && found.version < behind.version
+    if (isBehind) {
+      entries.delete(key)
+      minimums.delete(key)
+    }
+    if (entry === undefined) raiseMinimum(key, found.version)
+    else take(key, found)
+    yield* toRedis(key, found, isBehind)
+  })
   const rereadAll = (keys: ReadonlyArray<string>, behind?: ReadonlyMap<string, Entry<A>>) =>
     Effect.forEach(keys, (key) => reread(key, behind?.get(key)), { concurrency: readAtOnce, discard: true })
 

@@ -162,7 +162,8 @@ export class Fetch extends Context.Service<
       }
 
       // A retry whose pause would pass the deadline is not begun: the caller gets the last error at once.
-      const withRetries = Effect.fnUntraced(function* (target: Target, request: Sent, leftMs: number, retries: number) {
+      const withRetries = Effect.fnUntraced(function* (target: Target, request: Sent, leftMs: number) {
+        const { retries } = target.endpoint.integration.definition
         const deadline = (yield* Clock.currentTimeMillis) + leftMs
         const attempts = Effect.flatMap(Clock.currentTimeMillis, (now) =>
           attempt(target, request, Math.max(1, deadline - now))
@@ -187,7 +188,7 @@ export class Fetch extends Context.Service<
           if (leftMs <= 0) return Effect.fail(timedOut(endpoint, "its time was spent before the exchange"))
           const fetched =
             definition.retries > 0 && definition.method === "GET"
-              ? withRetries(target, request.success, leftMs, definition.retries)
+              ? withRetries(target, request.success, leftMs)
               : attempt(target, request.success, leftMs)
           return definition.cacheTtlMs > 0 ? responses.get(endpoint.integration, request.success, fetched) : fetched
         },

@@ -158,14 +158,14 @@ export class RecordStream extends Context.Service<
       const resolver = RequestResolver.make<Append>(
         Effect.fnUntraced(function* (entries) {
           const texts = entries.map(({ request }) => JSON.stringify(request.record))
-          const reply = yield* Effect.exit(away(appendAll(RECORD_STREAM, texts)))
-          const isFull = Exit.isSuccess(reply) && reply.value[0] < 0
-          isOpen = Exit.isSuccess(reply) && !isFull
-          if (Exit.isSuccess(reply) && !isFull) {
-            observe(...reply.value, texts.length)
+          const appending = Effect.gen(function* () {
+            const reply = yield* away(appendAll(RECORD_STREAM, texts))
+            if (reply[0] < 0) return yield* new RecordStreamUnavailable({ reason: "full" })
+            observe(...reply, texts.length)
             for (const { request } of entries) copies.add(request.record.recordId, request.record)
-          }
-          const outcome = isFull ? Exit.fail(new RecordStreamUnavailable({ reason: "full" })) : Exit.asVoid(reply)
+          })
+          const outcome = yield* Effect.exit(appending)
+          isOpen = Exit.isSuccess(outcome)
           for (const one of entries) one.completeUnsafe(outcome)
         })
       ).pipe(RequestResolver.batchN(maxBatch))
