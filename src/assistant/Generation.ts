@@ -7,9 +7,9 @@
 // The states: asked → placed (a place is taken, the prompt stored) → locked → generating → answered (the response
 // stored). It ends without a response when the integration fails, the prompt is cancelled, deleted or edited, the
 // asking connection closes, or its user loses the room. Then the connection to the integration is closed and
-// `generate.ended` is published. Once the text is complete, storing it is not
-// interrupted. A prompt that is taken up again starts from the beginning: `generate.ended` with `Restarted` is
-// published first, in case an instance was killed before it could end what it had published.
+// `generate.ended` is published. Once the text is complete, storing it is not interrupted. A prompt that is taken up
+// again starts from the beginning: `generate.ended` with `Restarted` is published first, in case an instance was killed
+// before it could end what it had published.
 import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule } from "effect"
 import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
 import { Fetch } from "../calls/fetch/Fetch.ts"

@@ -69,9 +69,9 @@ export class Lookup extends Context.Service<
       })
 
       const fromMemory = (name: string, user: string): Found | undefined => {
-        const integration = catalog.knownIntegration(name)
-        const known = integration === undefined ? undefined : compiled.get(name)
-        if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
+        const version = catalog.knownIntegration(name)?.version
+        const known = compiled.get(name)
+        if (known === undefined || known.endpoint.integration.version !== version) return undefined
         const config = catalog.knownConfig(user)
         if (config === undefined) return undefined
         return { user, endpoint: known.endpoint, bulkhead: known.bulkhead, config, lookupMs: 0 }

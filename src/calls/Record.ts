@@ -24,7 +24,7 @@ const maxBatch = 500
 /** How long a worker lets a batch fill, unless a reply waits for one of its records. */
 const linger = "50 millis"
 
-/** `queue`: a place is reserved; `redis`: the queue is full, the record goes to Redis; `dropped`: there will be none. */
+/** `queue`: a place is reserved; `redis`: the queue is full, it goes to Redis; `dropped`: there will be no record. */
 export type Reservation = "queue" | "redis" | "dropped"
 
 interface Queued {

@@ -81,7 +81,8 @@ export class CatalogEditor extends Context.Service<
         const value = sql`${JSON.stringify(content)}::text::${type}`
         const set = sql`${column} = ${value}, version = existing.version + 1${own(kind)}`
         if (typeof expected === "number" || expected === "some") {
-          return sql`UPDATE ${table} AS existing SET ${set} WHERE ${keyColumn} = ${key} ${atVersion(expected)} RETURNING true`
+          return sql`UPDATE ${table} AS existing SET ${set} WHERE ${keyColumn} = ${key} ${atVersion(expected)}
+            RETURNING true`
         }
         const onConflict = expected === "none" ? sql`NOTHING` : sql`UPDATE SET ${set}`
         return sql`INSERT INTO ${table} AS existing (${keyColumn}, ${column}) VALUES (${key}, ${value})

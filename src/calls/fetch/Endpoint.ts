@@ -2,13 +2,14 @@
 import { Effect, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../../domain/Integration.ts"
 import type { HttpRequest } from "../../infra/http/Http.ts"
-import { compileErrors, type ErrorTexts } from "./ErrorTexts.ts"
 import {
   at,
   compileBody,
+  compileErrors,
   compilePointer,
   compileTemplate,
   type Encoding,
+  type ErrorTexts,
   find,
   invalid,
   type Rendered,

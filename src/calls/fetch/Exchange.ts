@@ -43,12 +43,14 @@ export type FetchError =
 
 const maxIntegrations = 100
 
-const memoized = <A>(make: (key: string) => A) => {
+const memoized = <A extends {}>(make: (key: string) => A) => {
   const known = new Map<string, A>()
   return (key: string): A => {
-    const found = known.get(key) ?? make(key)
-    known.set(key, found)
-    return found
+    const found = known.get(key)
+    if (found !== undefined) return found
+    const made = make(key)
+    known.set(key, made)
+    return made
   }
 }
 

@@ -1,10 +1,11 @@
-// The built-in upstream of the sample catalog: OpenWeatherMap's current-weather JSON for a few cities, a stand-in for
-// a model (SampleModel.ts), and `/echo`.
+// The built-in upstream of the sample catalog: OpenWeatherMap's current-weather JSON for a few cities, `/echo`, and a
+// stand-in for a model, so that the assistant works without a key: `/generate` answers a prompt as an event stream, some
+// words at a time; `/analyze` counts and advises; `/assign` sorts messages by the words they share with titles.
+// `?delayMs=` is the pause before the model's answer, and between the words.
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Option, Schema } from "effect"
 import { LocalHosts } from "../../infra/http/LocalHosts.ts"
-import { isModel, sampleModel } from "./SampleModel.ts"
 
 type City = readonly [
   id: number,
@@ -72,10 +73,101 @@ const weather = (query: URLSearchParams): readonly [number, unknown] => {
   ]
 }
 
-const answer = (response: ServerResponse, status: number, body: string) => {
+const answer = (response: ServerResponse, body: string, status = 200) => {
   response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(body) })
   response.end(body)
 }
+const json = (response: ServerResponse, body: unknown, status?: number) =>
+  answer(response, JSON.stringify(body), status)
+
+const Prompt = Schema.Struct({
+  prompt: Schema.String,
+  document: Schema.optionalKey(Schema.Struct({ text: Schema.String })),
+  messages: Schema.optionalKey(Schema.Array(Schema.Unknown))
+})
+const Draft = Schema.Struct({ text: Schema.String })
+const Assignable = Schema.Struct({
+  message: Schema.Struct({ body: Schema.String }),
+  threads: Schema.Array(Schema.Struct({ threadId: Schema.String, title: Schema.String }))
+})
+
+const wordsAtOnce = 3
+const usualDelayMs = 30
+
+const words = (text: string) => text.match(/[\p{L}\p{N}\u2019'-]+/gu) ?? []
+const long = (text: string) => new Set(words(text.toLowerCase()).filter((word) => word.length > 3))
+
+type Answer = (text: string, response: ServerResponse, delayMs: number) => void
+
+/** Answers the `input` of a request, or 400 when it has another form. */
+const to = <A>(
+  input: Schema.ConstraintDecoder<A>,
+  missing: string,
+  answer: (input: A, response: ServerResponse, delayMs: number) => void
+): Answer => {
+  const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ input })))
+  return (text, response, delayMs) => {
+    const asked = decode(text)
+    if (Option.isSome(asked)) answer(asked.value.input, response, delayMs)
+    else json(response, { message: `no ${missing}` }, 400)
+  }
+}
+
+const generate = to(Prompt, "prompt", ({ document, messages = [], prompt }, response, delayMs) => {
+  const answer =
+    `You asked: ${prompt.slice(0, 500)} There are ${messages.length} messages before that, and ` +
+    `${words(document?.text ?? "").length} words in the document. A real model would say more.`
+  const pieces = answer.match(new RegExp(`(\\S+\\s*){1,${wordsAtOnce}}`, "g")) ?? []
+  response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" })
+  let next = 0
+  const more = setInterval(() => {
+    const piece = pieces[next++]
+    if (piece !== undefined) return void response.write(`data: ${JSON.stringify({ text: piece })}\n\n`)
+    clearInterval(more)
+    response.end("data: [DONE]\n\n")
+  }, delayMs)
+  response.once("close", () => clearInterval(more))
+})
+
+const analyze = to(Draft, "text", ({ text: draft }, response) => {
+  const sentences = draft.split(/[.!?]+/).filter((part) => part.trim() !== "")
+  const longest = Math.max(0, ...sentences.map((sentence) => words(sentence).length))
+  const isLoud = draft.includes("!!") || (draft.length > 8 && draft === draft.toUpperCase() && /\p{Lu}/u.test(draft))
+  const suggestions = [
+    ...(longest > 25 ? ["Split the longest sentence."] : []),
+    ...(isLoud ? ["Say it more calmly."] : []),
+    ...(draft.length < 400 || draft.includes("\n") ? [] : ["Make paragraphs of it."])
+  ]
+  json(response, {
+    words: words(draft).length,
+    sentences: sentences.length,
+    tone: isLoud ? "loud" : "calm",
+    suggestions
+  })
+})
+
+const assign = to(Assignable, "message", ({ message, threads }, response) => {
+  const said = long(message.body)
+  const shared = threads.map(({ threadId, title }) => ({
+    threadId,
+    count: [...long(title)].filter((word) => said.has(word)).length
+  }))
+  const best = shared.toSorted((a, b) => b.count - a.count)[0]
+  if (best !== undefined && best.count > 0) return json(response, { threadId: best.threadId })
+  const title = words(message.body).slice(0, 5).join(" ").slice(0, 200)
+  json(response, title === "" ? {} : { title, category: message.body.includes("?") ? "questions" : "talk" })
+})
+
+const later =
+  (answer: Answer): Answer =>
+  (text, response, delayMs) => {
+    const timer = setTimeout(() => answer(text, response, delayMs), delayMs)
+    response.once("close", () => clearTimeout(timer))
+  }
+
+const model = { "/generate": generate, "/analyze": later(analyze), "/assign": later(assign) }
+
+const isModel = (path: string): path is keyof typeof model => Object.hasOwn(model, path)
 
 const withBody = (request: IncomingMessage, use: (text: string) => void) => {
   const chunks: Array<Buffer> = []
@@ -84,12 +176,16 @@ const withBody = (request: IncomingMessage, use: (text: string) => void) => {
 }
 
 export const sampleUpstream: RequestListener = (request, response) => {
-  const url = new URL(request.url ?? "/", "http://sample")
-  if (url.pathname === "/echo") return withBody(request, (text) => answer(response, 200, text))
-  if (isModel(url.pathname)) return withBody(request, (text) => sampleModel(url, text, response))
-  if (url.pathname !== "/data/2.5/weather") return answer(response, 404, '{"cod":"404","message":"not found"}')
-  const [status, body] = weather(url.searchParams)
-  answer(response, status, JSON.stringify(body))
+  const { pathname, searchParams } = new URL(request.url ?? "/", "http://sample")
+  if (pathname === "/echo") return withBody(request, (text) => answer(response, text))
+  if (isModel(pathname)) {
+    const asked = Number(searchParams.get("delayMs") ?? usualDelayMs)
+    const delayMs = Math.min(60_000, Math.max(1, Number.isFinite(asked) ? asked : usualDelayMs))
+    return withBody(request, (text) => model[pathname](text, response, delayMs))
+  }
+  if (pathname !== "/data/2.5/weather") return json(response, { cod: "404", message: "not found" }, 404)
+  const [status, body] = weather(searchParams)
+  json(response, body, status)
 }
 
 /** Listens on a free port of 127.0.0.1, under the name `sample.localhost` within this process. */
