@@ -18,7 +18,6 @@ import { Cancellation } from "./assistant/Cancellation.ts"
 import { Coaching } from "./assistant/Coaching.ts"
 import { Deltas } from "./assistant/Deltas.ts"
 import { Generation } from "./assistant/Generation.ts"
-import { ModelRate } from "./assistant/ModelRate.ts"
 import { Prompts } from "./assistant/Prompts.ts"
 import { Call } from "./calls/Call.ts"
 import { Breaker } from "./calls/fetch/Breaker.ts"
@@ -208,7 +207,7 @@ const RoomServices = Layer.mergeAll(
 )
 
 const Assistant = Layer.mergeAll(AutoAssign.layer, Coaching.layer, Generation.layer).pipe(
-  Layer.provide([Cancellation.layer, Deltas.layer, ModelRate.layer, Prompts.layer]),
+  Layer.provide([Cancellation.layer, Deltas.layer, Prompts.layer]),
   Layer.provide([Exchanges, RoomServices])
 )
 

@@ -25,7 +25,7 @@ import { Settings } from "../Settings.ts"
 import { MessageStore } from "../storage/rooms/MessageStore.ts"
 import { RoomStore } from "../storage/rooms/RoomStore.ts"
 import { ThreadStore } from "../storage/rooms/ThreadStore.ts"
-import { ModelRate } from "./ModelRate.ts"
+import { makeModelRate } from "./Places.ts"
 
 /** Rooms worked on at once, on this instance. */
 const workers = 32
@@ -73,7 +73,7 @@ export const layer = Layer.effectDiscard(
     const store = relay.publishing(yield* MessageStore, MessageStore.writes)
     const roomStore = yield* RoomStore
     const threads = relay.publishing(yield* ThreadStore, ThreadStore.writes)
-    const modelRate = yield* ModelRate
+    const takeModelRate = yield* makeModelRate
     const { ASSIGN_QUEUE, ASSIGN_RATE } = yield* Settings
     const { counters, gauge } = yield* Metrics
     const outcomes = counters(
@@ -135,7 +135,7 @@ export const layer = Layer.effectDiscard(
     const assign = Effect.fnUntraced(function* (message: Sent) {
       const { author, messageId, roomId } = message
       // The user's rate comes first: a request over it takes nothing from the room's.
-      yield* modelRate.take(author)
+      yield* takeModelRate(author)
       yield* limits.consume(`assign:${roomId}`, { name: "assign", limit: ASSIGN_RATE, window: "1 minute" })
       // It may have got a thread, or been deleted, meanwhile.
       const present = yield* unsettled(message)

@@ -4,12 +4,10 @@
 //
 // While Redis is away each instance caches and analyses for itself. An analysis goes on when its lock is lost.
 //
-// The integration gets the text as the first caller wrote it.
-//
-// An analysis is about the text alone, and shared by all who write that text. So the integration gets neither the user
-// nor their configuration. `cached` reveals that another user wrote the same text within the hour, but not who. That is
-// accepted: the time until the answer reveals the same, and a cache for each user would analyse each text once for each
-// of them.
+// An analysis is about the text alone, and shared by all who write that text. So the integration gets the text as the
+// first caller wrote it, and neither the user nor their configuration. `cached` reveals that another user wrote the same
+// text within the hour, but not who. That is accepted: the time until the answer reveals the same, and a cache for each
+// user would analyse each text once for each of them.
 import { hash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
@@ -26,8 +24,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
-import { ModelRate } from "./ModelRate.ts"
-import { makePlaces } from "./Places.ts"
+import { makeModelRate, makePlaces } from "./Places.ts"
 
 export type CoachError = IntegrationNotFound | ConfigUnavailable | FetchError | RateLimited
 
@@ -80,13 +77,13 @@ export class Coaching extends Context.Service<
       const metrics = cache.analysis
       const saved = counter("analyses_saved_seconds_total", "Time that cached analyses took when they were made")
       const places = yield* makePlaces(MAX_ANALYSES, "analyses")
-      const modelRate = yield* ModelRate
+      const takeModelRate = yield* makeModelRate
 
       const readShared = Effect.fnUntraced(function* (digest: string) {
-        const text = yield* redis.read(`analysis:${digest}`).pipe(
-          Effect.tapError(() => Effect.sync(() => metrics.redisError.add())),
-          Effect.catch(() => Effect.succeed(undefined))
-        )
+        const text = yield* Effect.catch(redis.read(`analysis:${digest}`), () => {
+          metrics.redisError.add()
+          return Effect.undefined
+        })
         // An entry that does not decode (another release wrote it) is ignored.
         const stored = text === undefined ? undefined : Option.getOrUndefined(decodeStored(text))
         const age = (yield* Clock.currentTimeMillis) - (stored?.at ?? 0)
@@ -97,20 +94,15 @@ export class Coaching extends Context.Service<
       })
 
       const analyse = Effect.fnUntraced(function* (target: Target, text: string, digest: string, began: number) {
-        yield* modelRate.take(target.user)
+        yield* takeModelRate(target.user)
         const input = { text }
         const asked = yield* Clock.currentTimeMillis
         const { body } = yield* fetch.exchange(target, input, JSON.stringify(input), asked - began)
         const at = yield* Clock.currentTimeMillis
-        const analysis: Analysis = {
-          text: JSON.stringify(body),
-          tookMs: at - asked,
-          leftMs: lifetimeMs,
-          isShared: false
-        }
-        const stored = `{"at":${at},"tookMs":${analysis.tookMs},"analysis":${analysis.text}}`
+        const [made, tookMs] = [JSON.stringify(body), at - asked]
+        const stored = `{"at":${at},"tookMs":${tookMs},"analysis":${made}}`
         yield* Effect.ignore(redis.write(`analysis:${digest}`, stored, lifetimeMs))
-        return analysis
+        return { text: made, tookMs, leftMs: lifetimeMs, isShared: false } satisfies Analysis
       })
 
       const make = Effect.fnUntraced(function* (target: Target, text: string, digest: string) {

@@ -53,10 +53,7 @@ export class Deltas extends Context.Service<
             return publish(roomId, { type: "generate.delta", messageId, text })
           })
           // Text that was taken is published, even if the generation ends meanwhile.
-          const turn = Effect.andThen(
-            Queue.take(wake),
-            Effect.andThen(Effect.uninterruptible(flush), Effect.sleep(pause))
-          )
+          const turn = Effect.all([Queue.take(wake), Effect.uninterruptible(flush), Effect.sleep(pause)])
           const using = Effect.gen(function* () {
             yield* Effect.forkScoped(Effect.forever(turn), { startImmediately: true })
             return yield* use((text) => {

@@ -6,10 +6,10 @@
 //
 // The states: asked → placed (a place is taken, the prompt stored) → locked → generating → answered (the response
 // stored). It ends without a response when the integration fails, the prompt is cancelled, deleted or edited, the
-// asking connection closes, or its user loses the room. Then the connection to the integration is closed,
-// `generate.ended` is published, and the prompt stays without an answer. Once the text is complete, storing it is not
-// interrupted. A prompt that is taken up again starts from the beginning: `generate.ended` with `Restarted` is
-// published first, in case an instance was killed before it could end what it had published.
+// asking connection closes, or its user loses the room. Then the connection to the integration is closed and
+// `generate.ended` is published. Once the text is complete, storing it is not interrupted. A prompt that is taken up
+// again starts from the beginning: `generate.ended` with `Restarted` is published first, in case an instance was killed
+// before it could end what it had published.
 import { Cause, Context, Effect, Exit, Layer, Option, Result, Schedule } from "effect"
 import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
 import { Fetch } from "../calls/fetch/Fetch.ts"
@@ -29,8 +29,7 @@ import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
 import { MessageStore } from "../storage/rooms/MessageStore.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { Deltas } from "./Deltas.ts"
-import { ModelRate } from "./ModelRate.ts"
-import { makePlaces } from "./Places.ts"
+import { makeModelRate, makePlaces } from "./Places.ts"
 import { type Answered, type Asked, type Opened, Prompts, responseIdOf } from "./Prompts.ts"
 
 export type GenerateError =
@@ -82,7 +81,7 @@ export class Generation extends Context.Service<
       const fetch = yield* Fetch
       const locks = yield* Locks
       const lookup = yield* Lookup
-      const modelRate = yield* ModelRate
+      const takeModelRate = yield* makeModelRate
       const prompts = yield* Prompts
       const documents = yield* DocumentStore
       const store = yield* MessageStore
@@ -95,33 +94,30 @@ export class Generation extends Context.Service<
       gauge("generations_running", "Generations that have a place", places.taken)
 
       /** The integration's input. What members of the room wrote is data in it. */
-      const gather = Effect.fnUntraced(function* ({ author, body, messageId, roomId }: Message) {
-        const { name, text, version } = yield* documents.get(roomId)
-        const page = yield* Effect.result(store.page(roomId, { before: messageId, limit: recentMessages }))
+      const gather = Effect.fnUntraced(function* (prompt: Message) {
+        const { name, text, version } = yield* documents.get(prompt.roomId)
+        const page = yield* Effect.result(
+          store.page(prompt.roomId, { before: prompt.messageId, limit: recentMessages })
+        )
         const recent = Result.isSuccess(page) ? page.success.messages : []
         const said = recent.filter(({ deletedAt }) => deletedAt === null)
         const shown = text.slice(0, maxDocument).toWellFormed()
         return {
-          prompt: body,
-          user: author,
+          prompt: prompt.body,
+          user: prompt.author,
           document: { name, version, text: shown, cut: text.length > maxDocument },
-          messages: said.map((message) => ({
-            author: message.author,
-            kind: message.kind,
-            body: message.body,
-            at: message.at
-          })),
+          messages: said.map(({ at, author, body, kind }) => ({ author, kind, body, at })),
           // The same as models take it, for a definition's `body`. Texts of members never get the role `system`.
           chat: [
             ...(shown === ""
               ? []
               : [{ role: "user", content: `The document "${name}" that all here work on:\n${shown}` }]),
-            ...said.map((message) =>
-              message.kind === "response"
-                ? { role: "assistant", content: message.body }
-                : { role: "user", content: `${message.author}: ${message.body}` }
+            ...said.map(({ author, body, kind }) =>
+              kind === "response"
+                ? { role: "assistant", content: body }
+                : { role: "user", content: `${author}: ${body}` }
             ),
-            { role: "user", content: `${author}: ${body}` }
+            { role: "user", content: `${prompt.author}: ${prompt.body}` }
           ]
         }
       })
@@ -134,15 +130,12 @@ export class Generation extends Context.Service<
       })
 
       /** Never succeeds. Fails when the user may no longer write in the room, or the prompt was deleted or edited. */
-      const whileAsked = (
-        prompt: Message
-      ): Effect.Effect<never, WriteRefused | MessageNotFound | GenerationCancelled> => {
-        const check = Effect.andThen(access.require(prompt.roomId, prompt.author, "member"), prompts.check(prompt))
-        return Effect.delay(check, checkEvery).pipe(
+      const whileAsked = (prompt: Message) =>
+        Effect.andThen(access.require(prompt.roomId, prompt.author, "member"), prompts.check(prompt)).pipe(
+          Effect.delay(checkEvery),
           Effect.catchTag("StorageUnavailable", () => Effect.void),
           Effect.forever
         )
-      }
 
       const run = Effect.fnUntraced(function* (target: Target, opened: Opened, cancelledBefore: string | undefined) {
         const { isNew, prompt } = opened
@@ -181,27 +174,24 @@ export class Generation extends Context.Service<
           const begin = Effect.gen(function* () {
             yield* access.require(asked.roomId, user, "member")
             const target = yield* lookup.get("generate", user)
-            yield* modelRate.take(user)
+            yield* takeModelRate(user)
             return { target, ...(yield* prompts.open(user, asked)) }
           })
           return yield* places.within(
             user,
             Effect.gen(function* () {
-              const opened = yield* inTurn(begin)
-              const { target, isNew, prompt } = opened
+              const { target, ...opened } = yield* inTurn(begin)
+              const { isNew, prompt } = opened
               const { messageId } = prompt
               // A cancel from before is for the generation that ran then, which may not have seen it yet.
               const cancelledBefore = isNew ? undefined : yield* cancellation.latest(messageId)
-              const busy = () => Effect.fail(new GenerationBusy({ messageId }))
               waiting.add(prompt)
               const over = Effect.sync(() => waiting.delete(prompt))
-              return yield* locks
-                .withAdvisoryLock(
-                  `generate:${messageId}`,
-                  lockOptions,
-                  Effect.andThen(over, run(target, opened, cancelledBefore))
-                )
-                .pipe(Effect.catchTag("LockBusy", busy), Effect.ensuring(over))
+              const running = Effect.andThen(over, run(target, opened, cancelledBefore))
+              return yield* locks.withAdvisoryLock(`generate:${messageId}`, lockOptions, running).pipe(
+                Effect.catchTag("LockBusy", () => Effect.fail(new GenerationBusy({ messageId }))),
+                Effect.ensuring(over)
+              )
             })
           )
         }),

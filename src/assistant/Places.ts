@@ -1,9 +1,13 @@
-// Places for long work: `all` at once, and an eighth of them for one user. Work that finds no place is refused at once
-// with Overloaded; it never waits.
+// What users may take of the models: places at once, and requests a minute.
 import { Effect, Option, RcMap, Semaphore } from "effect"
+import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { Overloaded } from "../domain/Overload.ts"
+import { Settings } from "../Settings.ts"
 
-/** `what`: the name of the work in the refusal. */
+/**
+ * Places for long work: `all` at once, and an eighth of them for one user. Work that finds no place is refused at once
+ * with Overloaded; it never waits. `what`: the name of the work in the refusal.
+ */
 export const makePlaces = Effect.fnUntraced(function* (all: number, what: string) {
   const places = yield* Semaphore.make(all)
   // Each user's, as long as they have work.
@@ -27,4 +31,15 @@ export const makePlaces = Effect.fnUntraced(function* (all: number, what: string
       ),
     taken: () => taken
   }
+})
+
+/**
+ * Models cost money: one user may make USER_MODEL_RATE requests to them a minute, with all of the assistant's methods
+ * and on all instances together.
+ */
+export const makeModelRate = Effect.gen(function* () {
+  const limits = yield* RateLimits
+  const { USER_MODEL_RATE } = yield* Settings
+  const rule = { name: "models", limit: USER_MODEL_RATE, window: "1 minute" } as const
+  return (user: string) => limits.consume(`models:${user}`, rule)
 })

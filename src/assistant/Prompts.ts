@@ -65,42 +65,27 @@ export class Prompts extends Context.Service<
       const store = (yield* OutboxRelay).publishing(yield* MessageStore, MessageStore.writes)
       const locks = yield* Locks
 
-      const send = Effect.fnUntraced(function* (
-        user: string,
-        { prompt: body, roomId }: Asked,
-        messageId: string,
-        key: string | undefined,
-        at: string
-      ) {
-        return yield* store.send({ messageId, roomId, threadId: null, author: user, kind: "prompt", body, at, key })
-      })
-
-      const keyed = Effect.fnUntraced(function* (user: string, asked: Asked, key: string) {
+      const send = Effect.fnUntraced(function* (user: string, { prompt: body, roomId }: Asked, key?: string) {
         const at = yield* now
-        const prompt = yield* send(user, asked, keyedId(asked.roomId, user, key), key, at)
-        if (prompt.kind !== "prompt")
-          return yield* new InvalidInput({ reason: "the key is another message's", path: ["key"] })
-        return { prompt, isNew: prompt.at === at }
+        const messageId = key === undefined ? SecureRandom.uuidV7Unsafe() : keyedId(roomId, user, key)
+        const kind = "prompt" as const
+        const prompt = yield* store.send({ messageId, roomId, threadId: null, author: user, kind, body, at, key })
+        if (prompt.kind === kind) return { prompt, isNew: prompt.at === at }
+        return yield* new InvalidInput({ reason: "the key is another message's", path: ["key"] })
       })
 
-      const waitingOr = <E>(user: string, { prompt, roomId }: Asked, otherwise: Effect.Effect<Opened, E>) =>
-        Effect.flatMap(
-          store.unanswered(roomId, user, prompt),
-          (waiting): Effect.Effect<Opened, E> =>
-            waiting === undefined ? otherwise : Effect.succeed({ prompt: waiting, isNew: false })
+      const unkeyed = Effect.fnUntraced(function* (user: string, asked: Asked) {
+        const waiting = Effect.map(store.unanswered(asked.roomId, user, asked.prompt), (prompt) =>
+          prompt === undefined ? undefined : { prompt, isNew: false }
         )
-
-      const unkeyed = (user: string, asked: Asked) => {
-        const sent = Effect.gen(function* () {
-          const prompt = yield* send(user, asked, SecureRandom.uuidV7Unsafe(), undefined, yield* now)
-          return { prompt, isNew: true }
+        const own = Effect.gen(function* () {
+          return (yield* waiting) ?? (yield* send(user, asked))
         })
-        const own = waitingOr(user, asked, sent)
         const name = `prompt:${asked.roomId}:${hash("sha256", JSON.stringify([user, asked.prompt]), "hex")}`
         // Without the lock, the worst outcome is a second prompt.
         const locked = Effect.catchTag(locks.withAdvisoryLock(name, lockOptions, own), "LockBusy", () => own)
-        return waitingOr(user, asked, locked)
-      }
+        return (yield* waiting) ?? (yield* locked)
+      })
 
       /** The prompt as it is now; fails if it was deleted. */
       const present = Effect.fnUntraced(function* ({ messageId, roomId }: Message) {
@@ -130,7 +115,7 @@ export class Prompts extends Context.Service<
           yield* sameWords(opened, prompt)
         }),
         open: Effect.fn("Prompts.open")(function* (user, asked) {
-          return yield* asked.key === undefined ? unkeyed(user, asked) : keyed(user, asked, `prompt:${asked.key}`)
+          return yield* asked.key === undefined ? unkeyed(user, asked) : send(user, asked, `prompt:${asked.key}`)
         }),
         find: Effect.fn("Prompts.find")(function* (opened) {
           const prompt = yield* present(opened)

@@ -4,15 +4,15 @@ import { Clock, Context, Effect, Layer, type Schema } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
 import { makeRecordId } from "../domain/Ids.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
-import type { Overloaded } from "../domain/Overload.ts"
+import { Overloaded } from "../domain/Overload.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { timed } from "../observability/Tracing.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import type { FetchError } from "./fetch/Exchange.ts"
 import { Fetch } from "./fetch/Fetch.ts"
-import { type Found, Lookup } from "./Lookup.ts"
-import { Record, type Reservation } from "./Record.ts"
+import { Lookup } from "./Lookup.ts"
+import { Record } from "./Record.ts"
 
 export interface CallRequest {
   readonly user: string
@@ -59,23 +59,20 @@ export class Call extends Context.Service<
       const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
         const requestedAt = yield* Clock.currentTimeMillis
         const found = yield* timed(stages.lookup, () => lookup.get(call.integration, call.user), "call.lookup")
-        const { ack, overflow } = found.endpoint.integration.definition
-        const wanted = call.ack ?? ack
-        const place = yield* record.reserve(overflow, wanted)
-        return yield* answer(call, found, wanted, place, requestedAt)
-      })
-
-      // From here on an interruption (the caller left) ends the exchange and nothing else: a place that was reserved is
-      // filled or given back, and what the integration answered is recorded.
-      const answer = (call: CallRequest, found: Found, wanted: Ack, place: Reservation, requestedAt: number) =>
-        Effect.uninterruptibleMask((restore) =>
+        // From here on an interruption (the caller left) ends the exchange and nothing else: a place that was reserved is
+        // filled or given back, and what the integration answered is recorded.
+        return yield* Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
+            const { ack, overflow } = found.endpoint.integration.definition
+            const wanted = call.ack ?? ack
+            const place = record.reserve(overflow, wanted)
+            if (place === undefined) return yield* new Overloaded({ what: "records" })
             const inputText = JSON.stringify(call.input)
             // The deadline runs from the request on, so the exchange has what the lookup left of it.
             const exchange = () => restore(fetch.exchange(found, call.input, inputText, found.lookupMs))
             const fetchedAt = performance.now()
             const { status, text: body } = yield* timed(stages.fetch, exchange, "call.fetch").pipe(
-              Effect.onError(() => record.release(place))
+              Effect.onError(() => Effect.sync(() => record.release(place)))
             )
             const fetchMs = performance.now() - fetchedAt
             const repliedAt = yield* Clock.currentTimeMillis
@@ -98,17 +95,11 @@ export class Call extends Context.Service<
               traceId: span?.traceId
             }
             // The record comes before the reply, because the reply says what became of it.
-            const keep =
-              wanted === "memory" && place === "queue"
-                ? () => {
-                    record.add(row, span)
-                    return Effect.succeed(wanted)
-                  }
-                : () => record.keep(row, span, place, wanted)
-            const level = yield* timed(stages.record, keep, "call.record")
+            const level = yield* timed(stages.record, () => record.keep(row, span, place, wanted), "call.record")
             return yield* timed(stages.reply, () => Effect.succeed(encodeReply(row, level)), "call.reply")
           })
         )
+      })
 
       return Call.of({ run })
     })

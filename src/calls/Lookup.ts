@@ -51,12 +51,11 @@ export class Lookup extends Context.Service<
         const failure = failed.get(name)
         if (failure?.version === version && now < failure.until) return yield* invalid
         const endpoint = yield* makeEndpoint(integration).pipe(
-          Effect.tapError(({ field, reason }) => {
+          Effect.catch(({ field, reason }) => {
             failed.set(name, { version, until: now + invalidMs })
             const fields = { integration: name, version, field, reason }
-            return Effect.logError("an integration's definition can't be used", fields)
-          }),
-          Effect.catch(() => invalid)
+            return Effect.andThen(Effect.logError("an integration's definition can't be used", fields), invalid)
+          })
         )
         // Calls in flight hold slots of the bulkhead they began with: a new version keeps it unless the size changed.
         const bulkhead =
@@ -70,9 +69,9 @@ export class Lookup extends Context.Service<
       })
 
       const fromMemory = (name: string, user: string): Found | undefined => {
-        const integration = catalog.knownIntegration(name)
-        const known = integration === undefined ? undefined : compiled.get(name)
-        if (known === undefined || known.endpoint.integration.version !== integration?.version) return undefined
+        const version = catalog.knownIntegration(name)?.version
+        const known = compiled.get(name)
+        if (known === undefined || known.endpoint.integration.version !== version) return undefined
         const config = catalog.knownConfig(user)
         if (config === undefined) return undefined
         return { user, endpoint: known.endpoint, bulkhead: known.bulkhead, config, lookupMs: 0 }

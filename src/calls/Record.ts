@@ -1,6 +1,5 @@
 // The third stage of a call: its record, queued before the reply leaves and stored behind it. A place in the queue is
-// reserved before the integration is called, so that its answer can be recorded; without a place the call is refused.
-// Workers store records in batches.
+// reserved before the integration is called, so that its answer can be recorded. Workers store records in batches.
 //
 // A record is reserved (a place, no record yet) → queued → in a batch → stored, and holds its place until then. Or
 // its place is released before, because the call failed or the record went to Redis.
@@ -10,22 +9,9 @@
 //
 // When there is no place, the integration's `overflow` decides: the call is refused; or its record goes to Redis
 // (refused, too, when the stream is full or away); or the call has no record (dropped: counted and logged).
-import {
-  type Cause,
-  Context,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Layer,
-  Queue,
-  Semaphore,
-  type Tracer
-} from "effect"
+import { type Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Semaphore, type Tracer } from "effect"
 import { type CallRecord, RecordUnavailable, recordBytes } from "../domain/CallRecord.ts"
 import type { Ack, IntegrationDefinition } from "../domain/Integration.ts"
-import { Overloaded } from "../domain/Overload.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
@@ -36,14 +22,9 @@ import { RecordWriter } from "../storage/records/RecordWriter.ts"
 /** The most records of one batch. */
 const maxBatch = 500
 /** How long a worker lets a batch fill, unless a reply waits for one of its records. */
-const linger = Duration.millis(50)
+const linger = "50 millis"
 
-export type Overflow = IntegrationDefinition["overflow"]
-
-/**
- * `queue`: a place is reserved; `redis`: the queue is full, the record goes to Redis; `dropped`: there will be no
- * record.
- */
+/** `queue`: a place is reserved; `redis`: the queue is full, it goes to Redis; `dropped`: there will be no record. */
 export type Reservation = "queue" | "redis" | "dropped"
 
 interface Queued {
@@ -59,15 +40,14 @@ interface Queued {
 export class Record extends Context.Service<
   Record,
   {
-    /** Decides where the record of a call will go and reserves a place for it there, or refuses the call. */
-    readonly reserve: (overflow: Overflow, ack: Ack) => Effect.Effect<Reservation, Overloaded>
+    /** Decides where the record of a call will go and reserves a place for it there. Undefined: the call is refused. */
+    readonly reserve: (overflow: IntegrationDefinition["overflow"], ack: Ack) => Reservation | undefined
     /** Releases the place of a call that has no record. */
-    readonly release: (reservation: Reservation) => Effect.Effect<void>
-    /** Queues the record of a call that reserved a place in the queue. */
-    readonly add: (record: CallRecord, span: Tracer.AnySpan | undefined) => void
+    readonly release: (reservation: Reservation) => void
     /**
-     * Keeps the record at the level of `ack` or a stronger one, and returns that level. The record is kept even if the
-     * caller is interrupted; only the wait for it ends.
+     * Keeps the record at the level of `ack` or a stronger one, and returns that level. A record that is only to be
+     * queued is queued when this is called: the effect is finished. Otherwise the record is kept even if the caller is
+     * interrupted; only the wait for it ends.
      */
     readonly keep: (
       record: CallRecord,
@@ -86,8 +66,9 @@ export class Record extends Context.Service<
       const metrics = yield* Metrics
       const lifecycle = yield* Lifecycle
       const limited = yield* makeLimitedLog
-      // Bounds the queue and the batches that are being stored, together.
-      const places = yield* Semaphore.make(settings.RECORD_QUEUE)
+      // Places of the queue and of the batches that are being stored, together. No semaphore: nothing waits for a
+      // place, and a permit is taken by an effect, which would cost every call.
+      let taken = 0
       // Without a bound of its own: besides the records with a place it takes those that Redis did not take, which
       // are at most as many as there are calls in flight.
       const queue = yield* Queue.unbounded<Queued, Cause.Done>()
@@ -97,12 +78,10 @@ export class Record extends Context.Service<
       /** Replies that wait for their record to be committed. */
       let waiting = 0
 
-      // Releasing no place returns the number of free ones.
-      const placesTaken = () => settings.RECORD_QUEUE - Effect.runSync(places.release(0))
       metrics.gauge(
         "record_queue_depth",
         "Places taken: records waiting or being stored, and calls in flight",
-        placesTaken
+        () => taken
       )
       metrics.gauge("record_queue_capacity", "The bound of the record queue", () => settings.RECORD_QUEUE)
       metrics.gauge("record_queue_bytes", "Approximate memory of the records waiting or being stored", () => bytes)
@@ -125,8 +104,8 @@ export class Record extends Context.Service<
         for (const queued of batch) {
           bytes -= queued.bytes
           pending.delete(queued)
+          if (queued.hasPlace) taken--
         }
-        return places.release(batch.filter(({ hasPlace }) => hasPlace).length)
       }
 
       const store = Effect.fnUntraced(
@@ -141,18 +120,16 @@ export class Record extends Context.Service<
                 Effect.withTracerEnabled(true)
               )
           metrics.recordsCompleted.add(batch.length)
-          yield* settle(batch)
+          settle(batch)
           for (const { stored } of batch) if (stored !== undefined) Deferred.doneUnsafe(stored, Effect.void)
         },
         // A defect of the writer must not end the worker, nor keep the places.
         (effect, batch) =>
           Effect.catchDefect(effect, (defect) => {
             metrics.recordsDropped.add(batch.length)
-            return Effect.andThen(
-              settle(batch),
-              limited((leftOut) =>
-                Effect.logError("records could not be stored", { records: batch.length, leftOut, defect })
-              )
+            settle(batch)
+            return limited((leftOut) =>
+              Effect.logError("records could not be stored", { records: batch.length, leftOut, defect })
             )
           })
       )
@@ -188,74 +165,73 @@ export class Record extends Context.Service<
         })
       )
 
-      const push = (queued: Queued) => {
+      const push = (
+        record: CallRecord,
+        span: Tracer.AnySpan | undefined,
+        hasPlace: boolean,
+        stored?: Queued["stored"]
+      ) => {
+        const queued = { record, span, hasPlace, stored, bytes: recordBytes(record) }
         metrics.recordsQueued.add()
         bytes += queued.bytes
         pending.add(queued)
         Queue.offerUnsafe(queue, queued)
       }
 
-      const addAndWait = (record: CallRecord, span: Tracer.AnySpan | undefined, hasPlace: boolean) =>
-        Effect.suspend(() => {
-          const stored = Deferred.makeUnsafe<void>()
-          waiting++
-          push({ record, span, stored, hasPlace, bytes: recordBytes(record) })
-          return Deferred.await(stored).pipe(
-            Effect.timeoutOrElse({
-              duration: settings.DATABASE_TIMEOUT,
-              orElse: () => Effect.fail(new RecordUnavailable())
-            }),
-            Effect.interruptible,
-            Effect.ensuring(
-              Effect.sync(() => {
-                waiting--
-              })
-            )
-          )
-        })
+      const release = (reservation: Reservation) => {
+        if (reservation === "queue") taken--
+      }
 
-      const drop = Effect.suspend(() => {
-        metrics.recordsQueued.add()
-        metrics.recordsDropped.add()
-        const total = metrics.recordsDropped.value
-        return limited(() => Effect.logWarning("the record queue is full: records are dropped", { total }))
-      })
-
-      const full = Effect.fail(new Overloaded({ what: "records" }))
-      const reserved: Effect.Effect<Reservation> = Effect.succeed("queue")
-      const reservePlace = places.takeIfAvailable(1)
-      const noPlace = Effect.succeed(false)
-      const releasePlace = Effect.asVoid(places.release(1))
-      const release = (reservation: Reservation) => (reservation === "queue" ? releasePlace : Effect.void)
+      const keepOrWait = Effect.fnUntraced(function* (
+        record: CallRecord,
+        span: Tracer.AnySpan | undefined,
+        reservation: Reservation,
+        ack: Ack
+      ): Effect.fn.Return<Ack, RecordUnavailable> {
+        if (reservation === "dropped") {
+          metrics.recordsQueued.add()
+          metrics.recordsDropped.add()
+          const total = metrics.recordsDropped.value
+          yield* limited(() => Effect.logWarning("the record queue is full: records are dropped", { total }))
+          return "memory"
+        }
+        if (ack !== "postgres" && Exit.isSuccess(yield* Effect.exit(stream.append(record)))) {
+          metrics.recordsQueued.add()
+          if (reservation === "redis") metrics.recordsSpilled.add()
+          release(reservation)
+          return "redis"
+        }
+        // Without Redis, or if the stream did not take the record, it gets the next stronger level.
+        const stored = yield* Deferred.make<void>()
+        waiting++
+        push(record, span, reservation === "queue", stored)
+        yield* Deferred.await(stored).pipe(
+          Effect.timeoutOrElse({
+            duration: settings.DATABASE_TIMEOUT,
+            orElse: () => Effect.fail(new RecordUnavailable())
+          }),
+          Effect.interruptible,
+          Effect.ensuring(Effect.sync(() => waiting--))
+        )
+        return "postgres"
+      }, Effect.uninterruptible)
 
       return Record.of({
-        reserve: (overflow, ack) =>
-          Effect.flatMap(
-            Effect.suspend(() => (bytes < settings.RECORD_QUEUE_BYTES ? reservePlace : noPlace)),
-            (isReserved): Effect.Effect<Reservation, Overloaded> => {
-              if (isReserved) return reserved
-              // A call that asked for more than memory is refused rather than given less.
-              if (overflow === "drop" && ack === "memory") return Effect.succeed("dropped")
-              return overflow === "spill" && stream.hasRoom() ? Effect.succeed("redis") : full
-            }
-          ),
+        reserve: (overflow, ack) => {
+          if (taken < settings.RECORD_QUEUE && bytes < settings.RECORD_QUEUE_BYTES) {
+            taken++
+            return "queue"
+          }
+          // A call that asked for more than memory is refused rather than given less.
+          if (overflow === "drop" && ack === "memory") return "dropped"
+          return overflow === "spill" && stream.hasRoom() ? "redis" : undefined
+        },
         release,
-        add: (record, span) => push({ record, span, stored: undefined, hasPlace: true, bytes: recordBytes(record) }),
-        keep: Effect.fnUntraced(function* (record, span, reservation, ack) {
-          if (reservation === "dropped") {
-            yield* drop
-            return "memory"
-          }
-          if (ack !== "postgres" && Exit.isSuccess(yield* Effect.exit(stream.append(record)))) {
-            metrics.recordsQueued.add()
-            if (reservation === "redis") metrics.recordsSpilled.add()
-            yield* release(reservation)
-            return "redis"
-          }
-          // Without Redis, or if the stream did not take the record, it gets the next stronger level.
-          yield* addAndWait(record, span, reservation === "queue")
-          return "postgres"
-        }, Effect.uninterruptible)
+        keep: (record, span, reservation, ack) => {
+          if (reservation !== "queue" || ack !== "memory") return keepOrWait(record, span, reservation, ack)
+          push(record, span, true)
+          return Effect.succeed(ack)
+        }
       })
     })
   )

@@ -1,5 +1,5 @@
 // What a call needs: the integration that it names, and the configuration of its user.
-import { Context, Effect, Layer, Option } from "effect"
+import { Context, Effect, Layer, Number, Option } from "effect"
 import { type Integration, IntegrationNotFound } from "../domain/Integration.ts"
 import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/UserConfig.ts"
 import type { CatalogKind } from "../domain/Version.ts"
@@ -7,7 +7,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import { CatalogRedis } from "./CatalogRedis.ts"
 import { CatalogStore, type CatalogStoreError, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
-import { makeTieredCache } from "./TieredCache.ts"
+import { makeTieredCache, type TieredCacheOptions } from "./TieredCache.ts"
 
 /** Users whose configuration, or lack of one, is kept in memory; the least recently used go first. */
 const maxUsers = 50_000
@@ -24,6 +24,10 @@ export interface Name {
 export interface Change extends Name {
   readonly version: number
 }
+
+const kinds = ["integration", "config"] as const
+const ofKind = <A extends Name>(kind: CatalogKind, names: ReadonlyArray<A>) =>
+  names.filter((name) => name.kind === kind)
 
 export class Catalog extends Context.Service<
   Catalog,
@@ -54,35 +58,35 @@ export class Catalog extends Context.Service<
       const { cache, gauge } = yield* Metrics
       const refresh = (yield* Settings).CATALOG_REFRESH
 
-      const integrations = yield* makeTieredCache({
-        redis,
-        refresh,
-        kind: "integration",
-        metrics: cache.integration,
+      const makeCache = Effect.fnUntraced(function* <A>(
+        kind: CatalogKind,
+        own: Pick<TieredCacheOptions<A>, "capacity" | "decode" | "encode">
+      ) {
+        const made = yield* makeTieredCache({
+          ...own,
+          kind,
+          redis,
+          refresh,
+          maxBytes,
+          metrics: cache[kind],
+          fromPostgres: (key) => store.read(kind, key),
+          versions: (keys) => store.versions(kind, keys)
+        })
+        gauge("catalog_entries", "Catalog entries in memory", made.size, { kind })
+        gauge("catalog_bytes", "Catalog entries in memory, in bytes; about", made.bytes, { kind })
+        return made
+      })
+      const integrations = yield* makeCache("integration", {
         capacity: maxIntegrations,
-        maxBytes,
-        fromPostgres: store.integration,
-        versions: (keys) => store.versions("integration", keys),
         encode: ({ definition }) => definition,
         decode: decodeIntegration
       })
-      const users = yield* makeTieredCache({
-        redis,
-        refresh,
-        kind: "config",
-        metrics: cache.config,
+      const users = yield* makeCache("config", {
         capacity: maxUsers,
-        maxBytes,
-        fromPostgres: store.userConfig,
-        versions: (keys) => store.versions("config", keys),
         encode: ({ config }) => config,
         decode: decodeUserConfig
       })
-      gauge("catalog_entries", "Catalog entries in memory", integrations.size, { kind: "integration" })
-      gauge("catalog_entries", "Catalog entries in memory", users.size, { kind: "config" })
-
-      gauge("catalog_bytes", "Catalog entries in memory, in bytes; about", integrations.bytes, { kind: "integration" })
-      gauge("catalog_bytes", "Catalog entries in memory, in bytes; about", users.bytes, { kind: "config" })
+      const caches = { integration: integrations, config: users }
 
       return Catalog.of({
         integration: (name) =>
@@ -105,32 +109,17 @@ export class Catalog extends Context.Service<
           return known === undefined ? undefined : Option.getOrElse(known, () => noConfig)
         },
         changed: (changes) =>
-          Effect.all([
-            integrations.changed(changes.filter(({ kind }) => kind === "integration")),
-            users.changed(changes.filter(({ kind }) => kind === "config"))
-          ]).pipe(
-            Effect.map(
-              ([names, ids]): ReadonlyArray<Name> => [
-                ...names.map((key) => ({ kind: "integration" as const, key })),
-                ...ids.map((key) => ({ kind: "config" as const, key }))
-              ]
-            )
-          ),
+          Effect.forEach(kinds, (kind) =>
+            Effect.map(caches[kind].changed(ofKind(kind, changes)), (keys) => keys.map((key): Name => ({ kind, key })))
+          ).pipe(Effect.map((names) => names.flat())),
         publish: (names) =>
-          Effect.all(
-            [
-              integrations.publish(names.filter(({ kind }) => kind === "integration").map(({ key }) => key)),
-              users.publish(names.filter(({ kind }) => kind === "config").map(({ key }) => key))
-            ],
-            { discard: true }
-          ),
+          Effect.forEach(kinds, (kind) => caches[kind].publish(ofKind(kind, names).map(({ key }) => key)), {
+            discard: true
+          }),
         check: (what) =>
-          Effect.all(
-            what === "all"
-              ? [integrations.checkAll, users.checkAll]
-              : [integrations.checkUnverified, users.checkUnverified],
-            { concurrency: 2 }
-          ).pipe(Effect.map(([a, b]) => a + b)),
+          Effect.forEach(kinds, (kind) => (what === "all" ? caches[kind].checkAll : caches[kind].checkUnverified), {
+            concurrency: kinds.length
+          }).pipe(Effect.map(Number.sumAll)),
         size: () => integrations.size() + users.size()
       })
     })

@@ -1,10 +1,10 @@
 // Edits the catalog in Postgres: put, get, delete and list, with optimistic concurrency. An edit is in effect on this
 // instance when it returns, and on the others when their listeners receive it.
 import { Context, Effect, Layer, Semaphore } from "effect"
-import type { CatalogKind } from "../domain/Version.ts"
-import { type Expected, NotFound, VersionMismatch } from "../domain/Version.ts"
-import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/postgres/Database.ts"
+import { type CatalogKind, type Expected, NotFound, VersionMismatch } from "../domain/Version.ts"
+import { Database, DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { Catalog } from "./Catalog.ts"
+import { type CatalogStoreError, catalogTables } from "./CatalogStore.ts"
 
 export interface CatalogRow {
   /** The integration's name, or the user. */
@@ -21,8 +21,6 @@ const maxEdits = 4
 /** How long an edit may take, including the wait for its turn. */
 const maxEditTime = "10 seconds"
 
-type Failure = DatabaseUnavailable | DatabaseRefused
-
 export class CatalogEditor extends Context.Service<
   CatalogEditor,
   {
@@ -32,19 +30,19 @@ export class CatalogEditor extends Context.Service<
       key: string,
       content: unknown,
       expected: Expected
-    ) => Effect.Effect<number, VersionMismatch | Failure>
-    readonly get: (kind: CatalogKind, key: string) => Effect.Effect<CatalogRow, NotFound | Failure>
+    ) => Effect.Effect<number, VersionMismatch | CatalogStoreError>
+    readonly get: (kind: CatalogKind, key: string) => Effect.Effect<CatalogRow, NotFound | CatalogStoreError>
     readonly delete: (
       kind: CatalogKind,
       key: string,
       expected: Expected
-    ) => Effect.Effect<void, NotFound | VersionMismatch | Failure>
+    ) => Effect.Effect<void, NotFound | VersionMismatch | CatalogStoreError>
     /** Entries whose key comes after `after`, in order. */
     readonly list: (
       kind: CatalogKind,
       after: string | undefined,
       limit: number
-    ) => Effect.Effect<ReadonlyArray<CatalogRow>, Failure>
+    ) => Effect.Effect<ReadonlyArray<CatalogRow>, CatalogStoreError>
   }
 >()("hotpath/catalog/CatalogEditor") {
   static readonly layer = Layer.effect(
@@ -64,15 +62,7 @@ export class CatalogEditor extends Context.Service<
             })
           )
 
-      const tables = {
-        integration: {
-          table: sql("integrations"),
-          key: sql("name"),
-          content: sql("definition"),
-          type: sql.literal("json")
-        },
-        config: { table: sql("user_configs"), key: sql("user_id"), content: sql("config"), type: sql.literal("jsonb") }
-      }
+      const tables = catalogTables(sql)
       // An edited sample is no longer a sample: starts do not overwrite it.
       const own = (kind: CatalogKind) => sql.literal(kind === "integration" ? ", sample = false" : "")
 
@@ -84,20 +74,19 @@ export class CatalogEditor extends Context.Service<
       const find = (kind: CatalogKind, key: string) =>
         Effect.map(run(sql<CatalogRow>`${rows(kind)} WHERE ${tables[kind].key} = ${key}`), (found) => found[0])
 
+      const atVersion = (expected: Expected) => (typeof expected === "number" ? sql`AND version = ${expected}` : sql``)
+
       const write = (kind: CatalogKind, key: string, content: unknown, expected: Expected) => {
         const { content: column, key: keyColumn, table, type } = tables[kind]
         const value = sql`${JSON.stringify(content)}::text::${type}`
         const set = sql`${column} = ${value}, version = existing.version + 1${own(kind)}`
-        const returning = sql`RETURNING version::float8 AS version`
         if (typeof expected === "number" || expected === "some") {
-          const condition = expected === "some" ? sql`` : sql`AND version = ${expected}`
-          return sql<{ version: number }>`UPDATE ${table} AS existing SET ${set}
-            WHERE ${keyColumn} = ${key} ${condition} ${returning}`
+          return sql`UPDATE ${table} AS existing SET ${set} WHERE ${keyColumn} = ${key} ${atVersion(expected)}
+            RETURNING true`
         }
-        const insert = sql`INSERT INTO ${table} AS existing (${keyColumn}, ${column}) VALUES (${key}, ${value})`
-        return expected === "none"
-          ? sql<{ version: number }>`${insert} ON CONFLICT DO NOTHING ${returning}`
-          : sql<{ version: number }>`${insert} ON CONFLICT (${keyColumn}) DO UPDATE SET ${set} ${returning}`
+        const onConflict = expected === "none" ? sql`NOTHING` : sql`UPDATE SET ${set}`
+        return sql`INSERT INTO ${table} AS existing (${keyColumn}, ${column}) VALUES (${key}, ${value})
+          ON CONFLICT (${keyColumn}) DO ${onConflict} RETURNING true`
       }
 
       // An own edit is applied at once, without waiting for the listener.
@@ -108,14 +97,13 @@ export class CatalogEditor extends Context.Service<
         put: Effect.fn("CatalogEditor.put")(function* (kind, key, content, expected) {
           // The version is read again in the same transaction: beside an uncommitted deletion the trigger sets
           // another one.
+          const { key: keyColumn, table } = tables[kind]
+          const version = sql<{ version: number }>`SELECT version::float8 AS version FROM ${table}
+            WHERE ${keyColumn} = ${key}`
           const editing = sql.withTransaction(
-            Effect.gen(function* () {
-              const rows = yield* write(kind, key, content, expected)
-              if (rows.length === 0) return rows
-              const { key: keyColumn, table } = tables[kind]
-              return yield* sql<{ version: number }>`SELECT version::float8 AS version FROM ${table}
-                WHERE ${keyColumn} = ${key}`
-            })
+            Effect.flatMap(write(kind, key, content, expected), (rows) =>
+              rows.length === 0 ? Effect.succeed([]) : version
+            )
           )
           const [written] = yield* inTurn(run(editing))
           if (written === undefined) {
@@ -129,24 +117,16 @@ export class CatalogEditor extends Context.Service<
         }),
         delete: Effect.fn("CatalogEditor.delete")(function* (kind, key, expected) {
           const { key: keyColumn, table } = tables[kind]
-          const condition = typeof expected === "number" ? sql`AND version = ${expected}` : sql``
-          if (expected === "none") {
-            const found = yield* find(kind, key)
-            return yield* found === undefined
-              ? new NotFound({ what: `${kind} ${key}` })
-              : new VersionMismatch({ version: found.version })
-          }
           const deleting = run(
-            sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${condition}
+            sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${atVersion(expected)}
               RETURNING version::float8 AS version`
           )
-          const [gone] = yield* inTurn(deleting)
-          if (gone === undefined) {
-            const found = expected === undefined ? undefined : yield* find(kind, key)
-            if (found === undefined) return yield* new NotFound({ what: `${kind} ${key}` })
-            return yield* new VersionMismatch({ version: found.version })
-          }
-          yield* applied(kind, key, gone.version + 1)
+          const [gone] = expected === "none" ? [] : yield* inTurn(deleting)
+          if (gone !== undefined) return yield* applied(kind, key, gone.version + 1)
+          const found = expected === undefined ? undefined : yield* find(kind, key)
+          return yield* found === undefined
+            ? new NotFound({ what: `${kind} ${key}` })
+            : new VersionMismatch({ version: found.version })
         }),
         list: Effect.fn("CatalogEditor.list")(function* (kind, after, limit) {
           const { key } = tables[kind]

@@ -3,7 +3,7 @@
 // 10,000.
 import { Context, Effect, Exit, Layer, Option, Request, RequestResolver, Schema } from "effect"
 import { type Integration, IntegrationDefinition } from "../domain/Integration.ts"
-import { ConfigObject, makeUserConfig, type UserConfig } from "../domain/UserConfig.ts"
+import { ConfigObject, makeUserConfig } from "../domain/UserConfig.ts"
 import type { CatalogKind, Versioned } from "../domain/Version.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
@@ -14,25 +14,45 @@ export class CatalogRowInvalid extends Schema.TaggedError<CatalogRowInvalid>()("
   reason: Schema.String
 }) {}
 
-export type CatalogStoreError = DatabaseUnavailable | DatabaseRefused | CatalogRowInvalid
+export type CatalogStoreError = DatabaseUnavailable | DatabaseRefused
 
-const decodeDefinition = Schema.decodeUnknownEffect(IntegrationDefinition)
-const decodeConfig = Schema.decodeUnknownEffect(ConfigObject)
+const decoder = <A, B>(
+  schema: Schema.ConstraintDecoder<A>,
+  rowOf: (key: string) => string,
+  make: (key: string, version: number, decoded: A) => B
+) => {
+  const decode = Schema.decodeUnknownEffect(schema)
+  return (key: string, version: number, content: unknown) =>
+    decode(content).pipe(
+      Effect.map((decoded) => make(key, version, decoded)),
+      // A value that is nested 5,000 deep overflows the decoder's stack.
+      Effect.catchDefect((defect) => Effect.fail(new Error(String(defect)))),
+      Effect.mapError(({ message }) => new CatalogRowInvalid({ row: rowOf(key), version, reason: message }))
+    )
+}
 
-export const decodeIntegration = (name: string, version: number, definition: unknown) =>
-  decodeDefinition(definition).pipe(
-    Effect.map((decoded): Integration => ({ name, version, definition: decoded })),
-    // A value that is nested 5,000 deep overflows the decoder's stack.
-    Effect.catchDefect((defect) => Effect.fail(new Error(String(defect)))),
-    Effect.mapError((error) => new CatalogRowInvalid({ row: `integration ${name}`, version, reason: error.message }))
-  )
+export const decodeIntegration = decoder(
+  IntegrationDefinition,
+  (name) => `integration ${name}`,
+  (name, version, definition): Integration => ({ name, version, definition })
+)
 
-export const decodeUserConfig = (_user: string, version: number, config: unknown) =>
-  decodeConfig(config).pipe(
-    Effect.map((decoded) => makeUserConfig(version, decoded)),
-    Effect.catchDefect((defect) => Effect.fail(new Error(String(defect)))),
-    Effect.mapError((error) => new CatalogRowInvalid({ row: "user config", version, reason: error.message }))
-  )
+export const decodeUserConfig = decoder(
+  ConfigObject,
+  () => "user config",
+  (_user, version, config) => makeUserConfig(version, config)
+)
+
+/** Where Postgres has the entries of each kind. */
+export const catalogTables = (sql: Database["Service"]["sql"]) => ({
+  integration: {
+    table: sql("integrations"),
+    key: sql("name"),
+    content: sql("definition"),
+    type: sql.literal("json")
+  },
+  config: { table: sql("user_configs"), key: sql("user_id"), content: sql("config"), type: sql.literal("jsonb") }
+})
 
 interface Row {
   readonly key: string
@@ -44,19 +64,11 @@ interface Row {
 
 const rowsPerStatement = 500
 
-const fromRow = <A>(
-  decode: (key: string, version: number, content: unknown) => Effect.Effect<A, CatalogRowInvalid>,
-  { content, key, present, version }: Row
-): Effect.Effect<Versioned<A>, CatalogRowInvalid> =>
-  !present
-    ? Effect.succeed({ version, value: Option.none() })
-    : Effect.map(decode(key, version, content), (value) => ({ version, value: Option.some(value) }))
-
 export class CatalogStore extends Context.Service<
   CatalogStore,
   {
-    readonly integration: (name: string) => Effect.Effect<Versioned<Integration>, CatalogStoreError>
-    readonly userConfig: (user: string) => Effect.Effect<Versioned<UserConfig>, CatalogStoreError>
+    /** The content as stored. */
+    readonly read: (kind: CatalogKind, key: string) => Effect.Effect<Versioned<unknown>, CatalogStoreError>
     /** The versions of those keys that ever had one. */
     readonly versions: (
       kind: CatalogKind,
@@ -70,44 +82,32 @@ export class CatalogStore extends Context.Service<
     CatalogStore,
     Effect.gen(function* () {
       const { run, sql } = yield* Database
+      const tables = catalogTables(sql)
 
-      class Read extends Request.Class<{ readonly key: string }, Row, CatalogStoreError> {}
+      class Read extends Request.Class<{ readonly key: string }, Versioned<unknown>, CatalogStoreError> {}
 
-      const resolver = (
-        statement: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Row>, CatalogStoreError>
-      ) =>
+      const resolver = (kind: CatalogKind) =>
         RequestResolver.make<Read>(
           Effect.fnUntraced(function* (entries) {
-            const rows = yield* statement(entries.map(({ request }) => request.key))
+            const keys = entries.map(({ request }) => request.key)
+            const { content, key, table } = tables[kind]
+            // A deleted row's version is that of its deletion. One statement, one snapshot.
+            const rows = yield* run(sql<Row>`SELECT v.key, coalesce(t.version, v.version)::float8 AS version,
+                t.${key} IS NOT NULL AS present, t.${content} AS content
+              FROM catalog_versions v LEFT JOIN ${table} t ON t.${key} = v.key
+              WHERE v.kind = ${kind} AND v.key = ANY(${keys}::text[])`)
             const byKey = new Map(rows.map((row) => [row.key, row]))
             for (const entry of entries) {
-              const { key } = entry.request
-              entry.completeUnsafe(Exit.succeed(byKey.get(key) ?? { key, version: 0, present: false, content: null }))
+              const row = byKey.get(entry.request.key)
+              const value = row?.present === true ? Option.some(row.content) : Option.none()
+              entry.completeUnsafe(Exit.succeed({ version: row?.version ?? 0, value }))
             }
           })
         ).pipe(RequestResolver.batchN(rowsPerStatement))
-
-      // A deleted row's version is that of its deletion. One statement, one snapshot.
-      const integrations = resolver((keys) =>
-        run(sql<Row>`SELECT v.key, coalesce(i.version, v.version)::float8 AS version, i.name IS NOT NULL AS present,
-            i.definition AS content
-          FROM catalog_versions v LEFT JOIN integrations i ON i.name = v.key
-          WHERE v.kind = 'integration' AND v.key = ANY(${keys}::text[])`)
-      )
-      const configs = resolver((keys) =>
-        run(sql<Row>`SELECT v.key, coalesce(c.version, v.version)::float8 AS version, c.user_id IS NOT NULL AS present,
-            c.config AS content
-          FROM catalog_versions v LEFT JOIN user_configs c ON c.user_id = v.key
-          WHERE v.kind = 'config' AND v.key = ANY(${keys}::text[])`)
-      )
+      const resolvers = { integration: resolver("integration"), config: resolver("config") }
 
       return CatalogStore.of({
-        integration: (name) =>
-          Effect.flatMap(Effect.request(new Read({ key: name }), integrations), (row) =>
-            fromRow(decodeIntegration, row)
-          ),
-        userConfig: (user) =>
-          Effect.flatMap(Effect.request(new Read({ key: user }), configs), (row) => fromRow(decodeUserConfig, row)),
+        read: (kind, key) => Effect.request(new Read({ key }), resolvers[kind]),
         versions: (kind, keys) =>
           Effect.map(
             run(sql<{ key: string; version: number }>`SELECT key, version::float8 AS version
@@ -131,23 +131,19 @@ export class CatalogStore extends Context.Service<
     } = {}
   ) =>
     Layer.sync(CatalogStore, () => {
-      const integrations = new Map(Object.entries(content.integrations ?? {}))
-      const users = new Map(Object.entries(content.users ?? {}))
-      const row = (from: ReadonlyMap<string, unknown>, key: string): Row => ({
-        key,
-        version: from.has(key) ? 1 : 0,
-        present: from.has(key),
-        content: from.get(key) ?? null
-      })
+      const contents = {
+        integration: new Map(Object.entries(content.integrations ?? {})),
+        config: new Map<string, unknown>(Object.entries(content.users ?? {}))
+      }
       return CatalogStore.of({
-        integration: (name) => fromRow(decodeIntegration, row(integrations, name)),
-        userConfig: (user) => fromRow(decodeUserConfig, row(users, user)),
-        versions: (kind, keys) =>
+        read: (kind, key) =>
           Effect.sync(() => {
-            const from = kind === "integration" ? integrations : users
-            return new Map(keys.filter((key) => from.has(key)).map((key) => [key, 1]))
+            const value = Option.fromUndefinedOr(contents[kind].get(key))
+            return { version: Option.isSome(value) ? 1 : 0, value }
           }),
-        putSample: (name, definition) => Effect.sync(() => integrations.set(name, definition))
+        versions: (kind, keys) =>
+          Effect.sync(() => new Map(keys.filter((key) => contents[kind].has(key)).map((key) => [key, 1]))),
+        putSample: (name, definition) => Effect.sync(() => contents.integration.set(name, definition))
       })
     })
 }

@@ -10,7 +10,7 @@
 // An instance never uses an older version of a key after a newer one. Memory takes newer versions only; of evicted
 // keys, and of changes to keys that are not in memory, it keeps the version as a minimum, and ignores older copies in
 // Redis.
-import { Cache, Clock, Duration, Effect, Option } from "effect"
+import { Array as Arr, Cache, Clock, Duration, Effect, Option, Result } from "effect"
 import { LRUCache } from "lru-cache"
 import { entryBytes } from "../domain/HeapBytes.ts"
 import { ConfigUnavailable } from "../domain/UserConfig.ts"
@@ -19,7 +19,7 @@ import { makeBoundedMap } from "../infra/BoundedMap.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
 import type { CatalogRedis } from "./CatalogRedis.ts"
-import type { CatalogStoreError } from "./CatalogStore.ts"
+import type { CatalogRowInvalid, CatalogStoreError } from "./CatalogStore.ts"
 
 interface Entry<A> extends Versioned<A> {
   /** What the entry takes in memory, about. */
@@ -46,10 +46,10 @@ export interface TieredCacheOptions<A> {
   readonly maxBytes: number
   /** How often all versions are compared. Memory counts as stale when the last comparison is twice as long ago. */
   readonly refresh: Duration.Duration
-  readonly fromPostgres: (key: string) => Effect.Effect<Versioned<A>, CatalogStoreError>
+  readonly fromPostgres: (key: string) => Effect.Effect<Versioned<unknown>, CatalogStoreError>
   readonly versions: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, number>, CatalogStoreError>
   readonly encode: (value: A) => unknown
-  readonly decode: (key: string, version: number, content: unknown) => Effect.Effect<A, unknown>
+  readonly decode: (key: string, version: number, content: unknown) => Effect.Effect<A, CatalogRowInvalid>
 }
 
 export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCacheOptions<A>) {
@@ -90,26 +90,27 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
     return true
   }
 
+  const decoded = (key: string, { value, version }: Versioned<unknown>) =>
+    Effect.map(
+      Option.isNone(value) ? Effect.succeedNone : Effect.asSome(options.decode(key, version, value.value)),
+      (known): Versioned<A> => ({ version, value: known })
+    )
+
   const fromRedis = Effect.fnUntraced(
     function* (key: string) {
       const found = yield* redis.read(kind, key)
       if (Option.isNone(found) || found.value.version < (minimums.get(key) ?? 0)) {
         metrics.redisMiss.add()
-        return Option.none<Versioned<A>>()
+        return undefined
       }
-      const { value, version } = found.value
-      const decoded = Option.isNone(value)
-        ? Option.none<A>()
-        : Option.some(yield* options.decode(key, version, value.value))
+      const copy = yield* decoded(key, found.value)
       metrics.redisHit.add()
-      return Option.some<Versioned<A>>({ version, value: decoded })
+      return copy
     },
-    Effect.catch(() =>
-      Effect.sync(() => {
-        metrics.redisError.add()
-        return Option.none<Versioned<A>>()
-      })
-    )
+    Effect.catch(() => {
+      metrics.redisError.add()
+      return Effect.undefined
+    })
   )
 
   // A key that never had a value is not written: anyone can ask for any name.
@@ -120,6 +121,7 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
 
   const fromPostgres = (key: string) =>
     options.fromPostgres(key).pipe(
+      Effect.flatMap((found) => decoded(key, found)),
       Effect.tap((found) =>
         Effect.sync(() => (Option.isSome(found.value) ? metrics.postgresHit : metrics.postgresMiss).add())
       ),
@@ -139,9 +141,9 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
         return yield* new ConfigUnavailable({ reason: "CatalogRowInvalid" })
       }
       const copy = yield* fromRedis(key)
-      if (Option.isSome(copy) && take(key, copy.value)) {
+      if (copy !== undefined && take(key, copy)) {
         unverified.add(key)
-        return copy.value.value
+        return copy.value
       }
       const found = yield* fromPostgres(key)
       yield* Effect.forkDetach(toRedis(key, found))
@@ -175,61 +177,54 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
   // Reads a key again, into memory if it is there, then into Redis, which may be slow. On a failure the key is
   // unverified, so that the next comparison tries again. `behind`: the entry in memory when Postgres was found to
   // have an older version (a backup was restored); Postgres is right all the same.
-  const reread = (key: string, behind?: Entry<A>) =>
-    Effect.matchEffect(fromPostgres(key), {
-      onSuccess: (found) =>
-        Effect.suspend(() => {
-          invalidRows.delete(key)
-          const entry = entries.peek(key)
-          const isBehind = behind !== undefined && entry === behind && found.version < behind.version
-          if (isBehind) {
-            entries.delete(key)
-            minimums.delete(key)
-          }
-          if (entry === undefined) raiseMinimum(key, found.version)
-          else take(key, found)
-          return toRedis(key, found, isBehind)
-        }),
-      onFailure: (error) =>
-        Effect.sync(() => {
-          if (error._tag !== "CatalogRowInvalid") {
-            if (entries.has(key)) unverified.add(key)
-            return
-          }
-          // The present row is of no use, and the value before it is no longer used.
-          entries.delete(key)
-          unverified.delete(key)
-          raiseMinimum(key, error.version)
-        })
-    })
-  const rereadAll = (keys: ReadonlyArray<string>) =>
-    Effect.forEach(keys, (key) => reread(key), { concurrency: readAtOnce, discard: true })
+  const reread = Effect.fnUntraced(function* (key: string, behind?: Entry<A>) {
+    const read = yield* Effect.result(fromPostgres(key))
+    const entry = entries.peek(key)
+    if (Result.isFailure(read)) {
+      if (read.failure._tag === "CatalogRowInvalid") {
+        // The present row is of no use, and the value before it is no longer used.
+        entries.delete(key)
+        unverified.delete(key)
+        raiseMinimum(key, read.failure.version)
+      } else if (entry !== undefined) unverified.add(key)
+      return
+    }
+    const found = read.success
+    invalidRows.delete(key)
+    const isBehind = behind !== undefined && entry === behind && found.version < behind.version
+    if (isBehind) {
+      entries.delete(key)
+      minimums.delete(key)
+    }
+    if (entry === undefined) raiseMinimum(key, found.version)
+    else take(key, found)
+    yield* toRedis(key, found, isBehind)
+  })
+  const rereadAll = (keys: ReadonlyArray<string>, behind?: ReadonlyMap<string, Entry<A>>) =>
+    Effect.forEach(keys, (key) => reread(key, behind?.get(key)), { concurrency: readAtOnce, discard: true })
 
   /** Compares versions with Postgres and reads again what changed; how many did. */
   const compare = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
     let changed = 0
-    for (let n = 0; n < keys.length; n += comparedAtOnce) {
-      const some = keys.slice(n, n + comparedAtOnce)
+    for (const some of Arr.chunksOf(keys, comparedAtOnce)) {
       const before = some.map((key) => [key, entries.peek(key)] as const)
       const versions = yield* options.versions(some)
-      for (const key of some) unverified.delete(key)
-      const ahead: Array<string> = []
-      const behind: Array<readonly [string, Entry<A>]> = []
+      const behind = new Map<string, Entry<A>>()
+      const different: Array<string> = []
       for (const [key, entry] of before) {
-        if (entry === undefined) continue
+        unverified.delete(key)
         const version = versions.get(key) ?? 0
-        if (version > entry.version) ahead.push(key)
-        else if (version < entry.version) behind.push([key, entry])
+        if (entry === undefined || version === entry.version) continue
+        different.push(key)
+        if (version < entry.version) behind.set(key, entry)
       }
-      changed += ahead.length + behind.length
-      yield* rereadAll(ahead)
-      if (behind.length === 0) continue
-      const fields = { keys: behind.length }
-      yield* Effect.logWarning(
-        "Postgres has older versions than before (a backup was restored?): they are used",
-        fields
-      )
-      yield* Effect.forEach(behind, ([key, entry]) => reread(key, entry), { concurrency: readAtOnce, discard: true })
+      changed += different.length
+      if (behind.size > 0) {
+        yield* Effect.logWarning("Postgres has older versions than before (a backup was restored?): they are used", {
+          keys: behind.size
+        })
+      }
+      yield* rereadAll(different, behind)
     }
     return changed
   })
@@ -270,17 +265,15 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
         return Effect.as(rereadAll([...older]), [...others])
       }),
     /** Reads the keys from Postgres and puts them into Redis. */
-    publish: rereadAll,
+    publish: (keys: ReadonlyArray<string>) => rereadAll(keys),
     /** Compares what was read from Redis since the last comparison. */
     checkUnverified: Effect.suspend(() => compare([...unverified])),
     /** Compares all that is in memory. */
-    checkAll: Effect.suspend(() => {
+    checkAll: Effect.gen(function* () {
       const began = clock.currentTimeMillisUnsafe()
-      return Effect.tap(compare([...entries.keys()]), () =>
-        Effect.sync(() => {
-          comparedAt = began
-        })
-      )
+      const changed = yield* compare([...entries.keys()])
+      comparedAt = began
+      return changed
     })
   }
 })

@@ -1,5 +1,5 @@
 // The dead letters: rows that Postgres refuses, as text with the reason, until an operator stores them again.
-import { Context, Effect, Layer } from "effect"
+import { Array as Arr, Context, Effect, Layer } from "effect"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
 export interface DeadLetter {
@@ -74,25 +74,23 @@ export class DeadLetters extends Context.Service<
  *
  * `insert` must be idempotent, because a caller that retries after a failure inserts again what was stored before it.
  */
-export const insertOrDeadLetter = Effect.fnUntraced(function* <Row, A, E>(
+export const insertOrDeadLetter = <Row, A, E>(
   batches: Iterable<ReadonlyArray<Row>>,
   insert: (rows: ReadonlyArray<Row>) => Effect.Effect<A, Failure>,
   deadLetter: (row: Row, refused: DatabaseRefused) => Effect.Effect<A, E>
-) {
-  const results: Array<A> = []
-  // A stack: the next batch is the last one.
-  const left = [...batches].reverse()
-  for (let rows = left.pop(); rows !== undefined; rows = left.pop()) {
-    const batch = rows
-    const result = yield* Effect.catchTag(insert(batch), "DatabaseRefused", (refused) => {
-      const [first] = batch
-      if (first === undefined) return Effect.undefined
-      if (batch.length === 1) return deadLetter(first, refused)
-      const half = Math.ceil(batch.length / 2)
-      left.push(batch.slice(half), batch.slice(0, half))
-      return Effect.undefined
+) => {
+  type Results = Effect.Effect<ReadonlyArray<A>, DatabaseUnavailable | E>
+  const insertOne = (rows: ReadonlyArray<Row>): Results => {
+    const inserted: Effect.Effect<ReadonlyArray<A>, Failure> = Effect.map(insert(rows), Arr.of)
+    return Effect.catchTag(inserted, "DatabaseRefused", (refused): Results => {
+      const [first] = rows
+      if (first === undefined) return Effect.succeed([])
+      if (rows.length === 1) return Effect.map(deadLetter(first, refused), Arr.of)
+      const half = Math.ceil(rows.length / 2)
+      return insertAll([rows.slice(0, half), rows.slice(half)])
     })
-    if (result !== undefined) results.push(result)
   }
-  return results
-})
+  const insertAll = (some: Iterable<ReadonlyArray<Row>>): Results =>
+    Effect.map(Effect.forEach(some, insertOne), Arr.flatten)
+  return insertAll(batches)
+}

@@ -31,11 +31,9 @@ export class UnflushedCopies<A extends object> {
       max: maxEntries,
       maxSize: maxBytes,
       sizeCalculation: bytesOf,
-      ...(onEvicted !== undefined && {
-        dispose: (_copy, _key, reason) => {
-          if (reason === "evict") onEvicted()
-        }
-      })
+      dispose: (_copy, _key, reason) => {
+        if (reason === "evict") onEvicted?.()
+      }
     })
   }
 

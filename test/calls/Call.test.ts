@@ -12,6 +12,7 @@ import { Catalog } from "../../src/catalog/Catalog.ts"
 import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
 import type { CallRecord } from "../../src/domain/CallRecord.ts"
+import type { CatalogKind } from "../../src/domain/Version.ts"
 import { Http } from "../../src/infra/http/Http.ts"
 import { DatabaseRefused, DatabaseUnavailable } from "../../src/infra/postgres/Database.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
@@ -166,7 +167,8 @@ describe("Call", () => {
       CatalogStore,
       Effect.map(CatalogStore, (store) => ({
         ...store,
-        userConfig: (user: string) => Effect.delay(store.userConfig(user), user === "ann" ? "3 seconds" : "1 hour")
+        read: (kind: CatalogKind, key: string) =>
+          Effect.delay(store.read(kind, key), kind === "integration" ? 0 : key === "ann" ? "3 seconds" : "1 hour")
       }))
     ).pipe(Layer.provide(weather))
     return Effect.gen(function* () {

@@ -1,17 +1,14 @@
-// Stops calling an integration that keeps failing. There are two kinds of circuits for each integration and version,
-// on this instance. An open one stays open for 1 s, then 2, 4, … up to 30, each time until a probe (one call)
-// succeeds:
+// Stops calling an integration that keeps failing. Each version of an integration has two kinds of circuits, on this
+// instance. An open one stays open for 1 s, then 2, 4, … up to 30, each time until a probe (one call) succeeds:
 //
 // - A user's own circuit refuses that user only. It opens when four fifths of their last 20 exchanges (at least 10)
 //   failed. So an integration that a single user calls is protected as well.
-// - The shared circuit refuses every user. Its window is the last 20 exchanges of the last 30 seconds, at most 3 of
-//   each user. It opens when four fifths of at least 9 of them failed. So the calls of at least three users must
-//   fail, and a caller who knows an input that the integration fails on opens their own circuit only. For the same
-//   reason the probe of one user does not reopen it twice in a row.
+// - The shared circuit refuses every user. It opens when four fifths of its window failed: the last 20 exchanges (at
+//   least 9) of the last 30 seconds, at most 3 of each user. So a caller who knows an input that the integration fails
+//   on opens their own circuit only. For the same reason the probe of one user does not reopen it twice in a row.
 //
-// A new version of the definition begins with closed circuits. A circuit is watched from an integration's first
-// failure until 20 exchanges in a row succeeded, and costs nothing otherwise: the library's breaker around every call
-// took a sixth of a call's CPU time.
+// A circuit is watched from an integration's first failure until 20 exchanges in a row succeeded, and costs nothing
+// otherwise: the library's breaker around every call took a sixth of a call's CPU time.
 //
 // Failures are: no connection, a broken one, no answer in time, a 5xx. Ignored are: 429, and a timeout of a call that
 // had less than half of its time left when its turn came.
@@ -28,22 +25,25 @@ const ownPolicy = CircuitBreaker.rate({ threshold, size, minimumCalls: 10 })
 /** The shared circuit's window is kept here, so the first failure that reaches the library opens it. */
 const sharedPolicy = CircuitBreaker.consecutive(1)
 const openDuration = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
-/** Of the shared circuit's window. */
 const [maxOfOneUser, minimumShared, maxAgeMs] = [3, 9, 30_000]
 /** Successes in a row after which a circuit is no longer watched: its window holds nothing else then. */
 const successesInARow = size
-/**
- * Circuits watched at once, and users with a circuit of their own. Replaced versions that kept failing leave by the
- * bound.
- */
+/** Circuits watched at once, also of replaced versions, and users with a circuit of their own. */
 const [maxWatched, maxUsers] = [1000, 1000]
 /** When a caller may try again while a probe is under way. */
 const probeMs = 500
 /** After this an unused circuit is forgotten; longer than any opening. */
 const idleTimeToLive = "2 minutes"
 
-type Exchange = Effect.Effect<HttpAnswer, HttpError>
-type Failed = HttpError | IntegrationOpen
+interface Guarded {
+  /** An integration and its version. */
+  readonly circuit: string
+  readonly user: string
+  /** The call has too little time left for a timeout to count. */
+  readonly isStarved: boolean
+}
+
+type Failed = HttpError | CircuitBreaker.CircuitBreakerError
 
 interface Outcome {
   readonly user: string
@@ -73,7 +73,7 @@ const classify =
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     return (error?._tag === "HttpTimeout" && isStarved) ||
       (error?._tag === "HttpAnswerTooLarge" && error.status < 500) ||
-      error?._tag === "IntegrationOpen"
+      error?._tag === "CircuitBreakerError"
       ? CircuitBreaker.ignored
       : CircuitBreaker.failure()
   }
@@ -89,28 +89,18 @@ const withOutcome = (recent: ReadonlyArray<Outcome>, next: Outcome): ReadonlyArr
 const isFailing = (recent: ReadonlyArray<Outcome>) =>
   recent.length >= minimumShared && recent.filter(({ failed }) => failed).length >= recent.length * threshold
 
-const ownCircuit = (circuit: string, user: string) => `${circuit}\0${user}`
-
 export class Breaker extends Context.Service<
   Breaker,
   {
-    /**
-     * `circuit`: an integration and its version. `isStarved`: the call has too little time left for a timeout to
-     * count.
-     */
     readonly run: (
-      circuit: string,
-      user: string,
-      isStarved: boolean,
-      exchange: Exchange
+      guarded: Guarded,
+      exchange: Effect.Effect<HttpAnswer, HttpError>
     ) => Effect.Effect<HttpAnswer, HttpError | IntegrationOpen>
   }
 >()("hotpath/calls/fetch/Breaker") {
   static readonly layer = Layer.effect(
     Breaker,
     Effect.gen(function* () {
-      const shared = yield* CircuitBreaker.make({ tripPolicy: sharedPolicy, openDuration })
-      const own = yield* CircuitBreaker.make({ tripPolicy: ownPolicy, openDuration })
       const { counter, counters } = yield* Metrics
       const moved = counters(
         "breaker_transitions_total",
@@ -121,26 +111,24 @@ export class Breaker extends Context.Service<
         "breaker_user_opened_total",
         "Circuits opened for one user, whose calls of an integration failed"
       )
-      yield* shared.transitions.pipe(
-        Stream.runForEach(({ from, key, to }) =>
-          Effect.suspend(() => {
-            moved(to.toLowerCase()).add()
-            return Effect.logWarning("an integration's circuit changed", { integration: key, from, to })
-          })
-        ),
-        Effect.forkScoped({ startImmediately: true })
-      )
-      yield* own.transitions.pipe(
-        Stream.runForEach(({ from, key, to }) =>
-          Effect.suspend(() => {
-            if (to === "Open") userOpened.add()
-            const [integration, user] = key.split("\0")
-            // There may be as many as users, so they are logged at debug.
-            return Effect.logDebug("an integration's circuit for one user changed", { integration, user, from, to })
-          })
-        ),
-        Effect.forkScoped({ startImmediately: true })
-      )
+      const makeCircuits = Effect.fnUntraced(function* (
+        tripPolicy: CircuitBreaker.TripPolicy,
+        onChange: (change: CircuitBreaker.Transition) => Effect.Effect<void>
+      ) {
+        const circuits = yield* CircuitBreaker.make({ tripPolicy, openDuration })
+        yield* Effect.forkScoped(Stream.runForEach(circuits.transitions, onChange), { startImmediately: true })
+        return circuits
+      })
+      const shared = yield* makeCircuits(sharedPolicy, ({ from, key, to }) => {
+        moved(to.toLowerCase()).add()
+        return Effect.logWarning("an integration's circuit changed", { integration: key, from, to })
+      })
+      const own = yield* makeCircuits(ownPolicy, ({ from, key, to }) => {
+        if (to === "Open") userOpened.add()
+        const [integration, user] = key.split("\0")
+        // There may be as many as users, so they are logged at debug.
+        return Effect.logDebug("an integration's circuit for one user changed", { integration, user, from, to })
+      })
 
       const watched = makeBoundedMap<Watched>(maxWatched)
 
@@ -163,7 +151,8 @@ export class Breaker extends Context.Service<
         if (entry.streak >= successesInARow && entry.users.size === 0) watched.delete(circuit)
       }
       const observe =
-        (circuit: string, user: string, isStarved: boolean) => (exit: Exit.Exit<HttpAnswer, HttpError>) => {
+        ({ circuit, isStarved, user }: Guarded) =>
+        (exit: Exit.Exit<HttpAnswer, HttpError>) => {
           if (Exit.isSuccess(exit) && exit.value.status < 500) succeeded(circuit, user)
           else if (classify(isStarved)(exit)._tag === "Failure") failed(circuit, user)
           return Effect.void
@@ -172,7 +161,7 @@ export class Breaker extends Context.Service<
       // What the library counts for the shared circuit. While it is closed, that is one failure, when the window is
       // failing.
       const classifyShared =
-        (circuit: string, user: string, isStarved: boolean, entry: Watched) =>
+        ({ circuit, isStarved, user }: Guarded, entry: Watched) =>
         (exit: Exit.Exit<HttpAnswer, HttpError>) => {
           const outcome = classify(isStarved)(exit)
           if (outcome._tag === "Ignored") return Effect.succeed(outcome)
@@ -194,38 +183,27 @@ export class Breaker extends Context.Service<
           )
         }
 
-      const orOpen = (
-        circuit: string,
-        guarded: Effect.Effect<HttpAnswer, Failed | CircuitBreaker.CircuitBreakerError>
-      ): Effect.Effect<HttpAnswer, Failed> =>
-        Effect.catchTag(guarded, "CircuitBreakerError", ({ reason }) =>
-          Effect.fail(
-            new IntegrationOpen({
-              integration: circuit.slice(0, circuit.lastIndexOf("@")),
-              retryAfterMs: reason._tag === "CircuitOpen" ? Math.ceil(Duration.toMillis(reason.retryAfter)) : probeMs
-            })
-          )
-        )
-
       return Breaker.of({
-        run: (circuit, user, isStarved, exchange) => {
-          const observed = Effect.onExit(exchange, observe(circuit, user, isStarved))
+        run: (guarded, exchange) => {
+          const { circuit, isStarved, user } = guarded
+          const observed = Effect.onExit(exchange, observe(guarded))
           const entry = watched.get(circuit)
           if (entry === undefined) return observed
           const inShared =
             entry.streak >= successesInARow
               ? observed
-              : orOpen(
-                  circuit,
-                  shared.execute(observed, {
-                    key: circuit,
-                    classify: classifyShared(circuit, user, isStarved, entry)
-                  })
-                )
-          if (!entry.users.has(user)) return inShared
-          return orOpen(
-            circuit,
-            own.execute(inShared, { key: ownCircuit(circuit, user), classify: classify(isStarved) })
+              : shared.execute(observed, { key: circuit, classify: classifyShared(guarded, entry) })
+          const key = `${circuit}\0${user}`
+          const inOwn: Effect.Effect<HttpAnswer, Failed> = entry.users.has(user)
+            ? own.execute(inShared, { key, classify: classify(isStarved) })
+            : inShared
+          return Effect.catchTag(inOwn, "CircuitBreakerError", ({ reason }) =>
+            Effect.fail(
+              new IntegrationOpen({
+                integration: circuit.slice(0, circuit.lastIndexOf("@")),
+                retryAfterMs: reason._tag === "CircuitOpen" ? Math.ceil(Duration.toMillis(reason.retryAfter)) : probeMs
+              })
+            )
           )
         }
       })

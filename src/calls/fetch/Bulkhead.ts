@@ -8,9 +8,6 @@
 // The waiters of each user have a queue of their own, and users take turns. A user may always hold `share` of the
 // slots, and more while fewer than half of all slots are taken: the other half is for users who hold less than their
 // share. A user has `share` of the places, too. Fewer than `leastShared` slots or places are not divided.
-//
-// Why not semaphores, one for each user inside one for all: how much a user may hold depends on what all of them
-// hold. With fixed permits two users would take every slot.
 import { Clock, Deferred, Effect } from "effect"
 import { IntegrationTimeout } from "../../domain/Integration.ts"
 import { Overloaded } from "../../domain/Overload.ts"
@@ -81,11 +78,6 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
     running++
     user.running++
   }
-  const enqueue = (user: User, waiter: Waiter) => {
-    user.waiters.add(waiter)
-    queue.add(user)
-    waiting++
-  }
   const dequeue = (user: User, waiter: Waiter) => {
     user.waiters.delete(waiter)
     waiting--
@@ -132,7 +124,9 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
   const waitForSlot = Effect.fnUntraced(function* (user: User, timeoutMs: number, restore: Restore) {
     const began = yield* Clock.currentTimeMillis
     const waiter = Deferred.makeUnsafe<void>()
-    enqueue(user, waiter)
+    user.waiters.add(waiter)
+    queue.add(user)
+    waiting++
     const granted = Effect.timeoutOrElse(Deferred.await(waiter), { duration: timeoutMs, orElse: () => late })
     yield* Effect.onError(restore(granted), () =>
       Effect.sync(() => {

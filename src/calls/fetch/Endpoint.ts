@@ -2,22 +2,31 @@
 import { Effect, Result } from "effect"
 import { type Integration, type IntegrationDefinition, InvalidInput } from "../../domain/Integration.ts"
 import type { HttpRequest } from "../../infra/http/Http.ts"
-import { compileBody } from "./BodyTemplate.ts"
-import { DefinitionInvalid } from "./DefinitionInvalid.ts"
-import { compileErrors, type ErrorTexts } from "./ErrorTexts.ts"
-import { at, compilePointer } from "./Pointer.ts"
-import { compileTemplate, type Encoding, find, type Rendered, render, type Template, type Values } from "./Template.ts"
+import {
+  at,
+  compileBody,
+  compileErrors,
+  compilePointer,
+  compileTemplate,
+  type Encoding,
+  type ErrorTexts,
+  find,
+  invalid,
+  type Rendered,
+  render,
+  type Template,
+  unencoded,
+  type Values
+} from "./Template.ts"
+
+export type Sent = Omit<HttpRequest, "timeoutMs" | "maxBytes">
 
 export interface Endpoint {
   readonly integration: Integration
   /** The name of its circuit; each version has its own. */
   readonly circuit: string
   /** `inputText` and `configText`: the input and the configuration as JSON. */
-  readonly request: (
-    values: Values,
-    inputText: string,
-    configText: string
-  ) => Result.Result<Omit<HttpRequest, "timeoutMs" | "maxBytes">, InvalidInput>
+  readonly request: (values: Values, inputText: string, configText: string) => Result.Result<Sent, InvalidInput>
   /** Makes the reply's body of the answer's; undefined when the answer lacks what `result` points at. */
   readonly map: (answer: unknown) => unknown
   /** The text for the client of an error answer. */
@@ -37,7 +46,6 @@ const unsafeInUrl = /[\u0000-\u001f\u007f\\]/
 const escapeUrl = (text: string) => encodeURI(text).replaceAll(/%25([0-9a-f]{2})/gi, "%$1")
 const inUrl: Encoding = { own: escapeUrl, secret: encodeURIComponent }
 const inValue: Encoding = { own: encodeURIComponent, secret: encodeURIComponent }
-const inHeader: Encoding = { own: (text) => text, secret: (value) => value }
 
 interface Field {
   readonly name: string
@@ -49,13 +57,8 @@ const compileFields = (field: string, texts: Readonly<Record<string, string>>, e
     Effect.map(compileTemplate(`${field}.${name}`, text, encoding), (template): Field => ({ name, template }))
   )
 
-const noPlaceholder = Effect.fnUntraced(function* (field: string, names: ReadonlyArray<string>) {
-  for (const name of names) {
-    if (/[{}]/.test(name)) {
-      return yield* new DefinitionInvalid({ field, reason: "placeholders stand in values, not in names" })
-    }
-  }
-})
+const noPlaceholder = (field: string, names: ReadonlyArray<string>) =>
+  names.some((name) => /[{}]/.test(name)) ? invalid(field, "placeholders stand in values, not in names") : Effect.void
 
 // Line breaks and control characters in a header's value would allow to smuggle headers.
 const unsafeInHeader = /[^\t\x20-\x7e\x80-\xff]/
@@ -68,17 +71,17 @@ const reservedHeaders = new Set(
 const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<string, string>>) {
   const seen = new Set<string>()
   for (const [name, text] of Object.entries(texts)) {
-    const wrong = (reason: string) => new DefinitionInvalid({ field: `headers.${name}`, reason })
+    const wrong = (reason: string) => invalid(`headers.${name}`, reason)
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return yield* wrong("not a header's name")
     if (reservedHeaders.has(name.toLowerCase())) return yield* wrong("this header is set by the exchange itself")
     if (seen.has(name.toLowerCase())) return yield* wrong("this header occurs twice")
     seen.add(name.toLowerCase())
     if (unsafeInHeader.test(text)) return yield* wrong("a header's value holds no line breaks or control characters")
   }
-  const compiled = yield* compileFields("headers", texts, inHeader)
+  const compiled = yield* compileFields("headers", texts, unencoded)
   for (const { name, template } of compiled) {
     if (template.some((piece) => typeof piece === "string" && unsafeInHeader.test(piece))) {
-      return yield* new DefinitionInvalid({ field: `headers.${name}`, reason: "the secret can't be in a header" })
+      return yield* invalid(`headers.${name}`, "the secret can't be in a header")
     }
   }
   return compiled
@@ -87,33 +90,29 @@ const compileHeaders = Effect.fnUntraced(function* (texts: Readonly<Record<strin
 const compilePointers = (result: Readonly<Record<string, string>>) =>
   Effect.forEach(Object.entries(result), ([name, pointer]) =>
     name === "__proto__"
-      ? Effect.fail(new DefinitionInvalid({ field: "result.__proto__", reason: "not a name of a result" }))
+      ? invalid("result.__proto__", "not a name of a result")
       : Effect.map(compilePointer(`result.${name}`, pointer), (path) => ({ name, path }))
   )
 
 /** Checked before anything is compiled: 100,000 placeholders took seconds for each call. */
-const checkSize = Effect.fnUntraced(function* (definition: IntegrationDefinition) {
+const checkSize = (definition: IntegrationDefinition) => {
   const text = JSON.stringify(definition)
-  if (text.length > maxDefinition) {
-    return yield* new DefinitionInvalid({ field: "", reason: `it has more than ${maxDefinition} characters as JSON` })
-  }
+  if (text.length > maxDefinition) return invalid("", `it has more than ${maxDefinition} characters as JSON`)
   const placeholders = text.match(/\{(?:input|config|secret)\./g)?.length ?? 0
-  if (placeholders > maxPlaceholders) {
-    return yield* new DefinitionInvalid({ field: "", reason: `it has more than ${maxPlaceholders} placeholders` })
-  }
-})
+  return placeholders > maxPlaceholders ? invalid("", `it has more than ${maxPlaceholders} placeholders`) : Effect.void
+}
 
 const parseUrl = Effect.fnUntraced(function* (definition: IntegrationDefinition) {
   const match = urlParts.exec(definition.url)
   const origin = match?.[1]
   if (match === null || origin === undefined || origin.includes("{")) {
-    return yield* new DefinitionInvalid({ field: "url", reason: "http://host/path, placeholders in the path only" })
+    return yield* invalid("url", "http://host/path, placeholders in the path only")
   }
   if (unsafeInUrl.test(definition.url) || !definition.url.isWellFormed()) {
-    return yield* new DefinitionInvalid({ field: "url", reason: "no control characters and no backslashes" })
+    return yield* invalid("url", "no control characters and no backslashes")
   }
   if (origin.includes("@") || !URL.canParse(origin)) {
-    return yield* new DefinitionInvalid({ field: "url", reason: "the host is not valid" })
+    return yield* invalid("url", "the host is not valid")
   }
   const segments = yield* Effect.forEach((match[2] ?? "").split("/").slice(1), (part) =>
     compileTemplate("url", part, inUrl)
@@ -205,15 +204,11 @@ export const makeEndpoint = Effect.fnUntraced(function* (integration: Integratio
       return Result.succeed({ origin, path, method: "GET", headers: sent, body: undefined })
     }
     sent["content-type"] ??= "application/json"
-    if (ownBody === undefined) {
-      const body = `{"input":${inputText},"config":${configText}}`
-      return Result.succeed({ origin, path, method: "POST", headers: sent, body })
-    }
+    const body =
+      ownBody === undefined ? `{"input":${inputText},"config":${configText}}` : JSON.stringify(ownBody(values))
     // Checked after rendering, because each placeholder may stand for the whole input.
-    const body = JSON.stringify(ownBody(values))
-    return body.length > maxBody
-      ? tooLarge("body", maxBody)
-      : Result.succeed({ origin, path, method: "POST", headers: sent, body })
+    if (ownBody !== undefined && body.length > maxBody) return tooLarge("body", maxBody)
+    return Result.succeed({ origin, path, method: "POST", headers: sent, body })
   }
 
   const map: Endpoint["map"] = (answer) => {

@@ -11,28 +11,19 @@ import {
   IntegrationUnreachable
 } from "../../domain/Integration.ts"
 import { isStorable } from "../../domain/StorableJson.ts"
-import { Http, type HttpAnswer, type HttpRequest } from "../../infra/http/Http.ts"
+import { Http, type HttpAnswer } from "../../infra/http/Http.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
 import { Settings } from "../../Settings.ts"
 import { Breaker } from "./Breaker.ts"
-import type { Endpoint } from "./Endpoint.ts"
-import type { Answer, FetchError, Target } from "./Exchange.ts"
-import { makeExchangeMeters } from "./ExchangeMeters.ts"
+import type { Endpoint, Sent } from "./Endpoint.ts"
+import { type Answer, type FetchError, makeExchangeMeters, type Target } from "./Exchange.ts"
 import { ResponseCache } from "./ResponseCache.ts"
-import { cut, TextStream, textOf } from "./TextStream.ts"
+import { cut, type TextOptions, TextStream, textOf } from "./TextStream.ts"
 
 const acceptsParts = "text/event-stream, application/x-ndjson, application/json"
 /** The pauses before retries: about 100 ms, then twice as long each time. */
 const retryPauses = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.setInputType<FetchError>())
-
-export interface Text {
-  readonly maxCharacters: number
-  /** Called with each new part of the text, if the integration answers in parts. */
-  readonly onText: (text: string) => void
-}
-
-type Sent = Omit<HttpRequest, "timeoutMs" | "maxBytes">
 
 // The same request may succeed later: no answer came, or one that says "not now".
 const isTransient = (error: FetchError) =>
@@ -58,6 +49,9 @@ const replyText = (
   return numbers.length === 0 ? JSON.stringify(body) : unmark(JSON.stringify(map(JSON.parse(mark(answer, numbers)))))
 }
 
+const requestOf = ({ config, endpoint }: Target, input: unknown, inputText: string) =>
+  endpoint.request({ input, config: config.config }, inputText, config.text)
+
 export class Fetch extends Context.Service<
   Fetch,
   {
@@ -73,7 +67,7 @@ export class Fetch extends Context.Service<
       target: Target,
       input: unknown,
       inputText: string,
-      wanted: Text
+      wanted: Pick<TextOptions, "maxCharacters" | "onText">
     ) => Effect.Effect<string, FetchError>
   }
 >()("hotpath/calls/fetch/Fetch") {
@@ -87,7 +81,7 @@ export class Fetch extends Context.Service<
       const meterOf = makeExchangeMeters(metrics)
       const { MAX_ANSWER_BYTES, MAX_JSON_DEPTH } = yield* Settings
 
-      const read = ({ endpoint }: Target, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
+      const read = (endpoint: Endpoint, answer: HttpAnswer): Result.Result<Answer, FetchError> => {
         const { status } = answer
         if (status < 200 || status > 299) return Result.fail(rejected(endpoint, status, answer.body))
         if (answer.body === "" && status === 204) return Result.succeed({ status, body: null, text: "null", bytes: 0 })
@@ -113,7 +107,7 @@ export class Fetch extends Context.Service<
         })
 
       const readParts = (
-        { endpoint }: Target,
+        endpoint: Endpoint,
         { status }: HttpAnswer,
         stream: TextStream
       ): Result.Result<Answer, FetchError> => {
@@ -138,13 +132,13 @@ export class Fetch extends Context.Service<
           .run(user, leftMs, (timeoutMs) => {
             const isStarved = timeoutMs < integration.definition.timeoutMs / 2
             const sent = { ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }
-            return breaker.run(circuit, user, isStarved, http.send(sent, stream))
+            return breaker.run({ circuit, user, isStarved }, http.send(sent, stream))
           })
           .pipe(
             Effect.flatMap((answer) => {
-              const result = stream?.isInParts === true ? readParts(target, answer, stream) : read(target, answer)
+              const result = stream?.isInParts === true ? readParts(endpoint, answer, stream) : read(endpoint, answer)
               if (Result.isSuccess(result)) {
-                meter.answered.add()
+                meter.outcome("answered").add()
                 meter.duration.observe((performance.now() - began) / 1000)
               }
               return Effect.fromResult(result)
@@ -163,12 +157,13 @@ export class Fetch extends Context.Service<
                     : invalidResponse(endpoint, status, `more than ${limit} bytes`)
                 )
             }),
-            Effect.tapError((error) => Effect.sync(() => meter.failed(error._tag).add()))
+            Effect.tapError((error) => Effect.sync(() => meter.outcome(error._tag).add()))
           )
       }
 
       // A retry whose pause would pass the deadline is not begun: the caller gets the last error at once.
-      const withRetries = Effect.fnUntraced(function* (target: Target, request: Sent, leftMs: number, retries: number) {
+      const withRetries = Effect.fnUntraced(function* (target: Target, request: Sent, leftMs: number) {
+        const { retries } = target.endpoint.integration.definition
         const deadline = (yield* Clock.currentTimeMillis) + leftMs
         const attempts = Effect.flatMap(Clock.currentTimeMillis, (now) =>
           attempt(target, request, Math.max(1, deadline - now))
@@ -185,29 +180,28 @@ export class Fetch extends Context.Service<
 
       return Fetch.of({
         exchange: (target, input, inputText, spentMs) => {
-          const { config, endpoint } = target
+          const { endpoint } = target
           const { definition } = endpoint.integration
-          const request = endpoint.request({ input, config: config.config }, inputText, config.text)
+          const request = requestOf(target, input, inputText)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
           const leftMs = definition.timeoutMs - spentMs
           if (leftMs <= 0) return Effect.fail(timedOut(endpoint, "its time was spent before the exchange"))
           const fetched =
             definition.retries > 0 && definition.method === "GET"
-              ? withRetries(target, request.success, leftMs, definition.retries)
+              ? withRetries(target, request.success, leftMs)
               : attempt(target, request.success, leftMs)
           return definition.cacheTtlMs > 0 ? responses.get(endpoint.integration, request.success, fetched) : fetched
         },
         text: (target, input, inputText, { maxCharacters, onText }) => {
-          const { config, endpoint } = target
-          const { definition } = endpoint.integration
-          const request = endpoint.request({ input, config: config.config }, inputText, config.text)
+          const { endpoint } = target
+          const request = requestOf(target, input, inputText)
           if (Result.isFailure(request)) return Effect.fail(request.failure)
           const { headers } = request.success
           const accept = headers["accept"] === "application/json" ? acceptsParts : (headers["accept"] ?? acceptsParts)
           const sent = { ...request.success, headers: { ...headers, accept } }
           return Effect.suspend(() => {
             const stream = new TextStream({ maxCharacters, maxDepth: MAX_JSON_DEPTH, map: endpoint.map, onText })
-            return attempt(target, sent, definition.timeoutMs, stream)
+            return attempt(target, sent, endpoint.integration.definition.timeoutMs, stream)
           }).pipe(
             Effect.map(({ body }) => cut(textOf(body) ?? "", maxCharacters)),
             // A text with half a character can't be stored.

@@ -4,20 +4,15 @@ import { hash } from "node:crypto"
 import { Context, Effect, Layer } from "effect"
 import type { Integration } from "../../domain/Integration.ts"
 import { makeByteCache } from "../../infra/ByteCache.ts"
-import type { HttpRequest } from "../../infra/http/Http.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import type { Sent } from "./Endpoint.ts"
 import type { Answer, FetchError } from "./Exchange.ts"
 
 /** Of all answers in memory, and of one. */
 const maxBytes = 67_108_864
 const maxEntryBytes = 1_048_576
-/**
- * Bytes of memory for each byte of an answer's text, once parsed: JSON's values are short, `[]` takes ten times its
- * text.
- */
+/** Bytes of memory for each byte of an answer's text, once parsed; `[]` takes ten times its text. */
 const parsedFactor = 8
-
-type Sent = Pick<HttpRequest, "origin" | "path" | "method" | "headers" | "body">
 
 export class ResponseCache extends Context.Service<
   ResponseCache,

@@ -36,7 +36,7 @@ export const cut = (text: string, characters: number): string => {
 
 const fieldOf = (line: string, from: number): string => line.slice(line[from] === " " ? from + 1 : from)
 
-interface Options {
+export interface TextOptions {
   readonly maxCharacters: number
   readonly maxDepth: number
   /** Applies the definition's `result` to a piece. */
@@ -52,7 +52,7 @@ export class TextStream implements AnswerReader {
   isInParts = false
   /** A piece was an error, or could not be read. */
   isBroken = false
-  readonly #options: Options
+  readonly #options: TextOptions
   readonly #decoder = new TextDecoder()
   #isEvents = false
   #isOver = false
@@ -62,7 +62,7 @@ export class TextStream implements AnswerReader {
   #data: Array<string> = []
   #name = ""
 
-  constructor(options: Options) {
+  constructor(options: TextOptions) {
     this.#options = options
   }
 

@@ -4,28 +4,26 @@ import { Context, Effect, Layer } from "effect"
 import type { CallRecord } from "../../domain/CallRecord.ts"
 import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 
+type Failure = DatabaseUnavailable | DatabaseRefused
+
 export class RecordStore extends Context.Service<
   RecordStore,
   {
     /** Inserts all of them or none; idempotent by `recordId`. */
-    readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, DatabaseUnavailable | DatabaseRefused>
+    readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, Failure>
     /** The given ids that are stored. */
-    readonly present: (
-      recordIds: ReadonlyArray<string>
-    ) => Effect.Effect<ReadonlyArray<string>, DatabaseUnavailable | DatabaseRefused>
+    readonly present: (recordIds: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, Failure>
     /**
      * Creates the partitions of the coming days and drops those older than `retentionDays`, if given. Returns the
      * number of dropped partitions.
      */
-    readonly rotatePartitions: (
-      retentionDays: number | undefined
-    ) => Effect.Effect<number, DatabaseUnavailable | DatabaseRefused>
+    readonly rotatePartitions: (retentionDays: number | undefined) => Effect.Effect<number, Failure>
     /** A page of the stored records, of one user or of all, newest first, from below the record `after`. */
     readonly list: (page: {
       readonly user?: string | undefined
       readonly after?: string | undefined
       readonly limit: number
-    }) => Effect.Effect<ReadonlyArray<CallRecord>, DatabaseUnavailable | DatabaseRefused>
+    }) => Effect.Effect<ReadonlyArray<CallRecord>, Failure>
   }
 >()("hotpath/storage/records/RecordStore") {
   static readonly layer = Layer.effect(

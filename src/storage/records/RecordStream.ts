@@ -1,5 +1,4 @@
 // The Redis stream of records that wait for Postgres. Every instance appends to it, and every instance stores from it.
-//
 // An entry is appended (it is in Redis when `append` returns) → claimed by one instance → done: removed, after its
 // record is committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down,
 // is claimed again. So a record is stored at least once; `recordId` makes that idempotent.
@@ -28,11 +27,6 @@ export interface StreamEntry {
   readonly text: string
   /** None: the text is not a record. */
   readonly record: Option.Option<CallRecord>
-}
-
-export interface StreamState {
-  /** Entries in the stream, claimed ones included. */
-  readonly waiting: number
 }
 
 const stream = "{hotpath:records}"
@@ -92,7 +86,8 @@ export class RecordStream extends Context.Service<
     readonly done: (ids: ReadonlyArray<string>) => Effect.Effect<number, RecordStreamUnavailable>
     /** Deletes the consumers of instances that are gone for an hour and have nothing claimed. */
     readonly sweep: Effect.Effect<void, RecordStreamUnavailable>
-    readonly state: Effect.Effect<StreamState, RecordStreamUnavailable>
+    /** `waiting`: entries in the stream, claimed ones included. */
+    readonly state: Effect.Effect<{ readonly waiting: number }, RecordStreamUnavailable>
     /**
      * The loss that was detected since the last call, of all instances: at most so many entries were in the stream
      * and are gone. It includes entries that other instances stored in the half second before the loss.
@@ -130,8 +125,13 @@ export class RecordStream extends Context.Service<
         waiting = waitingNow
       }
 
+      /** Sends a command in which no argument holds a blank. */
+      const send = <A>(command: string) => {
+        const [name = "", ...args] = command.split(" ")
+        return redis.send<A>(name, ...args)
+      }
       const away = Effect.mapError(() => new RecordStreamUnavailable({ reason: "away" }))
-      const makeGroup = redis.send("XGROUP", "CREATE", stream, group, "0", "MKSTREAM")
+      const makeGroup = send(`XGROUP CREATE ${stream} ${group} 0 MKSTREAM`)
       // A Redis that lost the stream lost its group as well.
       const withGroup = <A>(effect: Effect.Effect<A, Redis.RedisError>) =>
         Effect.catchIf(
@@ -140,17 +140,32 @@ export class RecordStream extends Context.Service<
           () => Effect.andThen(makeGroup, effect)
         ).pipe(away)
 
+      const claimNew = (count: number) =>
+        Effect.map(
+          send<ReadonlyArray<readonly [string, ReadonlyArray<RawEntry>]> | null>(
+            `XREADGROUP GROUP ${group} ${consumer} COUNT ${count} STREAMS ${stream} >`
+          ),
+          (read) => read?.[0]?.[1] ?? []
+        )
+      const claimAbandoned = (count: number) =>
+        Effect.map(
+          send<readonly [string, ReadonlyArray<RawEntry>]>(
+            `XAUTOCLAIM ${stream} ${group} ${consumer} ${abandonedMs} 0-0 COUNT ${count}`
+          ),
+          ([, claimed]) => claimed
+        )
+
       const resolver = RequestResolver.make<Append>(
         Effect.fnUntraced(function* (entries) {
           const texts = entries.map(({ request }) => JSON.stringify(request.record))
-          const reply = yield* Effect.exit(away(appendAll(RECORD_STREAM, texts)))
-          const isFull = Exit.isSuccess(reply) && reply.value[0] < 0
-          isOpen = Exit.isSuccess(reply) && !isFull
-          if (Exit.isSuccess(reply) && !isFull) {
-            observe(...reply.value, texts.length)
+          const appending = Effect.gen(function* () {
+            const reply = yield* away(appendAll(RECORD_STREAM, texts))
+            if (reply[0] < 0) return yield* new RecordStreamUnavailable({ reason: "full" })
+            observe(...reply, texts.length)
             for (const { request } of entries) copies.add(request.record.recordId, request.record)
-          }
-          const outcome = isFull ? Exit.fail(new RecordStreamUnavailable({ reason: "full" })) : Exit.asVoid(reply)
+          })
+          const outcome = yield* Effect.exit(appending)
+          isOpen = Exit.isSuccess(outcome)
           for (const one of entries) one.completeUnsafe(outcome)
         })
       ).pipe(RequestResolver.batchN(maxBatch))
@@ -160,38 +175,9 @@ export class RecordStream extends Context.Service<
         hasRoom: () => isOpen,
         append: (record) => Effect.request(new Append({ record }), resolver),
         claim: (what, count) =>
-          what === "new"
-            ? Effect.map(
-                withGroup(
-                  redis.send<ReadonlyArray<readonly [string, ReadonlyArray<RawEntry>]> | null>(
-                    "XREADGROUP",
-                    "GROUP",
-                    group,
-                    consumer,
-                    "COUNT",
-                    String(count),
-                    "STREAMS",
-                    stream,
-                    ">"
-                  )
-                ),
-                (read) => (read?.[0]?.[1] ?? []).map(entry)
-              )
-            : Effect.map(
-                withGroup(
-                  redis.send<readonly [string, ReadonlyArray<RawEntry>]>(
-                    "XAUTOCLAIM",
-                    stream,
-                    group,
-                    consumer,
-                    String(abandonedMs),
-                    "0-0",
-                    "COUNT",
-                    String(count)
-                  )
-                ),
-                ([, claimed]) => claimed.map(entry)
-              ),
+          Effect.map(withGroup(what === "new" ? claimNew(count) : claimAbandoned(count)), (claimed) =>
+            claimed.map(entry)
+          ),
         done: Effect.fnUntraced(function* (ids) {
           if (ids.length === 0) return 0
           const removed = yield* away(finishAll(ids))
@@ -200,25 +186,19 @@ export class RecordStream extends Context.Service<
         }),
         sweep: away(
           Effect.gen(function* () {
-            const consumers = yield* redis.send<ReadonlyArray<ReadonlyArray<string | number>>>(
-              "XINFO",
-              "CONSUMERS",
-              stream,
-              group
+            const consumers = yield* send<ReadonlyArray<ReadonlyArray<string | number>>>(
+              `XINFO CONSUMERS ${stream} ${group}`
             )
             for (const one of consumers) {
               const field = (name: string) => one[one.indexOf(name) + 1]
               if (field("pending") !== 0 || Number(field("idle")) < goneMs) continue
-              yield* redis.send("XGROUP", "DELCONSUMER", stream, group, String(field("name")))
+              yield* send(`XGROUP DELCONSUMER ${stream} ${group} ${field("name")}`)
             }
           })
         ),
         state: Effect.gen(function* () {
-          const [length, count] = yield* away(
-            Effect.all([redis.send<number>("XLEN", stream), redis.send<string | null>("GET", counter)], {
-              concurrency: 2
-            })
-          )
+          const reads = [send<number>(`XLEN ${stream}`), send<string | null>(`GET ${counter}`)] as const
+          const [length, count] = yield* away(Effect.all(reads, { concurrency: 2 }))
           observe(Number(count ?? 0), length, 0)
           isOpen = length < RECORD_STREAM
           return { waiting: length }

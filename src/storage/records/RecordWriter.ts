@@ -35,21 +35,18 @@ export class RecordWriter extends Context.Service<
       const deadLetters = yield* DeadLetters
       const metrics = yield* Metrics
 
-      const insert = (records: ReadonlyArray<CallRecord>) =>
-        Effect.suspend(() => {
+      const insert = Effect.fnUntraced(
+        function* (records: ReadonlyArray<CallRecord>) {
           const began = performance.now()
-          return Effect.tap(store.insert(records), () =>
-            Effect.sync(() => {
-              metrics.recordInsert.observe((performance.now() - began) / 1000)
-              metrics.recordBatch.observe(records.length)
-            })
-          )
-        }).pipe(
-          Effect.tapErrorTag("DatabaseUnavailable", ({ reason }) =>
-            Effect.logDebug("records wait for Postgres", { reason })
-          ),
-          untilAvailable
-        )
+          yield* store.insert(records)
+          metrics.recordInsert.observe((performance.now() - began) / 1000)
+          metrics.recordBatch.observe(records.length)
+        },
+        Effect.tapErrorTag("DatabaseUnavailable", ({ reason }) =>
+          Effect.logDebug("records wait for Postgres", { reason })
+        ),
+        untilAvailable
+      )
 
       const deadLetter = Effect.fnUntraced(
         function* (record: CallRecord, { sqlState }: DatabaseRefused) {
