@@ -53,7 +53,9 @@ export class Deltas extends Context.Service<
             return publish(roomId, { type: "generate.delta", messageId, text })
           })
           // Text that was taken is published, even if the generation ends meanwhile.
-          const turn = Effect.all([Queue.take(wake), Effect.uninterruptible(flush), Effect.sleep(pause)])
+          const turn = Effect.all([Queue.take(wake), Effect.uninterruptible(flush), Effect.sleep(pause)]).pipe(
+            Effect.catchDefect((defect) => Effect.logError("text of a generation was not published", defect))
+          )
           const using = Effect.gen(function* () {
             yield* Effect.forkScoped(Effect.forever(turn), { startImmediately: true })
             return yield* use((text) => {

@@ -144,6 +144,25 @@ const suite = (name: string, of: Layer.Layer<Redis.Redis | RedisHealth, Redis.Re
         })
       )
 
+      if (name === "a server") {
+        it.effect("opens subscriptions again after a listener threw", () =>
+          Effect.gen(function* () {
+            const redis = yield* Redis.Redis
+            const health = yield* RedisHealth
+            const received = yield* redis.subscribe("after a defect")
+            let notified = 0
+            yield* health.onResubscribed(() => {
+              notified++
+              if (notified === 1) throw new Error("a listener's defect")
+            })
+            yield* redis.send("CLIENT", "KILL", "TYPE", "pubsub")
+            yield* untilEffect(Effect.suspend(() => (notified > 1 ? Effect.void : Effect.fail(notified))))
+            assert.strictEqual(yield* redis.send("PUBLISH", "after a defect", "1"), 1)
+            assert.strictEqual((yield* Queue.take(received)).message, "1")
+          }).pipe(Effect.scoped)
+        )
+      }
+
       it.effect("reserves a connection", () =>
         Effect.gen(function* () {
           const redis = yield* Redis.Redis

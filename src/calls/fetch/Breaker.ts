@@ -116,7 +116,9 @@ export class Breaker extends Context.Service<
         onChange: (change: CircuitBreaker.Transition) => Effect.Effect<void>
       ) {
         const circuits = yield* CircuitBreaker.make({ tripPolicy, openDuration })
-        yield* Effect.forkScoped(Stream.runForEach(circuits.transitions, onChange), { startImmediately: true })
+        const reported = (change: CircuitBreaker.Transition) =>
+          Effect.catchDefect(onChange(change), (defect) => Effect.logError("a circuit's change was not logged", defect))
+        yield* Effect.forkScoped(Stream.runForEach(circuits.transitions, reported), { startImmediately: true })
         return circuits
       })
       const shared = yield* makeCircuits(sharedPolicy, ({ from, key, to }) => {

@@ -35,7 +35,10 @@ export const makeHandlers = Effect.gen(function* () {
       }),
     "stats.subscribe": ({ everyMs }, caller) =>
       Effect.sync(() => {
-        const send = Effect.sync(() => caller.notify("stats", stats()))
+        const send = Effect.catchDefect(
+          Effect.sync(() => caller.notify("stats", stats())),
+          (defect) => Effect.logError("stats were not sent", defect)
+        )
         caller.keep("stats", Effect.forever(Effect.andThen(send, Effect.sleep(Duration.millis(everyMs)))))
         return {}
       }),

@@ -192,7 +192,13 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
     Effect.catchTags({
       DatabaseUnavailable: () => Effect.void,
       DatabaseRefused: (refused) => health.set({ state: "misconfigured", reason: whyRefused(refused), loses: false })
-    })
+    }),
+    Effect.catchDefect((defect) =>
+      Effect.andThen(
+        health.set({ state: "misconfigured", reason: "the migrations met a defect; see the log", loses: false }),
+        Effect.logError("the migrations met a defect: restart this instance", defect)
+      )
+    )
   )
 
   yield* migration.pipe(

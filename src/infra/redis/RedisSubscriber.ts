@@ -154,6 +154,8 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
     const sessions = Effect.suspend(() => session(urls[attempt % urls.length] ?? "", subscribed)).pipe(
       Effect.scoped,
       Effect.ignore,
+      // One throwing listener must not end the subscriptions of all.
+      Effect.catchDefect((defect) => Effect.logError("a Redis subscription met a defect, and is opened again", defect)),
       Effect.andThen(pause),
       Effect.forever
     )
