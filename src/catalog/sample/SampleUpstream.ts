@@ -1,6 +1,6 @@
 // The built-in upstream of the sample catalog: OpenWeatherMap's current-weather JSON for a few cities, `/echo`, and a
-// stand-in for a model, so that the assistant works without a key: `/generate` answers a prompt as an event stream, some
-// words at a time; `/analyze` counts and advises; `/assign` sorts messages by the words they share with titles.
+// stand-in for a model, so that the assistant works without a key: `/generate` answers a prompt as an event stream,
+// some words at a time; `/analyze` counts and advises; `/assign` sorts messages by the words they share with titles.
 // `?delayMs=` is the pause before the model's answer, and between the words.
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
