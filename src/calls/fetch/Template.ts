@@ -1,7 +1,7 @@
 // The parts of a definition, compiled once: JSON pointers (RFC 6901); texts with placeholders: `{input.…}` (from the
 // call), `{config.…}` (from the user's configuration) and `{secret.NAME}` (from the environment); bodies, which are
-// JSON with such texts; and texts for error answers. The caller of `render` encodes each value, so a value never changes the
-// text around it.
+// JSON with such texts; and texts for error answers. The caller of `render` encodes each value, so a value never
+// changes the text around it.
 import { Config, Effect, JsonPointer, Redacted, Result, Schema } from "effect"
 import type { IntegrationDefinition } from "../../domain/Integration.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
