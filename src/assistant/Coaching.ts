@@ -1,13 +1,13 @@
 // Coaching on a draft with the `analyze` integration. No text is analysed twice: an analysis is cached for an hour, in
-// memory and in Redis, under the digest of the normalised text and the integration's version. Callers who ask while the
-// analysis runs wait for it, on any instance (a lock). Errors are not cached.
+// memory and in Redis, under the digest of the normalised text and the integration's version. Callers who ask while
+// the analysis runs wait for it, on any instance (a lock). Errors are not cached.
 //
 // While Redis is away each instance caches and analyses for itself. An analysis goes on when its lock is lost.
 //
 // An analysis is about the text alone, and shared by all who write that text. So the integration gets the text as the
 // first caller wrote it, and neither the user nor their configuration. `cached` reveals that another user wrote the
-// same text within the hour, but not who. That is accepted: the time until the answer reveals the same, and a cache for
-// each user would analyse each text once for each of them.
+// same text within the hour, but not who. That is accepted: the time until the answer reveals the same, and a cache
+// for each user would analyse each text once for each of them.
 import { hash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
