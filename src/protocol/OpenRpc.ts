@@ -1,6 +1,6 @@
 // The OpenRPC document (https://spec.open-rpc.org), generated from the schemas that decode the frames.
 import { Schema } from "effect"
-import { ErrorCodes, type ErrorType, errorFields } from "./ErrorCodes.ts"
+import { ErrorCodes, type ErrorType } from "./ErrorCodes.ts"
 import { JsonSchemas, pascal } from "./JsonSchemas.ts"
 import { commonErrors, Methods, Notifications, protocolVersion } from "./methods/Methods.ts"
 
@@ -10,7 +10,7 @@ const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>
     type: Schema.Literal(type),
     retryable: Schema.Boolean,
     traceId: Schema.String,
-    ...errorFields(type)
+    ...ErrorCodes[type].fields
   })
 
 const describe = () => {

@@ -1,7 +1,7 @@
 // What a client reads of an error: its text, and those of its fields that ErrorCodes.ts names. Nothing else of it
 // leaves the process.
 import { describeLimit } from "../../domain/Overload.ts"
-import { ErrorCodes, type ErrorType, errorFields, type ProtocolError } from "../../protocol/ErrorCodes.ts"
+import { ErrorCodes, type ErrorType, type ProtocolError } from "../../protocol/ErrorCodes.ts"
 import type { ClientError } from "../../protocol/methods/Methods.ts"
 
 interface ErrorReply {
@@ -35,7 +35,7 @@ const waits: Partial<Record<ErrorType, number>> = {
 }
 
 const fieldNames: ReadonlyMap<string, ReadonlyArray<string>> = new Map(
-  Object.keys(ErrorCodes).map((type) => [type, Object.keys(errorFields(type as ErrorType))])
+  Object.keys(ErrorCodes).map((type) => [type, Object.keys(ErrorCodes[type as ErrorType].fields)])
 )
 
 type DomainError = Exclude<ClientError, ProtocolError>

@@ -3,8 +3,7 @@
 // slashes), and whatever it would decode or cut off is refused here.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
 import { Slices } from "../connection/Slices.ts"
-import type { Origins } from "./Origins.ts"
-import { misdirected } from "./Upgrade.ts"
+import { misdirected, type Origins } from "./Origins.ts"
 
 /** Whether the part of a path that routes consist of is spelt literally; the rest may be percent-encoded. */
 export const isLiteralPath = (url: string): boolean => {
