@@ -33,7 +33,11 @@ const isExact = (source: string): boolean => {
   return value !== 0 || /^-?[0.]+(?:[eE]|$)/.test(source)
 }
 
-const endOfString = (text: string, from: number): number => {
+/**
+ * Where the string that begins at `from` ends; the end of the text if it does not. The engine's own search skips
+ * strings twice as fast as looking at each of their characters.
+ */
+export const endOfString = (text: string, from: number): number => {
   let end = text.indexOf('"', from + 1)
   while (end !== -1) {
     let slashes = 0

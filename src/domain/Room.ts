@@ -75,3 +75,12 @@ export class BufferFull extends Schema.TaggedError<BufferFull>()("BufferFull", {
 
 /** The room's members changed since the caller's role was read: it has to be read again. No client gets this error. */
 export class MembershipUnsure extends Schema.TaggedError<MembershipUnsure>()("MembershipUnsure", {}) {}
+
+/**
+ * This instance and the others do not share both stores, Redis and Postgres: what it writes in a room would not reach
+ * them.
+ */
+export class StoresDiffer extends Schema.TaggedError<StoresDiffer>()("StoresDiffer", {
+  /** The settings that differ, without addresses. */
+  reason: Schema.String
+}) {}

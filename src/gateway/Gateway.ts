@@ -71,23 +71,21 @@ export class Gateway extends Context.Service<
       const goneWhenEmpty = () => {
         if (connections.size === 0 && lifecycle.state() === "draining") Deferred.doneUnsafe(gone, Effect.void)
       }
-      metrics.gauge("connections", "Open sockets", () => connections.size)
       const sum = (count: (connection: Connection) => number) => () => {
         let total = 0
         for (const connection of connections) total += count(connection)
         return total
       }
-      metrics.gauge(
-        "requests_in_flight",
-        "Requests being worked on",
-        sum(({ asides, inFlight }) => asides + inFlight)
-      )
-      metrics.gauge(
+      const underWay = ({ asides, inFlight }: Connection) => asides + inFlight
+      const { gauge } = metrics
+      gauge("connections", "Open sockets", () => connections.size)
+      gauge("requests_in_flight", "Requests being worked on", sum(underWay))
+      gauge(
         "inbound_waiting_bytes",
         "Bytes received from clients that are not begun",
         sum(({ waiting }) => waiting.inbound)
       )
-      metrics.gauge(
+      gauge(
         "outbound_waiting_bytes",
         "Bytes that wait for clients to read them",
         sum(({ waiting }) => waiting.outbound)
@@ -135,11 +133,7 @@ export class Gateway extends Context.Service<
         () => dropped.add(),
         () => ahead.add()
       )
-      metrics.gauge(
-        "http_sockets",
-        "Open TCP sockets that are neither WebSockets nor upgrading",
-        () => httpSockets.size
-      )
+      gauge("http_sockets", "Open TCP sockets that are neither WebSockets nor upgrading", () => httpSockets.size)
 
       const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
       const server = createServer(
@@ -177,7 +171,7 @@ export class Gateway extends Context.Service<
           yield* Effect.timeoutOption(Deferred.await(gone), left)
           let unfinished = 0
           for (const connection of [...connections]) {
-            unfinished += connection.inFlight + connection.asides
+            unfinished += underWay(connection)
             connection.terminate()
           }
           if (unfinished > 0) yield* lifecycle.leave(`${unfinished} requests were not answered`)

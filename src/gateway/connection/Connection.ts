@@ -20,7 +20,6 @@ import { type CloseCode, CloseCodes, closeLabel } from "../../protocol/CloseCode
 import { decode, encodeNotification, type Invalid, type Message, type Request } from "../../protocol/JsonRpc.ts"
 import { textFrame } from "../../protocol/TextFrame.ts"
 import type { SettingsShape } from "../../Settings.ts"
-import { admitBatch } from "../requests/Batch.ts"
 import type { Dispatcher, Origin } from "../requests/Dispatcher.ts"
 import { TokenBucket, takeTokens } from "../requests/TokenBucket.ts"
 import { WriteOrder } from "../requests/WriteOrder.ts"
@@ -129,15 +128,25 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   /**
-   * Every entry of a batch is charged before any is begun. Its requests run in the free slots among those in flight;
-   * the replies go out as one array, when all are ready.
+   * Every entry of a batch is charged before any is begun; those without a token are refused. Its requests run in the
+   * free slots among those in flight; the replies go out as one array, when all are ready.
    */
   #startBatch(batch: ReadonlyArray<Message>, text: string): void {
     const { dispatcher, now, settings } = this.#shared
-    const { bucket } = this.#inbound
     this.#inbound.serve(batch.length)
+    // The trace of all refused entries together.
     const refused = new RequestInfo(this.id, this.user)
-    const { refusals, requests } = admitBatch(batch, bucket, this.use, now(), dispatcher, refused)
+    const requests: Array<Request> = []
+    const refusals: Array<string> = []
+    for (const message of batch) {
+      const limited = takeTokens(this.#inbound.bucket, this.use, now())
+      if (message._tag === "Invalid") refusals.push(dispatcher.refuse(message, refused))
+      else if (limited === undefined) requests.push(message)
+      else {
+        const reply = dispatcher.limit(message, limited, refused)
+        if (reply !== undefined) refusals.push(reply)
+      }
+    }
     this.requests += batch.length - requests.length
     this.#inbound.payDebt()
     if (requests.length === 0) return this.#reply(refusals.length === 0 ? undefined : `[${refusals.join(",")}]`)
@@ -155,16 +164,14 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
 
   #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number, answered: () => void): void {
     this.inFlight += slots
-    this.#fibers.start(effect, info, (reply) => this.#finish(reply, slots, answered))
-  }
-
-  #finish(reply: string | undefined, slots: number, answered: () => void): void {
-    this.inFlight -= slots
-    this.#reply(reply)
-    if (reply !== undefined) this.#inbound.chargeReply(reply.length)
-    answered()
-    if (this.#inbound.hasBacklog) this.#inbound.workOff()
-    if (this.#state === "draining") this.#closeWhenIdle()
+    this.#fibers.start(effect, info, (reply) => {
+      this.inFlight -= slots
+      this.#reply(reply)
+      if (reply !== undefined) this.#inbound.chargeReply(reply.length)
+      answered()
+      if (this.#inbound.hasBacklog) this.#inbound.workOff()
+      if (this.#state === "draining") this.#closeWhenIdle()
+    })
   }
 
   aside<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {

@@ -9,7 +9,6 @@
 import type { WebSocket } from "ws"
 import type { Metrics } from "../../observability/Metrics.ts"
 import type { TokenBucket } from "../requests/TokenBucket.ts"
-import { Backlog } from "./FrameBacklog.ts"
 import type { Sliced, Slices } from "./Slices.ts"
 
 export interface InboundOwner {
@@ -48,6 +47,35 @@ const maxDebtMs = 60_000
  * up to `watched` units: most clients send one frame at a time.
  */
 const [slice, crowdedSlice, watched] = [32, 4, 8]
+
+/** Entries that were taken are cut off when there are so many of them. */
+const maxTaken = 1024
+
+/** The frames that were received and not begun, first in, first out. */
+class Backlog {
+  #texts: Array<string> = []
+  #next = 0
+  /** In UTF-16 units, which are bytes as far as the text is ASCII. */
+  size = 0
+
+  push(text: string): void {
+    this.#texts.push(text)
+    this.size += text.length
+  }
+
+  shift(): string | undefined {
+    const text = this.#texts[this.#next]
+    if (text === undefined) return undefined
+    this.#next++
+    this.size -= text.length
+    // Array.shift would move all other entries each time.
+    if (this.#next >= maxTaken) {
+      this.#texts = this.#texts.slice(this.#next)
+      this.#next = 0
+    }
+    return text
+  }
+}
 
 export class Inbound implements Sliced {
   readonly bucket: TokenBucket

@@ -1,6 +1,5 @@
 // The methods of the assistant.
 import { Schema } from "effect"
-import { GenerationBusy, GenerationCancelled } from "../../domain/Generation.ts"
 import {
   IntegrationInvalidResponse,
   IntegrationNotFound,
@@ -9,10 +8,16 @@ import {
   IntegrationTimeout,
   IntegrationUnreachable
 } from "../../domain/Integration.ts"
-import { Body, IdempotencyKey, Message, MessageNotFound } from "../../domain/Message.ts"
+import {
+  Body,
+  GenerationBusy,
+  GenerationCancelled,
+  IdempotencyKey,
+  Message,
+  MessageNotFound
+} from "../../domain/Message.ts"
 import { Overloaded } from "../../domain/Overload.ts"
-import { BufferFull, Id } from "../../domain/Room.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { BufferFull, Id, StoresDiffer } from "../../domain/Room.ts"
 import { ConfigUnavailable } from "../../domain/UserConfig.ts"
 import { AnyJson, action, mixed, Nothing, roomReads, roomWrites } from "./Method.ts"
 

@@ -1,7 +1,6 @@
 // What a method is made of: Methods.ts and its parts are written with these.
 import { Schema } from "effect"
-import { Forbidden, NotAMember, RoomNotFound, StorageUnavailable } from "../../domain/Room.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { Forbidden, NotAMember, RoomNotFound, StorageUnavailable, StoresDiffer } from "../../domain/Room.ts"
 import type { ErrorType } from "../ErrorCodes.ts"
 
 /** The class of an error that a client can get: its tag is a type of ErrorCodes.ts. */

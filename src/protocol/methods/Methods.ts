@@ -9,7 +9,6 @@ import { RoomEvent } from "../../domain/RoomEvent.ts"
 import { textBetween } from "../../domain/Text.ts"
 import type { ErrorType, ProtocolError } from "../ErrorCodes.ts"
 import { AssistantMethods, exchanges } from "./AssistantMethods.ts"
-import { DocumentMethods } from "./DocumentMethods.ts"
 import { MessageMethods } from "./MessageMethods.ts"
 import { AnyJson, action, Count, type MethodDefinition, Nothing, read } from "./Method.ts"
 import { RoomMethods } from "./RoomMethods.ts"
@@ -41,7 +40,6 @@ export const Methods = {
   ),
   ...RoomMethods,
   ...MessageMethods,
-  ...DocumentMethods,
   ...AssistantMethods
 } as const satisfies Record<string, MethodDefinition>
 

@@ -1,5 +1,5 @@
 // The methods of rooms, presence, contacts and feedback.
-import { Schema } from "effect"
+import { Schema, Struct } from "effect"
 import { Contact, TooManyContacts } from "../../domain/Contact.ts"
 import { Document } from "../../domain/Document.ts"
 import { UserId } from "../../domain/Identity.ts"
@@ -14,11 +14,11 @@ import {
   Role,
   Room,
   StorageUnavailable,
+  StoresDiffer,
   Title,
   TooManyRooms
 } from "../../domain/Room.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
 import { textBetween } from "../../domain/Text.ts"
 import { Count, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
@@ -32,8 +32,10 @@ const state = {
   document: Document,
   messages: Schema.Array(Message),
   /** Whether there are older messages. */
-  more: Schema.Boolean,
-  /** Present and true when the list was cut; `rooms.participants` and `presence.list` return the rest. */
+  more: Schema.Boolean
+}
+/** Present and true when the list was cut; `rooms.participants` and `presence.list` return the rest. */
+const cut = {
   moreParticipants: Schema.optionalKey(Schema.Boolean),
   morePresent: Schema.optionalKey(Schema.Boolean)
 }
@@ -69,7 +71,7 @@ export const RoomMethods = {
   "rooms.join": write(
     "subscribes this connection to a room: returns its state, then every event after `cursor`; with an invite, the caller becomes a member first",
     { roomId: Id, invite: Schema.optionalKey(Text(100)) },
-    Schema.Struct({ ...state, cursor: Schema.String }),
+    Schema.Struct({ ...state, ...cut, cursor: Schema.String }),
     [...roomWrites, InviteInvalid, RateLimited, TooManyRooms]
   ),
   "rooms.leave": write(
@@ -85,14 +87,8 @@ export const RoomMethods = {
       recovered: Schema.Boolean,
       events: Schema.Array(Event),
       cursor: Schema.String,
-      room: Schema.optionalKey(state.room),
-      participants: Schema.optionalKey(state.participants),
-      present: Schema.optionalKey(state.present),
-      document: Schema.optionalKey(state.document),
-      messages: Schema.optionalKey(state.messages),
-      more: Schema.optionalKey(state.more),
-      moreParticipants: state.moreParticipants,
-      morePresent: state.morePresent
+      ...Struct.map(state, Schema.optionalKey),
+      ...cut
     }),
     [...roomReads, TooManyRooms]
   ),

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
 import { TestClock } from "effect/testing"
-import { StoresDiffer } from "../../../src/domain/StoresDiffer.ts"
+import { StoresDiffer } from "../../../src/domain/Room.ts"
 import { gated } from "../../../src/gateway/handlers/Handlers.ts"
 
 describe("the gate before rooms", () => {
