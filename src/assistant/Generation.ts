@@ -15,15 +15,9 @@ import type { FetchError, Target } from "../calls/fetch/Exchange.ts"
 import { Fetch } from "../calls/fetch/Fetch.ts"
 import { Lookup } from "../calls/Lookup.ts"
 import { Locks } from "../cluster/locks/Locks.ts"
+import { GenerationBusy, GenerationCancelled } from "../domain/Generation.ts"
 import type { IntegrationNotFound } from "../domain/Integration.ts"
-import {
-  GenerationBusy,
-  GenerationCancelled,
-  type Message,
-  MessageNotFound,
-  maxBody,
-  type ThreadNotFound
-} from "../domain/Message.ts"
+import { type Message, MessageNotFound, maxBody, type ThreadNotFound } from "../domain/Message.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import type { BufferFull } from "../domain/Room.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"

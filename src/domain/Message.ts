@@ -68,16 +68,6 @@ export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("Mess
 /** There is no such thread in the room, or in the caller's rooms. */
 export class ThreadNotFound extends Schema.TaggedError<ThreadNotFound>()("ThreadNotFound", {}) {}
 
-/** The prompt is being answered already, by an earlier request. */
-export class GenerationBusy extends Schema.TaggedError<GenerationBusy>()("GenerationBusy", {
-  messageId: Schema.String
-}) {}
-
-/** The generation was cancelled; the prompt stays unanswered. */
-export class GenerationCancelled extends Schema.TaggedError<GenerationCancelled>()("GenerationCancelled", {
-  messageId: Schema.String
-}) {}
-
 /** The message has as many reactions as it may. */
 export class TooManyReactions extends Schema.TaggedError<TooManyReactions>()("TooManyReactions", {
   most: Schema.Finite

@@ -1,7 +1,7 @@
 // JSON-RPC 2.0 (https://www.jsonrpc.org/specification) as a codec: text in, requests out; results in, text out. It
 // knows no sockets and no effects. Every frame decodes to something that can be answered.
 import { Predicate, Result } from "effect"
-import { endOfString, type InexactNumber, inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
+import { endOfString, inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
 import { ErrorCodes, type ErrorType, type ProtocolError } from "./ErrorCodes.ts"
 
 export type Id = string | number | null
@@ -90,28 +90,18 @@ export const decode = (text: string, maxDepth: number, maxBatch: number): Frame 
   if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
   const numbers = inexactNumbers(text, true)
-  if (!Array.isArray(value)) return withInexact(decodeMessage(value), numbers)
+  if (!Array.isArray(value)) return marked(decodeMessage(value), numbers.at(-1)?.source)
   if (value.length === 0) return invalid("an empty batch: send at least one request")
   if (value.length > maxBatch) {
     const refusal = invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`)
     return { _tag: "TooLongBatch", refusal }
   }
-  return withInexact(value.map(decodeMessage), numbers)
+  const sources = new Map(numbers.map(({ element, source }) => [element, source]))
+  return value.map((item, element) => marked(decodeMessage(item), sources.get(element)))
 }
 
-const withInexact = (
-  frame: Message | ReadonlyArray<Message>,
-  numbers: ReadonlyArray<InexactNumber>
-): Message | ReadonlyArray<Message> => {
-  if (numbers.length === 0) return frame
-  const isBatch = Array.isArray(frame)
-  const sources = new Map(numbers.map(({ element, source }) => [isBatch ? element : 0, source]))
-  const marked = (message: Message, element: number): Message => {
-    const inexact = sources.get(element)
-    return inexact === undefined || message._tag === "Invalid" ? message : { ...message, inexact }
-  }
-  return "_tag" in frame ? marked(frame, 0) : frame.map(marked)
-}
+const marked = (message: Message, inexact: string | undefined): Message =>
+  inexact === undefined || message._tag === "Invalid" ? message : { ...message, inexact }
 
 /**
  * A value of type `A` as JSON text, so that a reply with it needs no second encoding. Within another value

@@ -15,16 +15,11 @@ const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>
 
 const describe = () => {
   const schemas = new JsonSchemas()
-
-  /** Required params come first, because generators make positional parameters of them. */
-  const params = (struct: Schema.Struct<Schema.Struct.Fields>, owner: string) =>
-    schemas.params(struct, owner).sort((one, other) => Number(other.required) - Number(one.required))
-
   const methods = Object.entries(Methods).map(([name, method]) => ({
     name,
     summary: method.summary,
     paramStructure: "by-name",
-    params: params(method.params, pascal(name)),
+    params: schemas.params(method.params, pascal(name)),
     result: { name: `${pascal(name)}Result`, schema: schemas.of(method.result, `${pascal(name)}Result`) },
     errors: [...new Set([...method.errors.map(({ identifier }) => identifier), ...commonErrors])].map((type) => ({
       $ref: `#/components/errors/${type}`
@@ -33,7 +28,7 @@ const describe = () => {
   const notifications = Object.entries(Notifications).map(([name, notification]) => ({
     name,
     summary: notification.summary,
-    params: params(notification.params, pascal(name))
+    params: schemas.params(notification.params, pascal(name))
   }))
   const errors = Object.fromEntries(
     Object.entries(ErrorCodes).map(([name, { code, meaning }]) => {

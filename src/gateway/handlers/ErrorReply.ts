@@ -34,10 +34,6 @@ const waits: Partial<Record<ErrorType, number>> = {
   StoresDiffer: 5000
 }
 
-const fieldNames: ReadonlyMap<string, ReadonlyArray<string>> = new Map(
-  Object.keys(ErrorCodes).map((type) => [type, Object.keys(ErrorCodes[type as ErrorType].fields)])
-)
-
 type DomainError = Exclude<ClientError, ProtocolError>
 
 /** The text of each error. */
@@ -97,7 +93,7 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
   const type = error._tag
   const values: Readonly<Record<string, unknown>> = { ...error }
   const fields: Record<string, unknown> = {}
-  for (const name of fieldNames.get(type) ?? []) {
+  for (const name of Object.keys(ErrorCodes[type].fields)) {
     const value = values[name] ?? subject[name as keyof Subject] ?? (name === "retryAfterMs" ? waits[type] : undefined)
     if (value !== undefined) fields[name] = value
   }

@@ -1,24 +1,54 @@
-// What each method does, from decoded params to a result. The types come from Methods.ts: a method without a handler,
-// and a handler whose result or errors its method does not declare, does not compile.
+// What each method does, from decoded params to a result.
 import { Context, Duration, Effect, Layer } from "effect"
 import { Coaching } from "../../assistant/Coaching.ts"
 import { Generation } from "../../assistant/Generation.ts"
 import { Call } from "../../calls/Call.ts"
+import type { UserUse } from "../../cluster/limits/UserUse.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { InvalidInput } from "../../domain/Integration.ts"
 import { RateLimited } from "../../domain/Overload.ts"
 import type { StoresDiffer } from "../../domain/Room.ts"
 import { counters, Metrics } from "../../observability/Metrics.ts"
 import { EncodedJson } from "../../protocol/JsonRpc.ts"
+import type { MethodError, MethodName, Params, Result } from "../../protocol/methods/Methods.ts"
 import { openRpcDocument } from "../../protocol/OpenRpc.ts"
 import { Contacts } from "../../rooms/Contacts.ts"
 import { Documents } from "../../rooms/Documents.ts"
 import { Invites } from "../../rooms/Invites.ts"
 import { Messages } from "../../rooms/Messages.ts"
 import { Rooms } from "../../rooms/Rooms.ts"
-import { Subscriptions } from "../../rooms/Subscriptions.ts"
+import { type Guest, Subscriptions } from "../../rooms/Subscriptions.ts"
 import { Threads } from "../../rooms/Threads.ts"
-import type { Caller, Handlers, InOrder } from "./Caller.ts"
+
+/** What a handler may know of, and do with, the connection it works for. */
+export interface Caller extends Guest {
+  readonly connectedAt: number
+  /** What all connections of its user have used. */
+  readonly use: UserUse
+  readonly requests: number
+  readonly notify: (method: string, params: unknown) => void
+  /** Runs long work outside the connection's requests in flight (up to a number of them). */
+  readonly aside: <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /**
+   * Runs the effect until the connection ends, in place of an earlier one of that name; undefined only ends that one.
+   */
+  readonly keep: (name: string, effect: Effect.Effect<void> | undefined) => void
+}
+
+/** Does the write of a `mixed` method in the order of the connection's writes. */
+export type InOrder = <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
+/**
+ * A handler for each method. A method without one, and a handler whose result or errors its method does not declare,
+ * does not compile.
+ */
+export type Handlers = {
+  readonly [M in MethodName]: (
+    params: Params<M>,
+    caller: Caller,
+    inOrder: InOrder
+  ) => Effect.Effect<Result<M> | EncodedJson<Result<M>>, MethodError<M>>
+}
 
 const nothing = Effect.map(() => ({}))
 

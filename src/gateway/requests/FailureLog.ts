@@ -37,7 +37,7 @@ const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
 /** Characters that a line repeats of a method's name. */
 const maxShownMethod = 64
 
-export interface Failure {
+interface Failure {
   readonly type: ErrorType
   readonly method: string | undefined
   readonly message: string
@@ -56,9 +56,7 @@ const logged = ["status", "roomId", "threadId", "messageId", "needs", "limit", "
 
 export class FailureLog extends Context.Service<
   FailureLog,
-  {
-    readonly note: (failure: Failure, request: RequestInfo) => void
-  }
+  { readonly note: (failure: Failure, request: RequestInfo) => void }
 >()("hotpath/gateway/requests/FailureLog") {
   static readonly layer = Layer.effect(
     FailureLog,

@@ -1,5 +1,6 @@
 // The methods of the assistant.
 import { Schema } from "effect"
+import { GenerationBusy, GenerationCancelled } from "../../domain/Generation.ts"
 import {
   IntegrationInvalidResponse,
   IntegrationNotFound,
@@ -8,14 +9,7 @@ import {
   IntegrationTimeout,
   IntegrationUnreachable
 } from "../../domain/Integration.ts"
-import {
-  Body,
-  GenerationBusy,
-  GenerationCancelled,
-  IdempotencyKey,
-  Message,
-  MessageNotFound
-} from "../../domain/Message.ts"
+import { Body, IdempotencyKey, Message, MessageNotFound } from "../../domain/Message.ts"
 import { Overloaded } from "../../domain/Overload.ts"
 import { BufferFull, Id, StoresDiffer } from "../../domain/Room.ts"
 import { ConfigUnavailable } from "../../domain/UserConfig.ts"

@@ -13,7 +13,7 @@ import {
   TooManyReactions
 } from "../../domain/Message.ts"
 import { BufferFull, Forbidden, Id, RoomNotFound, StorageUnavailable, StoresDiffer, Title } from "../../domain/Room.ts"
-import { Count, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
+import { Count, intBetween, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
 /**
  * What a change to a message or thread that is named by its id alone may fail with. One that is in a room of others is
@@ -48,7 +48,7 @@ export const MessageMethods = {
       roomId: Id,
       threadId: Schema.optionalKey(Id),
       before: Schema.optionalKey(Id),
-      limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })))
+      limit: Schema.optionalKey(intBetween(1, 100))
     },
     Schema.Struct({ messages: Schema.Array(Message), more: Schema.Boolean }),
     [...roomReads, MessageNotFound]

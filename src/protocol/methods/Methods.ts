@@ -10,7 +10,7 @@ import { textBetween } from "../../domain/Text.ts"
 import type { ErrorType, ProtocolError } from "../ErrorCodes.ts"
 import { AssistantMethods, exchanges } from "./AssistantMethods.ts"
 import { MessageMethods } from "./MessageMethods.ts"
-import { AnyJson, action, Count, type MethodDefinition, Nothing, read } from "./Method.ts"
+import { AnyJson, action, Count, intBetween, type MethodDefinition, Nothing, read } from "./Method.ts"
 import { RoomMethods } from "./RoomMethods.ts"
 
 export const Methods = {
@@ -23,7 +23,7 @@ export const Methods = {
   ),
   "stats.subscribe": action(
     "starts `stats` notifications; the first one comes at once",
-    { everyMs: Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 3_600_000 })) },
+    { everyMs: intBetween(100, 3_600_000) },
     Nothing,
     []
   ),

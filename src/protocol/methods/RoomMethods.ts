@@ -20,7 +20,7 @@ import {
 } from "../../domain/Room.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
 import { textBetween } from "../../domain/Text.ts"
-import { Count, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
+import { Count, intBetween, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
 const Text = (maxLength: number) => textBetween(1, maxLength)
 const Cursor = textBetween(0, 100)
@@ -97,8 +97,8 @@ export const RoomMethods = {
     {
       roomId: Id,
       role: Role,
-      expiresInMs: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 31_536_000_000 }))),
-      maxUses: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
+      expiresInMs: Schema.optionalKey(intBetween(1, 31_536_000_000)),
+      maxUses: Schema.optionalKey(intBetween(1, 1_000_000))
     },
     Schema.Struct({ token: Schema.String }),
     [...roomWrites, TooManyInvites]
@@ -107,7 +107,7 @@ export const RoomMethods = {
     "returns a page of the room's invites, newest first: all of them for owners, for members their own; `next` is the `cursor` of the next page",
     {
       roomId: Id,
-      limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 }))),
+      limit: Schema.optionalKey(intBetween(1, 100)),
       cursor: Schema.optionalKey(
         Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of an earlier answer" }))
       )
@@ -150,7 +150,7 @@ export const RoomMethods = {
     "submits feedback about anything; `rating` is 1 to 5",
     {
       about: Text(200),
-      rating: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })),
+      rating: intBetween(1, 5),
       comment: Schema.optionalKey(Text(5000))
     },
     Schema.Struct({ feedbackId: Schema.String }),
