@@ -126,45 +126,40 @@ const deletion = <P>(params: P) => ({
 const byName = { name: IntegrationName }
 const byUser = { userId: UserId }
 
-class CatalogGroup extends HttpApiGroup.make("catalog")
-  .add(
-    HttpApiEndpoint.put("putIntegration", "/integrations/:name", put(byName, IntegrationDefinition)),
-    HttpApiEndpoint.get("getIntegration", "/integrations/:name", read(byName, Integration)),
-    HttpApiEndpoint.delete("deleteIntegration", "/integrations/:name", deletion(byName)),
-    HttpApiEndpoint.get("listIntegrations", "/integrations", page(Integration)),
-    HttpApiEndpoint.put("putConfig", "/users/:userId/config", put(byUser, Schema.Struct({ config: ConfigObject }))),
-    HttpApiEndpoint.get("getConfig", "/users/:userId/config", read(byUser, Config)),
-    HttpApiEndpoint.delete("deleteConfig", "/users/:userId/config", deletion(byUser)),
-    HttpApiEndpoint.get("listConfigs", "/users", page(Config)),
-    HttpApiEndpoint.post("sync", "/sync", {
-      success: Schema.Struct({ checked: Schema.Int, changed: Schema.Int, listening: Schema.Boolean }),
-      error: UnavailableProblem
-    })
-  )
-  .middleware(AdminProblems)
-  .middleware(AdminAuth)
-  .prefix("/admin") {}
+class CatalogGroup extends HttpApiGroup.make("catalog").add(
+  HttpApiEndpoint.put("putIntegration", "/integrations/:name", put(byName, IntegrationDefinition)),
+  HttpApiEndpoint.get("getIntegration", "/integrations/:name", read(byName, Integration)),
+  HttpApiEndpoint.delete("deleteIntegration", "/integrations/:name", deletion(byName)),
+  HttpApiEndpoint.get("listIntegrations", "/integrations", page(Integration)),
+  HttpApiEndpoint.put("putConfig", "/users/:userId/config", put(byUser, Schema.Struct({ config: ConfigObject }))),
+  HttpApiEndpoint.get("getConfig", "/users/:userId/config", read(byUser, Config)),
+  HttpApiEndpoint.delete("deleteConfig", "/users/:userId/config", deletion(byUser)),
+  HttpApiEndpoint.get("listConfigs", "/users", page(Config)),
+  HttpApiEndpoint.post("sync", "/sync", {
+    success: Schema.Struct({ checked: Schema.Int, changed: Schema.Int, listening: Schema.Boolean }),
+    error: UnavailableProblem
+  })
+) {}
 
-class RecordsGroup extends HttpApiGroup.make("records")
-  .add(
-    HttpApiEndpoint.get("listRecords", "/records", {
-      ...page(RecordItem),
-      query: { ...paging, user: Schema.optionalKey(UserId) }
-    }),
-    HttpApiEndpoint.get("listDeadRecords", "/records/dead", page(DeadLetterItem)),
-    HttpApiEndpoint.post("retryDeadRecord", "/records/dead/:recordId/retry", {
-      params: { recordId: Schema.String },
-      success: Schema.Struct({ recordId: Schema.String }),
-      error: [NotFoundProblem, InvalidProblem, UnavailableProblem]
-    })
-  )
-  .middleware(AdminProblems)
-  .middleware(AdminAuth)
-  .prefix("/admin") {}
+class RecordsGroup extends HttpApiGroup.make("records").add(
+  HttpApiEndpoint.get("listRecords", "/records", {
+    ...page(RecordItem),
+    query: { ...paging, user: Schema.optionalKey(UserId) }
+  }),
+  HttpApiEndpoint.get("listDeadRecords", "/records/dead", page(DeadLetterItem)),
+  HttpApiEndpoint.post("retryDeadRecord", "/records/dead/:recordId/retry", {
+    params: { recordId: Schema.String },
+    success: Schema.Struct({ recordId: Schema.String }),
+    error: [NotFoundProblem, InvalidProblem, UnavailableProblem]
+  })
+) {}
 
 export class AdminApi extends HttpApi.make("hotpath")
   .add(CatalogGroup)
   .add(RecordsGroup)
+  .middleware(AdminProblems)
+  .middleware(AdminAuth)
+  .prefix("/admin")
   .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error", errors: "all" })
   .annotateMerge(
     OpenApi.annotations({ title: "hotpath", description: "Editing the catalog, reading the records", version: "1" })

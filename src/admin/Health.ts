@@ -55,15 +55,18 @@ export const layer = HttpRouter.use((router) =>
     gauge("build_info", "Always 1; version and Node.js of the process", () => 1, { version, node: process.version })
     const stores = yield* SharedStores
 
-    const isUp = <E>(check: Effect.Effect<void, E>) =>
-      Effect.match(check, { onSuccess: () => true, onFailure: () => false })
     const stateOf = (health: StoreHealth, answers: boolean) =>
       health.state === "misconfigured" ? "misconfigured" : answers ? "up" : "away"
 
     // The endpoint is public, and each answer queries both stores.
     const details = yield* sharedAnswer(
       Effect.gen(function* () {
-        const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
+        const [postgresUp, redisUp] = yield* Effect.all(
+          [Effect.isSuccess(database.check), Effect.isSuccess(redis.check)],
+          {
+            concurrency: 2
+          }
+        )
         const differ = stores.reason() !== undefined
         // The in-process store keeps nothing across a restart.
         const keeps = redisUp && redis.kind === "server"

@@ -126,20 +126,9 @@ export class Gateway extends Context.Service<
 
       const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
       const upgrades = yield* makeUpgrades({ origins, size: () => connections.size, open, fork: run })
-      const dropped = metrics.counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
-      const ahead = metrics.counter("http_sockets_ahead_total", "Sockets closed for requests sent ahead of the answers")
-      const httpSockets = new HttpSockets(
-        settings.MAX_HTTP_CONNECTIONS,
-        () => dropped.add(),
-        () => ahead.add()
-      )
-      gauge("http_sockets", "Open TCP sockets that are neither WebSockets nor upgrading", () => httpSockets.size)
-
+      const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, metrics)
       const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
-      const server = createServer(
-        serverOptions,
-        plainRequests(origins, handler, (request, response) => httpSockets.request(request, response))
-      )
+      const server = createServer(serverOptions, plainRequests(origins, httpSockets, handler))
       httpSockets.attach(server)
       server.on("upgrade", upgrades.upgrade)
 

@@ -5,10 +5,9 @@
 // counted as in flight. A client is closed (1013) if it reads nothing for `stallMs` while that much waits, or if
 // MAX_OUTBOUND_BYTES wait all the same (see SendQueue).
 //
-// States: open → (draining) → closing → closed. `drain` announces the shutdown to the client; a draining connection
-// answers what it received, refuses new requests (see Dispatcher) and closes when the last reply is out. `close` sends
-// a close frame; `closed` is called when the socket has ended, whichever side ended it, and interrupts what still runs
-// for the connection.
+// States: open → (draining) → closing → closed. A draining connection answers what it received, refuses new requests
+// (see Dispatcher) and closes when the last reply is out. `close` sends a close frame; `closed` is called when the
+// socket has ended, whichever side ended it, and interrupts what still runs for the connection.
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"

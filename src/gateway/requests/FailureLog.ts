@@ -83,7 +83,7 @@ export class FailureLog extends Context.Service<
           const kind = JSON.stringify([type, known, ofIntegration.has(type) ? integration : undefined])
           const written = level(type, kind, clock.currentTimeMillisUnsafe())
           if (LogLevel.isGreaterThan(least, written)) return
-          const own = fields === undefined ? [] : logged.filter((name) => fields[name] !== undefined)
+          const own = logged.filter((name) => fields?.[name] !== undefined)
           const line = Effect.logWithLevel(written)("request failed", {
             error: type,
             ...(method !== undefined && { method: method.slice(0, maxShownMethod) }),

@@ -37,8 +37,8 @@ export class TokenBucket {
   }
 
   /** Charges a request that found no token. */
-  refuse(count = 1): void {
-    this.#refusals -= count
+  refuse(): void {
+    this.#refusals -= 1
   }
 
   /** Charges a frame that is refused or needs no answer: tokens first, then refusals. */
