@@ -70,18 +70,16 @@ export class AdminGuard extends Context.Service<
           Effect.catchTag("RateLimiterError", () => Effect.succeed(true))
         )
 
-      const unauthorized = (challenge: string) =>
-        problem(401, "Unauthorized", "send the ADMIN_TOKEN: Authorization: Bearer …").pipe(
-          HttpServerResponse.setHeader("www-authenticate", challenge)
-        )
-
       return AdminGuard.of({
         refusal: Effect.fnUntraced(function* (credential, challenge) {
           const given = Redacted.value(credential)
           if (timingSafeEqual(digest(given), wanted)) return undefined
+          const unauthorized = problem(401, "Unauthorized", "send the ADMIN_TOKEN: Authorization: Bearer …").pipe(
+            HttpServerResponse.setHeader("www-authenticate", challenge)
+          )
           if (given === "") {
             missing.add()
-            return unauthorized(challenge)
+            return unauthorized
           }
           const { remoteAddress } = yield* HttpServerRequest.HttpServerRequest
           const address = Option.getOrElse(remoteAddress, () => "unknown")
@@ -89,7 +87,7 @@ export class AdminGuard extends Context.Service<
           const isOver = (yield* overLimit(`address ${address}`, perAddress)) || (yield* overLimit("all", together))
           if (!isOver) {
             wrong.add()
-            return unauthorized(challenge)
+            return unauthorized
           }
           throttled.add()
           return problem(429, "Too Many Requests", "too many wrong admin tokens; the right one is still accepted").pipe(

@@ -1,5 +1,5 @@
-// What every request to /admin passes: it needs the admin token, known query parameters (a misspelt filter would silently
-// list everything), and a form that decodes. Whatever refuses it answers with a problem.
+// What every request to /admin passes: the admin token, known query parameters (a misspelt filter would silently list
+// everything), and a form that decodes. Each refusal is a problem.
 import { STATUS_CODES } from "node:http"
 import { ByteSize, Effect, Layer, SchemaIssue } from "effect"
 import { HttpIncomingMessage, HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
@@ -61,7 +61,6 @@ const refused = (parameter: string, known: ReadonlyArray<string>) => {
   })
 }
 
-/** The response that refuses the first unknown query parameter, or undefined. */
 const unknownParameter = (endpoint: HttpApiEndpoint.Top) =>
   Effect.map(HttpServerRequest.ParsedSearchParams, (given) => {
     const known = parametersOf(endpoint)

@@ -1,7 +1,6 @@
 // The routes of the operators' API and of its description: /openapi.json, public and cheap; and /docs, a page of 3 MB
-// that loads nothing from elsewhere. The page is public in development. Otherwise it needs the admin token, as a bearer,
-// or as the password of Basic authentication for browsers. /admin itself refuses Basic authentication, so that no page
-// can use it there.
+// that loads nothing from elsewhere. The page is public in development. Otherwise it needs the admin token: as a bearer,
+// or as the password of Basic authentication, which /admin itself refuses, so that no page can use it there.
 import { createHash } from "node:crypto"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Redacted } from "effect"

@@ -52,9 +52,7 @@ const tagged = <A extends { readonly version: number }>(body: A) =>
 /** Bound of a definition or a configuration as JSON, in bytes: every call works with both. */
 const maxContentBytes = 65_536
 
-/**
- * `sent`: the request that carried the content. Only its text shows whether a number lost digits when it was parsed.
- */
+/** Only the text of the request, `sent`, shows whether a number of the content lost digits when it was parsed. */
 const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServerRequest) =>
   Effect.flatMap(
     Effect.orElseSucceed(sent.text, () => ""),

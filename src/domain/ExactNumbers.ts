@@ -48,10 +48,7 @@ export const endOfString = (text: string, from: number): number => {
   return text.length
 }
 
-/**
- * `text` is valid JSON. `firstOnly` finds only the first of each element, which is enough to refuse it: each costs 2
- * µs.
- */
+/** `text` is valid JSON. `firstOnly` finds only the first of each element, enough to refuse it: each costs 2 µs. */
 export const inexactNumbers = (text: string, firstOnly = false): ReadonlyArray<InexactNumber> => {
   const first = text.charCodeAt(0)
   if (!(isDigit(first) || first === minus || suspicious.test(text))) return []

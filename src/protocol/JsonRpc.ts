@@ -39,10 +39,7 @@ const invalid = (message: string, id: Id = null): Invalid => ({
   error: { _tag: "InvalidRequest", message }
 })
 
-/**
- * Whether brackets nest deeper than `max`, by one scan before anything is parsed: 60 kB of `[` cost a scan of 60 kB,
- * and neither memory nor stack.
- */
+/** By one scan before anything is parsed: 60 kB of `[` cost a scan of 60 kB, and neither memory nor stack. */
 export const nestsDeeperThan = (text: string, max: number): boolean => {
   let depth = 0
   for (let i = 0; i < text.length; i++) {

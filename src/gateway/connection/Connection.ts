@@ -215,7 +215,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     return this.#outbound.replyRoom(gathered)
   }
 
-  /** What was received and not begun, in UTF-16 units; and the bytes that wait for the client to read them. */
+  /** `inbound`: received and not begun, in UTF-16 units; `outbound`: bytes that the client has not read. */
   get waiting(): { readonly inbound: number; readonly outbound: number } {
     return { inbound: this.#inbound.waiting, outbound: this.#outbound.waiting }
   }

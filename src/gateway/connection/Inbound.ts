@@ -132,7 +132,7 @@ export class Inbound implements Sliced {
     this.#drop()
   }
 
-  /** Counts a frame that is dropped: receiving it takes time as well. */
+  // Receiving a frame that is dropped takes time as well.
   #drop(): void {
     this.serve(1)
     if (this.#isServed()) this.pause()
@@ -171,7 +171,6 @@ export class Inbound implements Sliced {
     this.workOff()
   }
 
-  /** Stops reading a client that owes for refusals until the rate has paid for them. */
   payDebt(): void {
     const ms = this.bucket.debtMs
     if (ms === 0 || this.#owes) return

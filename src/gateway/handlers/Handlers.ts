@@ -29,9 +29,7 @@ export interface Caller extends Guest {
   readonly notify: (method: string, params: unknown) => void
   /** Runs long work outside the connection's requests in flight (up to a number of them). */
   readonly aside: <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  /**
-   * Runs the effect until the connection ends, in place of an earlier one of that name; undefined only ends that one.
-   */
+  /** Runs the effect until the connection ends, in place of an earlier one of that name; undefined only ends that. */
   readonly keep: (name: string, effect: Effect.Effect<void> | undefined) => void
 }
 
