@@ -1,5 +1,5 @@
 // The routes of the operators' API and of its description: /openapi.json, public and cheap; and /docs, a page of 3 MB
-// that loads nothing from elsewhere. The page is public in development. Otherwise it needs the admin token: as a bearer,
+// that loads nothing from elsewhere. The page is public in development. Otherwise it needs the admin token: as a bearer
 // or as the password of Basic authentication, which /admin itself refuses, so that no page can use it there.
 import { createHash } from "node:crypto"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"

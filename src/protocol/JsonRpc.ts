@@ -20,18 +20,14 @@ export interface Invalid {
   readonly _tag: "Invalid"
   readonly id: Id
   readonly error: ProtocolError
+  /** In requests, if not 1: a batch that is too long costs as much as the longest that is accepted. */
+  readonly cost?: number
 }
 
 export type Message = Request | Invalid
 
 /** One message, or a batch of them in the order they came. */
-type Frame = Message | ReadonlyArray<Message> | TooLongBatch
-
-/** A batch that is refused as a whole, without a look at its entries. */
-interface TooLongBatch {
-  readonly _tag: "TooLongBatch"
-  readonly refusal: Invalid
-}
+type Frame = Message | ReadonlyArray<Message>
 
 const invalid = (message: string, id: Id = null): Invalid => ({
   _tag: "Invalid",
@@ -90,8 +86,7 @@ export const decode = (text: string, maxDepth: number, maxBatch: number): Frame 
   if (!Array.isArray(value)) return marked(decodeMessage(value), numbers.at(-1)?.source)
   if (value.length === 0) return invalid("an empty batch: send at least one request")
   if (value.length > maxBatch) {
-    const refusal = invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`)
-    return { _tag: "TooLongBatch", refusal }
+    return { ...invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`), cost: maxBatch }
   }
   const sources = new Map(numbers.map(({ element, source }) => [element, source]))
   return value.map((item, element) => marked(decodeMessage(item), sources.get(element)))

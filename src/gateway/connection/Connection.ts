@@ -96,9 +96,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     const { MAX_JSON_DEPTH, REQUEST_BURST } = this.#shared.settings
     const frame = decode(text, MAX_JSON_DEPTH, REQUEST_BURST)
     if (!("_tag" in frame)) return this.#startBatch(frame, text)
-    // It costs as much as the longest batch that is accepted.
-    if (frame._tag === "TooLongBatch") return this.#refuse(frame.refusal, REQUEST_BURST)
-    if (frame._tag === "Invalid") return this.#refuse(frame, 1)
+    if (frame._tag === "Invalid") return this.#refuse(frame)
     const limited = takeTokens(this.#inbound.bucket, this.use, this.#shared.now())
     if (limited === undefined) return this.#start(frame, text)
     this.#reply(this.#shared.dispatcher.limit(frame, limited, this.#info()))
@@ -115,9 +113,9 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     return new RequestInfo(this.id, this.user)
   }
 
-  #refuse(invalid: Invalid, cost: number): void {
+  #refuse(invalid: Invalid): void {
     this.#reply(this.#shared.dispatcher.refuse(invalid, this.#info()))
-    this.#inbound.bucket.charge(this.#shared.now(), cost)
+    this.#inbound.bucket.charge(this.#shared.now(), invalid.cost)
     this.#inbound.payDebt()
   }
 

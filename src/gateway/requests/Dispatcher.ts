@@ -1,5 +1,5 @@
-// From one decoded request to its reply: method, params, trace, order, handler, error. Every outcome becomes a reply, or
-// nothing for a notification.
+// From one decoded request to its reply: method, params, trace, order, handler, error. Every outcome becomes a reply,
+// or nothing for a notification.
 import { Cause, Clock, Context, Effect, identity, Layer, Option, Record, Result, Tracer } from "effect"
 import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { unstorableAt } from "../../domain/StorableJson.ts"
