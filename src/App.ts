@@ -2,13 +2,10 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Duration, Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
-import * as AdminAuth from "./admin/AdminAuth.ts"
-import { AdminGuard } from "./admin/AdminGuard.ts"
-import * as AdminProblems from "./admin/AdminProblems.ts"
+import { AdminGuard, AdminToken } from "./admin/AdminGuard.ts"
+import * as AdminMiddleware from "./admin/AdminMiddleware.ts"
 import * as AdminRoutes from "./admin/AdminRoutes.ts"
-import { AdminToken } from "./admin/AdminToken.ts"
 import * as CatalogHandlers from "./admin/CatalogHandlers.ts"
-import * as DocsRoute from "./admin/DocsRoute.ts"
 import * as Health from "./admin/Health.ts"
 import * as MetricsRoute from "./admin/MetricsRoute.ts"
 import * as RecordHandlers from "./admin/RecordHandlers.ts"
@@ -45,7 +42,6 @@ import { SharedStores } from "./cluster/stores/SharedStores.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/handlers/Handlers.ts"
 import { Authentication } from "./gateway/http/Authentication.ts"
-import * as OpenRpcRoute from "./gateway/http/OpenRpcRoute.ts"
 import * as WelcomeRoute from "./gateway/http/WelcomeRoute.ts"
 import { Dispatcher } from "./gateway/requests/Dispatcher.ts"
 import { FailureLog } from "./gateway/requests/FailureLog.ts"
@@ -211,13 +207,13 @@ const Assistant = Layer.mergeAll(AutoAssign.layer, Coaching.layer, Generation.la
   Layer.provide([Exchanges, RoomServices])
 )
 
-const Admin = Layer.mergeAll(AdminRoutes.layer, DocsRoute.layer).pipe(
+const Admin = AdminRoutes.layer.pipe(
   Layer.provide([CatalogHandlers.layer, RecordHandlers.layer]),
-  Layer.provide([AdminAuth.layer, AdminProblems.layer]),
+  Layer.provide(AdminMiddleware.layer),
   Layer.provide(AdminGuard.layer)
 )
 
-const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, OpenRpcRoute.layer, WelcomeRoute.layer, Admin)
+const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, WelcomeRoute.layer, Admin)
 
 const Edge = Gateway.layer.pipe(
   Layer.provide([Dispatcher.layer, Authentication.layer, Routes]),

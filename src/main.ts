@@ -2,7 +2,7 @@
 // exits at once. Exit code 0: all work was completed; 1: the start failed, or work was left at the deadline.
 import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Redacted, References, Scope } from "effect"
 import { App } from "./App.ts"
-import { AdminToken } from "./admin/AdminToken.ts"
+import { AdminToken } from "./admin/AdminGuard.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Lifecycle } from "./observability/Lifecycle.ts"
 import { isDevelopment, Settings } from "./Settings.ts"

@@ -5,8 +5,7 @@ import { HttpApi, HttpApiEndpoint, HttpApiError, HttpApiGroup, HttpApiSchema, Op
 import { UserId } from "../domain/Identity.ts"
 import { IntegrationDefinition } from "../domain/Integration.ts"
 import { ConfigObject } from "../domain/UserConfig.ts"
-import { AdminAuth } from "./AdminAuth.ts"
-import { AdminProblems } from "./AdminProblems.ts"
+import { AdminAuth, AdminProblems } from "./AdminMiddleware.ts"
 
 const Version = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).annotate({
   description: "counts the changes of this name or user, including deletions"
@@ -14,23 +13,22 @@ const Version = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).annotate({
 const Time = Schema.String.annotate({ description: "ISO 8601" })
 
 /** 1 to 128 characters, no control characters. */
-export const IntegrationName = Schema.String.check(
+const IntegrationName = Schema.String.check(
   Schema.isMinLength(1),
   Schema.isMaxLength(128),
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
   Schema.isPattern(/^[^\u0000-\u001f\u007f]*$/)
 )
 
-export const Integration = Schema.Struct({
+const Integration = Schema.Struct({
   name: Schema.String,
   version: Version,
   updatedAt: Time,
   ...IntegrationDefinition.fields
 })
-export const Config = Schema.Struct({ userId: Schema.String, version: Version, updatedAt: Time, config: ConfigObject })
-const Put = Schema.Struct({ version: Version })
+const Config = Schema.Struct({ userId: Schema.String, version: Version, updatedAt: Time, config: ConfigObject })
 
-export const RecordItem = Schema.Struct({
+const RecordItem = Schema.Struct({
   recordId: Schema.String,
   user: Schema.String,
   integration: Schema.String,
@@ -47,23 +45,12 @@ export const RecordItem = Schema.Struct({
 })
 
 /** A dead letter: the record that Postgres refused, and the reason (an SQLSTATE, or a text). */
-export const DeadLetterItem = Schema.Struct({
+const DeadLetterItem = Schema.Struct({
   recordId: Schema.String,
   reason: Schema.String,
   diedAt: Time,
   text: Schema.String
 })
-
-/** A page, and the cursor of the next one; null for the last page. */
-const page = <S extends Schema.Constraint>(item: S) =>
-  Schema.Struct({ items: Schema.Array(item), next: Schema.NullOr(Schema.String) })
-
-const paging = {
-  limit: Schema.optionalKey(
-    Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 500 }))
-  ),
-  cursor: Schema.optionalKey(Schema.String)
-}
 
 const withVersion = <S extends Schema.Top>(schema: S) => HttpApiSchema.WithHeaders(schema, { etag: Schema.String })
 
@@ -103,92 +90,76 @@ const conditions = {
   )
 }
 
+const paging = {
+  limit: Schema.optionalKey(
+    Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 500 }))
+  ),
+  cursor: Schema.optionalKey(Schema.String)
+}
+
+/** A page, and the cursor of the next one; null for the last page. */
+const page = <S extends Schema.Constraint>(item: S) => ({
+  query: paging,
+  success: Schema.Struct({ items: Schema.Array(item), next: Schema.NullOr(Schema.String) }),
+  error: UnavailableProblem
+})
+const read = <P, S extends Schema.Top>(params: P, item: S) => ({
+  params,
+  success: withVersion(item),
+  error: [NotFoundProblem, UnavailableProblem] as const
+})
+const edits = [InvalidProblem, VersionMismatchProblem, UnavailableProblem] as const
+const put = <P, S extends Schema.Top>(params: P, payload: S) => ({
+  params,
+  headers: conditions,
+  payload,
+  success: withVersion(Schema.Struct({ version: Version })),
+  error: edits
+})
+const deletion = <P>(params: P) => ({
+  params,
+  headers: conditions,
+  success: HttpApiSchema.NoContent,
+  error: [NotFoundProblem, ...edits] as const
+})
+
 const byName = { name: IntegrationName }
 const byUser = { userId: UserId }
-const edit = [InvalidProblem, VersionMismatchProblem, UnavailableProblem] as const
 
-class CatalogGroup extends HttpApiGroup.make("catalog")
-  .add(
-    HttpApiEndpoint.put("putIntegration", "/integrations/:name", {
-      params: byName,
-      headers: conditions,
-      payload: IntegrationDefinition,
-      success: withVersion(Put),
-      error: [...edit]
-    }),
-    HttpApiEndpoint.get("getIntegration", "/integrations/:name", {
-      params: byName,
-      success: withVersion(Integration),
-      error: [NotFoundProblem, UnavailableProblem]
-    }),
-    HttpApiEndpoint.delete("deleteIntegration", "/integrations/:name", {
-      params: byName,
-      headers: conditions,
-      success: HttpApiSchema.NoContent,
-      error: [NotFoundProblem, ...edit]
-    }),
-    HttpApiEndpoint.get("listIntegrations", "/integrations", {
-      query: paging,
-      success: page(Integration),
-      error: [UnavailableProblem]
-    }),
-    HttpApiEndpoint.put("putConfig", "/users/:userId/config", {
-      params: byUser,
-      headers: conditions,
-      payload: Schema.Struct({ config: ConfigObject }),
-      success: withVersion(Put),
-      error: [...edit]
-    }),
-    HttpApiEndpoint.get("getConfig", "/users/:userId/config", {
-      params: byUser,
-      success: withVersion(Config),
-      error: [NotFoundProblem, UnavailableProblem]
-    }),
-    HttpApiEndpoint.delete("deleteConfig", "/users/:userId/config", {
-      params: byUser,
-      headers: conditions,
-      success: HttpApiSchema.NoContent,
-      error: [NotFoundProblem, ...edit]
-    }),
-    HttpApiEndpoint.get("listConfigs", "/users", {
-      query: paging,
-      success: page(Config),
-      error: [UnavailableProblem]
-    }),
-    HttpApiEndpoint.post("sync", "/sync", {
-      success: Schema.Struct({ checked: Schema.Int, changed: Schema.Int, listening: Schema.Boolean }),
-      error: [UnavailableProblem]
-    })
-  )
-  .middleware(AdminProblems)
-  .middleware(AdminAuth)
-  .prefix("/admin") {}
+class CatalogGroup extends HttpApiGroup.make("catalog").add(
+  HttpApiEndpoint.put("putIntegration", "/integrations/:name", put(byName, IntegrationDefinition)),
+  HttpApiEndpoint.get("getIntegration", "/integrations/:name", read(byName, Integration)),
+  HttpApiEndpoint.delete("deleteIntegration", "/integrations/:name", deletion(byName)),
+  HttpApiEndpoint.get("listIntegrations", "/integrations", page(Integration)),
+  HttpApiEndpoint.put("putConfig", "/users/:userId/config", put(byUser, Schema.Struct({ config: ConfigObject }))),
+  HttpApiEndpoint.get("getConfig", "/users/:userId/config", read(byUser, Config)),
+  HttpApiEndpoint.delete("deleteConfig", "/users/:userId/config", deletion(byUser)),
+  HttpApiEndpoint.get("listConfigs", "/users", page(Config)),
+  HttpApiEndpoint.post("sync", "/sync", {
+    success: Schema.Struct({ checked: Schema.Int, changed: Schema.Int, listening: Schema.Boolean }),
+    error: UnavailableProblem
+  })
+) {}
 
-class RecordsGroup extends HttpApiGroup.make("records")
-  .add(
-    HttpApiEndpoint.get("listRecords", "/records", {
-      query: { ...paging, user: Schema.optionalKey(UserId) },
-      success: page(RecordItem),
-      error: [UnavailableProblem]
-    }),
-    HttpApiEndpoint.get("listDeadRecords", "/records/dead", {
-      query: paging,
-      success: page(DeadLetterItem),
-      error: [UnavailableProblem]
-    }),
-    HttpApiEndpoint.post("retryDeadRecord", "/records/dead/:recordId/retry", {
-      params: { recordId: Schema.String },
-      success: Schema.Struct({ recordId: Schema.String }),
-      error: [NotFoundProblem, InvalidProblem, UnavailableProblem]
-    })
-  )
-  .middleware(AdminProblems)
-  .middleware(AdminAuth)
-  .prefix("/admin") {}
+class RecordsGroup extends HttpApiGroup.make("records").add(
+  HttpApiEndpoint.get("listRecords", "/records", {
+    ...page(RecordItem),
+    query: { ...paging, user: Schema.optionalKey(UserId) }
+  }),
+  HttpApiEndpoint.get("listDeadRecords", "/records/dead", page(DeadLetterItem)),
+  HttpApiEndpoint.post("retryDeadRecord", "/records/dead/:recordId/retry", {
+    params: { recordId: Schema.String },
+    success: Schema.Struct({ recordId: Schema.String }),
+    error: [NotFoundProblem, InvalidProblem, UnavailableProblem]
+  })
+) {}
 
 export class AdminApi extends HttpApi.make("hotpath")
   .add(CatalogGroup)
   .add(RecordsGroup)
+  .middleware(AdminProblems)
+  .middleware(AdminAuth)
+  .prefix("/admin")
   .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error", errors: "all" })
   .annotateMerge(
     OpenApi.annotations({ title: "hotpath", description: "Editing the catalog, reading the records", version: "1" })

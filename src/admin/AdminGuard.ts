@@ -1,12 +1,32 @@
 // Checks admin tokens. The right one is always accepted. Wrong ones are counted, logged (bounded), and answered 401, or
 // 429 beyond a limit per address and one for all addresses: behind a proxy all requests come from one address.
-import { createHash, timingSafeEqual } from "node:crypto"
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { HttpServerRequest, HttpServerResponse, ProblemDetails } from "effect/http"
 import { makeLocalLimits } from "../cluster/limits/RateLimits.ts"
 import { makeLimitedLog } from "../observability/LimitedLog.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { AdminToken } from "./AdminToken.ts"
+import { Settings } from "../Settings.ts"
+
+/** The token of operators and backends: ADMIN_TOKEN, or one generated at start. */
+export class AdminToken extends Context.Service<
+  AdminToken,
+  {
+    readonly token: Redacted.Redacted
+    /** Generated at start: the person who started the process has to be shown it. */
+    readonly isMade: boolean
+  }
+>()("hotpath/admin/AdminToken") {
+  static readonly layer = Layer.effect(
+    AdminToken,
+    Effect.map(Settings, ({ ADMIN_TOKEN }) =>
+      AdminToken.of({
+        token: ADMIN_TOKEN ?? Redacted.make(randomBytes(24).toString("base64url")),
+        isMade: ADMIN_TOKEN === undefined
+      })
+    )
+  )
+}
 
 const perAddress = { limit: 20, window: "1 minute" } as const
 const together = { limit: 200, window: "1 minute" } as const
@@ -50,18 +70,16 @@ export class AdminGuard extends Context.Service<
           Effect.catchTag("RateLimiterError", () => Effect.succeed(true))
         )
 
-      const unauthorized = (challenge: string) =>
-        problem(401, "Unauthorized", "send the ADMIN_TOKEN: Authorization: Bearer …").pipe(
-          HttpServerResponse.setHeader("www-authenticate", challenge)
-        )
-
       return AdminGuard.of({
         refusal: Effect.fnUntraced(function* (credential, challenge) {
           const given = Redacted.value(credential)
           if (timingSafeEqual(digest(given), wanted)) return undefined
+          const unauthorized = problem(401, "Unauthorized", "send the ADMIN_TOKEN: Authorization: Bearer …").pipe(
+            HttpServerResponse.setHeader("www-authenticate", challenge)
+          )
           if (given === "") {
             missing.add()
-            return unauthorized(challenge)
+            return unauthorized
           }
           const { remoteAddress } = yield* HttpServerRequest.HttpServerRequest
           const address = Option.getOrElse(remoteAddress, () => "unknown")
@@ -69,7 +87,7 @@ export class AdminGuard extends Context.Service<
           const isOver = (yield* overLimit(`address ${address}`, perAddress)) || (yield* overLimit("all", together))
           if (!isOver) {
             wrong.add()
-            return unauthorized(challenge)
+            return unauthorized
           }
           throttled.add()
           return problem(429, "Too Many Requests", "too many wrong admin tokens; the right one is still accepted").pipe(

@@ -11,33 +11,28 @@ import { inexactNumbers } from "../domain/ExactNumbers.ts"
 import { IntegrationDefinition } from "../domain/Integration.ts"
 import { isStorable } from "../domain/StorableJson.ts"
 import { ConfigObject } from "../domain/UserConfig.ts"
-import type { Expected, NotFound, VersionMismatch } from "../domain/Version.ts"
+import type { CatalogKind, Expected, NotFound, VersionMismatch } from "../domain/Version.ts"
 import { EgressPolicy } from "../infra/http/EgressPolicy.ts"
-import type { DatabaseRefused, DatabaseUnavailable } from "../infra/postgres/Database.ts"
 import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem, VersionMismatchProblem } from "./AdminApi.ts"
-import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
+import { type PageQuery, page } from "./Paging.ts"
 
 const invalid = (field: string, reason: string) => new InvalidProblem({ field, reason, detail: `${field}: ${reason}` })
 
-const asUnavailable = Effect.mapError(() => new UnavailableProblem())
 const notFound = ({ what }: NotFound) => Effect.fail(new NotFoundProblem({ detail: `no such ${what}` }))
 const mismatch = ({ version }: VersionMismatch) => Effect.fail(new VersionMismatchProblem({ version }))
 const unavailable = () => Effect.fail(new UnavailableProblem())
 const refused = () => Effect.fail(invalid("", "PostgreSQL refused it"))
 const away = { DatabaseUnavailable: unavailable, DatabaseRefused: unavailable }
 
-type Away = DatabaseUnavailable | DatabaseRefused
-const asRead = <A>(read: Effect.Effect<A, NotFound | Away>) => Effect.catchTags(read, { ...away, NotFound: notFound })
-const asEdit = <A>(edit: Effect.Effect<A, VersionMismatch | Away>) =>
-  Effect.catchTags(edit, { ...away, DatabaseRefused: refused, VersionMismatch: mismatch })
-const asDelete = <A>(edit: Effect.Effect<A, NotFound | VersionMismatch | Away>) =>
-  Effect.catchTags(edit, { ...away, NotFound: notFound, VersionMismatch: mismatch })
-
-const expected = (headers: {
+interface Conditions {
   readonly "if-match"?: string
   readonly "if-none-match"?: string
-}): Effect.Effect<Expected, InvalidProblem> => {
-  const { "if-match": match, "if-none-match": noneMatch } = headers
+}
+
+const expected = ({
+  "if-match": match,
+  "if-none-match": noneMatch
+}: Conditions): Effect.Effect<Expected, InvalidProblem> => {
   if (noneMatch !== undefined) {
     return noneMatch.trim() === "*"
       ? Effect.succeed("none")
@@ -57,9 +52,7 @@ const tagged = <A extends { readonly version: number }>(body: A) =>
 /** Bound of a definition or a configuration as JSON, in bytes: every call works with both. */
 const maxContentBytes = 65_536
 
-/**
- * `sent`: the request that carried the content. Only its text shows whether a number lost digits when it was parsed.
- */
+/** Only the text of the request, `sent`, shows whether a number of the content lost digits when it was parsed. */
 const storable = <A>(field: string, content: A, sent: HttpServerRequest.HttpServerRequest) =>
   Effect.flatMap(
     Effect.orElseSucceed(sent.text, () => ""),
@@ -93,22 +86,6 @@ const integration = ({ content, key, updatedAt, version }: CatalogRow) =>
 const config = ({ content, key, updatedAt, version }: CatalogRow) =>
   Effect.map(decoded(decodeConfig(content)), (found) => ({ userId: key, version, updatedAt, config: found }))
 
-// The content is not logged: a definition may contain secrets.
-const logEdit = (action: "put" | "deleted", kind: "integration" | "config", name: string, version?: number) =>
-  Effect.logInfo("the catalog was changed", {
-    editor: "admin API",
-    action,
-    kind,
-    name,
-    ...(version !== undefined && { version })
-  })
-
-const readable = <A, E>(rows: ReadonlyArray<CatalogRow>, show: (row: CatalogRow) => Effect.Effect<A, E>) =>
-  Effect.map(
-    Effect.forEach(rows, (row) => Effect.option(show(row))),
-    (shown) => shown.flatMap(Option.toArray)
-  )
-
 export const layer = HttpApiBuilder.group(
   AdminApi,
   "catalog",
@@ -117,63 +94,79 @@ export const layer = HttpApiBuilder.group(
     const sync = yield* CatalogSync
     const policy = yield* EgressPolicy
 
-    const list = <A, E>(
-      kind: "integration" | "config",
-      query: { readonly limit?: number; readonly cursor?: string },
+    /** What can be done with the entries of one kind. */
+    const entries = <A extends { readonly version: number }, E>(
+      kind: CatalogKind,
       show: (row: CatalogRow) => Effect.Effect<A, E>
-    ) =>
-      Effect.gen(function* () {
-        const limit = query.limit ?? defaultLimit
-        const rows = yield* asUnavailable(editor.list(kind, fromCursor(query.cursor), limit + 1))
-        const { next, shown } = pageOf(rows, limit, ({ key }) => key)
-        return { items: yield* readable(shown, show), next }
-      })
-    // A row that does not decode is not found by name, as for a call.
-    const unreadable = () =>
-      new NotFoundProblem({ detail: "the row was written with SQL and is invalid: PUT it again" })
+    ) => {
+      // The content is not logged: a definition may contain secrets.
+      const logEdit = (action: "put" | "deleted", name: string, more: { readonly version?: number } = {}) =>
+        Effect.logInfo("the catalog was changed", { editor: "admin API", action, kind, name, ...more })
+      return {
+        put: Effect.fnUntraced(function* (key: string, content: unknown, headers: Conditions) {
+          const version = yield* editor
+            .put(kind, key, content, yield* expected(headers))
+            .pipe(Effect.catchTags({ ...away, DatabaseRefused: refused, VersionMismatch: mismatch }))
+          yield* logEdit("put", key, { version })
+          return tagged({ version })
+        }),
+        get: Effect.fnUntraced(function* (key: string) {
+          const row = yield* editor.get(kind, key).pipe(Effect.catchTags({ ...away, NotFound: notFound }))
+          // A row that does not decode is not found by name, as for a call.
+          return yield* Effect.mapBoth(show(row), {
+            onSuccess: tagged,
+            onFailure: () =>
+              new NotFoundProblem({ detail: "the row was written with SQL and is invalid: PUT it again" })
+          })
+        }),
+        delete: Effect.fnUntraced(function* (key: string, headers: Conditions) {
+          yield* editor
+            .delete(kind, key, yield* expected(headers))
+            .pipe(Effect.catchTags({ ...away, NotFound: notFound, VersionMismatch: mismatch }))
+          yield* logEdit("deleted", key)
+        }),
+        list: Effect.fnUntraced(function* (query: PageQuery) {
+          const { items, next } = yield* page(
+            query,
+            (after, limit) => editor.list(kind, after, limit),
+            ({ key }) => key
+          )
+          const shown = yield* Effect.forEach(items, (row) => Effect.option(show(row)))
+          return { items: shown.flatMap(Option.toArray), next }
+        })
+      }
+    }
+    const integrations = entries("integration", integration)
+    const configs = entries("config", config)
 
     return handlers.handleAll({
-      putIntegration: ({ headers, params, payload, request }) =>
-        Effect.gen(function* () {
-          const definition = yield* storable("", payload, request)
-          yield* makeEndpoint({ name: params.name, version: 0, definition }).pipe(
-            Effect.mapError(({ field, reason }) => invalid(field, reason))
-          )
-          // A host name is checked at each connection; an address can be checked now.
-          const address = new URL(definition.url.replaceAll(/\{[^}]*\}/g, "x")).hostname.replace(/^\[(.*)\]$/, "$1")
-          if (isIP(address) !== 0 && !policy.allows(address)) {
-            return yield* invalid("url", "this address is denied (UPSTREAM_DENY, UPSTREAM_ALLOW)")
-          }
-          const version = yield* asEdit(editor.put("integration", params.name, definition, yield* expected(headers)))
-          yield* logEdit("put", "integration", params.name, version)
-          return tagged({ version })
-        }),
-      getIntegration: ({ params }) =>
-        Effect.flatMap(asRead(editor.get("integration", params.name)), (row) =>
-          Effect.mapBoth(integration(row), { onSuccess: tagged, onFailure: unreadable })
-        ),
-      deleteIntegration: ({ headers, params }) =>
-        Effect.flatMap(expected(headers), (version) =>
-          asDelete(editor.delete("integration", params.name, version))
-        ).pipe(Effect.tap(() => logEdit("deleted", "integration", params.name))),
-      listIntegrations: ({ query }) => list("integration", query, integration),
+      putIntegration: Effect.fnUntraced(function* ({ headers, params, payload, request }) {
+        const definition = yield* storable("", payload, request)
+        yield* makeEndpoint({ name: params.name, version: 0, definition }).pipe(
+          Effect.mapError(({ field, reason }) => invalid(field, reason))
+        )
+        // A host name is checked at each connection; an address can be checked now.
+        const address = new URL(definition.url.replaceAll(/\{[^}]*\}/g, "x")).hostname.replace(/^\[(.*)\]$/, "$1")
+        if (isIP(address) !== 0 && !policy.allows(address)) {
+          return yield* invalid("url", "this address is denied (UPSTREAM_DENY, UPSTREAM_ALLOW)")
+        }
+        return yield* integrations.put(params.name, definition, headers)
+      }),
+      getIntegration: ({ params }) => integrations.get(params.name),
+      deleteIntegration: ({ headers, params }) => integrations.delete(params.name, headers),
+      listIntegrations: ({ query }) => integrations.list(query),
       putConfig: ({ headers, params, payload, request }) =>
-        Effect.gen(function* () {
-          const content = yield* storable("config", payload.config, request)
-          const version = yield* asEdit(editor.put("config", params.userId, content, yield* expected(headers)))
-          yield* logEdit("put", "config", params.userId, version)
-          return tagged({ version })
-        }),
-      getConfig: ({ params }) =>
-        Effect.flatMap(asRead(editor.get("config", params.userId)), (row) =>
-          Effect.mapBoth(config(row), { onSuccess: tagged, onFailure: unreadable })
+        Effect.flatMap(storable("config", payload.config, request), (content) =>
+          configs.put(params.userId, content, headers)
         ),
-      deleteConfig: ({ headers, params }) =>
-        Effect.flatMap(expected(headers), (version) => asDelete(editor.delete("config", params.userId, version))).pipe(
-          Effect.tap(() => logEdit("deleted", "config", params.userId))
-        ),
-      listConfigs: ({ query }) => list("config", query, config),
-      sync: () => Effect.map(asUnavailable(sync.sync), (done) => ({ ...done, listening: sync.isListening() }))
+      getConfig: ({ params }) => configs.get(params.userId),
+      deleteConfig: ({ headers, params }) => configs.delete(params.userId, headers),
+      listConfigs: ({ query }) => configs.list(query),
+      sync: () =>
+        sync.sync.pipe(
+          Effect.map((done) => ({ ...done, listening: sync.isListening() })),
+          Effect.mapError(() => new UnavailableProblem())
+        )
     })
   })
 )

@@ -48,45 +48,34 @@ export const layer = HttpRouter.use((router) =>
     const redis = yield* RedisHealth
     const { gauge } = yield* Metrics
 
-    const dependency = (name: string, health: () => StoreHealth) =>
-      gauge(
-        "dependency_up",
-        "1 while the store answers, as of the last second",
-        () => (health().state === "up" ? 1 : 0),
-        {
-          dependency: name
-        }
-      )
-    dependency("redis", redis.health)
-    dependency("postgres", database.health)
+    for (const [dependency, { health }] of Object.entries({ redis, postgres: database })) {
+      const isUp = () => (health().state === "up" ? 1 : 0)
+      gauge("dependency_up", "1 while the store answers, as of the last second", isUp, { dependency })
+    }
     gauge("build_info", "Always 1; version and Node.js of the process", () => 1, { version, node: process.version })
     const stores = yield* SharedStores
 
-    const isUp = <E>(check: Effect.Effect<void, E>) =>
-      Effect.match(check, { onSuccess: () => true, onFailure: () => false })
     const stateOf = (health: StoreHealth, answers: boolean) =>
       health.state === "misconfigured" ? "misconfigured" : answers ? "up" : "away"
 
     // The endpoint is public, and each answer queries both stores.
     const details = yield* sharedAnswer(
       Effect.gen(function* () {
-        const [postgresUp, redisUp] = yield* Effect.all([isUp(database.check), isUp(redis.check)], { concurrency: 2 })
+        const [postgresUp, redisUp] = yield* Effect.all(
+          [Effect.isSuccess(database.check), Effect.isSuccess(redis.check)],
+          {
+            concurrency: 2
+          }
+        )
         const differ = stores.reason() !== undefined
         // The in-process store keeps nothing across a restart.
         const keeps = redisUp && redis.kind === "server"
-        const up =
-          postgresUp && redisUp
-            ? "everything"
-            : postgresUp
-              ? degraded.redis
-              : keeps
-                ? degraded.postgres
-                : degraded.onlyMemory
-        const works = differ ? degraded.stores : up
+        const withoutPostgres = keeps ? degraded.postgres : degraded.onlyMemory
+        const up = postgresUp && redisUp ? "everything" : postgresUp ? degraded.redis : withoutPostgres
         return {
           redis: { kind: redis.kind, state: differ && !redisUp ? "not used" : stateOf(redis.health(), redisUp) },
           postgres: { kind: database.kind, state: stateOf(database.health(), postgresUp) },
-          works
+          works: differ ? degraded.stores : up
         }
       })
     )

@@ -1,19 +1,33 @@
 // Pages of a listing. A cursor encodes the last key of the previous page and is opaque to clients.
-import { Option, Result } from "effect"
+import { Effect, Option, Result } from "effect"
 import { Base64Url } from "effect/encoding"
+import { UnavailableProblem } from "./AdminApi.ts"
 
-export const defaultLimit = 50
+export interface PageQuery {
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+const defaultLimit = 50
 
 /** An invalid cursor starts from the beginning. (No key contains NUL.) */
-export const fromCursor = (cursor: string | undefined) => {
-  if (cursor === undefined) return undefined
+const fromCursor = (cursor: string) => {
   const key = Option.getOrUndefined(Result.getSuccess(Base64Url.decodeString(cursor)))
   return key?.includes("\0") === true ? undefined : key
 }
 
-/** A page of `limit` items, from the result of a query for `limit + 1`. */
-export const pageOf = <A>(items: ReadonlyArray<A>, limit: number, key: (item: A) => string) => {
-  const shown = items.slice(0, limit)
-  const last = shown.at(-1)
-  return { shown, next: items.length > limit && last !== undefined ? Base64Url.encode(key(last)) : null }
-}
+/** `find` returns up to `limit` items whose key comes after `after`, in order. */
+export const page = Effect.fnUntraced(function* <A, E>(
+  { cursor, limit = defaultLimit }: PageQuery,
+  find: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<A>, E>,
+  keyOf: (item: A) => string
+) {
+  // One more than the page, to know whether there is another.
+  const found = yield* Effect.mapError(
+    find(cursor === undefined ? undefined : fromCursor(cursor), limit + 1),
+    () => new UnavailableProblem()
+  )
+  const items = found.slice(0, limit)
+  const last = items.at(-1)
+  return { items, next: found.length > limit && last !== undefined ? Base64Url.encode(keyOf(last)) : null }
+})

@@ -5,7 +5,7 @@ import { CallRecord } from "../domain/CallRecord.ts"
 import { DeadLetters } from "../storage/DeadLetters.ts"
 import { RecordStore } from "../storage/records/RecordStore.ts"
 import { AdminApi, InvalidProblem, NotFoundProblem, UnavailableProblem } from "./AdminApi.ts"
-import { defaultLimit, fromCursor, pageOf } from "./Paging.ts"
+import { page } from "./Paging.ts"
 
 const iso = (ms: number) => new Date(ms).toISOString()
 
@@ -31,40 +31,32 @@ export const layer = HttpApiBuilder.group(
     const store = yield* RecordStore
     const dead = yield* DeadLetters
     return handlers.handleAll({
-      listRecords: ({ query }) =>
-        Effect.gen(function* () {
-          const limit = query.limit ?? defaultLimit
-          const cursor = fromCursor(query.cursor)
-          const after = cursor !== undefined && uuid.test(cursor) ? cursor : undefined
-          const found = yield* asUnavailable(store.list({ user: query.user, after, limit: limit + 1 }))
-          const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
-          return { items: shown.map(recordItem), next }
-        }),
-      listDeadRecords: ({ query }) =>
-        Effect.gen(function* () {
-          const limit = query.limit ?? defaultLimit
-          const found = yield* asUnavailable(dead.list(fromCursor(query.cursor), limit + 1))
-          const { next, shown } = pageOf(found, limit, ({ recordId }) => recordId)
-          return { items: shown, next }
-        }),
+      listRecords: Effect.fnUntraced(function* ({ query }) {
+        const { items, next } = yield* page(
+          query,
+          (after, limit) =>
+            store.list({ user: query.user, after: after !== undefined && uuid.test(after) ? after : undefined, limit }),
+          ({ recordId }) => recordId
+        )
+        return { items: items.map(recordItem), next }
+      }),
+      listDeadRecords: ({ query }) => page(query, dead.list, ({ recordId }) => recordId),
       // Stored first, then removed from the dead letters: after a crash in between it is in both, and a retry is
       // harmless.
-      retryDeadRecord: ({ params }) =>
-        Effect.gen(function* () {
-          const { recordId } = params
-          const found = yield* asUnavailable(dead.get(recordId))
-          if (found === undefined) return yield* new NotFoundProblem({ detail: `no dead letter ${recordId}` })
-          const record = decodeRecord(found.text)
-          if (Option.isNone(record)) return yield* still("not a record")
-          yield* store.insert([record.value]).pipe(
-            Effect.catchTags({
-              DatabaseRefused: ({ sqlState }) => Effect.fail(still(sqlState)),
-              DatabaseUnavailable: () => Effect.fail(new UnavailableProblem())
-            })
-          )
-          yield* asUnavailable(dead.remove(recordId))
-          return { recordId }
-        })
+      retryDeadRecord: Effect.fnUntraced(function* ({ params: { recordId } }) {
+        const found = yield* asUnavailable(dead.get(recordId))
+        if (found === undefined) return yield* new NotFoundProblem({ detail: `no dead letter ${recordId}` })
+        const record = decodeRecord(found.text)
+        if (Option.isNone(record)) return yield* still("not a record")
+        yield* store.insert([record.value]).pipe(
+          Effect.catchTags({
+            DatabaseRefused: ({ sqlState }) => Effect.fail(still(sqlState)),
+            DatabaseUnavailable: () => Effect.fail(new UnavailableProblem())
+          })
+        )
+        yield* asUnavailable(dead.remove(recordId))
+        return { recordId }
+      })
     })
   })
 )

@@ -33,7 +33,11 @@ const isExact = (source: string): boolean => {
   return value !== 0 || /^-?[0.]+(?:[eE]|$)/.test(source)
 }
 
-const endOfString = (text: string, from: number): number => {
+/**
+ * Where the string that begins at `from` ends; the end of the text if it does not. The engine's own search skips
+ * strings twice as fast as looking at each of their characters.
+ */
+export const endOfString = (text: string, from: number): number => {
   let end = text.indexOf('"', from + 1)
   while (end !== -1) {
     let slashes = 0
@@ -44,10 +48,7 @@ const endOfString = (text: string, from: number): number => {
   return text.length
 }
 
-/**
- * `text` is valid JSON. `firstOnly` finds only the first of each element, which is enough to refuse it: each costs 2
- * µs.
- */
+/** `text` is valid JSON. `firstOnly` finds only the first of each element, enough to refuse it: each costs 2 µs. */
 export const inexactNumbers = (text: string, firstOnly = false): ReadonlyArray<InexactNumber> => {
   const first = text.charCodeAt(0)
   if (!(isDigit(first) || first === minus || suspicious.test(text))) return []

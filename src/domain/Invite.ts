@@ -17,6 +17,4 @@ export const Invite = Schema.Struct({
 export type Invite = typeof Invite.Type
 
 /** The member has as many invites in the room as they may (MAX_INVITES). */
-export class TooManyInvites extends Schema.TaggedError<TooManyInvites>()("TooManyInvites", {
-  most: Schema.Finite
-}) {}
+export class TooManyInvites extends Schema.TaggedError<TooManyInvites>()("TooManyInvites", { most: Schema.Finite }) {}

@@ -22,7 +22,7 @@ export type Reactions = typeof Reactions.Type
 
 /** Reactions of one message, and their characters together: every event of the message carries them. */
 export const maxReactions = 2000
-export const maxReactionCharacters = 32_768
+const maxReactionCharacters = 32_768
 
 export const Message = Schema.Struct({
   messageId: Schema.String,
@@ -73,15 +73,18 @@ export class TooManyReactions extends Schema.TaggedError<TooManyReactions>()("To
   most: Schema.Finite
 }) {}
 
+const usersOf = (reactions: Reactions, emoji: string) =>
+  Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
+
 /** Adds a user's reaction; returns the same object if it exists already. */
 export const react = (reactions: Reactions, emoji: string, user: string): Reactions => {
-  const users = Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
+  const users = usersOf(reactions, emoji)
   return users.includes(user) ? reactions : { ...reactions, [emoji]: [...users, user] }
 }
 
 /** Removes a user's reaction; returns the same object if there is no such reaction. */
 export const unreact = (reactions: Reactions, emoji: string, user: string): Reactions => {
-  const users = Object.hasOwn(reactions, emoji) ? (reactions[emoji] ?? []) : []
+  const users = usersOf(reactions, emoji)
   if (!users.includes(user)) return reactions
   const { [emoji]: _, ...others } = reactions
   const left = users.filter((one) => one !== user)
@@ -90,7 +93,4 @@ export const unreact = (reactions: Reactions, emoji: string, user: string): Reac
 
 /** Whether they exceed what a message may have. */
 export const areTooMany = (reactions: Reactions): boolean =>
-  countReactions(reactions) > maxReactions || JSON.stringify(reactions).length > maxReactionCharacters
-
-export const countReactions = (reactions: Reactions): number =>
-  Object.values(reactions).reduce((sum, users) => sum + users.length, 0)
+  Object.values(reactions).flat().length > maxReactions || JSON.stringify(reactions).length > maxReactionCharacters

@@ -57,9 +57,7 @@ export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
   needs: Schema.Union([Role, Schema.Literals(["rooms.leave, to remove oneself", "another than the room's maker"])])
 }) {}
 
-/**
- * There is no such invite, or it was revoked, has expired or is used up. A client that guesses does not learn which.
- */
+/** There is no such invite, or it was revoked, has expired or is used up. Who guesses does not learn which. */
 export class InviteInvalid extends Schema.TaggedError<InviteInvalid>()("InviteInvalid", {}) {}
 
 /** The connection is subscribed to as many rooms as it may be (MAX_ROOMS). */
@@ -75,3 +73,9 @@ export class BufferFull extends Schema.TaggedError<BufferFull>()("BufferFull", {
 
 /** The room's members changed since the caller's role was read: it has to be read again. No client gets this error. */
 export class MembershipUnsure extends Schema.TaggedError<MembershipUnsure>()("MembershipUnsure", {}) {}
+
+/** This instance does not share both stores with the others: what it writes in a room would not reach them. */
+export class StoresDiffer extends Schema.TaggedError<StoresDiffer>()("StoresDiffer", {
+  /** The settings that differ, without addresses. */
+  reason: Schema.String
+}) {}

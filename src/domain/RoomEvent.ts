@@ -44,9 +44,7 @@ export interface RoomChange {
   readonly epochCounter: number
   readonly at: string
   readonly type: RoomEvent["type"]
-  /**
-   * The user, for `member.*` and `presence.*`; the connection that made the edit, for `document.updated`; else empty.
-   */
+  /** For `member.*` and `presence.*` the user; for `document.updated` the connection that made the edit; else empty. */
   readonly subject: string
   /** The event as JSON text. */
   readonly event: string

@@ -12,10 +12,7 @@ export interface Versioned<A> {
 /** The two kinds of entries in the catalog. */
 export type CatalogKind = "integration" | "config"
 
-/**
- * What an edit requires: `none`: that there is no value; `some`: that there is one; a number: that version; else
- * nothing.
- */
+/** What an edit requires: `none`: that there is no value; `some`: that there is one; a number: that version. */
 export type Expected = number | "none" | "some" | undefined
 
 /** The current version is not the expected one. 0: there is no value. */

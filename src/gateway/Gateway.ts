@@ -71,23 +71,21 @@ export class Gateway extends Context.Service<
       const goneWhenEmpty = () => {
         if (connections.size === 0 && lifecycle.state() === "draining") Deferred.doneUnsafe(gone, Effect.void)
       }
-      metrics.gauge("connections", "Open sockets", () => connections.size)
       const sum = (count: (connection: Connection) => number) => () => {
         let total = 0
         for (const connection of connections) total += count(connection)
         return total
       }
-      metrics.gauge(
-        "requests_in_flight",
-        "Requests being worked on",
-        sum(({ asides, inFlight }) => asides + inFlight)
-      )
-      metrics.gauge(
+      const underWay = ({ asides, inFlight }: Connection) => asides + inFlight
+      const { gauge } = metrics
+      gauge("connections", "Open sockets", () => connections.size)
+      gauge("requests_in_flight", "Requests being worked on", sum(underWay))
+      gauge(
         "inbound_waiting_bytes",
         "Bytes received from clients that are not begun",
         sum(({ waiting }) => waiting.inbound)
       )
-      metrics.gauge(
+      gauge(
         "outbound_waiting_bytes",
         "Bytes that wait for clients to read them",
         sum(({ waiting }) => waiting.outbound)
@@ -128,24 +126,9 @@ export class Gateway extends Context.Service<
 
       const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
       const upgrades = yield* makeUpgrades({ origins, size: () => connections.size, open, fork: run })
-      const dropped = metrics.counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
-      const ahead = metrics.counter("http_sockets_ahead_total", "Sockets closed for requests sent ahead of the answers")
-      const httpSockets = new HttpSockets(
-        settings.MAX_HTTP_CONNECTIONS,
-        () => dropped.add(),
-        () => ahead.add()
-      )
-      metrics.gauge(
-        "http_sockets",
-        "Open TCP sockets that are neither WebSockets nor upgrading",
-        () => httpSockets.size
-      )
-
+      const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, metrics)
       const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
-      const server = createServer(
-        serverOptions,
-        plainRequests(origins, handler, (request, response) => httpSockets.request(request, response))
-      )
+      const server = createServer(serverOptions, plainRequests(origins, httpSockets, handler))
       httpSockets.attach(server)
       server.on("upgrade", upgrades.upgrade)
 
@@ -177,7 +160,7 @@ export class Gateway extends Context.Service<
           yield* Effect.timeoutOption(Deferred.await(gone), left)
           let unfinished = 0
           for (const connection of [...connections]) {
-            unfinished += connection.inFlight + connection.asides
+            unfinished += underWay(connection)
             connection.terminate()
           }
           if (unfinished > 0) yield* lifecycle.leave(`${unfinished} requests were not answered`)

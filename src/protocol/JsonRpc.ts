@@ -1,7 +1,7 @@
 // JSON-RPC 2.0 (https://www.jsonrpc.org/specification) as a codec: text in, requests out; results in, text out. It
 // knows no sockets and no effects. Every frame decodes to something that can be answered.
 import { Predicate, Result } from "effect"
-import { type InexactNumber, inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
+import { endOfString, inexactNumbers, withExactNumbers } from "../domain/ExactNumbers.ts"
 import { ErrorCodes, type ErrorType, type ProtocolError } from "./ErrorCodes.ts"
 
 export type Id = string | number | null
@@ -20,18 +20,14 @@ export interface Invalid {
   readonly _tag: "Invalid"
   readonly id: Id
   readonly error: ProtocolError
+  /** In requests, if not 1: a batch that is too long costs as much as the longest that is accepted. */
+  readonly cost?: number
 }
 
 export type Message = Request | Invalid
 
 /** One message, or a batch of them in the order they came. */
-export type Frame = Message | ReadonlyArray<Message> | TooLongBatch
-
-/** A batch that is refused as a whole, without a look at its entries. */
-export interface TooLongBatch {
-  readonly _tag: "TooLongBatch"
-  readonly refusal: Invalid
-}
+type Frame = Message | ReadonlyArray<Message>
 
 const invalid = (message: string, id: Id = null): Invalid => ({
   _tag: "Invalid",
@@ -39,34 +35,17 @@ const invalid = (message: string, id: Id = null): Invalid => ({
   error: { _tag: "InvalidRequest", message }
 })
 
-const quote = 34
-const backslash = 92
-
-/**
- * Whether brackets nest deeper than `max`, by one scan before anything is parsed: 60 kB of `[` cost a scan of 60 kB,
- * and neither memory nor stack.
- */
+/** By one scan before anything is parsed: 60 kB of `[` cost a scan of 60 kB, and neither memory nor stack. */
 export const nestsDeeperThan = (text: string, max: number): boolean => {
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const char = text.charCodeAt(i)
-    if (char === quote) {
-      // The engine's own search skips strings: twice as fast as looking at each of their characters.
-      let end = text.indexOf('"', i + 1)
-      while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1)
-      if (end === -1) return false
-      i = end
-    } else if (char === 91 || char === 123) {
+    if (char === 34) i = endOfString(text, i)
+    else if (char === 91 || char === 123) {
       if (++depth > max) return true
     } else if (char === 93 || char === 125) depth--
   }
   return false
-}
-
-const isEscaped = (text: string, at: number): boolean => {
-  let slashes = 0
-  while (text.charCodeAt(at - 1 - slashes) === backslash) slashes++
-  return slashes % 2 === 1
 }
 
 const example = '{"jsonrpc":"2.0","id":1,"method":"session.get","params":{}}'
@@ -104,28 +83,17 @@ export const decode = (text: string, maxDepth: number, maxBatch: number): Frame 
   if (Result.isFailure(parsed)) return notJson
   const value = parsed.success
   const numbers = inexactNumbers(text, true)
-  if (!Array.isArray(value)) return withInexact(decodeMessage(value), numbers)
+  if (!Array.isArray(value)) return marked(decodeMessage(value), numbers.at(-1)?.source)
   if (value.length === 0) return invalid("an empty batch: send at least one request")
   if (value.length > maxBatch) {
-    const refusal = invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`)
-    return { _tag: "TooLongBatch", refusal }
+    return { ...invalid(`a batch of ${value.length}: it may hold ${maxBatch} requests`), cost: maxBatch }
   }
-  return withInexact(value.map(decodeMessage), numbers)
+  const sources = new Map(numbers.map(({ element, source }) => [element, source]))
+  return value.map((item, element) => marked(decodeMessage(item), sources.get(element)))
 }
 
-const withInexact = (
-  frame: Message | ReadonlyArray<Message>,
-  numbers: ReadonlyArray<InexactNumber>
-): Message | ReadonlyArray<Message> => {
-  if (numbers.length === 0) return frame
-  const isBatch = Array.isArray(frame)
-  const sources = new Map(numbers.map(({ element, source }) => [isBatch ? element : 0, source]))
-  const marked = (message: Message, element: number): Message => {
-    const inexact = sources.get(element)
-    return inexact === undefined || message._tag === "Invalid" ? message : { ...message, inexact }
-  }
-  return "_tag" in frame ? marked(frame, 0) : frame.map(marked)
-}
+const marked = (message: Message, inexact: string | undefined): Message =>
+  inexact === undefined || message._tag === "Invalid" ? message : { ...message, inexact }
 
 /**
  * A value of type `A` as JSON text, so that a reply with it needs no second encoding. Within another value

@@ -1,6 +1,6 @@
 // The schemas of the protocol as JSON Schema, for the OpenRPC document. A named schema is written once, in
 // `components`. Every schema has a title, because code generators name their types by it.
-import { Schema, SchemaAST } from "effect"
+import { Record, Schema, SchemaAST } from "effect"
 
 export type Json = { readonly [key: string]: unknown }
 
@@ -8,7 +8,7 @@ export const pascal = (name: string): string =>
   name.replace(/(^|[^A-Za-z0-9]+)([A-Za-z0-9])/g, (_all, _between, letter: string) => letter.toUpperCase())
 
 /** Titles of schemas that are only a type. */
-const plainTitles: Readonly<Record<string, string>> = {
+const plainTitles: Readonly<{ [type: string]: string }> = {
   string: "Text",
   integer: "Whole",
   number: "Decimal",
@@ -17,19 +17,17 @@ const plainTitles: Readonly<Record<string, string>> = {
 }
 
 /** The short title of a param is left to the variant that may not be null. */
-const paramTitles = (name: string, owner: string, nullable: boolean): ReadonlyArray<string> => {
-  const suffix = nullable ? "OrNull" : ""
-  return [`${pascal(name)}${suffix}`, `${owner}${pascal(name)}${suffix}`]
+const paramTitles = (name: string, owner: string, { ast }: Schema.Constraint): ReadonlyArray<string> => {
+  const isNullable = SchemaAST.isUnion(ast) && ast.types.some((member) => SchemaAST.isNull(member))
+  const title = `${pascal(name)}${isNullable ? "OrNull" : ""}`
+  return [title, `${owner}${title}`]
 }
-
-const isNullable = ({ ast }: Schema.Constraint): boolean =>
-  SchemaAST.isUnion(ast) && ast.types.some((member) => SchemaAST.isNull(member))
 
 const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Collects the named schemas, and gives titles so that different schemas have different ones. */
 export class JsonSchemas {
-  readonly components: Record<string, Json> = {}
+  readonly components: { [name: string]: Json } = {}
   readonly #titles = new Map<string, string>()
 
   /** The schema as JSON Schema. Without a name of its own, its title is the first of `names` that is free. */
@@ -41,13 +39,18 @@ export class JsonSchemas {
     return this.#titled(document.schema, names)
   }
 
-  /** The schema of a method's or notification's params, one by one. */
+  /**
+   * The schema of a method's or notification's params, one by one. Required ones come first, because generators make
+   * positional parameters of them.
+   */
   params(struct: Schema.Struct<Schema.Struct.Fields>, owner: string) {
-    return Object.entries(struct.fields).map(([name, schema]) => ({
-      name,
-      required: !SchemaAST.isOptional(schema.ast),
-      schema: this.of(schema, ...paramTitles(name, owner, isNullable(schema)))
-    }))
+    return Object.entries(struct.fields)
+      .map(([name, schema]) => ({
+        name,
+        required: !SchemaAST.isOptional(schema.ast),
+        schema: this.of(schema, ...paramTitles(name, owner, schema))
+      }))
+      .sort((one, other) => Number(other.required) - Number(one.required))
   }
 
   #titled(schema: Json, names: ReadonlyArray<string>): Json {
@@ -62,22 +65,16 @@ export class JsonSchemas {
 
   #inside(key: string, value: unknown, name: string): unknown {
     if (key === "properties" && isObject(value)) {
-      return Object.fromEntries(
-        Object.entries(value).map(([property, schema]) => [
-          property,
-          this.#titled(schema as Json, [name + pascal(property)])
-        ])
-      )
+      const titled = (schema: unknown, property: string) => this.#titled(schema as Json, [name + pascal(property)])
+      return Record.map(value, titled)
     }
     if (isObject(value) && (key === "items" || key === "additionalProperties"))
       return this.#titled(value, [`${name}Item`])
     if (Array.isArray(value) && (key === "anyOf" || key === "oneOf" || key === "allOf")) {
-      return value.map((schema: Json, index) =>
-        this.#titled(
-          schema,
-          index === 0 ? [name.replace(/OrNull$/, ""), `${name}Option`] : [`${name}Option${index + 1}`]
-        )
-      )
+      return value.map((schema: Json, index) => {
+        const names = index === 0 ? [name.replace(/OrNull$/, ""), `${name}Option`] : [`${name}Option${index + 1}`]
+        return this.#titled(schema, names)
+      })
     }
     return value
   }

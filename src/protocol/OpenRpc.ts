@@ -1,6 +1,6 @@
 // The OpenRPC document (https://spec.open-rpc.org), generated from the schemas that decode the frames.
 import { Schema } from "effect"
-import { ErrorCodes, type ErrorType, errorFields } from "./ErrorCodes.ts"
+import { ErrorCodes, type ErrorType } from "./ErrorCodes.ts"
 import { JsonSchemas, pascal } from "./JsonSchemas.ts"
 import { commonErrors, Methods, Notifications, protocolVersion } from "./methods/Methods.ts"
 
@@ -10,21 +10,16 @@ const errorData = (type: ErrorType): Schema.Struct<Schema.Struct.Fields> =>
     type: Schema.Literal(type),
     retryable: Schema.Boolean,
     traceId: Schema.String,
-    ...errorFields(type)
+    ...ErrorCodes[type].fields
   })
 
 const describe = () => {
   const schemas = new JsonSchemas()
-
-  /** Required params come first, because generators make positional parameters of them. */
-  const params = (struct: Schema.Struct<Schema.Struct.Fields>, owner: string) =>
-    schemas.params(struct, owner).sort((one, other) => Number(other.required) - Number(one.required))
-
   const methods = Object.entries(Methods).map(([name, method]) => ({
     name,
     summary: method.summary,
     paramStructure: "by-name",
-    params: params(method.params, pascal(name)),
+    params: schemas.params(method.params, pascal(name)),
     result: { name: `${pascal(name)}Result`, schema: schemas.of(method.result, `${pascal(name)}Result`) },
     errors: [...new Set([...method.errors.map(({ identifier }) => identifier), ...commonErrors])].map((type) => ({
       $ref: `#/components/errors/${type}`
@@ -33,7 +28,7 @@ const describe = () => {
   const notifications = Object.entries(Notifications).map(([name, notification]) => ({
     name,
     summary: notification.summary,
-    params: params(notification.params, pascal(name))
+    params: schemas.params(notification.params, pascal(name))
   }))
   const errors = Object.fromEntries(
     Object.entries(ErrorCodes).map(([name, { code, meaning }]) => {

@@ -1,7 +1,7 @@
 // What a client's author reads when something is wrong: which name was meant, which room, which limit.
 import { Schema } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { ErrorCodes, type ErrorType, errorFields } from "../../src/protocol/ErrorCodes.ts"
+import { ErrorCodes, type ErrorType } from "../../src/protocol/ErrorCodes.ts"
 import type { Client, Reply } from "../support/Client.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 
@@ -103,7 +103,7 @@ describe("errors, for a client's author", () => {
         type: Schema.Literal(type),
         retryable: Schema.Literal(ErrorCodes[type].retryable),
         traceId: Schema.String,
-        ...errorFields(type)
+        ...ErrorCodes[type].fields
       })
       Schema.decodeUnknownSync(schema as unknown as Schema.Codec<unknown, unknown>, { onExcessProperty: "error" })(
         error?.data

@@ -1,7 +1,7 @@
 // What one connection may cost the others: everything it sends is charged, and beyond the rate it is not read.
 import { connect, type Socket } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { errorFields } from "../../src/protocol/ErrorCodes.ts"
+import { ErrorCodes } from "../../src/protocol/ErrorCodes.ts"
 import type { Client, Reply } from "../support/Client.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
@@ -205,7 +205,7 @@ describe("large replies", () => {
     assert.strictEqual(error?.data.type, "ReplyTooLarge")
     assert.strictEqual(error?.data["most"], 50_000)
     assert.isAbove(error?.data["bytes"] as number, 50_000)
-    assert.hasAllKeys(error?.data, ["type", "retryable", "traceId", ...Object.keys(errorFields("ReplyTooLarge"))])
+    assert.hasAllKeys(error?.data, ["type", "retryable", "traceId", ...Object.keys(ErrorCodes.ReplyTooLarge.fields)])
     assert.isDefined((await client.request("session.get")).result)
     client.close()
     await small.stop()

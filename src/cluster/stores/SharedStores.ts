@@ -19,7 +19,7 @@
 // compares when the store is back; an earlier refusal stands until both stores answer. A Redis that lost its data is
 // used again as soon as the other instances have sent a heartbeat to it.
 import { Clock, Context, Effect, Latch, Layer } from "effect"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { StoresDiffer } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
 import { Database } from "../../infra/postgres/Database.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"

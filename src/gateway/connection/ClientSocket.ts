@@ -32,17 +32,14 @@ function onError() {}
 
 type Limits = Pick<SettingsShape, "MAX_FRAME_BYTES" | "MAX_FRAGMENTS">
 
-const closeReasons = ({ MAX_FRAGMENTS, MAX_FRAME_BYTES }: Limits): ReadonlyMap<number, string> =>
-  new Map([
+/** Connects a socket's events with its connection. */
+export const makeAttach = ({ MAX_FRAGMENTS, MAX_FRAME_BYTES }: Limits) => {
+  const reasons = new Map([
     [1002, "not a WebSocket frame"],
     [1007, "not UTF-8"],
     [1008, `a message may have ${MAX_FRAGMENTS} fragments (MAX_FRAGMENTS)`],
     [1009, `a frame may have ${MAX_FRAME_BYTES} bytes (MAX_FRAME_BYTES)`]
   ])
-
-/** Connects a socket's events with its connection. */
-export const makeAttach = (limits: Limits) => {
-  const reasons = closeReasons(limits)
   return (socket: ClientSocket, connection: Connection): void => {
     socket.connection = connection
     socket.reasons = reasons

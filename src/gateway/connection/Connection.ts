@@ -5,10 +5,9 @@
 // counted as in flight. A client is closed (1013) if it reads nothing for `stallMs` while that much waits, or if
 // MAX_OUTBOUND_BYTES wait all the same (see SendQueue).
 //
-// States: open → (draining) → closing → closed. `drain` announces the shutdown to the client; a draining connection
-// answers what it received, refuses new requests (see Dispatcher) and closes when the last reply is out. `close` sends
-// a close frame; `closed` is called when the socket has ended, whichever side ended it, and interrupts what still runs
-// for the connection.
+// States: open → (draining) → closing → closed. A draining connection answers what it received, refuses new requests
+// (see Dispatcher) and closes when the last reply is out. `close` sends a close frame; `closed` is called when the
+// socket has ended, whichever side ended it, and interrupts what still runs for the connection.
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"
@@ -20,10 +19,8 @@ import { type CloseCode, CloseCodes, closeLabel } from "../../protocol/CloseCode
 import { decode, encodeNotification, type Invalid, type Message, type Request } from "../../protocol/JsonRpc.ts"
 import { textFrame } from "../../protocol/TextFrame.ts"
 import type { SettingsShape } from "../../Settings.ts"
-import { admitBatch } from "../requests/BatchAdmission.ts"
 import type { Dispatcher, Origin } from "../requests/Dispatcher.ts"
-import { takeTokens } from "../requests/RequestRate.ts"
-import { TokenBucket } from "../requests/TokenBucket.ts"
+import { TokenBucket, takeTokens } from "../requests/TokenBucket.ts"
 import { WriteOrder } from "../requests/WriteOrder.ts"
 import { ConnectionFibers, type Fork } from "./ConnectionFibers.ts"
 import { Heartbeat } from "./Heartbeat.ts"
@@ -99,9 +96,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     const { MAX_JSON_DEPTH, REQUEST_BURST } = this.#shared.settings
     const frame = decode(text, MAX_JSON_DEPTH, REQUEST_BURST)
     if (!("_tag" in frame)) return this.#startBatch(frame, text)
-    // It costs as much as the longest batch that is accepted.
-    if (frame._tag === "TooLongBatch") return this.#refuse(frame.refusal, REQUEST_BURST)
-    if (frame._tag === "Invalid") return this.#refuse(frame, 1)
+    if (frame._tag === "Invalid") return this.#refuse(frame)
     const limited = takeTokens(this.#inbound.bucket, this.use, this.#shared.now())
     if (limited === undefined) return this.#start(frame, text)
     this.#reply(this.#shared.dispatcher.limit(frame, limited, this.#info()))
@@ -118,9 +113,9 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     return new RequestInfo(this.id, this.user)
   }
 
-  #refuse(invalid: Invalid, cost: number): void {
+  #refuse(invalid: Invalid): void {
     this.#reply(this.#shared.dispatcher.refuse(invalid, this.#info()))
-    this.#inbound.bucket.charge(this.#shared.now(), cost)
+    this.#inbound.bucket.charge(this.#shared.now(), invalid.cost)
     this.#inbound.payDebt()
   }
 
@@ -130,15 +125,25 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   }
 
   /**
-   * Every entry of a batch is charged before any is begun. Its requests run in the free slots among those in flight;
-   * the replies go out as one array, when all are ready.
+   * Every entry of a batch is charged before any is begun; those without a token are refused. Its requests run in the
+   * free slots among those in flight; the replies go out as one array, when all are ready.
    */
   #startBatch(batch: ReadonlyArray<Message>, text: string): void {
     const { dispatcher, now, settings } = this.#shared
-    const { bucket } = this.#inbound
     this.#inbound.serve(batch.length)
+    // The trace of all refused entries together.
     const refused = new RequestInfo(this.id, this.user)
-    const { refusals, requests } = admitBatch(batch, bucket, this.use, now(), dispatcher, refused)
+    const requests: Array<Request> = []
+    const refusals: Array<string> = []
+    for (const message of batch) {
+      const limited = takeTokens(this.#inbound.bucket, this.use, now())
+      if (message._tag === "Invalid") refusals.push(dispatcher.refuse(message, refused))
+      else if (limited === undefined) requests.push(message)
+      else {
+        const reply = dispatcher.limit(message, limited, refused)
+        if (reply !== undefined) refusals.push(reply)
+      }
+    }
     this.requests += batch.length - requests.length
     this.#inbound.payDebt()
     if (requests.length === 0) return this.#reply(refusals.length === 0 ? undefined : `[${refusals.join(",")}]`)
@@ -156,16 +161,14 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
 
   #run(effect: Effect.Effect<string | undefined>, info: RequestInfo, slots: number, answered: () => void): void {
     this.inFlight += slots
-    this.#fibers.start(effect, info, (reply) => this.#finish(reply, slots, answered))
-  }
-
-  #finish(reply: string | undefined, slots: number, answered: () => void): void {
-    this.inFlight -= slots
-    this.#reply(reply)
-    if (reply !== undefined) this.#inbound.chargeReply(reply.length)
-    answered()
-    if (this.#inbound.hasBacklog) this.#inbound.workOff()
-    if (this.#state === "draining") this.#closeWhenIdle()
+    this.#fibers.start(effect, info, (reply) => {
+      this.inFlight -= slots
+      this.#reply(reply)
+      if (reply !== undefined) this.#inbound.chargeReply(reply.length)
+      answered()
+      if (this.#inbound.hasBacklog) this.#inbound.workOff()
+      if (this.#state === "draining") this.#closeWhenIdle()
+    })
   }
 
   aside<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
@@ -210,7 +213,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     return this.#outbound.replyRoom(gathered)
   }
 
-  /** What was received and not begun, in UTF-16 units; and the bytes that wait for the client to read them. */
+  /** `inbound`: received and not begun, in UTF-16 units; `outbound`: bytes that the client has not read. */
   get waiting(): { readonly inbound: number; readonly outbound: number } {
     return { inbound: this.#inbound.waiting, outbound: this.#outbound.waiting }
   }

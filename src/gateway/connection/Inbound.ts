@@ -9,7 +9,6 @@
 import type { WebSocket } from "ws"
 import type { Metrics } from "../../observability/Metrics.ts"
 import type { TokenBucket } from "../requests/TokenBucket.ts"
-import { Backlog } from "./FrameBacklog.ts"
 import type { Sliced, Slices } from "./Slices.ts"
 
 export interface InboundOwner {
@@ -48,6 +47,35 @@ const maxDebtMs = 60_000
  * up to `watched` units: most clients send one frame at a time.
  */
 const [slice, crowdedSlice, watched] = [32, 4, 8]
+
+/** Entries that were taken are cut off when there are so many of them. */
+const maxTaken = 1024
+
+/** The frames that were received and not begun, first in, first out. */
+class Backlog {
+  #texts: Array<string> = []
+  #next = 0
+  /** In UTF-16 units, which are bytes as far as the text is ASCII. */
+  size = 0
+
+  push(text: string): void {
+    this.#texts.push(text)
+    this.size += text.length
+  }
+
+  shift(): string | undefined {
+    const text = this.#texts[this.#next]
+    if (text === undefined) return undefined
+    this.#next++
+    this.size -= text.length
+    // Array.shift would move all other entries each time.
+    if (this.#next >= maxTaken) {
+      this.#texts = this.#texts.slice(this.#next)
+      this.#next = 0
+    }
+    return text
+  }
+}
 
 export class Inbound implements Sliced {
   readonly bucket: TokenBucket
@@ -104,7 +132,7 @@ export class Inbound implements Sliced {
     this.#drop()
   }
 
-  /** Counts a frame that is dropped: receiving it takes time as well. */
+  // Receiving a frame that is dropped takes time as well.
   #drop(): void {
     this.serve(1)
     if (this.#isServed()) this.pause()
@@ -143,7 +171,6 @@ export class Inbound implements Sliced {
     this.workOff()
   }
 
-  /** Stops reading a client that owes for refusals until the rate has paid for them. */
   payDebt(): void {
     const ms = this.bucket.debtMs
     if (ms === 0 || this.#owes) return

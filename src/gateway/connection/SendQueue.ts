@@ -16,10 +16,7 @@ export interface SendQueueOwner {
 /** Bytes gathered for one write, at most: more would look like a client that does not read. */
 const turnBytes = 16_384
 
-/**
- * Large replies may take `replyShare` × MAX_OUTBOUND_BYTES; a reply is large from MAX_OUTBOUND_BYTES / `largeFraction`
- * on.
- */
+/** A reply is large from MAX_OUTBOUND_BYTES / `largeFraction` on. */
 const [replyShare, largeFraction] = [4, 16]
 
 /** A large reply: where it ends in the stream of all bytes written, and its size. */
@@ -31,10 +28,9 @@ interface LargeReply {
 const uncork = (queue: SendQueue) => queue.uncork()
 
 /**
- * Holds replies back for one more turn of the event loop, for all connections of an instance. Who changes a room is
- * answered in one turn, and the event of the change arrives at the end of it from another socket: so both go out as one
- * write. It costs an idle instance some microseconds of waiting, and saves a document's edit a write, 8 to 15 µs of
- * CPU.
+ * Holds replies back for one more turn of the event loop. Who changes a room is answered in one turn, and the event of
+ * the change arrives at the end of it from another socket: so both go out as one write. It costs an idle instance some
+ * microseconds of waiting, and saves a document's edit a write, 8 to 15 µs of CPU.
  */
 export class Lingering {
   #fresh: Array<SendQueue> = []
@@ -94,9 +90,7 @@ export class SendQueue {
     this.#shared = shared
   }
 
-  /**
-   * Frames sent in one turn of the event loop go out as one write: a burst of requests costs one write, not one each.
-   */
+  /** Frames sent in one turn of the event loop go out as one write. */
   send(frame: Buffer): boolean {
     if (!this.#mayWrite()) return false
     this.#cork(this.#receivesEvents)

@@ -1,7 +1,7 @@
 // What a client reads of an error: its text, and those of its fields that ErrorCodes.ts names. Nothing else of it
 // leaves the process.
 import { describeLimit } from "../../domain/Overload.ts"
-import { ErrorCodes, type ErrorType, errorFields, type ProtocolError } from "../../protocol/ErrorCodes.ts"
+import { ErrorCodes, type ErrorType, type ProtocolError } from "../../protocol/ErrorCodes.ts"
 import type { ClientError } from "../../protocol/methods/Methods.ts"
 
 interface ErrorReply {
@@ -33,10 +33,6 @@ const waits: Partial<Record<ErrorType, number>> = {
   GenerationBusy: 1000,
   StoresDiffer: 5000
 }
-
-const fieldNames: ReadonlyMap<string, ReadonlyArray<string>> = new Map(
-  Object.keys(ErrorCodes).map((type) => [type, Object.keys(errorFields(type as ErrorType))])
-)
 
 type DomainError = Exclude<ClientError, ProtocolError>
 
@@ -97,7 +93,7 @@ export const errorReply = (error: ClientError, params?: unknown): ErrorReply => 
   const type = error._tag
   const values: Readonly<Record<string, unknown>> = { ...error }
   const fields: Record<string, unknown> = {}
-  for (const name of fieldNames.get(type) ?? []) {
+  for (const name of Object.keys(ErrorCodes[type].fields)) {
     const value = values[name] ?? subject[name as keyof Subject] ?? (name === "retryAfterMs" ? waits[type] : undefined)
     if (value !== undefined) fields[name] = value
   }

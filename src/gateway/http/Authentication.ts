@@ -7,7 +7,6 @@ import {
   errors,
   type JWTPayload,
   type JWTVerifyGetKey,
-  type JWTVerifyOptions,
   jwtVerify
 } from "jose"
 import { type Identity, IdentityUnavailable, Unauthorized, UserId } from "../../domain/Identity.ts"
@@ -24,16 +23,16 @@ export class DevelopmentOnPublicAddress extends Schema.TaggedError<DevelopmentOn
   }
 }
 
-interface Credentials {
-  readonly authorization: string | undefined
-  /** The token of the subprotocol `bearer.…`. */
-  readonly protocol?: string | undefined
-  readonly query: URLSearchParams
-}
-
 export class Authentication extends Context.Service<
   Authentication,
-  { readonly identify: (credentials: Credentials) => Effect.Effect<Identity, Unauthorized | IdentityUnavailable> }
+  {
+    readonly identify: (credentials: {
+      readonly authorization: string | undefined
+      /** The token of the subprotocol `bearer.…`. */
+      readonly protocol?: string | undefined
+      readonly query: URLSearchParams
+    }) => Effect.Effect<Identity, Unauthorized | IdentityUnavailable>
+  }
 >()("hotpath/gateway/http/Authentication") {
   static readonly layer = Layer.effect(
     Authentication,
@@ -53,30 +52,47 @@ export class Authentication extends Context.Service<
         )
       }
       const secret = AUTH_SECRET === undefined ? undefined : new TextEncoder().encode(Redacted.value(AUTH_SECRET))
-      const checks: Checks = {
-        secret,
-        keys: AUTH_JWKS_URL === undefined ? undefined : remoteKeys(AUTH_JWKS_URL),
-        claims: {
-          ...(AUTH_ISSUER.length > 0 && { issuer: [...AUTH_ISSUER] }),
-          ...(AUTH_AUDIENCE.length > 0 && { audience: [...AUTH_AUDIENCE] })
+      const keys = AUTH_JWKS_URL === undefined ? undefined : remoteKeys(AUTH_JWKS_URL)
+      const options = {
+        ...(AUTH_ISSUER.length > 0 && { issuer: [...AUTH_ISSUER] }),
+        ...(AUTH_AUDIENCE.length > 0 && { audience: [...AUTH_AUDIENCE] }),
+        requiredClaims: ["sub", "exp"],
+        clockTolerance: 5
+      }
+      // The algorithm is bound to the kind of key: a public key is never used as an HMAC secret.
+      const payloadOf = async (token: string) => {
+        const hmac = decodeProtectedHeader(token).alg === "HS256"
+        if (hmac && secret !== undefined) {
+          return (await jwtVerify(token, secret, { ...options, algorithms: ["HS256"] })).payload
         }
+        if (!hmac && keys !== undefined) {
+          return (await jwtVerify(token, keys, { ...options, algorithms: asymmetric })).payload
+        }
+        throw new errors.JOSEAlgNotAllowed("the token's algorithm is not accepted")
+      }
+      const verify = (token: string) => {
+        const verified = Effect.tryPromise({
+          try: () => payloadOf(token),
+          catch: (error) =>
+            error instanceof IdentityUnavailable ? error : new Unauthorized({ reason: refusedFor(error) })
+        })
+        if (keys === undefined) return verified
+        return Effect.timeoutOrElse(verified, {
+          duration: deadline,
+          orElse: () => Effect.fail(keysUnavailable("fetching them takes too long"))
+        })
       }
       const warn = yield* makeLimitedLog
-      const inTime = <A, E>(verified: Effect.Effect<A, E>) =>
-        checks.keys === undefined
-          ? verified
-          : Effect.timeoutOrElse(verified, { duration: deadline, orElse: () => tooSlow })
       return Authentication.of({
         identify: ({ authorization, protocol, query }) => {
           const token = authorization?.match(/^Bearer (.+)$/i)?.[1] ?? protocol ?? query.get("token")
-          return token === null || token === undefined
-            ? Effect.fail(new Unauthorized({ reason: "a token is needed" }))
-            : Effect.flatMap(
-                Effect.tapErrorTag(inTime(verify(token, checks)), "IdentityUnavailable", ({ reason }) =>
-                  warn((leftOut) => Effect.logWarning("tokens can't be checked", { reason, leftOut }))
-                ),
-                fromClaims
-              )
+          if (token === null) return Effect.fail(new Unauthorized({ reason: "a token is needed" }))
+          return verify(token).pipe(
+            Effect.tapErrorTag("IdentityUnavailable", ({ reason }) =>
+              warn((leftOut) => Effect.logWarning("tokens can't be checked", { reason, leftOut }))
+            ),
+            Effect.flatMap(fromClaims)
+          )
         }
       })
     })
@@ -91,17 +107,14 @@ const development = (user: string | null) =>
     Effect.mapError(() => new Unauthorized({ reason: "development: say who you are with ?user=NAME" }))
   )
 
-// The algorithm is bound to the kind of key: a public key is never used as an HMAC secret.
 const asymmetric = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
-interface Checks {
-  readonly secret: Uint8Array | undefined
-  readonly keys: JWTVerifyGetKey | undefined
-  readonly claims: Pick<JWTVerifyOptions, "issuer" | "audience">
-}
+/** For verifying with the issuer's keys, which may have to be fetched more than once. */
+const deadline = "5 seconds"
 
-/** The issuer's keys could not be fetched: the token can be neither accepted nor refused. */
-class KeysUnavailable extends Error {}
+/** The token can be neither accepted nor refused. */
+const keysUnavailable = (why: string) =>
+  new IdentityUnavailable({ reason: `the issuer's keys can't be had now: ${why}` })
 
 // A token whose key is not in the key set is at fault itself; every other error is the issuer's or the network's.
 const isTokensFault = (error: unknown) =>
@@ -113,8 +126,7 @@ const remoteKeys = (url: URL): JWTVerifyGetKey => {
   const keys = createRemoteJWKSet(url, { timeoutDuration: 3000 })
   return (header, token) =>
     keys(header, token).catch((error: unknown) => {
-      if (isTokensFault(error)) throw error
-      throw new KeysUnavailable(error instanceof Error ? error.message : String(error))
+      throw isTokensFault(error) ? error : keysUnavailable(error instanceof Error ? error.message : String(error))
     })
 }
 
@@ -124,29 +136,6 @@ const refusedFor = (error: unknown) =>
     : error instanceof errors.JWTClaimValidationFailed && (error.claim === "aud" || error.claim === "iss")
       ? `the token's ${error.claim} is not one that is accepted here`
       : "the token is not valid"
-
-const verify = (token: string, { claims, keys, secret }: Checks) =>
-  Effect.tryPromise({
-    try: async () => {
-      const hmac = decodeProtectedHeader(token).alg === "HS256"
-      const options = { ...claims, requiredClaims: ["sub", "exp"], clockTolerance: 5 }
-      if (hmac && secret !== undefined)
-        return (await jwtVerify(token, secret, { ...options, algorithms: ["HS256"] })).payload
-      if (!hmac && keys !== undefined)
-        return (await jwtVerify(token, keys, { ...options, algorithms: asymmetric })).payload
-      throw new errors.JOSEAlgNotAllowed("the token's algorithm is not accepted")
-    },
-    catch: (error) =>
-      error instanceof KeysUnavailable
-        ? new IdentityUnavailable({ reason: `the issuer's keys can't be had now: ${error.message}` })
-        : new Unauthorized({ reason: refusedFor(error) })
-  })
-
-/** For verifying with the issuer's keys, which may have to be fetched more than once. */
-const deadline = "5 seconds"
-const tooSlow = Effect.fail(
-  new IdentityUnavailable({ reason: "the issuer's keys can't be had now: fetching them takes too long" })
-)
 
 const Claims = Schema.Struct({ sub: UserId, name: Schema.optionalKey(Schema.String), exp: Schema.Finite })
 const decodeClaims = Schema.decodeUnknownEffect(Claims)

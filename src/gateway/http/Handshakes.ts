@@ -1,13 +1,11 @@
-// Sockets between the request to upgrade and the connection. Nothing else closes them: the HTTP server no longer
-// manages them, and yet `server.close` waits for them.
-//
-// States: checking → taken (it belongs to a connection from then on) | refused → destroyed.
+// Sockets between the request to upgrade and the connection: checking → taken (it belongs to a connection from then on)
+// | refused → destroyed. Nothing else closes them: the HTTP server no longer manages them, and yet `server.close` waits
+// for them.
 //
 // A refused socket is destroyed when its answer has been written, so a client that keeps its side open, or has sent
 // bytes that are never read, holds nothing. A socket that is left after `limitMs` is destroyed. At most `limit()` are
 // being checked at once (the connections that may still be opened). Beyond that, one that has been checked for more
-// than `patienceMs` (an issuer that does not answer) is refused to make room; without such a one the new socket is
-// refused, and the others are checked in order.
+// than `patienceMs` (an issuer that does not answer) is refused to make room; without such a one the new socket is.
 import type { Duplex } from "node:stream"
 
 interface Handshake {
@@ -41,7 +39,6 @@ export class Handshakes {
     return this.#checking.size
   }
 
-  /** Sockets that were refused and are not closed yet. */
   get refused(): number {
     return this.#sockets.size - this.#checking.size
   }

@@ -8,6 +8,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
+import type { Metrics } from "../../observability/Metrics.ts"
 
 /** Node's own deadlines for the headers and for a whole request, and how often they are checked. */
 export const serverOptions = {
@@ -18,13 +19,15 @@ export const serverOptions = {
 
 const maxAhead = 8
 
+type Counter = ReturnType<Metrics["Service"]["counter"]>
+
 /** How long a client may read nothing of its answer. `ws` removes this limit from its sockets. */
 const standstillMs = 30_000
 
 export class HttpSockets {
   readonly #limit: number
-  readonly #onDropped: () => void
-  readonly #onAhead: () => void
+  readonly #dropped: Counter
+  readonly #ahead: Counter
   /** All of them, with the number of requests under way. */
   readonly #all = new Map<Duplex, number>()
   /** Those without a request, the longest waiting first. */
@@ -32,19 +35,15 @@ export class HttpSockets {
   // One listener for all of them.
   readonly #closed: (this: Duplex) => void
 
-  /** `onDropped`: a socket is closed at the limit; `onAhead`: one is closed for requests sent ahead. */
-  constructor(limit: number, onDropped: () => void, onAhead: () => void) {
+  constructor(limit: number, { counter, gauge }: Metrics["Service"]) {
     this.#limit = limit
-    this.#onDropped = onDropped
-    this.#onAhead = onAhead
+    this.#dropped = counter("http_sockets_dropped_total", "Sockets closed at MAX_HTTP_CONNECTIONS")
+    this.#ahead = counter("http_sockets_ahead_total", "Sockets closed for requests sent ahead of the answers")
+    gauge("http_sockets", "Open TCP sockets that are neither WebSockets nor upgrading", () => this.#all.size)
     const release = (socket: Duplex) => this.release(socket)
     this.#closed = function (this: Duplex) {
       release(this)
     }
-  }
-
-  get size(): number {
-    return this.#all.size
   }
 
   attach(server: Server): void {
@@ -58,7 +57,7 @@ export class HttpSockets {
     this.#silent.add(socket)
     socket.on("close", this.#closed)
     if (this.#all.size <= this.#limit) return
-    this.#onDropped()
+    this.#dropped.add()
     const [longest] = this.#silent
     const dropped = longest ?? socket
     this.release(dropped)
@@ -70,7 +69,7 @@ export class HttpSockets {
     if (socket.destroyed) return false
     const underWay = (this.#all.get(socket) ?? 0) + 1
     if (underWay > maxAhead) {
-      this.#onAhead()
+      this.#ahead.add()
       socket.destroy()
       return false
     }

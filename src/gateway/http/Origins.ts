@@ -30,6 +30,10 @@ const isSameOrigin = (origin: URL, host: string, forwardedProto: string | undefi
   return outside === undefined || outside === "" || origin.protocol === `${outside}:`
 }
 
+/** What a client reads that was refused by its `Host`. */
+export const misdirected =
+  "in development (no AUTH_SECRET, no AUTH_JWKS_URL) only loopback names are answered, and the hosts of ALLOWED_ORIGINS"
+
 export interface Origins {
   /** Judges the `Host` of any request. Browsers always send one. */
   readonly isHostAllowed: (host: string | undefined) => boolean

@@ -3,8 +3,8 @@
 // slashes), and whatever it would decode or cut off is refused here.
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
 import { Slices } from "../connection/Slices.ts"
-import type { Origins } from "./Origins.ts"
-import { misdirected } from "./Upgrade.ts"
+import type { HttpSockets } from "./HttpSockets.ts"
+import { misdirected, type Origins } from "./Origins.ts"
 
 /** Whether the part of a path that routes consist of is spelt literally; the rest may be percent-encoded. */
 export const isLiteralPath = (url: string): boolean => {
@@ -20,17 +20,13 @@ const answer = (response: ServerResponse, status: 403 | 404, title: string, deta
 }
 
 /**
- * `begun`: whether the request is to be answered at all. Answers run in slices of the event loop, limited in time
- * (Slices.ts): however many clients ask without a token, the WebSockets are read in between.
+ * Answers run in slices of the event loop, limited in time (Slices.ts): however many clients ask without a token, the
+ * WebSockets are read in between.
  */
-export const plainRequests = (
-  origins: Origins,
-  handler: RequestListener,
-  begun: (request: IncomingMessage, response: ServerResponse) => boolean
-) => {
+export const plainRequests = (origins: Origins, sockets: HttpSockets, handler: RequestListener) => {
   const slices = new Slices()
   return (request: IncomingMessage, response: ServerResponse): void => {
-    if (!begun(request, response)) return
+    if (!sockets.request(request, response)) return
     response.setHeader("x-content-type-options", "nosniff")
     if (!origins.isHostAllowed(request.headers.host)) return answer(response, 403, "Forbidden", misdirected)
     if (!isLiteralPath(request.url ?? "")) return answer(response, 404, "Not Found", "there is nothing at this path")

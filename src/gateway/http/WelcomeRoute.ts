@@ -1,29 +1,22 @@
 // `GET /` describes the service and links to the rest: as a page for browsers, as JSON for other clients. `GET /ws`
-// without an upgrade says what it is for.
+// without an upgrade says what it is for. `/openrpc.json` is for tools that read it before they connect.
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { staticPage } from "../../infra/http/StaticPage.ts"
 import { protocolVersion } from "../../protocol/methods/Methods.ts"
+import { openRpcDocument } from "../../protocol/OpenRpc.ts"
 import { isDevelopment, Settings } from "../../Settings.ts"
 
 const about = "a realtime WebSocket backend: JSON-RPC 2.0 in text frames"
 
-const links = {
-  openrpc: "/openrpc.json",
-  openapi: "/openapi.json",
-  docs: "/docs",
-  livez: "/livez",
-  readyz: "/readyz?verbose",
-  metrics: "/metrics"
-}
-
-const meanings: Readonly<Record<keyof typeof links, string>> = {
-  openrpc: "the methods of the socket, as OpenRPC",
-  openapi: "the admin API, as OpenAPI",
-  docs: "the admin API, to read and try",
-  livez: "is the process alive",
-  readyz: "is it ready, and what works",
-  metrics: "Prometheus, or JSON with Accept: application/json"
-}
+const links = [
+  ["openrpc", "/openrpc.json", "the methods of the socket, as OpenRPC"],
+  ["openapi", "/openapi.json", "the admin API, as OpenAPI"],
+  ["docs", "/docs", "the admin API, to read and try"],
+  ["livez", "/livez", "is the process alive"],
+  ["readyz", "/readyz?verbose", "is it ready, and what works"],
+  ["metrics", "/metrics", "Prometheus, or JSON with Accept: application/json"]
+] as const
 
 // The name is repeated in the page: only characters of a host name and a port are accepted.
 const isPlainHost = /^[\w.:[\]-]+$/
@@ -35,14 +28,14 @@ const socketUrl = (headers: Readonly<Record<string, string | undefined>>) => {
   return `${outside === "https" || outside === "wss" ? "wss" : "ws"}://${host}/ws`
 }
 
+const paths = Object.fromEntries(links.map(([name, path]) => [name, path]))
+
 const page = (ws: string, identity: string) => `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>hotpath</title>
 <h1>hotpath</h1>
 <p>${about} on <code>${ws}</code> (${identity}).</p>
 <ul>
-${Object.entries(links)
-  .map(([name, path]) => `<li><a href="${path}">${path}</a>: ${meanings[name as keyof typeof links]}</li>`)
-  .join("\n")}
+${links.map(([, path, meaning]) => `<li><a href="${path}">${path}</a>: ${meaning}</li>`).join("\n")}
 </ul></html>
 `
 
@@ -66,7 +59,7 @@ export const layer = HttpRouter.use((router) =>
               protocol: protocolVersion,
               ws,
               identity,
-              ...links
+              ...paths
             })
       })
     )
@@ -75,5 +68,6 @@ export const layer = HttpRouter.use((router) =>
       { status: 426, contentType: "application/problem+json", headers: { upgrade: "websocket" } }
     )
     yield* router.add("GET", "/ws", Effect.succeed(upgrade))
+    yield* router.add("GET", "/openrpc.json", staticPage(JSON.stringify(openRpcDocument), "application/json"))
   })
 )

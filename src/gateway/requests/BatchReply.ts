@@ -1,16 +1,15 @@
-// Gathers the replies to one batch and limits their size: a batch may be a frame of a few hundred bytes whose requests
-// are each answered with a page.
+// Gathers the replies to one batch and limits their size: a frame of a few hundred bytes may be answered with many
+// pages.
 
 export class BatchReply {
-  readonly #replies: Array<string>
+  readonly #replies: Array<string> = []
   readonly #maxBytes: number
   bytes = 0
 
   /** `maxBytes`: what may wait for the connection. */
   constructor(replies: ReadonlyArray<string>, maxBytes: number) {
-    this.#replies = [...replies]
     this.#maxBytes = maxBytes
-    for (const reply of replies) this.bytes += Buffer.byteLength(reply)
+    for (const reply of replies) this.add(reply)
   }
 
   add(reply: string | undefined): void {

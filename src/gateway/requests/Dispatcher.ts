@@ -1,6 +1,6 @@
-// From one decoded request to its reply: method, params, trace, order, handler, error. It never fails: every outcome
-// becomes a reply, or nothing for a notification.
-import { Cause, Clock, Context, Effect, identity, Layer, Option, Result, Tracer } from "effect"
+// From one decoded request to its reply: method, params, trace, order, handler, error. Every outcome becomes a reply,
+// or nothing for a notification.
+import { Cause, Clock, Context, Effect, identity, Layer, Option, Record, Result, Tracer } from "effect"
 import { Draining, Overloaded, type RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { unstorableAt } from "../../domain/StorableJson.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
@@ -8,13 +8,17 @@ import { Metrics } from "../../observability/Metrics.ts"
 import { RequestContext, type RequestInfo } from "../../observability/RequestContext.ts"
 import { parseTraceParent, type TraceParent } from "../../observability/Tracing.ts"
 import { encodeError, encodeResult, type Id, type Invalid, type Request } from "../../protocol/JsonRpc.ts"
-import { methodNotFound } from "../../protocol/methods/MethodNotFound.ts"
-import { type ClientError, isMethodName, type MethodName, Methods } from "../../protocol/methods/Methods.ts"
-import { invalidParams, makeParamsDecoder, type ParamsDecoder, type ParamsIssue } from "../../protocol/ParamsDecoder.ts"
+import {
+  type ClientError,
+  isMethodName,
+  type MethodName,
+  Methods,
+  methodNotFound
+} from "../../protocol/methods/Methods.ts"
+import { invalidParams, makeParamsDecoder } from "../../protocol/ParamsDecoder.ts"
 import { Settings } from "../../Settings.ts"
-import type { Caller, InOrder } from "../handlers/Caller.ts"
 import { errorReply } from "../handlers/ErrorReply.ts"
-import { Handling } from "../handlers/Handlers.ts"
+import { type Caller, Handling, type InOrder } from "../handlers/Handlers.ts"
 import { BatchReply } from "./BatchReply.ts"
 import { FailureLog } from "./FailureLog.ts"
 import { withTimeLimit } from "./TimeLimit.ts"
@@ -29,16 +33,6 @@ export interface Origin extends Caller {
 
 const isByName = (params: unknown): params is object =>
   typeof params === "object" && params !== null && !Array.isArray(params)
-
-/** Requests by method. Only names of existing methods count, so there are as many series as methods. */
-const methodOutcomes = (metrics: Metrics["Service"]) =>
-  new Map(
-    Object.keys(Methods).map((method) => {
-      const outcome = (name: string) =>
-        metrics.counter("method_requests_total", "Requests by method, and how they ended", { method, outcome: name })
-      return [method, { successful: outcome("successful"), failed: outcome("failed") }]
-    })
-  )
 
 type Handler = (params: unknown, caller: Caller, inOrder: InOrder) => Effect.Effect<unknown, ClientError>
 
@@ -78,21 +72,25 @@ export class Dispatcher extends Context.Service<
       const settings = yield* Settings
       const failures = yield* FailureLog
       const clock = yield* Clock.Clock
-      const outcomes = methodOutcomes(metrics)
-      const ordered = new Set(
-        Object.entries(Methods).flatMap(([name, { kind }]) => (kind === "write" || kind === "mixed" ? [name] : []))
-      )
-      const ratio = settings.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? 0 : settings.TRACE_SAMPLE_RATIO
       const traced = settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined
-      const { TRACE_CLIENT_RATE } = settings
+      const { TRACE_CLIENT_RATE, TRACE_SAMPLE_RATIO } = settings
       const clientTraces = new TokenBucket(TRACE_CLIENT_RATE, TRACE_CLIENT_RATE, clock.currentTimeMillisUnsafe())
 
-      // A decoder is compiled once per method, not once per request.
-      const decoders = new Map<string, ParamsDecoder>(
-        Object.entries(Methods).map(([name, { params }]) => [name, makeParamsDecoder(params)])
-      )
+      // Made once per method, not once per request. Only existing methods count, so there are as many series as methods.
+      const methods = Record.map(Methods, ({ kind, params }, method) => {
+        const outcome = (name: string) =>
+          metrics.counter("method_requests_total", "Requests by method, and how they ended", { method, outcome: name })
+        return {
+          decode: makeParamsDecoder(params),
+          isOrdered: kind === "write" || kind === "mixed",
+          successful: outcome("successful"),
+          failed: outcome("failed")
+        }
+      })
+      const methodOf = ({ method }: Request) => (isMethodName(method) ? methods[method] : undefined)
 
-      const refuseParams = (...issues: ReadonlyArray<ParamsIssue>) => Effect.fail(invalidParams(issues))
+      const refuseParams = (message: string, path: ReadonlyArray<string | number> = []) =>
+        Effect.fail(invalidParams([{ path, message }]))
 
       const invoke = (
         method: MethodName,
@@ -100,8 +98,7 @@ export class Dispatcher extends Context.Service<
         origin: Origin,
         place: Place | undefined
       ): Effect.Effect<unknown, ClientError> => {
-        const decoded = decoders.get(method)?.(params)
-        if (decoded === undefined) return Effect.fail(methodNotFound(method))
+        const decoded = methods[method].decode(params)
         if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
         const handle = (inOrder: InOrder) => (handlers[method] as Handler)(decoded.success, origin, inOrder)
         return withTimeLimit(
@@ -118,25 +115,24 @@ export class Dispatcher extends Context.Service<
         const { fields, message, type } = errorReply(error, request?.params)
         metrics.failed.add()
         metrics.errors(type).add()
-        if (request !== undefined) outcomes.get(request.method)?.failed.add()
+        if (request !== undefined) methodOf(request)?.failed.add()
         failures.note({ type, method: request?.method, message, params: request?.params, fields }, info)
         if (error._tag === "RateLimited") metrics.rateLimited(error.limit).add()
         return encodeError(id, type, message, info.traceId, fields)
       }
 
+      /** The reply to a request that failed; undefined for a notification. */
+      const failed = (request: Request, error: ClientError, info: RequestInfo): string | undefined => {
+        const reply = errorText(request.id ?? null, error, info, request)
+        return request.id === undefined ? undefined : reply
+      }
+
       // A client may have its requests traced, at a limited rate for all clients together: exporting costs more than a
       // request.
       const isSampled = (parent: TraceParent | undefined): boolean =>
-        parent?.sampled === true && clientTraces.take(clock.currentTimeMillisUnsafe()) === 0
-          ? true
-          : parent === undefined && Math.random() < ratio
-
-      // The span of a failed request has the error that the client got.
-      const withError = (effect: Effect.Effect<unknown, ClientError>) =>
-        Effect.tapError(effect, (error) => {
-          const { message, type } = errorReply(error)
-          return Effect.annotateCurrentSpan({ "error.type": type, "error.message": message })
-        })
+        parent === undefined
+          ? Math.random() < TRACE_SAMPLE_RATIO
+          : parent.sampled && clientTraces.take(clock.currentTimeMillisUnsafe()) === 0
 
       const withTrace = (
         effect: Effect.Effect<unknown, ClientError>,
@@ -151,7 +147,11 @@ export class Dispatcher extends Context.Service<
         return Effect.withFiber((fiber) => {
           const span = fiber.cache.span
           if (span !== undefined) info.joinTrace(span.traceId)
-          return withError(effect)
+          // The span of a failed request has the error that the client got.
+          return Effect.tapError(effect, (error) => {
+            const { message, type } = errorReply(error)
+            return Effect.annotateCurrentSpan({ "error.type": type, "error.message": message })
+          })
         }).pipe(
           Effect.withSpan(
             `rpc ${method}`,
@@ -176,15 +176,12 @@ export class Dispatcher extends Context.Service<
         if (lifecycle.state() === "draining") return Effect.fail(new Draining())
         const { method, params = {} } = request
         if (!isMethodName(method)) return Effect.fail(methodNotFound(method))
-        if (!isByName(params)) return refuseParams({ path: [], message: "params are by name: an object, not an array" })
+        if (!isByName(params)) return refuseParams("params are by name: an object, not an array")
         const path = unstorableAt(params, text)
-        if (path !== undefined) return refuseParams({ path, message: "holds NUL (\\u0000) or half a surrogate pair" })
+        if (path !== undefined) return refuseParams("holds NUL (\\u0000) or half a surrogate pair", path)
         if (request.inexact !== undefined) {
           const number = request.inexact.slice(0, 40)
-          return refuseParams({
-            path: [],
-            message: `the number ${number} is not kept exactly (IEEE 754 double): send it as a string`
-          })
+          return refuseParams(`the number ${number} is not kept exactly (IEEE 754 double): send it as a string`)
         }
         const meta = (params as { readonly _meta?: { readonly traceparent?: unknown } })._meta
         const traceparent = typeof meta?.traceparent === "string" ? meta.traceparent : undefined
@@ -202,7 +199,8 @@ export class Dispatcher extends Context.Service<
       }
 
       /** A write takes its place when it arrives, before anything of it is done. */
-      const placeOf = ({ method }: Request, origin: Origin) => (ordered.has(method) ? origin.writes.take() : undefined)
+      const placeOf = (request: Request, origin: Origin) =>
+        methodOf(request)?.isOrdered === true ? origin.writes.take() : undefined
 
       const answer = (
         request: Request,
@@ -223,7 +221,7 @@ export class Dispatcher extends Context.Service<
             onSuccess: (result) => {
               ended()
               metrics.successful.add()
-              outcomes.get(request.method)?.successful.add()
+              methodOf(request)?.successful.add()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
               if (id === undefined) return Effect.succeed(undefined)
               return Effect.succeed(sized(id, encodeResult(id, result), origin, gathered, info))
@@ -231,13 +229,10 @@ export class Dispatcher extends Context.Service<
             onFailure: (cause) => {
               ended()
               metrics.requestDuration.observe((performance.now() - began) / 1000)
-              const failure = Cause.findErrorOption(cause)
-              if (Option.isSome(failure)) {
-                const reply = errorText(id ?? null, failure.value, info, request)
-                return Effect.succeed(id === undefined ? undefined : reply)
-              }
-              const reply = errorText(id ?? null, { _tag: "InternalError", message: "Internal error" }, info, request)
-              return Effect.as(Effect.logError("a request failed", cause), id === undefined ? undefined : reply)
+              const error = Cause.findErrorOption(cause)
+              if (Option.isSome(error)) return Effect.succeed(failed(request, error.value, info))
+              const reply = failed(request, { _tag: "InternalError", message: "Internal error" }, info)
+              return Effect.as(Effect.logError("a request failed", cause), reply)
             }
           })
           // The connection has ended: no reply can be sent.
@@ -250,10 +245,9 @@ export class Dispatcher extends Context.Service<
           )
         })
 
-      const refused = (request: Request, error: ClientError, info: RequestInfo): string | undefined => {
+      const refused = (request: Request, error: ClientError, info: RequestInfo) => {
         metrics.requests.add()
-        const reply = errorText(request.id ?? null, error, info, request)
-        return request.id === undefined ? undefined : reply
+        return failed(request, error, info)
       }
 
       return Dispatcher.of({
@@ -276,11 +270,8 @@ export class Dispatcher extends Context.Service<
                 const reply = gathered.isFull
                   ? Effect.succeed(refused(request, new Overloaded({ what: "replies" }), own))
                   : answer(request, text, origin, own, place, gathered)
-                return Effect.provideService(
-                  Effect.map(reply, (text) => gathered.add(text)),
-                  RequestContext,
-                  own
-                )
+                const added = Effect.map(reply, (text) => gathered.add(text))
+                return Effect.provideService(added, RequestContext, own)
               })
             return Effect.map(Effect.forEach(requests, one, { concurrency, discard: true }), () => gathered.text)
           })

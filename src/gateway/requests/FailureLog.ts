@@ -37,7 +37,7 @@ const faults: ReadonlySet<ErrorType> = new Set<ErrorType>([
 /** Characters that a line repeats of a method's name. */
 const maxShownMethod = 64
 
-export interface Failure {
+interface Failure {
   readonly type: ErrorType
   readonly method: string | undefined
   readonly message: string
@@ -56,9 +56,7 @@ const logged = ["status", "roomId", "threadId", "messageId", "needs", "limit", "
 
 export class FailureLog extends Context.Service<
   FailureLog,
-  {
-    readonly note: (failure: Failure, request: RequestInfo) => void
-  }
+  { readonly note: (failure: Failure, request: RequestInfo) => void }
 >()("hotpath/gateway/requests/FailureLog") {
   static readonly layer = Layer.effect(
     FailureLog,
@@ -85,7 +83,7 @@ export class FailureLog extends Context.Service<
           const kind = JSON.stringify([type, known, ofIntegration.has(type) ? integration : undefined])
           const written = level(type, kind, clock.currentTimeMillisUnsafe())
           if (LogLevel.isGreaterThan(least, written)) return
-          const own = fields === undefined ? [] : logged.filter((name) => fields[name] !== undefined)
+          const own = logged.filter((name) => fields?.[name] !== undefined)
           const line = Effect.logWithLevel(written)("request failed", {
             error: type,
             ...(method !== undefined && { method: method.slice(0, maxShownMethod) }),

@@ -1,6 +1,8 @@
 // The rate of one connection: `burst` requests at once, then `rate` a second; and as many refusals again. Requests and
 // refusals are counted apart, so that a client that waits as long as `retryAfterMs` says is served, however many of its
 // requests were refused meanwhile.
+import type { UserUse } from "../../cluster/limits/UserUse.ts"
+import { RateLimited } from "../../domain/Overload.ts"
 
 export class TokenBucket {
   readonly #rate: number
@@ -35,8 +37,8 @@ export class TokenBucket {
   }
 
   /** Charges a request that found no token. */
-  refuse(count = 1): void {
-    this.#refusals -= count
+  refuse(): void {
+    this.#refusals -= 1
   }
 
   /** Charges a frame that is refused or needs no answer: tokens first, then refusals. */
@@ -51,4 +53,16 @@ export class TokenBucket {
   get debtMs(): number {
     return this.#refusals >= 0 ? 0 : Math.ceil((-this.#refusals * 1000) / this.#rate)
   }
+}
+
+/**
+ * A request needs a token of its connection and one of its user. Takes both; otherwise returns the refusal, which is
+ * charged to the connection.
+ */
+export const takeTokens = (bucket: TokenBucket, use: UserUse, now: number): RateLimited | undefined => {
+  const wait = bucket.take(now)
+  const userWait = wait > 0 ? 0 : use.take(now)
+  if (wait + userWait === 0) return undefined
+  bucket.refuse()
+  return new RateLimited({ limit: wait > 0 ? "connection" : "user", retryAfterMs: wait + userWait })
 }

@@ -11,8 +11,7 @@ import {
 } from "../../domain/Integration.ts"
 import { Body, IdempotencyKey, Message, MessageNotFound } from "../../domain/Message.ts"
 import { Overloaded } from "../../domain/Overload.ts"
-import { BufferFull, Id } from "../../domain/Room.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { BufferFull, Id, StoresDiffer } from "../../domain/Room.ts"
 import { ConfigUnavailable } from "../../domain/UserConfig.ts"
 import { AnyJson, action, mixed, Nothing, roomReads, roomWrites } from "./Method.ts"
 

@@ -1,5 +1,6 @@
-// The methods of messages and threads.
+// The methods of messages, threads and documents.
 import { Schema } from "effect"
+import { Document, DocumentName, DocumentText, Version, VersionConflict } from "../../domain/Document.ts"
 import {
   Body,
   Category,
@@ -11,9 +12,8 @@ import {
   ThreadNotFound,
   TooManyReactions
 } from "../../domain/Message.ts"
-import { BufferFull, Forbidden, Id, RoomNotFound, StorageUnavailable, Title } from "../../domain/Room.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
-import { listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
+import { BufferFull, Forbidden, Id, RoomNotFound, StorageUnavailable, StoresDiffer, Title } from "../../domain/Room.ts"
+import { Count, intBetween, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
 /**
  * What a change to a message or thread that is named by its id alone may fail with. One that is in a room of others is
@@ -48,7 +48,7 @@ export const MessageMethods = {
       roomId: Id,
       threadId: Schema.optionalKey(Id),
       before: Schema.optionalKey(Id),
-      limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 })))
+      limit: Schema.optionalKey(intBetween(1, 100))
     },
     Schema.Struct({ messages: Schema.Array(Message), more: Schema.Boolean }),
     [...roomReads, MessageNotFound]
@@ -83,5 +83,18 @@ export const MessageMethods = {
     threadChanges
   ),
   "threads.archive": write("archives a thread", { threadId: Id }, Thread, threadChanges),
-  "threads.unarchive": write("restores an archived thread", { threadId: Id }, Thread, threadChanges)
+  "threads.unarchive": write("restores an archived thread", { threadId: Id }, Thread, threadChanges),
+  "document.get": read("returns the room's open document", { roomId: Id }, Document, roomReads),
+  "document.update": write(
+    "replaces the text of the open document; `baseVersion` is the version the edit was made from, `name` the document it is meant for",
+    { roomId: Id, baseVersion: Version, text: DocumentText, name: Schema.optionalKey(DocumentName) },
+    Schema.Struct({ version: Count, savedVersion: Count }),
+    [...roomWrites, BufferFull, VersionConflict]
+  ),
+  "document.switch": write(
+    "opens another document for everyone in the room, creating it if needed; the previous one is saved",
+    { roomId: Id, name: DocumentName },
+    Document,
+    roomWrites
+  )
 } as const

@@ -1,11 +1,10 @@
 // What a method is made of: Methods.ts and its parts are written with these.
 import { Schema } from "effect"
-import { Forbidden, NotAMember, RoomNotFound, StorageUnavailable } from "../../domain/Room.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
+import { Forbidden, NotAMember, RoomNotFound, StorageUnavailable, StoresDiffer } from "../../domain/Room.ts"
 import type { ErrorType } from "../ErrorCodes.ts"
 
 /** The class of an error that a client can get: its tag is a type of ErrorCodes.ts. */
-export interface ErrorClass {
+interface ErrorClass {
   new (...args: never): { readonly _tag: ErrorType }
   readonly identifier: string
 }
@@ -15,7 +14,7 @@ export interface ErrorClass {
  * `read` and an `action` (a call, a cancel, a subscription) wait for no other request. A `mixed` method writes in that
  * order, and does the rest (a generation) outside of it.
  */
-export type MethodKind = "read" | "write" | "action" | "mixed"
+type MethodKind = "read" | "write" | "action" | "mixed"
 
 export interface MethodDefinition {
   readonly kind: MethodKind
@@ -43,6 +42,7 @@ export const roomReads = [RoomNotFound, NotAMember, StorageUnavailable, StoresDi
 export const roomWrites = [...roomReads, Forbidden] as const
 
 export const Nothing = Schema.Struct({}).annotate({ identifier: "Empty" })
+export const intBetween = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 export const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 /** Any JSON. It comes from a JSON parser, so it is not checked again. */
 export const AnyJson = Schema.Unknown
@@ -58,7 +58,7 @@ const isListCursor = Schema.makeFilter((text: string) => {
 
 /** Params of a list that is answered in parts, and what the answer has besides the list. */
 export const listParams = {
-  limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
+  limit: Schema.optionalKey(intBetween(1, 1000)),
   cursor: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(300), isListCursor))
 }
 export const listRest = {

@@ -3,14 +3,14 @@
 import { Schema } from "effect"
 import { RecordUnavailable } from "../../domain/CallRecord.ts"
 import { Ack, type InvalidInput } from "../../domain/Integration.ts"
+import { nearest } from "../../domain/Nearest.ts"
 import { Draining, Overloaded, RateLimited, ReplyTooLarge } from "../../domain/Overload.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
 import { textBetween } from "../../domain/Text.ts"
 import type { ErrorType, ProtocolError } from "../ErrorCodes.ts"
 import { AssistantMethods, exchanges } from "./AssistantMethods.ts"
-import { DocumentMethods } from "./DocumentMethods.ts"
 import { MessageMethods } from "./MessageMethods.ts"
-import { AnyJson, action, Count, type MethodDefinition, Nothing, read } from "./Method.ts"
+import { AnyJson, action, Count, intBetween, type MethodDefinition, Nothing, read } from "./Method.ts"
 import { RoomMethods } from "./RoomMethods.ts"
 
 export const Methods = {
@@ -23,7 +23,7 @@ export const Methods = {
   ),
   "stats.subscribe": action(
     "starts `stats` notifications; the first one comes at once",
-    { everyMs: Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 3_600_000 })) },
+    { everyMs: intBetween(100, 3_600_000) },
     Nothing,
     []
   ),
@@ -40,7 +40,6 @@ export const Methods = {
   ),
   ...RoomMethods,
   ...MessageMethods,
-  ...DocumentMethods,
   ...AssistantMethods
 } as const satisfies Record<string, MethodDefinition>
 
@@ -49,6 +48,21 @@ export type Params<M extends MethodName> = (typeof Methods)[M]["params"]["Type"]
 export type Result<M extends MethodName> = (typeof Methods)[M]["result"]["Type"]
 
 export const isMethodName = (name: string): name is MethodName => Object.hasOwn(Methods, name)
+
+/** Characters that an error repeats of a method's name. */
+const maxShownName = 64
+
+/** The error for an unknown method, with the name that was most likely meant. */
+export const methodNotFound = (method: string): ProtocolError => {
+  const meant = nearest(method, Object.keys(Methods))
+  const name = method.length > maxShownName ? `${method.slice(0, maxShownName)}…` : method
+  const hint = meant === undefined ? ": rpc.discover lists them" : `: did you mean ${meant}?`
+  return {
+    _tag: "MethodNotFound",
+    message: `No method named ${JSON.stringify(name)}${hint}`,
+    fields: { method: name, ...(meant !== undefined && { nearest: meant }) }
+  }
+}
 
 const common = [RateLimited, ReplyTooLarge, Overloaded, Draining] as const
 

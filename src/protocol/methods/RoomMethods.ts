@@ -1,5 +1,5 @@
 // The methods of rooms, presence, contacts and feedback.
-import { Schema } from "effect"
+import { Schema, Struct } from "effect"
 import { Contact, TooManyContacts } from "../../domain/Contact.ts"
 import { Document } from "../../domain/Document.ts"
 import { UserId } from "../../domain/Identity.ts"
@@ -14,13 +14,13 @@ import {
   Role,
   Room,
   StorageUnavailable,
+  StoresDiffer,
   Title,
   TooManyRooms
 } from "../../domain/Room.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
-import { StoresDiffer } from "../../domain/StoresDiffer.ts"
 import { textBetween } from "../../domain/Text.ts"
-import { Count, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
+import { Count, intBetween, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
 
 const Text = (maxLength: number) => textBetween(1, maxLength)
 const Cursor = textBetween(0, 100)
@@ -32,8 +32,10 @@ const state = {
   document: Document,
   messages: Schema.Array(Message),
   /** Whether there are older messages. */
-  more: Schema.Boolean,
-  /** Present and true when the list was cut; `rooms.participants` and `presence.list` return the rest. */
+  more: Schema.Boolean
+}
+/** Present and true when the list was cut; `rooms.participants` and `presence.list` return the rest. */
+const cut = {
   moreParticipants: Schema.optionalKey(Schema.Boolean),
   morePresent: Schema.optionalKey(Schema.Boolean)
 }
@@ -69,7 +71,7 @@ export const RoomMethods = {
   "rooms.join": write(
     "subscribes this connection to a room: returns its state, then every event after `cursor`; with an invite, the caller becomes a member first",
     { roomId: Id, invite: Schema.optionalKey(Text(100)) },
-    Schema.Struct({ ...state, cursor: Schema.String }),
+    Schema.Struct({ ...state, ...cut, cursor: Schema.String }),
     [...roomWrites, InviteInvalid, RateLimited, TooManyRooms]
   ),
   "rooms.leave": write(
@@ -85,14 +87,8 @@ export const RoomMethods = {
       recovered: Schema.Boolean,
       events: Schema.Array(Event),
       cursor: Schema.String,
-      room: Schema.optionalKey(state.room),
-      participants: Schema.optionalKey(state.participants),
-      present: Schema.optionalKey(state.present),
-      document: Schema.optionalKey(state.document),
-      messages: Schema.optionalKey(state.messages),
-      more: Schema.optionalKey(state.more),
-      moreParticipants: state.moreParticipants,
-      morePresent: state.morePresent
+      ...Struct.map(state, Schema.optionalKey),
+      ...cut
     }),
     [...roomReads, TooManyRooms]
   ),
@@ -101,8 +97,8 @@ export const RoomMethods = {
     {
       roomId: Id,
       role: Role,
-      expiresInMs: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 31_536_000_000 }))),
-      maxUses: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
+      expiresInMs: Schema.optionalKey(intBetween(1, 31_536_000_000)),
+      maxUses: Schema.optionalKey(intBetween(1, 1_000_000))
     },
     Schema.Struct({ token: Schema.String }),
     [...roomWrites, TooManyInvites]
@@ -111,7 +107,7 @@ export const RoomMethods = {
     "returns a page of the room's invites, newest first: all of them for owners, for members their own; `next` is the `cursor` of the next page",
     {
       roomId: Id,
-      limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 }))),
+      limit: Schema.optionalKey(intBetween(1, 100)),
       cursor: Schema.optionalKey(
         Schema.String.check(Schema.isPattern(/^\d{1,15}$/, { expected: "the `next` of an earlier answer" }))
       )
@@ -154,7 +150,7 @@ export const RoomMethods = {
     "submits feedback about anything; `rating` is 1 to 5",
     {
       about: Text(200),
-      rating: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })),
+      rating: intBetween(1, 5),
       comment: Schema.optionalKey(Text(5000))
     },
     Schema.Struct({ feedbackId: Schema.String }),

@@ -1,8 +1,7 @@
 // The order in which the dispatcher does the requests of one connection.
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer } from "effect"
-import type { Handlers, InOrder } from "../../../src/gateway/handlers/Caller.ts"
-import { Handling } from "../../../src/gateway/handlers/Handlers.ts"
+import { type Handlers, Handling, type InOrder } from "../../../src/gateway/handlers/Handlers.ts"
 import { Dispatcher, type Origin } from "../../../src/gateway/requests/Dispatcher.ts"
 import { FailureLog } from "../../../src/gateway/requests/FailureLog.ts"
 import { WriteOrder } from "../../../src/gateway/requests/WriteOrder.ts"

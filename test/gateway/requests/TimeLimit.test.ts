@@ -17,7 +17,7 @@ describe("the time limit", () => {
 
   it.effect("lets a model and a call take as long as their integration may", () =>
     Effect.gen(function* () {
-      for (const method of ["assistant.generate", "assistant.coach", "call"]) {
+      for (const method of ["assistant.generate", "assistant.coach", "call"] as const) {
         const asked = yield* Effect.forkChild(
           withTimeLimit(method, Effect.delay(Effect.succeed(method), "10 minutes")),
           {
