@@ -13,6 +13,7 @@ import {
   id,
   makeRoom,
   makeThread,
+  noPublisher,
   overStores,
   refuses,
   send
@@ -158,7 +159,7 @@ describe("MessageStore behind a buffer, for the assistant", () => {
           assert.deepEqual(yield* one.messages.find(roomId, prompt.messageId), { ...prompt, answer })
         }
         assert.deepEqual(yield* message(roomId, chat.messageId), value)
-      })
+      }).pipe(Effect.provide(noPublisher))
     )
   }
 })

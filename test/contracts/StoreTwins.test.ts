@@ -1,9 +1,11 @@
 // Whatever is done to it in whatever order, the stores in memory answer as those in PostgreSQL do.
+
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Result, Schema } from "effect"
 import type { RoomChange } from "../../src/domain/RoomEvent.ts"
+import type { Publisher } from "../../src/storage/rooms/Committed.ts"
 import type { MessagePage } from "../../src/storage/rooms/MessageStore.ts"
-import { allStores, at, by, id, ms, type Stores, storeKinds } from "../support/RoomStores.ts"
+import { allStores, at, by, id, ms, noPublisher, type Stores, storeKinds } from "../support/RoomStores.ts"
 
 /** A page without its places, which are times. */
 const shown = <E>(read: Effect.Effect<MessagePage, E>) => Effect.map(read, ({ messages, more }) => ({ messages, more }))
@@ -64,7 +66,7 @@ const prepare = (world: World, operation: Operation, n: number) => {
     return name
   }
   const key = (inviteId: string) => ({ inviteId, secretHash: "hash" })
-  type Run = (_: Stores) => Effect.Effect<unknown, { readonly _tag: string }>
+  type Run = (_: Stores) => Effect.Effect<unknown, { readonly _tag: string }, Publisher>
   const prepared = (run: Run) => run
   switch (operation._tag) {
     case "invite":
@@ -176,6 +178,7 @@ describe("the room stores in memory", () => {
       ([operations]) =>
         Effect.gen(function* () {
           const { memory, postgres } = yield* Twins
+          const answered = (run: ReturnType<ReturnType<typeof prepare>>) => answer(Effect.provide(run, noPublisher))
           const world: World = { roomId: id(), invites: [], threads: [], messages: [] }
           const room = { roomId: world.roomId, title: "t", owner: "ann", autoAssign: false, createdAt: at() }
           yield* memory.rooms.create(room)
@@ -183,7 +186,7 @@ describe("the room stores in memory", () => {
           for (const [n, operation] of operations.entries()) {
             const run = prepare(world, operation, n + 1)
             const what = `${n}: ${JSON.stringify(operation)}`
-            assert.deepEqual(yield* answer(run(memory)), yield* answer(run(postgres)), what)
+            assert.deepEqual(yield* answered(run(memory)), yield* answered(run(postgres)), what)
           }
           assert.deepEqual(yield* answer(state(memory, world)), yield* answer(state(postgres, world)))
         }),

@@ -1,7 +1,9 @@
 // One suite over every layer of the room stores: many who write in a room at the same time.
+
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import type { RoomChange } from "../../src/domain/RoomEvent.ts"
+import type { Publisher } from "../../src/storage/rooms/Committed.ts"
 import { InviteStore } from "../../src/storage/rooms/InviteStore.ts"
 import { MemberStore } from "../../src/storage/rooms/MemberStore.ts"
 import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
@@ -108,7 +110,11 @@ overStores("room stores, at once", (it) => {
         yield* join(roomId, shared, by("gus"), ms())
         const theirs = times(5, () => Effect.ignore(makeInvite(roomId, "gus", "member")))
         const comes = times(5, () => Effect.ignore(join(roomId, shared, by("gus"), ms())))
-        yield* atOnce([...theirs, Effect.ignore(removeMember(roomId, "gus", by("ann"))), ...comes])
+        yield* atOnce<void, never, InviteStore | Publisher>([
+          ...theirs,
+          Effect.ignore(removeMember(roomId, "gus", by("ann"))),
+          ...comes
+        ])
         assert.strictEqual(yield* tagOf(member(roomId, "gus")), "NotAMember")
         assert.deepEqual((yield* invites(roomId, { createdBy: "gus", limit: 10 })).items, [])
       }
@@ -159,7 +165,7 @@ overStores("room stores, at once", (it) => {
       for (const user of users) yield* enlist(roomId, "ann", user, "member")
       const { value: message } = yield* send(roomId, "ann")
       const { value: thread } = yield* makeThread(roomId, "ann")
-      yield* atOnce<unknown, unknown, never>([
+      yield* atOnce<unknown, unknown, Publisher>([
         ...users.map((user) => react(roomId, message.messageId, "👍", true, by(user))),
         ...users.map((user) => editMessage(roomId, message.messageId, `edit by ${user}`, by("ann"))),
         changeThread(roomId, thread.threadId, { title: "new" }, by("ann")),

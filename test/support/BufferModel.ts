@@ -1,9 +1,11 @@
 // What was acknowledged by a buffered repository, and operations on it that say when it answers otherwise than that.
+
 import { assert } from "@effect/vitest"
 import { Clock, Effect, Result } from "effect"
 import { TestClock } from "effect/testing"
 import type { Message } from "../../src/domain/Message.ts"
 import { react, unreact } from "../../src/domain/Message.ts"
+import type { Publisher } from "../../src/storage/rooms/Committed.ts"
 import type { Buffered } from "./BufferLayers.ts"
 import { at, by, draft, id } from "./RoomStores.ts"
 
@@ -179,7 +181,7 @@ export class BufferModel {
         }
       }
       const { after, may, run } = changes[how]
-      const done = yield* Effect.result<unknown, { readonly _tag: string }, never>(run)
+      const done = yield* Effect.result<unknown, { readonly _tag: string }, Publisher>(run)
       if (Result.isSuccess(done)) {
         assert.isTrue(may, `${how} was allowed`)
         room.messages[index] = after

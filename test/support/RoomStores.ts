@@ -10,7 +10,7 @@ import { FlushTarget } from "../../src/storage/buffer/FlushTarget.ts"
 import * as FlushTargetMemory from "../../src/storage/buffer/memory/FlushTargetMemory.ts"
 import { DeadLetters } from "../../src/storage/DeadLetters.ts"
 import { LockFences } from "../../src/storage/LockFences.ts"
-import type { Committed } from "../../src/storage/rooms/Committed.ts"
+import { type Committed, Publisher } from "../../src/storage/rooms/Committed.ts"
 import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
 import { DocumentStore } from "../../src/storage/rooms/DocumentStore.ts"
 import { type InviteKey, InviteStore } from "../../src/storage/rooms/InviteStore.ts"
@@ -38,7 +38,9 @@ export const allStores = Effect.all({
   threads: ThreadStore
 })
 export type Stores = Effect.Success<typeof allStores>
-export type AnyStore = Effect.Services<typeof allStores>
+export type AnyStore = Effect.Services<typeof allStores> | Publisher
+/** These suites read what a write committed: nobody publishes it. */
+export const noPublisher = Layer.succeed(Publisher, "publishes")
 
 const timeout = Duration.seconds(20)
 
@@ -49,9 +51,13 @@ const server = Layer.unwrap(
   )
 )
 
-export const memoryStores = FlushTargetMemory.layer.pipe(Layer.provideMerge(StoresMemory.layer))
+export const memoryStores = FlushTargetMemory.layer.pipe(
+  Layer.provideMerge(StoresMemory.layer),
+  Layer.merge(noPublisher)
+)
 const sqlStores = Layer.merge(StoresSql.layer, FlushTarget.layer).pipe(
-  Layer.provide([LockFences.layer, DeadLetters.layer])
+  Layer.provide([LockFences.layer, DeadLetters.layer]),
+  Layer.merge(noPublisher)
 )
 
 // With the database beside them, where there is one, for what would take too many writes to come to.

@@ -4,6 +4,7 @@ import { setTimeout as pause } from "node:timers/promises"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import postgres from "postgres"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
+import { Publisher } from "../../../src/storage/rooms/Committed.ts"
 import { MessageStore } from "../../../src/storage/rooms/MessageStore.ts"
 import { ThreadStore } from "../../../src/storage/rooms/ThreadStore.ts"
 import { openClient } from "../../../test/support/Client.ts"
@@ -47,7 +48,8 @@ const plain = (databaseUrl: string, roomId: string, reads: number) => {
   const write = (store: MessageStore["Service"], n: number) => {
     const at = new Date().toISOString()
     const message = { messageId: crypto.randomUUID(), roomId, threadId: null, author: "ann", kind: "chat" as const, at }
-    return store.send({ ...message, body: `plain ${n}`, key: undefined })
+    const sent = store.send({ ...message, body: `plain ${n}`, key: undefined })
+    return Effect.provideService(sent, Publisher, "publishes")
   }
   return Effect.runPromise(
     Effect.gen(function* () {

@@ -67,9 +67,9 @@ export class Database extends Context.Service<
     readonly kind: "server" | "embedded"
     readonly sql: PgClient.PgClient
     /** Runs SQL within the deadline. A stuck statement is abandoned, so that the caller continues in time. */
-    readonly run: <A, E>(
-      effect: Effect.Effect<A, E | SqlError.SqlError>
-    ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused>
+    readonly run: <A, E, R>(
+      effect: Effect.Effect<A, E | SqlError.SqlError, R>
+    ) => Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable | DatabaseRefused, R>
     /** The server's health as of the last second. */
     readonly health: () => StoreHealth
     /** Asks the server whether it takes writes, within the deadline. */
@@ -136,7 +136,7 @@ export const makeDatabase = Effect.fnUntraced(function* (options: {
 
   // Interrupting a statement waits for the server's confirmation, which a stuck server never sends. So the statement
   // runs in a fiber of its own, which is interrupted and not awaited.
-  const within = <A, E>(effect: Effect.Effect<A, E | SqlError.SqlError>, limit: Duration.Duration) =>
+  const within = <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>, limit: Duration.Duration) =>
     Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
       Fiber.join(fiber).pipe(
         Effect.timeoutOrElse({

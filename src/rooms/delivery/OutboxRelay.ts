@@ -12,7 +12,7 @@ import type { RoomChange } from "../../domain/RoomEvent.ts"
 import { makeKeyedMutex } from "../../infra/KeyedMutex.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import type { Committed, Writes } from "../../storage/rooms/Committed.ts"
+import { type Committed, Publisher, type Writes } from "../../storage/rooms/Committed.ts"
 import { Outbox } from "../../storage/rooms/Outbox.ts"
 import { Hub } from "./Hub.ts"
 import { UnpublishedRooms } from "./UnpublishedRooms.ts"
@@ -27,11 +27,11 @@ export type Published<Store> = {
   readonly [Name in keyof Store]: Store[Name] extends (
     ...args: infer Args
   ) => Effect.Effect<Committed<infer A>, infer E, infer R>
-    ? (...args: Args) => Effect.Effect<A, E, R>
+    ? (...args: Args) => Effect.Effect<A, E, Exclude<R, Publisher>>
     : Store[Name]
 }
 
-type WriteOperation = (...args: ReadonlyArray<unknown>) => Effect.Effect<Committed<unknown>, unknown>
+type WriteOperation = (...args: ReadonlyArray<unknown>) => Effect.Effect<Committed<unknown>, unknown, Publisher>
 
 /** How long a writer waits until its change is published; the change is committed all the same. */
 const patience = "2 seconds"
@@ -187,9 +187,9 @@ export class OutboxRelay extends Context.Service<
       yield* Effect.addFinalizer(() => Effect.ignore(Effect.flatMap(Queue.clear(unremoved), outbox.remove)))
 
       // A caller that is interrupted during the write does not prevent its publication.
-      const published = <A, E>(write: Effect.Effect<Committed<A>, E>) =>
+      const published = <A, E>(write: Effect.Effect<Committed<A>, E, Publisher>) =>
         Effect.uninterruptibleMask((restore) =>
-          Effect.flatMap(write, ({ changes, value }) => {
+          Effect.flatMap(Effect.provideService(write, Publisher, "publishes"), ({ changes, value }) => {
             if (changes.length === 0) return Effect.succeed(value)
             const done = Effect.forEach(changes.map(enqueue), Deferred.await, { discard: true })
             return Effect.as(restore(Effect.timeoutOption(done, patience)), value)

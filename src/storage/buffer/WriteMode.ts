@@ -39,7 +39,9 @@ export class WriteMode extends Context.Service<
     /** Required before a direct read: the same, and all others have left the buffer. False: it is to be used again. */
     readonly requireAllSaved: Effect.Effect<boolean, StorageUnavailable>
     /** Changes something directly, if no instance uses the buffer. */
-    readonly bypass: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferLeased | StorageUnavailable>
+    readonly bypass: <A, E, R>(
+      write: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | BufferLeased | StorageUnavailable, R>
     /** By then instances that crashed or lost the buffer have left it, and Postgres is steady if it is there, ms. */
     readonly patienceMs: number
     /** As much waits, or for as long, as may: nothing more is to be acknowledged. */

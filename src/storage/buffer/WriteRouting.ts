@@ -19,9 +19,9 @@ export const uncertain = () => new StorageUnavailable({ reason: "the buffer did 
 const usedElsewhere = () => new StorageUnavailable({ reason: "others use the buffer, which is away here" })
 
 /** What an operation does with the buffer, under the lease that this instance holds. */
-type Buffered<A, E> = (lease: Lease) => Effect.Effect<A, E | BufferUnavailable>
-type Routed<A, E, A2, E2> = Effect.Effect<A | A2, E | E2 | StorageUnavailable>
-type Route = <A, E, A2, E2>(buffered: Buffered<A, E>, direct: Effect.Effect<A2, E2>) => Routed<A, E, A2, E2>
+type Buffered<A, E, R> = (lease: Lease) => Effect.Effect<A, E | BufferUnavailable, R>
+type Routed<A, E, A2, E2, R> = Effect.Effect<A | A2, E | E2 | StorageUnavailable, R>
+type Route = <A, E, A2, E2, R>(buffered: Buffered<A, E, R>, direct: Effect.Effect<A2, E2, R>) => Routed<A, E, A2, E2, R>
 
 export class WriteRouting extends Context.Service<
   WriteRouting,
@@ -33,7 +33,7 @@ export class WriteRouting extends Context.Service<
     /** Changes something that exists. It goes directly to Postgres only when no instance uses the buffer. */
     readonly update: Route
     /** Refuses a write while the buffer is at a limit (BUFFER_ENTRIES, BUFFER_AGE). */
-    readonly unlessFull: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferFull>
+    readonly unlessFull: <A, E, R>(write: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BufferFull, R>
   }
 >()("hotpath/storage/buffer/WriteRouting") {
   static readonly layer = Layer.effect(
@@ -48,13 +48,13 @@ export class WriteRouting extends Context.Service<
         orElse: () => Effect.fail(usedElsewhere())
       })
 
-      const route = <A, E, A2, E2>(
+      const route = <A, E, A2, E2, R>(
         what: "read" | "write",
-        buffered: Buffered<A, E>,
-        direct: Effect.Effect<A2, E2>,
+        buffered: Buffered<A, E, R>,
+        direct: Effect.Effect<A2, E2, R>,
         left = attempts
-      ): Routed<A, E, A2, E2> =>
-        Effect.flatMap(mode.current, (lease): Routed<A, E, A2, E2> => {
+      ): Routed<A, E, A2, E2, R> =>
+        Effect.flatMap(mode.current, (lease): Routed<A, E, A2, E2, R> => {
           const again = () => route(what, buffered, direct, left - 1)
           if (lease === undefined) {
             if (what === "write") return Effect.andThen(mode.requireSaved, direct)
@@ -68,10 +68,10 @@ export class WriteRouting extends Context.Service<
         })
 
       /** Repeats a write that another instance's lease refuses, until that lease must have ended. */
-      const whenUnleased = <A, E>(write: Effect.Effect<A, E | BufferLeased>) =>
+      const whenUnleased = <A, E, R>(write: Effect.Effect<A, E | BufferLeased, R>) =>
         Effect.clockWith((clock) => {
           const until = monotonicMs(clock) + patienceMs
-          const attempt: Effect.Effect<A, E | StorageUnavailable> = Effect.catch(write, (error) => {
+          const attempt: Effect.Effect<A, E | StorageUnavailable, R> = Effect.catch(write, (error) => {
             if (!(error instanceof BufferLeased)) return Effect.fail(error)
             return monotonicMs(clock) > until ? Effect.fail(usedElsewhere()) : Effect.delay(attempt, retryEveryMs)
           })
@@ -82,9 +82,9 @@ export class WriteRouting extends Context.Service<
         read: (buffered, direct) => route("read", buffered, direct),
         insert: (buffered, direct) => route("write", buffered, direct),
         update: (buffered, direct) => whenUnleased(route("write", buffered, mode.bypass(direct))),
-        unlessFull: <A, E>(write: Effect.Effect<A, E>) =>
+        unlessFull: <A, E, R>(write: Effect.Effect<A, E, R>) =>
           Effect.suspend(
-            (): Effect.Effect<A, E | BufferFull> => (mode.isFull() ? Effect.fail(new BufferFull()) : write)
+            (): Effect.Effect<A, E | BufferFull, R> => (mode.isFull() ? Effect.fail(new BufferFull()) : write)
           )
       })
     })

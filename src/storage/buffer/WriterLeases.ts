@@ -38,7 +38,9 @@ export class WriterLeases extends Context.Service<
     /** Whether another instance has a lease. */
     readonly isLeasedElsewhere: (instance: string) => Answer<boolean>
     /** Writes directly, as one transaction during which no lease begins. */
-    readonly bypass: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E | BufferLeased | StorageUnavailable>
+    readonly bypass: <A, E, R>(
+      write: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | BufferLeased | StorageUnavailable, R>
     /** Notes the name of the Redis data that the buffer is in; the name before, if there was one. */
     readonly recordOrigin: (origin: string) => Answer<string | undefined>
   }
@@ -71,7 +73,7 @@ export class WriterLeases extends Context.Service<
               WHERE instance <> ${instance} AND until >= clock_timestamp()) AS found`),
             ([row]) => row?.found === true
           ),
-        bypass: <A, E>(write: Effect.Effect<A, E>) =>
+        bypass: <A, E, R>(write: Effect.Effect<A, E, R>) =>
           Effect.mapError(
             run(sql.withTransaction(Effect.andThen(sql`SELECT hotpath_past_buffer()`, write))),
             (error): E | BufferLeased | StorageUnavailable => {

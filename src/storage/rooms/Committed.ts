@@ -3,7 +3,7 @@
 // A write checks the actor's role when it takes place. The change it made is stored in the same step as the data, in
 // the outbox (Outbox.ts), until it was published to the room; the changes of one room have one order, which their
 // change numbers give. A write that fails with StorageUnavailable may have been applied.
-import type { Effect } from "effect"
+import { Context, type Effect } from "effect"
 import type { Forbidden, NotAMember, RoomNotFound, StorageUnavailable } from "../../domain/Room.ts"
 import type { RoomChange } from "../../domain/RoomEvent.ts"
 
@@ -18,7 +18,13 @@ export interface Committed<A> {
 /** How any write in a room can fail. */
 export type WriteRefused = RoomNotFound | NotAMember | Forbidden | StorageUnavailable
 
-export type Write<A, E = never> = Effect.Effect<Committed<A>, E | WriteRefused>
+/**
+ * What every write requires. Only the outbox relay provides it, which publishes the changes: a service that writes
+ * through a bare store leaves this requirement open, and the app does not compile.
+ */
+export class Publisher extends Context.Service<Publisher, "publishes">()("hotpath/storage/rooms/Publisher") {}
+
+export type Write<A, E = never> = Effect.Effect<Committed<A>, E | WriteRefused, Publisher>
 /** A read, or a write that publishes nothing. */
 export type Operation<A, E = never> = Effect.Effect<A, E | StorageUnavailable>
 

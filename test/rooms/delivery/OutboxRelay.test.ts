@@ -81,3 +81,17 @@ describe("OutboxRelay", () => {
     )
   )
 })
+
+describe("a write that nobody publishes", () => {
+  it("does not compile: it requires the publisher, which only the relay provides", () => {
+    const forgets = Effect.flatMap(MessageStore, (store) => store.delete("room", "message", by("ann")))
+    const publishes = Effect.gen(function* () {
+      const store = (yield* OutboxRelay).publishing(yield* MessageStore, MessageStore.writes)
+      return yield* store.delete("room", "message", by("ann"))
+    })
+    // @ts-expect-error Publisher is open.
+    const bare: Effect.Effect<unknown, unknown, MessageStore> = forgets
+    const relayed: Effect.Effect<unknown, unknown, MessageStore | OutboxRelay> = publishes
+    assert.isTrue(Effect.isEffect(bare) && Effect.isEffect(relayed))
+  })
+})

@@ -1,14 +1,16 @@
 // The buffered stores over memory, whatever is written, read and flushed, by however many flushers that die between any
 // two of their steps, with the buffer or Postgres away now and then: what was acknowledged is what is there in the end.
 // HOTPATH_BUFFER_SEED replays a run, whose seed is printed; HOTPATH_BUFFER_RUNS says how many.
+
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
+import type { Publisher } from "../../../src/storage/rooms/Committed.ts"
 import { makeInstance, makeShared } from "../../support/BufferLayers.ts"
 import { BufferModel, newRoom } from "../../support/BufferModel.ts"
 import { HandFlusher } from "../../support/HandFlusher.ts"
 import { makeRandom } from "../../support/Random.ts"
-import { at, by, id } from "../../support/RoomStores.ts"
+import { at, by, id, noPublisher } from "../../support/RoomStores.ts"
 
 const seed = Number(process.env["HOTPATH_BUFFER_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 const runs = Number(process.env["HOTPATH_BUFFER_RUNS"] ?? 120)
@@ -62,7 +64,7 @@ const names = ["main", "notes"]
 const nth = <A>(from: ReadonlyArray<A>, n: number): A => from.slice(n % from.length)[0] as A
 
 /** The clock goes on as long as it takes: who waits for another's hold to end would wait for ever. */
-const ticking = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E>) {
+const ticking = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
   const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
   for (let turns = 0; fiber.pollUnsafe() === undefined; turns++) {
     if (turns % 200 === 199) yield* TestClock.adjust(50)
@@ -103,7 +105,7 @@ const makeWorld = Effect.fnUntraced(function* (pauseSeed: number, count: number)
       model.readsFrom = now + 5000
     })
 
-  const act = ({ one, other, what, who }: Step): Effect.Effect<unknown, unknown> => {
+  const act = ({ one, other, what, who }: Step): Effect.Effect<unknown, unknown, Publisher> => {
     model.asked = who
     const asked = nth(instances, who)
     const { flusher } = asked
@@ -207,7 +209,7 @@ for (const count of [1, 2]) {
           yield* end
           for (const what of Object.keys(total) as ReadonlyArray<keyof typeof total>)
             total[what] += model.acknowledged[what]
-        }).pipe(Effect.scoped),
+        }).pipe(Effect.scoped, Effect.provide(noPublisher)),
       { arbitrary: { runs: Math.ceil(runs / count ** 2), seed, size: 120 }, timeout: 600_000 }
     )
     it("has done something of everything", () => {
