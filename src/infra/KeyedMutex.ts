@@ -1,4 +1,4 @@
-// A keyed mutex in arrival order: for the writes of one connection, or the changes of one room on their way to the bus.
+// A keyed mutex in arrival order: for the changes of one room on their way to the bus.
 // An interrupted waiter leaves the queue without letting another one overtake.
 import { Effect, Semaphore } from "effect"
 

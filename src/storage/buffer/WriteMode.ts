@@ -70,12 +70,13 @@ export class WriteMode extends Context.Service<
       if (broken.length > 0) return yield* Effect.die(new Error(`the write mode's times collide: ${broken.join("; ")}`))
 
       const begun = counter("buffer_leases_total", "Leases of the buffer that this instance took part in")
-      gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () =>
-        state.mode._tag === "Redis" ? (state.mode.lease.isConfirmed ? 1 : 0.5) : 0
-      )
 
       let state = State.initial
       const now = () => monotonicMs(clock)
+      gauge("buffer_held", "Whether this instance uses the buffer: 1, or 0.5 (not confirmed by Postgres), or 0", () => {
+        const lease = State.leaseAt(state, now())
+        return lease === undefined ? 0 : lease.isConfirmed ? 1 : 0.5
+      })
       const send = (event: State.Event) => {
         const { action, state: next } = State.step(timings, state, event, now())
         state = next

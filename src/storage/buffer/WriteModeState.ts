@@ -1,8 +1,8 @@
 // Who may write: the modes of one instance, as a state machine without effects. WriteMode.ts feeds it events and
 // performs its actions.
 //
-// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer.
-// So an instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and
+// No instance may change a document directly in Postgres while another one acknowledges changes in the write buffer. So
+// an instance that uses the buffer has a lease in Postgres (WriterLeases.ts), which it renews every second, and
 // Postgres refuses direct changes while any lease lasts. All instances that use the buffer at a time share a lease
 // number. A lease that begins when no instance has one gets a new number: documents may have been written directly
 // before. So everything that waits in the buffer is flushed first, and each document is compared with Postgres before
@@ -21,14 +21,18 @@
 // | Postgres         | Acquiring | The buffer answers. |
 // | Leaving          | Acquiring | The same. |
 // | Acquiring        | Redis     | Postgres grants a lease whose number is known here, or all that waited is flushed. |
-// | Redis            | Redis     | The lease is renewed. Or Postgres is away: then no instance can bypass the buffer. |
+// | Redis            | Redis     | The lease is renewed. Or denied: it is unconfirmed, until `returnUntil`. |
 // | Acquiring        | Redis     | Postgres is away, and was so before the lease of an earlier Redis mode ran out. |
 // | Redis            | Acquiring | The lease has another number, so it ran out. |
 // | Redis            | Acquiring | Redis is another incarnation: restarted, or emptied. First the copies are saved. |
-// | Redis, Acquiring | Leaving   | The buffer is away. |
-// | Acquiring        | Leaving   | No lease is granted, or Postgres is away. |
+// | Acquiring        | Acquiring | A lease is granted; instances that may be cut off get `rejoinMs` to come back. |
+// | Redis, Acquiring | Leaving   | The buffer is away. Or the lease is denied, and none may be used unconfirmed. |
+// | Acquiring        | Leaving   | The copies could not be saved, or what waited could not be flushed. |
 // | Leaving          | Postgres  | The copies are saved and the lease is released. |
 // | all              | Draining  | The instance shuts down. |
+//
+// A lease is denied when Postgres is away, or when not all instances have seen this incarnation of Redis. In Redis mode
+// a suspected buffer (it did not answer a request) is not used until the next probe: `until` has passed.
 //
 // An instance without a lease can't go on without Postgres: others may have bypassed the buffer since it had one. An
 // instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease.
@@ -90,7 +94,10 @@ export interface Granted {
   readonly askedAt: number
 }
 
-/** What is to be done next. A probe begins with `Probe`; each action ends in an event, until one gives no action. */
+/**
+ * What is to be done next. A probe begins with `Probe`; each action but Flush and Drain
+ * ends in an event, until one gives no action.
+ */
 export type Action =
   | { readonly _tag: "Probe" }
   /** Ask for the lease, or renew it. */
