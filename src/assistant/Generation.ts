@@ -58,11 +58,11 @@ const reasonOf = (cause: Cause.Cause<{ readonly _tag: string }>): string =>
 export class Generation extends Context.Service<
   Generation,
   {
-    /** `inTurn` stores the prompt in the order of its connection's other writes. */
+    /** `inOrder` stores the prompt in the order of its connection's other writes. */
     readonly generate: (
       user: string,
       asked: Asked,
-      inTurn: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E>
+      inOrder: <A, E>(write: Effect.Effect<A, E>) => Effect.Effect<A, E>
     ) => Effect.Effect<Answered, GenerateError>
     /** For the prompt's author and the room's owners. Has no effect when no generation of the prompt runs. */
     readonly cancel: (
@@ -170,7 +170,7 @@ export class Generation extends Context.Service<
       })
 
       return Generation.of({
-        generate: Effect.fn("Generation.generate")(function* (user, asked, inTurn) {
+        generate: Effect.fn("Generation.generate")(function* (user, asked, inOrder) {
           const begin = Effect.gen(function* () {
             yield* access.require(asked.roomId, user, "member")
             const target = yield* lookup.get("generate", user)
@@ -180,7 +180,7 @@ export class Generation extends Context.Service<
           return yield* places.within(
             user,
             Effect.gen(function* () {
-              const { target, ...opened } = yield* inTurn(begin)
+              const { target, ...opened } = yield* inOrder(begin)
               const { isNew, prompt } = opened
               const { messageId } = prompt
               // A cancel from before is for the generation that ran then, which may not have seen it yet.

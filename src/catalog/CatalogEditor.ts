@@ -52,7 +52,7 @@ export class CatalogEditor extends Context.Service<
       const catalog = yield* Catalog
       // Edits that wait for a row's lock must leave connections to reads.
       const edits = yield* Semaphore.make(maxEdits)
-      const inTurn = <A, E>(edit: Effect.Effect<A, E>) =>
+      const inOrder = <A, E>(edit: Effect.Effect<A, E>) =>
         edits
           .withPermits(1)(edit)
           .pipe(
@@ -105,7 +105,7 @@ export class CatalogEditor extends Context.Service<
               rows.length === 0 ? Effect.succeed([]) : version
             )
           )
-          const [written] = yield* inTurn(run(editing))
+          const [written] = yield* inOrder(run(editing))
           if (written === undefined) {
             return yield* new VersionMismatch({ version: (yield* find(kind, key))?.version ?? 0 })
           }
@@ -121,7 +121,7 @@ export class CatalogEditor extends Context.Service<
             sql<{ version: number }>`DELETE FROM ${table} WHERE ${keyColumn} = ${key} ${atVersion(expected)}
               RETURNING version::float8 AS version`
           )
-          const [gone] = expected === "none" ? [] : yield* inTurn(deleting)
+          const [gone] = expected === "none" ? [] : yield* inOrder(deleting)
           if (gone !== undefined) return yield* applied(kind, key, gone.version + 1)
           const found = expected === undefined ? undefined : yield* find(kind, key)
           return yield* found === undefined

@@ -100,9 +100,9 @@ for (const [kind, start] of Object.entries(kinds)) {
         const threads = [randomUUID(), randomUUID()]
         const rare = randomUUID()
         const { buffer, roomId } = yield* filled(450, [...threads, null])
-        const holding = (threadId: string) => [`"threadId":"${threadId}"`]
+        const containing = (threadId: string) => [`"threadId":"${threadId}"`]
         const read = (threadId: string, limit: number) =>
-          Effect.map(buffer.messages(roomId, { ...many, limit, holding: holding(threadId) }), ({ entries, from }) => ({
+          Effect.map(buffer.messages(roomId, { ...many, limit, containing: containing(threadId) }), ({ entries, from }) => ({
             bodies: bodies(entries),
             isAll: from === undefined
           }))

@@ -11,7 +11,7 @@ export const leaseMs = 12_000
 /** How long other instances may not know a new name: several exchanges. */
 const newMs = 5000
 /** How long a user's counts are kept after the last write: longer than a sweep that writes all of them again. */
-const keptMs = 7_200_000
+const retentionMs = 7_200_000
 
 const living = "{hotpath:users}:instances"
 const reports = "{hotpath:users}:reports"
@@ -66,7 +66,7 @@ export const admit = Redis.script(
     instance,
     count,
     limit,
-    keptMs,
+    retentionMs,
     newMs,
     ...instances
   ],
@@ -96,7 +96,7 @@ export const admit = Redis.script(
 
 /** Sets this instance's connection count, whatever the others have. */
 export const setCount = Redis.script(
-  (user: string, instance: string, count: number) => [connectionsKey(user), instance, count, keptMs],
+  (user: string, instance: string, count: number) => [connectionsKey(user), instance, count, retentionMs],
   {
     numberOfKeys: 1,
     lua: `

@@ -35,8 +35,8 @@ const patienceMs = 1000
 /**
  * An instance without a heartbeat for this long is gone. A refused instance waits longer: the other may only be slow.
  */
-const deadMs = 5000
-const refusedDeadMs = 15_000
+const timeoutMs = 5000
+const refusedTimeoutMs = 15_000
 /** Heartbeats that must be missing after the first missing one. */
 const proof = 2
 
@@ -85,7 +85,7 @@ export const makeStoreComparison = ({ database, labels, redis }: ComparedStores)
     state: Heartbeat["state"],
     trailOf: (other: Listed) => Trail | undefined
   ): ReadonlyArray<Disagreement> => {
-    const goneMs = state === "refused" ? refusedDeadMs : deadMs
+    const goneMs = state === "refused" ? refusedTimeoutMs : timeoutMs
     const since = shared.find((one) => one.instance === instance)?.since ?? Number.POSITIVE_INFINITY
     const names = new Set<string>()
     const disagreements = shared.flatMap((other) => {

@@ -44,7 +44,7 @@ export interface StoreRoster {
 /** How long an instance is listed after its last heartbeat. */
 export const listedMs = 60_000
 /** How long Redis keeps the list after the last heartbeat of all. */
-const keptMs = 3_600_000
+const retentionMs = 3_600_000
 
 const Stored = Schema.fromJsonString(Heartbeat)
 const encode = Schema.encodeSync(Stored)
@@ -64,7 +64,7 @@ const key = "hotpath:stores"
 
 // Works while Redis is full: its first line says so, from Redis 7 on. A value is `since renewed entry`. TIME has
 // microseconds, and scripts run one at a time, so no two instances get the same `since`.
-const heartbeat = Redis.script((instance: string, text: string) => [key, instance, text, listedMs, keptMs], {
+const heartbeat = Redis.script((instance: string, text: string) => [key, instance, text, listedMs, retentionMs], {
   numberOfKeys: 1,
   lua: `#!lua flags=allow-oom
     local time = redis.call('TIME')

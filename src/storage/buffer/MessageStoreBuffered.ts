@@ -151,7 +151,7 @@ export const layer = Layer.effect(
       const { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId } = query
       const bufferedBefore = (end: string | number | undefined) =>
         // One more shows whether there are older ones.
-        buffer.messages(roomId, { before: end, limit: limit + 1, maxBytes, holding: inThread(threadId) })
+        buffer.messages(roomId, { before: end, limit: limit + 1, maxBytes, containing: inThread(threadId) })
       const mergedBefore = (end: number | undefined, buffered: Waiting) =>
         Effect.map(behind.page(roomId, { ...query, before: end }), (stored) => merge(query, buffered, stored))
       return Effect.gen(function* () {
@@ -184,7 +184,7 @@ export const layer = Layer.effect(
           Effect.fnUntraced(function* () {
             const { entries } = yield* buffer.messages(roomId, {
               ...everything,
-              holding: ['"kind":"prompt"', `"author":${JSON.stringify(author)}`]
+              containing: ['"kind":"prompt"', `"author":${JSON.stringify(author)}`]
             })
             const isIt = isUnanswered(author, body)
             const buffered = entries.findLast(({ message }) => isIt(message))

@@ -128,13 +128,13 @@ const lookedAt = { messages: 200, bytes: 1_000_000 }
  * message.
  */
 export const page = Redis.script(
-  (roomId: string, { before, holding = [], limit, maxBytes }: WaitingQuery) => [
+  (roomId: string, { before, containing = [], limit, maxBytes }: WaitingQuery) => [
     ...keys(roomId),
     typeof before === "string" ? before : "",
     typeof before === "number" ? before.toFixed(0) : "",
     limit,
     maxBytes,
-    ...holding
+    ...containing
   ],
   {
     numberOfKeys: count,

@@ -86,7 +86,7 @@ export interface WaitingQuery {
   /** About how long their JSON texts may be together; the first may be of any length. */
   readonly maxBytes: number
   /** Parts that a message's JSON text must contain. */
-  readonly holding?: ReadonlyArray<string> | undefined
+  readonly containing?: ReadonlyArray<string> | undefined
 }
 
 export interface Waiting {

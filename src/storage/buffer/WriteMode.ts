@@ -23,7 +23,7 @@ const freshMs = 200
 /** How often, and with which pause, Postgres is asked whether all instances have seen this incarnation of Redis. */
 const agreement = { times: 10, everyMs: 100 }
 /** At the most this often everything is flushed because a limit is near. */
-const relieveEveryMs = 500
+const pressureFlushMs = 500
 /** How long the shutdown may take to save from memory. */
 const saveLimit = Duration.seconds(5)
 
@@ -234,7 +234,7 @@ export class WriteMode extends Context.Service<
           yield* pressure.whenNearFull
           yield* Effect.ignore(flusher.flush(true))
           yield* probed
-          yield* Effect.sleep(relieveEveryMs)
+          yield* Effect.sleep(pressureFlushMs)
         })
       )
 

@@ -1,4 +1,4 @@
-// Documents of rooms; a write buffer can stand before them (buffer/DocumentStoreBuffered.ts).
+// Documents of rooms: the port and its layer over SQL.
 import { Context, Effect, Layer } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
 import type { Document, VersionConflict } from "../../domain/Document.ts"

@@ -1,6 +1,5 @@
-// Messages; a write buffer can stand before them (buffer/MessageStoreBuffered.ts). A message's ordinal is the time in
-// µs, or one more than the last one's, given under the room's lock: a page has the order of the events, those of
-// messages that came from a write buffer among them.
+// Messages: the port and its layer over SQL. A message's ordinal is the time in µs, or one more than the last one's,
+// given under the room's lock: a page has the order of the events.
 import { Context, Effect, Layer } from "effect"
 import { SqlError, type Statement } from "effect/sql"
 import type { Actor } from "../../domain/Actor.ts"

@@ -46,12 +46,12 @@ const firstOf = (entries: ReadonlyArray<BufferedMessage>, limit: number, maxByte
   })
 }
 
-const toWaiting = (room: StoredRoom, { before, holding = [], limit, maxBytes }: WaitingQuery): Waiting => {
+const toWaiting = (room: StoredRoom, { before, containing = [], limit, maxBytes }: WaitingQuery): Waiting => {
   const all = inOrder(room)
   const end = typeof before === "string" ? room.messages.get(before)?.ordinal : undefined
   const until = typeof before === "string" ? (end ?? 0) : (before ?? Number.POSITIVE_INFINITY)
   const wanted = all.filter(
-    (entry) => entry.ordinal < until && holding.every((part) => JSON.stringify(entry).includes(part))
+    (entry) => entry.ordinal < until && containing.every((part) => JSON.stringify(entry).includes(part))
   )
   const entries = firstOf(wanted.reverse(), limit, maxBytes).reverse()
   const from = entries.length < wanted.length ? entries[0]?.ordinal : undefined
