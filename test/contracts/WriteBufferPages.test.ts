@@ -102,10 +102,13 @@ for (const [kind, start] of Object.entries(kinds)) {
         const { buffer, roomId } = yield* filled(450, [...threads, null])
         const containing = (threadId: string) => [`"threadId":"${threadId}"`]
         const read = (threadId: string, limit: number) =>
-          Effect.map(buffer.messages(roomId, { ...many, limit, containing: containing(threadId) }), ({ entries, from }) => ({
-            bodies: bodies(entries),
-            isAll: from === undefined
-          }))
+          Effect.map(
+            buffer.messages(roomId, { ...many, limit, containing: containing(threadId) }),
+            ({ entries, from }) => ({
+              bodies: bodies(entries),
+              isAll: from === undefined
+            })
+          )
         const first = Array.from({ length: 150 }, (_, n) => String(3 * n))
         assert.deepEqual(yield* read(threads[0] ?? "", 1000), { bodies: first, isAll: true })
         assert.deepEqual(yield* read(threads[0] ?? "", 4), { bodies: first.slice(-4), isAll: false })
