@@ -10,7 +10,6 @@
 // Who is not a member gets another error than for an unknown room: a client has to know whether to ask for an invite.
 // That gives nothing away: a room's id has 122 random bits, so who knows it was given it.
 import { Cache, Clock, Context, Duration, Effect, Layer } from "effect"
-import { LRUCache } from "lru-cache"
 import { type Membership, MembershipCache, membershipMs } from "../cluster/rooms/MembershipCache.ts"
 import type { Versions } from "../cluster/rooms/RoomBus.ts"
 import { isUuid } from "../domain/Ids.ts"
@@ -23,6 +22,7 @@ import {
   RoomNotFound,
   StorageUnavailable
 } from "../domain/Room.ts"
+import { makeBoundedMap } from "../infra/BoundedMap.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { MemberStore } from "../storage/rooms/MemberStore.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
@@ -77,7 +77,7 @@ export class Access extends Context.Service<
       const unpublished = yield* UnpublishedRooms
       const metrics = (yield* Metrics).cache.session
       const clock = yield* Clock.Clock
-      const remembered = new LRUCache<string, Granted & { readonly confirmedAt: number }>({ max: capacity })
+      const remembered = makeBoundedMap<Granted & { readonly confirmedAt: number }>(capacity)
 
       const remember = (roomId: string, user: string, session: Membership, versions?: Versions): Granted => {
         const granted = { session, versions, confirmedAt: clock.currentTimeMillisUnsafe() }

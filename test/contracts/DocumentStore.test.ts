@@ -3,27 +3,7 @@ import { assert } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { DocumentStore } from "../../src/storage/rooms/DocumentStore.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
-import {
-  at,
-  by,
-  changes,
-  changesNothing,
-  enlist,
-  id,
-  makeRoom,
-  overStores,
-  refuses,
-  tagOf
-} from "../support/RoomStores.ts"
-
-const inRoom = Effect.gen(function* () {
-  const roomId = yield* makeRoom("ann")
-  yield* enlist(roomId, "ann", "bob", "member")
-  yield* enlist(roomId, "ann", "eve", "viewer")
-  return roomId
-})
-
-const full = (version: number, text: string, name = "main") => ({ name, text, version, savedVersion: version })
+import { at, by, changes, changesNothing, full, id, inRoom, overStores, refuses, tagOf } from "../support/RoomStores.ts"
 
 overStores("DocumentStore", (it) => {
   it.effect("updates the version that is there, and says what is there to whoever has another", () =>

@@ -6,27 +6,7 @@ import { FlushTarget, type UnsavedDocument } from "../../src/storage/buffer/Flus
 import type { BufferedMessage } from "../../src/storage/buffer/WriteBuffer.ts"
 import { DocumentStore } from "../../src/storage/rooms/DocumentStore.ts"
 import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
-import {
-  at,
-  by,
-  changesNothing,
-  draft,
-  enlist,
-  id,
-  makeRoom,
-  makeThread,
-  overStores,
-  send
-} from "../support/RoomStores.ts"
-
-const inRoom = Effect.gen(function* () {
-  const roomId = yield* makeRoom("ann")
-  yield* enlist(roomId, "ann", "bob", "member")
-  yield* enlist(roomId, "ann", "eve", "viewer")
-  return roomId
-})
-
-const full = (version: number, text: string, name = "main") => ({ name, text, version, savedVersion: version })
+import { at, by, changesNothing, draft, full, id, inRoom, makeThread, overStores, send } from "../support/RoomStores.ts"
 
 const unsaved = (roomId: string, version: number, more: Partial<UnsavedDocument> = {}): UnsavedDocument => ({
   roomId,

@@ -82,6 +82,9 @@ export const overStores = (what: string, suite: (it: Vitest.MethodsNonLive<AnySt
   }
 }
 
+/** A document all of whose versions are stored. */
+export const full = (version: number, text: string, name = "main") => ({ name, text, version, savedVersion: version })
+
 const epoch = 1_750_000_000_123
 
 export const id = (): string => randomUUID()
@@ -117,6 +120,14 @@ export const enlist = Effect.fnUntraced(function* (roomId: string, owner: string
   const { accept: join } = yield* InviteStore
   const invite = yield* makeInvite(roomId, owner, role)
   return yield* join(roomId, invite, by(user, n), ms())
+})
+
+/** A room of ann's, with bob as a member and eve as a viewer. */
+export const inRoom = Effect.gen(function* () {
+  const roomId = yield* makeRoom("ann")
+  yield* enlist(roomId, "ann", "bob", "member")
+  yield* enlist(roomId, "ann", "eve", "viewer")
+  return roomId
 })
 
 export const draft = (roomId: string, author: string, more: Partial<NewMessage> = {}): NewMessage => ({

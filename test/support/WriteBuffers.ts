@@ -1,13 +1,15 @@
 // The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
 import { randomUUID } from "node:crypto"
-import { Context, Effect } from "effect"
+import { afterAll, beforeAll, describe } from "@effect/vitest"
+import { Context, Effect, type Scope } from "effect"
 import { type Document, updatedEvent } from "../../src/domain/Document.ts"
 import type { Message } from "../../src/domain/Message.ts"
 import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
 import { type Change, type Update, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
 import * as WriteBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
 import { overRedis } from "./OverRedis.ts"
-import { commandTimeout, time } from "./RoomInstances.ts"
+import { commandTimeout, kinds, time } from "./RoomInstances.ts"
+import type { RunningServer } from "./Servers.ts"
 
 export type Buffer = WriteBuffer["Service"]
 
@@ -64,6 +66,46 @@ export const append = (buffer: Buffer, message: Message, key?: string) =>
   Effect.map(buffer.append(message, key, '{"type":"message.sent"}'), (appended) =>
     "ordinal" in appended ? appended.ordinal : Number.NaN
   )
+
+export const hour = 3_600_000
+
+export interface BufferSuite {
+  readonly isInMemory: boolean
+  /** The URL of the suite's server, once it runs. */
+  readonly url: () => string
+  readonly open: (intervalMs?: number) => Effect.Effect<Buffer, unknown, Scope.Scope>
+  /** A buffer, and a room that has its document open. */
+  readonly opened: (
+    version?: number,
+    intervalMs?: number
+  ) => Effect.Effect<{ readonly buffer: Buffer; readonly roomId: string }, unknown, Scope.Scope>
+}
+
+/** The suite, once a kind of buffer; each kind but memory with a server of its own. */
+export const overBuffers = (what: string, suite: (of: BufferSuite) => void) => {
+  for (const [kind, start] of Object.entries(kinds)) {
+    describe(`${what}: ${kind}`, () => {
+      let server: RunningServer | undefined
+      beforeAll(async () => {
+        server = await start?.()
+      })
+      afterAll(() => server?.stop())
+      const open = (intervalMs = hour) =>
+        Effect.suspend((): Effect.Effect<Buffer, unknown, Scope.Scope> => {
+          if (server === undefined) return memoryBuffer(intervalMs)
+          return Effect.map(redisBuffer(server.url, intervalMs), ({ buffer }) => buffer)
+        })
+      const opened = (version = 0, intervalMs = hour) =>
+        Effect.gen(function* () {
+          const buffer = yield* open(intervalMs)
+          const roomId = randomUUID()
+          yield* buffer.load(roomId, saved(version), true, 1)
+          return { buffer, roomId }
+        })
+      suite({ isInMemory: start === undefined, url: () => server?.url ?? "", open, opened })
+    })
+  }
+}
 
 /** All messages of the room that wait, in their order. */
 export const allOf = (buffer: Buffer, roomId: string) =>

@@ -4,8 +4,8 @@
 // change that was published.
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
-import { LRUCache } from "lru-cache"
 import { Role } from "../../domain/Room.ts"
+import { makeBoundedMap } from "../../infra/BoundedMap.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { roomKey, sessionKey, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
@@ -110,7 +110,7 @@ export class MembershipCache extends Context.Service<
     MembershipCache,
     Effect.gen(function* () {
       const bus = yield* RoomBus
-      const entries = new LRUCache<string, CachedMembership & { until: number }>({ max: 50_000 })
+      const entries = makeBoundedMap<CachedMembership & { until: number }>(50_000)
       const isSame = (a?: Versions, b?: Versions) => a?.epoch === b?.epoch && a?.people === b?.people
       return MembershipCache.of({
         read: Effect.fnUntraced(function* (roomId, user) {

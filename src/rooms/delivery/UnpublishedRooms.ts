@@ -6,7 +6,7 @@
 // commit and is too slow for every message. The others read the room's changes from the outbox, deliver them to their
 // own connections, and try to publish them until Redis takes them.
 import { Context, Effect, Layer, Queue, Stream } from "effect"
-import { LRUCache } from "lru-cache"
+import { makeBoundedMap } from "../../infra/BoundedMap.ts"
 import { Database, type Notification } from "../../infra/postgres/Database.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
@@ -42,7 +42,7 @@ export class UnpublishedRooms extends Context.Service<
     Effect.gen(function* () {
       const { run, sql, subscribe } = yield* Database
       const { gauge } = yield* Metrics
-      const rooms = new LRUCache<string, true>({ max: maxRooms })
+      const rooms = makeBoundedMap<true>(maxRooms)
       const notified = yield* Queue.sliding<string>(maxRooms)
       gauge(
         "rooms_untold",

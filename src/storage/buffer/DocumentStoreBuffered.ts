@@ -5,10 +5,10 @@
 // While the buffer can't be used (WriteMode.ts), operations go to the store behind directly: an update only when no
 // instance uses the buffer any more (WriteRouting.ts).
 import { Effect, Layer } from "effect"
-import { LRUCache } from "lru-cache"
 import type { Actor } from "../../domain/Actor.ts"
 import { conflictWith, type Document, updatedEvent } from "../../domain/Document.ts"
 import { MembershipUnsure } from "../../domain/Room.ts"
+import { makeBoundedMap } from "../../infra/BoundedMap.ts"
 import type { Committed } from "../rooms/Committed.ts"
 import { DocumentStore } from "../rooms/DocumentStore.ts"
 import type { DocumentUpdate } from "../rooms/RoomRules.ts"
@@ -33,7 +33,7 @@ export const layer = Layer.effect(
     const unflushed = yield* UnflushedWrites
 
     // The open document of each room as last read. The buffer refuses an update of another one.
-    const openNames = new LRUCache<string, string>({ max: maxRooms })
+    const openNames = makeBoundedMap<string>(maxRooms)
 
     /** Loads the room's open document (and the named one) into the buffer; the name of the open one. */
     const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
