@@ -37,6 +37,15 @@ describe("the package", () => {
     for (const file of named) assert.isTrue(existsSync(join(project.installed, file)), file)
   })
 
+  it("brings no Node of its own, and nothing that only its repository has", () => {
+    const { dependencies, optionalDependencies = {} } = project.manifest
+    assert.deepStrictEqual(optionalDependencies, {})
+    assert.deepStrictEqual(
+      Object.entries(dependencies).filter(([name, version]) => /^node(-|$)/.test(name) || !/^\d/.test(version)),
+      []
+    )
+  })
+
   it("has types that a program compiles against, checked themselves", { timeout: 120_000 }, async () => {
     assert.strictEqual(await project.run("tsc", "-p", "tsconfig.json"), "")
     const bundler = ["--module", "esnext", "--moduleResolution", "bundler", "--skipLibCheck"]

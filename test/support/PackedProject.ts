@@ -15,6 +15,7 @@ export interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>
   readonly bin: string
   readonly dependencies: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
 }
 
 /** The environment without what the run around it set for itself. */
