@@ -39,6 +39,7 @@ import * as RoomBusMemory from "./cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/rooms/RoomBusRedis.ts"
 import { SharedCache } from "./cluster/SharedCache.ts"
 import { SharedStores } from "./cluster/stores/SharedStores.ts"
+import { Connections } from "./gateway/connection/Connections.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/handlers/Handlers.ts"
 import { Authentication } from "./gateway/http/Authentication.ts"
@@ -215,11 +216,7 @@ const Admin = AdminRoutes.layer.pipe(
 
 const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, WelcomeRoute.layer, Admin)
 
-const Edge = Gateway.layer.pipe(
-  Layer.provide([Dispatcher.layer, Authentication.layer, Routes]),
-  Layer.provide(FailureLog.layer),
-  Layer.provide(Handling.layer),
-  Layer.provide(HttpRouter.layer),
+const Router = HttpRouter.layer.pipe(
   // A user's id has up to 256 characters, three times as many when escaped. Paths match exactly, so that a proxy's rule
   // for a path can't be circumvented by another spelling.
   Layer.provide(
@@ -232,12 +229,24 @@ const Edge = Gateway.layer.pipe(
   )
 )
 
+/**
+ * Everything that answers requests, over the ports of stores, bus and HTTP client: no socket is open and no server
+ * listens. `hotpath/testing` builds it over ports in memory.
+ */
+export const Core = Layer.mergeAll(Connections.layer, Authentication.layer, Routes).pipe(
+  Layer.provide(Dispatcher.layer),
+  Layer.provide(FailureLog.layer),
+  Layer.provide(Handling.layer),
+  Layer.provideMerge(Router),
+  Layer.provideMerge(Layer.mergeAll(Assistant, Calls, RoomServices)),
+  Layer.provideMerge(Catalogs)
+)
+
 const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
 /** Everything except settings and telemetry. The gateway is built last, so that it listens when the rest is ready. */
-export const Service = Edge.pipe(
-  Layer.provide([Assistant, Calls, RoomServices]),
-  Layer.provide(Catalogs),
+export const Service = Gateway.layer.pipe(
+  Layer.provide(Core),
   Layer.provideMerge(Samples),
   Layer.provide([CatalogStore.layer, Records]),
   Layer.provideMerge(Backing)
