@@ -9,6 +9,7 @@ import { dirname, join, relative, resolve } from "node:path"
 
 const root = resolve(import.meta.dirname, "../src")
 const ranks = [
+  ["testing"],
   ["main.ts"],
   ["App.ts"],
   ["gateway", "admin"],

@@ -214,9 +214,9 @@ const Admin = AdminRoutes.layer.pipe(
   Layer.provide(AdminGuard.layer)
 )
 
-const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, WelcomeRoute.layer, Admin)
-
-const Router = HttpRouter.layer.pipe(
+/** The routes of plain HTTP requests. */
+export const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, WelcomeRoute.layer, Admin).pipe(
+  Layer.provideMerge(HttpRouter.layer),
   // A user's id has up to 256 characters, three times as many when escaped. Paths match exactly, so that a proxy's rule
   // for a path can't be circumvented by another spelling.
   Layer.provide(
@@ -233,11 +233,11 @@ const Router = HttpRouter.layer.pipe(
  * Everything that answers requests, over the ports of stores, bus and HTTP client: no socket is open and no server
  * listens. `hotpath/testing` builds it over ports in memory.
  */
-export const Core = Layer.mergeAll(Connections.layer, Authentication.layer, Routes).pipe(
+export const Core = Connections.layer.pipe(
   Layer.provide(Dispatcher.layer),
   Layer.provide(FailureLog.layer),
   Layer.provide(Handling.layer),
-  Layer.provideMerge(Router),
+  Layer.provideMerge(Authentication.layer),
   Layer.provideMerge(Layer.mergeAll(Assistant, Calls, RoomServices)),
   Layer.provideMerge(Catalogs)
 )
@@ -246,6 +246,7 @@ const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
 /** Everything except settings and telemetry. The gateway is built last, so that it listens when the rest is ready. */
 export const Service = Gateway.layer.pipe(
+  Layer.provide(Routes),
   Layer.provide(Core),
   Layer.provideMerge(Samples),
   Layer.provide([CatalogStore.layer, Records]),

@@ -70,7 +70,6 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
 
   // Before the cache that shares lookups: a hit in here is a fraction of a hit in that one, and most reads are hits.
   const entries = new LRUCache<string, Entry<A>>({
-    max: capacity,
     maxSize: maxBytes,
     // An entry that is too big for all of memory is kept alone.
     sizeCalculation: ({ bytes }) => Math.min(bytes, maxBytes),
@@ -87,6 +86,8 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
     minimums.delete(key)
     const text = Option.isNone(value) ? "" : JSON.stringify(options.encode(value.value))
     entries.set(key, { value, version, bytes: 2 * key.length + entryBytes + parsedFactor * text.length })
+    // The library's own bound on entries (`max`) would allocate for all of them at once.
+    if (entries.size > capacity) entries.pop()
     return true
   }
 
