@@ -1,5 +1,6 @@
 // A socket in memory, as a connection has it from `ws`: frames in both directions, backpressure, ping and close codes,
-// and no bytes on any network. What the server writes is received within the same call, unless the client does not read.
+// and no bytes on any network. What the server writes is received within the same call, unless the client does not
+// read.
 import type { Connection } from "../gateway/connection/Connection.ts"
 import type { ByteSink, FrameSocket } from "../gateway/connection/Wire.ts"
 

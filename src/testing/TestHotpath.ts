@@ -1,5 +1,6 @@
-// The whole service in one process and in memory, for tests: no server, no port, no file. `TestHotpath.layer` builds what
-// App.ts builds, over ports in memory and without the HTTP server; `TestHotpath.client` speaks the protocol with it.
+// The whole service in one process and in memory, for tests: no server, no port, no file. `TestHotpath.layer` builds
+// what App.ts builds, over ports in memory and without the HTTP server; `TestHotpath.client` speaks the protocol with
+// it.
 import { ConfigProvider, Context, Effect, Layer, Logger, Scope } from "effect"
 import { HttpEffect, HttpRouter } from "effect/http"
 import { Core, Routes } from "../App.ts"
