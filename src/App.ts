@@ -49,6 +49,7 @@ import { FailureLog } from "./gateway/requests/FailureLog.ts"
 import { EgressPolicy } from "./infra/http/EgressPolicy.ts"
 import { Http } from "./infra/http/Http.ts"
 import { LocalHosts } from "./infra/http/LocalHosts.ts"
+import { DatabaseHealth } from "./infra/postgres/DatabaseHealth.ts"
 import * as PostgresEmbedded from "./infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "./infra/postgres/PostgresServer.ts"
 import * as Redis from "./infra/redis/Redis.ts"
@@ -90,6 +91,7 @@ import { RecordStore } from "./storage/records/RecordStore.ts"
 import { RecordStream } from "./storage/records/RecordStream.ts"
 import { RecordWriter } from "./storage/records/RecordWriter.ts"
 import * as RoomStoresSql from "./storage/rooms/StoresSql.ts"
+import { UnpublishedNotices } from "./storage/rooms/UnpublishedNotices.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -103,7 +105,7 @@ const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.l
 
 /** SharedStores is built right after Redis: it verifies that the instances share it, before another layer uses it. */
 const infra = <A, E, R>(redis: Layer.Layer<A, E, R>) =>
-  Layer.mergeAll(SharedStores.layer, DeadLetters.layer).pipe(
+  Layer.mergeAll(SharedStores.layer, DatabaseHealth.layer, DeadLetters.layer, UnpublishedNotices.layer).pipe(
     Layer.provideMerge(Layer.mergeAll(DatabaseLayer, HttpLayer, redis))
   )
 

@@ -18,8 +18,9 @@ import type { CatalogKind, Versioned } from "../domain/Version.ts"
 import { makeBoundedMap } from "../infra/BoundedMap.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
+import type { CatalogStoreError } from "./CatalogEntry.ts"
 import type { CatalogRedis } from "./CatalogRedis.ts"
-import type { CatalogRowInvalid, CatalogStoreError } from "./CatalogStore.ts"
+import type { CatalogRowInvalid } from "./CatalogStore.ts"
 
 interface Entry<A> extends Versioned<A> {
   /** What the entry takes in memory, about. */
