@@ -1,6 +1,7 @@
 // The whole suite: one run of servers for all of it, three files at a time: they wait more than they work.
 import { join } from "node:path"
 import { defineConfig } from "vitest/config"
+import { patienceMs } from "./support/Patience.ts"
 
 export default defineConfig({
   root: join(import.meta.dirname, ".."),
@@ -14,8 +15,9 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: [join(import.meta.dirname, "support/GlobalSetup.ts")],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // More than one wait within it: what is missing is said by the wait, not by the end of the test.
+    testTimeout: 2 * patienceMs,
+    hookTimeout: 2 * patienceMs,
     maxWorkers: 3
   }
 })

@@ -1,7 +1,7 @@
 // The package's entry for tests, `import … from "hotpath/testing"`: what tests of a program over hotpath need. It
 // imports no test runner, so that any may run them. Nothing in src imports it.
 
-/** What a scripted integration (`Http.layerScripted`) is asked, answers and fails with. */
+/** What an integration is asked, answers and fails with. */
 export {
   type HttpAnswer,
   HttpAnswerTooLarge,
@@ -10,3 +10,6 @@ export {
   HttpTimeout,
   HttpUnreachable
 } from "../infra/http/Http.ts"
+export * from "./TestClient.ts"
+export { TestHotpath, type TestInstance, type TestOptions } from "./TestHotpath.ts"
+export type { Upstream, UpstreamAnswer } from "./Upstream.ts"

@@ -12,6 +12,7 @@ import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { type Fenced, LockFences } from "../../src/storage/LockFences.ts"
 import { makeCountingMetrics } from "../support/CountingMetrics.ts"
 import { freshDatabase } from "../support/Databases.ts"
+import { patienceMs } from "../support/Patience.ts"
 import { startProxy } from "../support/Proxy.ts"
 import { startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
@@ -109,7 +110,7 @@ const locksOver = Effect.fnUntraced(function* (port: number) {
 
 for (const [name, storeLayer] of Object.entries(layers)) {
   describe(`LockFences: ${name}`, () => {
-    layer(storeLayer, { excludeTestServices: true, timeout: "30 seconds" })((test) => {
+    layer(storeLayer, { excludeTestServices: true, timeout: patienceMs })((test) => {
       test.effect(
         "lets a holder write often, and newer ones after it; refuses older ones, and forgets what they wrote",
         () =>
@@ -183,7 +184,7 @@ for (const [name, storeLayer] of Object.entries(layers)) {
 }
 
 describe("LockFences: PostgreSQL", () => {
-  layer(LockFences.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true, timeout: "30 seconds" })(
+  layer(LockFences.layer.pipe(Layer.provideMerge(server)), { excludeTestServices: true, timeout: patienceMs })(
     (test) => {
       test.effect("a newer holder's check waits for the older one's transaction", () =>
         Effect.gen(function* () {

@@ -9,6 +9,7 @@ import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import { RecordStore } from "../../src/storage/records/RecordStore.ts"
 import { freshDatabase } from "../support/Databases.ts"
+import { patienceMs } from "../support/Patience.ts"
 
 const record = (user: string, n: number, more: Partial<CallRecord> = {}): CallRecord => ({
   recordId: makeRecordId(1_700_000_000_000 + n),
@@ -48,7 +49,7 @@ const layers = {
 
 for (const [name, storeLayer] of Object.entries(layers)) {
   describe(`RecordStore: ${name}`, () => {
-    layer(storeLayer, { timeout: "30 seconds" })((test) => {
+    layer(storeLayer, { timeout: patienceMs })((test) => {
       test.effect("keeps what it is given, newest first", () =>
         Effect.gen(function* () {
           const store = yield* RecordStore

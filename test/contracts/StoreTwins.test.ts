@@ -5,6 +5,7 @@ import { Context, Effect, Layer, Result, Schema } from "effect"
 import type { RoomChange } from "../../src/domain/RoomEvent.ts"
 import type { Publisher } from "../../src/storage/rooms/Committed.ts"
 import type { MessagePage } from "../../src/storage/rooms/MessageStore.ts"
+import { patienceMs } from "../support/Patience.ts"
 import { allStores, at, by, id, ms, noPublisher, type Stores, storeKinds } from "../support/RoomStores.ts"
 
 /** A page without its places, which are times. */
@@ -171,7 +172,7 @@ const answer = <A, E>(effect: Effect.Effect<A, E>) =>
   )
 
 describe("the room stores in memory", () => {
-  layer(Twins.layer, { timeout: "60 seconds", excludeTestServices: true })((it) => {
+  layer(Twins.layer, { timeout: patienceMs, excludeTestServices: true })((it) => {
     it.effect.prop(
       "answers as PostgreSQL does, step by step",
       [Schema.Array(Operation).check(Schema.isMinLength(10), Schema.isMaxLength(40))],

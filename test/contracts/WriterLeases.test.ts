@@ -8,6 +8,7 @@ import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import { WriterLeases } from "../../src/storage/buffer/WriterLeases.ts"
 import { freshDatabase } from "../support/Databases.ts"
+import { patienceMs } from "../support/Patience.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
 const timeout = Duration.seconds(20)
@@ -31,7 +32,7 @@ const kinds = {
 
 for (const [kind, leases] of Object.entries(kinds)) {
   describe(`WriterLeases: ${kind}`, () => {
-    layer<WriterLeases, unknown>(leases, { timeout: "60 seconds", excludeTestServices: true })((it) => {
+    layer<WriterLeases, unknown>(leases, { timeout: patienceMs, excludeTestServices: true })((it) => {
       /** Two instances. No lease lasts, and none ran out. */
       const two = Effect.gen(function* () {
         const all = yield* WriterLeases

@@ -69,8 +69,7 @@ describe("the assistant, when things fail", () => {
       const saved = async () =>
         (await query<{ kind: string }>(database, "SELECT kind FROM messages WHERE room_id = $1", [roomId])).length
       await until(async () => (await saved()) === 2, "both to be saved")
-    },
-    60_000
+    }
   )
 
   it.each(["postgres", "redis"])(
@@ -97,8 +96,7 @@ describe("the assistant, when things fail", () => {
       const bodies = () => query<{ body: string }>(database, "SELECT body FROM messages WHERE kind = 'response'")
       await until(async () => (await bodies()).length > 0, "it to be saved")
       assert.deepEqual(await bodies(), [{ body: response.body }])
-    },
-    60_000
+    }
   )
 
   it("works with nothing but Node, the sample upstream standing in for a model", async () => {
@@ -181,8 +179,7 @@ describe("the assistant, when things fail", () => {
           ?.threadId
       await until(async () => typeof (await threadOf()) === "string", "the thread")
       assert.deepEqual([responses.length, analyses.length, assignments.length], [1, 1, 1])
-    },
-    60_000
+    }
   )
 
   it("has bounds of its own: generations and analyses that wait hold up no calls", async () => {
@@ -209,7 +206,7 @@ describe("the assistant, when things fail", () => {
     for (const { result } of await Promise.all(waiting)) assert.include(result?.response.body, "done")
     assert.strictEqual((await ann.ask("assistant.coach", { text: "d" })).error?.data.type, "Overloaded")
     for (const response of analyses) json({})(response, {})
-  }, 60_000)
+  })
 
   it("finishes what is under way when its instance shuts down", async () => {
     const { ann, bob, instances, responses, room } = await start()

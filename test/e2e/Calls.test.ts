@@ -198,7 +198,7 @@ describe("calls", () => {
     other.request("call", { integration: "gate", input: {} }).catch(() => {})
     await until(() => upstream.openRequests() === before + 1, "the call to reach the integration")
     other.socket.terminate()
-    await until(() => upstream.openRequests() === before, "the integration to see it leave", 900)
+    await until(() => upstream.openRequests() === before, "the integration to see it leave")
   })
 
   it("refuses what does not fit the record queue, before the integration is called", async () => {

@@ -152,7 +152,7 @@ describe("crashes", () => {
         return [...ledger].filter(([id]) => !stored.has(id))
       }
       const strong = async () => (await missing()).filter(([, { ack }]) => ack !== "memory")
-      await until(async () => (await strong()).length === 0, "every acknowledged record to be stored", 40_000).catch(
+      await until(async () => (await strong()).length === 0, "every acknowledged record to be stored").catch(
         async (error) => {
           const left = await strong()
           const at = left[0]?.[1].at ?? 0

@@ -55,12 +55,12 @@ describe("documents while something is away", () => {
     assert.isBelow((await bob.call("document.get", { roomId })).savedVersion, all.length)
     await postgres.start()
     const isSaved = async () => (await ann.call("document.get", { roomId })).savedVersion === all.length
-    await until(isSaved, "the document to be saved", 40_000)
+    await until(isSaved, "the document to be saved")
     assert.deepEqual(await storedDocument(database, roomId), all.at(-1))
-    await until(async () => (await storedBodies(database, roomId)).length >= bodies.length, "the messages", 40_000)
+    await until(async () => (await storedBodies(database, roomId)).length >= bodies.length, "the messages")
     assert.deepEqual(await storedBodies(database, roomId), bodies)
     assert.deepEqual([...ann.violations, ...bob.violations], [])
-  }, 90_000)
+  })
 
   it("PostgreSQL, for too long: what is over the bound is refused, and nothing of it is kept", async () => {
     const { ann, bob, database, postgres, roomId } = await scene({ BUFFER_ENTRIES: "20" })
@@ -89,13 +89,12 @@ describe("documents while something is away", () => {
     await postgres.start()
     await until(
       async () => (await ann.fails("messages.send", { roomId, body: "after" })) === "none",
-      "room in the buffer",
-      40_000
+      "room in the buffer"
     )
     const { text, version } = await bob.call("document.get", { roomId })
     assert.deepEqual({ text, version }, { text: "before", version: 1 })
     const isSaved = async () => (await storedBodies(database, roomId)).includes("after")
-    await until(isSaved, "the last message to be saved", 40_000)
+    await until(isSaved, "the last message to be saved")
     const saved = await storedBodies(database, roomId)
     assert.deepEqual(
       saved.filter((body) => body !== "probe"),
@@ -105,7 +104,7 @@ describe("documents while something is away", () => {
     await bob.hears(roomId, (e) => e.type === "message.sent" && e.message.body === "after", "the last message")
     const told = bob.told(roomId).flatMap(({ event }) => (event.type === "message.sent" ? [event.message.body] : []))
     assert.deepEqual(told, saved)
-  }, 90_000)
+  })
 
   /** Ann and bob, one on each instance, edit and chat all the time, while something happens to Redis. */
   const throughFaults = async (
@@ -126,7 +125,7 @@ describe("documents while something is away", () => {
     const goesOn = async (what: string) => {
       const from = [last(), room.bodies.size] as const
       const isOn = () => last() > from[0] + 5 && room.bodies.size > from[1] + 5
-      await until(isOn, `edits and messages to go on ${what}`, 20_000)
+      await until(isOn, `edits and messages to go on ${what}`)
     }
     await goesOn("with Redis")
     await fault(redis, goesOn)
@@ -134,9 +133,9 @@ describe("documents while something is away", () => {
     isOver = true
     await Promise.all(work)
     const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
-    await until(async () => (await stored()) >= last(), "the last version to be saved", 40_000)
+    await until(async () => (await stored()) >= last(), "the last version to be saved")
     const isWhole = async () => (await storedBodies(database, roomId)).length >= room.bodies.size
-    await until(isWhole, "the messages to be saved", 40_000)
+    await until(isWhole, "the messages to be saved")
     const bodies = await storedBodies(database, roomId)
     assert.strictEqual(new Set(bodies).size, bodies.length, "nothing is there twice")
     assert.includeMembers([...bodies], [...room.bodies])
@@ -192,7 +191,7 @@ describe("documents while something is away", () => {
     assert.strictEqual(await one.stop(), 0)
     assert.deepEqual(await storedDocument(database, roomId), last)
     assert.lengthOf(await storedBodies(database, roomId), 5)
-  }, 60_000)
+  })
 
   it("nothing, but a bound is near: what waits is saved, and nobody is refused", async () => {
     const { database, start } = await servers()
@@ -208,7 +207,7 @@ describe("documents while something is away", () => {
     const saved = await storedBodies(database, roomId)
     assert.isAbove(saved.length, 60)
     assert.deepEqual(saved, sent.slice(0, saved.length))
-  }, 60_000)
+  })
 
   for (const fault of ["cut", "stall"] as const) {
     it(`Redis, for one instance alone (${fault}): no version is acknowledged twice, and it is back with the others`, async () => {
@@ -227,7 +226,7 @@ describe("documents while something is away", () => {
       const by = (user: string) => [...room.texts.values()].filter((text) => text.startsWith(user)).length
       const goOn = async (who: ReadonlyArray<string>, what: string) => {
         const from = who.map(by)
-        await until(() => who.every((user, n) => by(user) > (from[n] ?? 0) + 5), `${who} to go on ${what}`, 20_000)
+        await until(() => who.every((user, n) => by(user) > (from[n] ?? 0) + 5), `${who} to go on ${what}`)
       }
       await goOn(users, "with Redis")
       proxy[fault]()
@@ -239,12 +238,12 @@ describe("documents while something is away", () => {
       await Promise.all(work)
       const last = Math.max(...room.texts.keys())
       const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
-      await until(async () => (await stored()) >= last, "the last version to be saved", 40_000)
+      await until(async () => (await stored()) >= last, "the last version to be saved")
       // Without Redis bob reads what PostgreSQL has, which may be less than he knows.
       assert.deepEqual(
         room.violations.filter((violation) => !/ and reads /.test(violation)),
         []
       )
-    }, 90_000)
+    })
   }
 })

@@ -199,5 +199,5 @@ describe("documents, saved", () => {
     assert.deepEqual(await storedDocument(database, roomId), { version: 2, text: "two" })
     assert.strictEqual((await storedBodies(database, roomId)).length, 250)
     assert.match(slow.output(), /saving buffered writes/)
-  }, 60_000)
+  })
 })

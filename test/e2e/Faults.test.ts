@@ -39,7 +39,7 @@ describe("with something away", () => {
     assert.isDefined((await client.request("call", london)).result)
     assert.strictEqual((await state(one)).redis.state, "away")
     await redis.start()
-    await until(async () => (await state(one)).redis.state === "up", "Redis to be seen", 15_000)
+    await until(async () => (await state(one)).redis.state === "up", "Redis to be seen")
     client.close()
   })
 
@@ -56,7 +56,7 @@ describe("with something away", () => {
     await redis.kill()
     assert.isDefined((await client.request("call", london)).result)
     await redis.start()
-    await until(async () => (await state(one)).redis.state === "up", "Redis to be back", 15_000)
+    await until(async () => (await state(one)).redis.state === "up", "Redis to be back")
     redis.signal("SIGSTOP")
     // Each a user that nobody has read yet.
     const strangers = await Promise.all(Array.from({ length: 40 }, (_, n) => one.client(`stranger${n}`)))
@@ -69,7 +69,7 @@ describe("with something away", () => {
     await ask(strangers.slice(20))
     assert.isBelow(performance.now() - began, 20 * 200)
     redis.signal("SIGCONT")
-    await until(async () => (await state(one)).redis.state === "up", "Redis to be back", 15_000)
+    await until(async () => (await state(one)).redis.state === "up", "Redis to be back")
     client.close()
   })
 
@@ -89,7 +89,7 @@ describe("with something away", () => {
     assert.strictEqual((await state(one)).postgres.state, "away")
     assert.strictEqual((await fetch(`${one.http}/livez`)).status, 200)
     await postgres.start()
-    await until(async () => (await client.request("call", london)).result !== undefined, "calls to work", 20_000)
+    await until(async () => (await client.request("call", london)).result !== undefined, "calls to work")
     client.close()
   })
 
@@ -110,7 +110,7 @@ describe("with something away", () => {
     await postgres.start()
     const stored = () =>
       query(postgres.url, "SELECT 1 FROM call_records WHERE record_id = ANY($1::text[]::uuid[])", [ids])
-    await until(async () => (await stored()).length === ids.length, "the records", 20_000)
+    await until(async () => (await stored()).length === ids.length, "the records")
     client.close()
   })
 

@@ -273,7 +273,7 @@ describe("limits", () => {
     for (let n = 0; n < 20_000; n++) socket.write(frame)
     const closed = async () =>
       (await (await fetch(`${hotpath.http}/metrics`)).text()).includes('connections_closed_total{code="1006"}')
-    await until(closed, "the socket to be cut", 15_000)
+    await until(closed, "the socket to be cut")
     await stillServes()
     socket.destroy()
   })

@@ -26,7 +26,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
   })
   const refusal = async (env: Record<string, string>) => {
     const { child, exitCode, output } = launch(env)
-    await until(() => child.exitCode !== null || output().includes('"ws":'), "an end, or a start", 60_000)
+    await until(() => child.exitCode !== null || output().includes('"ws":'), "an end, or a start")
     const started = child.exitCode === null
     child.kill("SIGKILL")
     assert.isFalse(started, `it started with ${JSON.stringify(env)}`)
@@ -67,26 +67,22 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
     assert.isTrue(await isUp(one, "postgres"))
     const rename = (from: string, to: string) =>
-      until(
-        async () => {
-          await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [from])
-          return query(admin, `ALTER DATABASE ${from} RENAME TO ${to}`).then(
-            () => true,
-            () => false
-          )
-        },
-        "the database to be renamed",
-        30_000
-      )
+      until(async () => {
+        await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [from])
+        return query(admin, `ALTER DATABASE ${from} RENAME TO ${to}`).then(
+          () => true,
+          () => false
+        )
+      }, "the database to be renamed")
     await rename(name, "elsewhere")
-    await until(async () => (await ready(one)).status === 503, "the refusal to be seen", 30_000)
+    await until(async () => (await ready(one)).status === 503, "the refusal to be seen")
     assert.match(String((await ready(one)).reasons), /PostgreSQL: .*does not exist \(3D000\); there is no Redis/)
     assert.match(one.output(), /"level":"ERROR".*PostgreSQL does not work.*does not exist/)
     assert.isFalse(await isUp(one, "postgres"))
     await rename("elsewhere", name)
-    await until(async () => (await ready(one)).status === 200, "the database to be back", 30_000)
+    await until(async () => (await ready(one)).status === 200, "the database to be back")
     assert.include(one.output(), "PostgreSQL is up")
-    await until(() => isUp(one, "postgres"), "the gauge", 30_000)
+    await until(() => isUp(one, "postgres"), "the gauge")
   })
 
   it("PostgreSQL: one that takes no writes, at the start and later", async () => {
@@ -99,24 +95,24 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     }
     const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
     await setReadOnly("on")
-    await until(async () => (await ready(one)).status === 503, "the refusal to be seen", 30_000)
+    await until(async () => (await ready(one)).status === 503, "the refusal to be seen")
     assert.match(String((await ready(one)).reasons), /PostgreSQL: it takes no writes/)
     assert.isFalse(await isUp(one, "postgres"))
     assert.match(await refusal({ DATABASE_URL: database }), /DATABASE_URL=.*takes no writes: it is a standby/)
     await setReadOnly("off")
-    await until(async () => (await ready(one)).status === 200, "writes to be taken again", 30_000)
+    await until(async () => (await ready(one)).status === 200, "writes to be taken again")
   })
 
   it("PostgreSQL that is lost and back is logged", async () => {
     const postgres = await server(startPostgres)
     const one = await hotpath({ DATABASE_URL: postgres.url, DATABASE_TIMEOUT: "1 second" })
     await postgres.kill()
-    await until(() => one.output().includes("PostgreSQL is away"), "the loss in the log", 30_000)
+    await until(() => one.output().includes("PostgreSQL is away"), "the loss in the log")
     assert.strictEqual((await ready(one)).status, 200)
     const { works } = (await (await fetch(`${one.http}/readyz?verbose`)).json()) as { readonly works: string }
     assert.match(works, /records wait in memory until the queue is full.*room writes are refused/)
     await postgres.start()
-    await until(() => one.output().includes("PostgreSQL is up"), "the return in the log", 30_000)
+    await until(() => one.output().includes("PostgreSQL is up"), "the return in the log")
   })
 
   it("Redis: a password that is missing or wrong, a database that is not there, a server that is no Cluster", async () => {
@@ -164,9 +160,9 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     const { execFileSync } = await import("node:child_process")
     const cli = (...args: ReadonlyArray<string>) => execFileSync("redis-cli", ["-p", String(other.port), ...args])
     cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-    await until(async () => (await ready(one)).status === 503, "the policy to be seen", 30_000)
+    await until(async () => (await ready(one)).status === 503, "the policy to be seen")
     assert.match(String((await ready(one)).reasons), /Redis: it evicts keys/)
     cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    await until(async () => (await ready(one)).status === 200, "the policy to be mended", 30_000)
+    await until(async () => (await ready(one)).status === 200, "the policy to be mended")
   })
 })

@@ -54,7 +54,7 @@ describe("records", () => {
     await postgres.start()
     await hotpath({ DATABASE_URL: postgres.url, REDIS_URL: redis.url })
     // What the dead instance had claimed is claimed again after ten seconds.
-    await until(async () => (await stored(postgres.url, kept)) === 50, "all of them", 25_000)
+    await until(async () => (await stored(postgres.url, kept)) === 50, "all of them")
   })
 
   it("says postgres when Redis is away, and means it", async () => {
@@ -84,7 +84,7 @@ describe("records", () => {
     await redis.kill()
     await redis.start()
     await postgres.start()
-    await until(async () => (await stored(postgres.url, kept)) === 30, "all of them", 20_000)
+    await until(async () => (await stored(postgres.url, kept)) === 30, "all of them")
     // What waited, not what was stored before.
     assert.include(await metrics(), "hotpath_records_lost_total 30\n")
     assert.isAbove(Number(/^hotpath_records_regiven_total (\d+)$/m.exec(await metrics())?.[1]), 0)

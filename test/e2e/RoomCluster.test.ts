@@ -46,5 +46,5 @@ describe("rooms over a Redis Cluster", () => {
     for (const [n, stop] of more.entries()) await check(halls[n] ?? [], await stop(), false)
     for (const ledgers of halls) await ledgers[3]?.send("at last")
     for (const ledgers of halls) await check(ledgers, ["at last"], false)
-  }, 90_000)
+  })
 })

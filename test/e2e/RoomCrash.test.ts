@@ -114,10 +114,10 @@ describe("rooms and crashes", () => {
             const seen = new Set(ledger.seen)
             return [...bodies].every((body) => seen.has(body))
           }
-          await until(isWhole, `${ledger.user}'s ledger`, 20_000)
+          await until(isWhole, `${ledger.user}'s ledger`)
           const last = Math.max(0, ...texts.keys())
           const isUpToDate = () => ledger.events.some(({ event }) => (event.version ?? -1) >= last)
-          await until(isUpToDate, `${ledger.user} to be told of the last version`, 20_000)
+          await until(isUpToDate, `${ledger.user} to be told of the last version`)
           const { error, result } = (await ledger.request("document.get", { roomId })) ?? {}
           assert.isUndefined(error)
           assert.isAtLeast(result.version, last)

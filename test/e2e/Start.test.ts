@@ -49,7 +49,7 @@ describe("a start", { timeout: 120_000 }, () => {
   it("keeps the admin token that it made out of the log where users' tokens are real", async () => {
     const one = await hotpath({ AUTH_SECRET: "a secret of many characters, 32 and more" })
     // The line is logged beside the start: it may come after the address that a start waits for.
-    await until(() => /"WARN".*ADMIN_TOKEN is not set/.test(one.output()), "the warning in the log", 20_000)
+    await until(() => /"WARN".*ADMIN_TOKEN is not set/.test(one.output()), "the warning in the log")
     assert.notInclude(one.output(), "adminToken")
   })
 
@@ -63,7 +63,7 @@ describe("a start", { timeout: 120_000 }, () => {
       body: JSON.stringify({ url: "http://127.0.0.1:9/", headers: { authorization: "SESAME" } })
     })
     assert.strictEqual(put.status, 200)
-    await until(() => one.output().includes("catalog was changed"), "the change in the log", 5000)
+    await until(() => one.output().includes("catalog was changed"), "the change in the log")
     const line = entries(one).find((entry) => entry.includes("catalog was changed")) ?? ""
     for (const part of [/"put"/, /"integration"/, /"mine"/, /"version":1/]) assert.match(line, part)
     assert.strictEqual(await one.stop(), 0)
@@ -93,7 +93,7 @@ describe("a start", { timeout: 120_000 }, () => {
   it("begins anew after a first start that was killed while it made the files", async () => {
     const dataDir = folder()
     const { child, exitCode } = launch({ DATA_DIR: dataDir })
-    await until(() => readdirSync(dataDir).includes("postgres.unfinished"), "the files to be made", 20_000)
+    await until(() => readdirSync(dataDir).includes("postgres.unfinished"), "the files to be made")
     child.kill("SIGKILL")
     await exitCode
     writeFileSync(join(dataDir, "postgres.unfinished", "PG_VERSION"), "torn")

@@ -130,7 +130,7 @@ describe("instances with different stores", () => {
     direct.disconnect()
 
     await Promise.all([one.stop(), three.stop()])
-    await until(async () => (await readiness(two)).code === 200, "the second to be ready", 10_000)
+    await until(async () => (await readiness(two)).code === 200, "the second to be ready")
     const back = await two.client("ann")
     assert.isUndefined((await back.request("rooms.join", { roomId })).error)
     await reaches(back, roomId, back, "here at last")
@@ -139,7 +139,7 @@ describe("instances with different stores", () => {
       (listed as ReadonlyArray<{ body: string }>).map(({ body }) => body),
       ["to all", "here at last"]
     )
-  }, 60_000)
+  })
 
   it("one Redis, two PostgreSQL: the later one refuses, until the other is gone", async () => {
     const { url } = await redis()
@@ -150,12 +150,12 @@ describe("instances with different stores", () => {
     await reaches(ann, roomId, ann, "goes on")
     assert.strictEqual((await readiness(one)).code, 200)
     await one.stop()
-    await until(async () => (await readiness(two)).code === 200, "the second to be ready", 10_000)
+    await until(async () => (await readiness(two)).code === 200, "the second to be ready")
     // Nobody is left: the Redis is there for another database.
     await two.stop()
     const three = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
     assert.strictEqual((await readiness(three)).code, 200)
-  }, 60_000)
+  })
 
   it("a start over other data than before says so, and that writes may wait elsewhere after a kill", async () => {
     const { url } = await redis()
@@ -166,15 +166,11 @@ describe("instances with different stores", () => {
     one.process.kill("SIGKILL")
     await one.exitCode
     const two = await start({ ...env, REDIS_PREFIX: "other" })
-    await until(
-      () => /"ERROR".*Redis holds other data than before.*REDIS_PREFIX/.test(two.output()),
-      "the error",
-      30_000
-    )
+    await until(() => /"ERROR".*Redis holds other data than before.*REDIS_PREFIX/.test(two.output()), "the error")
     await two.stop()
     const three = await start(env)
-    await until(() => three.output().includes("Redis holds other data than before"), "the line", 30_000)
-  }, 90_000)
+    await until(() => three.output().includes("Redis holds other data than before"), "the line")
+  })
 
   it("services with prefixes of their own share a Redis, and do not meet", async () => {
     const { url } = await redis()
@@ -198,7 +194,7 @@ describe("instances with different stores", () => {
       "other:rooms:events"
     ])
     direct.disconnect()
-  }, 60_000)
+  })
 
   it("one with Redis beside one without: the later one refuses, whichever it is", async () => {
     const { url } = await redis()
@@ -209,11 +205,11 @@ describe("instances with different stores", () => {
     await isRefused(alone, roomId, /REDIS_URL/)
     await reaches(ann, roomId, ann, "goes on")
     await shared.stop()
-    await until(async () => (await readiness(alone)).code === 200, "the one without Redis to be ready", 10_000)
+    await until(async () => (await readiness(alone)).code === 200, "the one without Redis to be ready")
     const late = await start({ DATABASE_URL, REDIS_URL: url })
     await isRefused(late, roomId, /REDIS_URL/)
     assert.strictEqual((await readiness(alone)).code, 200)
-  }, 60_000)
+  })
 
   it("an instance that loses its way to another Redis is refused before it acknowledges anything there", async () => {
     const [right, wrong] = await Promise.all([redis(), redis()])
@@ -245,11 +241,11 @@ describe("instances with different stores", () => {
     lost = false
     proxies[0].resume()
     proxies[1].cut()
-    await until(async () => (await readiness(two)).code === 200, "the second to be ready", 30_000)
+    await until(async () => (await readiness(two)).code === 200, "the second to be ready")
     const again = await two.client("ann")
     assert.isUndefined((await again.request("rooms.join", { roomId })).error)
     await reaches(again, roomId, ann, "after")
-  }, 60_000)
+  })
 
   it("a Redis that lost its data is used again", async () => {
     const server = await redis()
@@ -276,11 +272,11 @@ describe("instances with different stores", () => {
       await reaches(members[0], roomId, members[1], "emptied")
       return true
     }
-    await until(() => passes().catch(() => false), "what is sent on the one to come on the other", 20_000)
+    await until(() => passes().catch(() => false), "what is sent on the one to come on the other")
     for (const hotpath of [one, two]) {
       assert.deepInclude(await readiness(hotpath), { code: 200, status: "ready" })
       assert.notInclude(hotpath.output(), "the stores differ")
     }
     ann.close()
-  }, 60_000)
+  })
 })

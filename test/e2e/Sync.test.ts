@@ -74,15 +74,15 @@ describe("sync", () => {
     await put(database, "ann", 1)
     assert.strictEqual(await version(client), 0)
     proxy.resume()
-    await until(async () => (await version(client)) === 1, "the change to be found", 10_000)
+    await until(async () => (await version(client)) === 1, "the change to be found")
 
     // A connection that says nothing any more: its heartbeat tells.
     await until(async () => (await gauge(one, "hotpath_catalog_listening")) === 1, "the listener")
     proxy.stall()
     await put(database, "ann", 2)
-    await until(async () => (await gauge(one, "hotpath_catalog_listening")) === 0, "the silence to be noticed", 15_000)
+    await until(async () => (await gauge(one, "hotpath_catalog_listening")) === 0, "the silence to be noticed")
     proxy.resume()
-    await until(async () => (await version(client)) === 2, "the change to be found", 15_000)
+    await until(async () => (await version(client)) === 2, "the change to be found")
   })
 
   it("finds within CATALOG_REFRESH what no listener can tell", async () => {
@@ -95,7 +95,7 @@ describe("sync", () => {
     const client = await one.client("ann")
     assert.strictEqual(await version(client), 0)
     await put(database, "ann", 1)
-    await until(async () => (await version(client)) === 1, "the change to be found", 5000)
+    await until(async () => (await version(client)) === 1, "the change to be found")
   })
 
   it("does not believe a Redis that comes back with what it had long ago", async () => {
@@ -118,7 +118,7 @@ describe("sync", () => {
     direct.disconnect()
     const two = await hotpath(env)
     const fresh = await two.client("ann")
-    await until(async () => (await version(fresh)) === 2, "the old copy to be corrected", 4000)
+    await until(async () => (await version(fresh)) === 2, "the old copy to be corrected")
     for (let n = 0; n < 20; n++) assert.strictEqual(await version(fresh), 2)
     assert.strictEqual(await version(client), 2)
   })
@@ -142,9 +142,9 @@ describe("sync", () => {
     const two = await hotpath(env)
     assert.strictEqual(await version(await two.client("ann")), 1)
     await postgres.start()
-    await until(async () => (await ask("PUT", "/users/ann/config", { config: {} })).status === 200, "edits", 15_000)
+    await until(async () => (await ask("PUT", "/users/ann/config", { config: {} })).status === 200, "edits")
     const other = await two.client("ann")
-    await until(async () => (await version(other)) === 2, "the change on both", 15_000)
+    await until(async () => (await version(other)) === 2, "the change on both")
     assert.strictEqual(await version(client), 2)
   })
 

@@ -83,7 +83,7 @@ describe("traces", () => {
       ...london,
       _meta: { traceparent: `00-${traceId.replace("0a", "0b")}-b7ad6b7169203331-00` }
     })
-    await until(() => spans.some(({ name }) => name === "records.insert"), "the spans", 15_000)
+    await until(() => spans.some(({ name }) => name === "records.insert"), "the spans")
     const root = spans.find(({ name }) => name === "rpc call")
     assert.deepInclude(root, { traceId, parentSpanId: "b7ad6b7169203331" })
     const children = spans.filter(({ parentSpanId }) => parentSpanId === root?.spanId).map(({ name }) => name)
@@ -105,7 +105,7 @@ describe("traces", () => {
   })
 
   it("sends logs, with text and fields apart, from an instance that says which one it is", async () => {
-    await until(() => logs.some(({ body }) => body.stringValue === "listening"), "the first line of the log", 15_000)
+    await until(() => logs.some(({ body }) => body.stringValue === "listening"), "the first line of the log")
     const line = logs.find(({ body }) => body.stringValue === "listening")
     assert.strictEqual(named(line?.attributes ?? [], "ws"), hotpath.ws)
     assert.isAbove(resources.length, 0)
@@ -133,11 +133,11 @@ describe("traces", () => {
     })
     assert.strictEqual(error?.data.traceId, traceId)
     const failed = () => spans.find((span) => span.traceId === traceId && span.name === "rpc call")
-    await until(() => failed() !== undefined, "the span", 15_000)
+    await until(() => failed() !== undefined, "the span")
     assert.strictEqual(named(failed()?.attributes ?? [], "error.type"), "IntegrationNotFound")
     assert.strictEqual(named(failed()?.attributes ?? [], "error.message"), error?.message)
     const isOurs = (line: LogRecord) => named(line.attributes, "hotpath.trace_id") === traceId
-    await until(() => logs.some(isOurs), "the line", 15_000)
+    await until(() => logs.some(isOurs), "the line")
     const line = logs.find(isOurs)
     assert.strictEqual(line?.body.stringValue, "request failed")
     assert.strictEqual(named(line?.attributes ?? [], "integration"), "none")
@@ -154,14 +154,10 @@ describe("traces", () => {
       )
     )
     const marker = "4af7651916cd43dd8448eb211c80319c"
-    await until(
-      async () => {
-        await client.request("session.get", { _meta: { traceparent: `00-${marker}-b7ad6b7169203331-01` } })
-        return spans.some(({ traceId }) => traceId === marker)
-      },
-      "a later trace",
-      15_000
-    )
+    await until(async () => {
+      await client.request("session.get", { _meta: { traceparent: `00-${marker}-b7ad6b7169203331-01` } })
+      return spans.some(({ traceId }) => traceId === marker)
+    }, "a later trace")
     const traced = traceIds.filter((traceId) => spans.some((span) => span.traceId === traceId))
     assert.isBelow(traced.length, 60)
     assert.isAbove(spans.filter(({ traceId }) => !before.has(traceId)).length, 0)

@@ -45,7 +45,7 @@ export const launch = (env: Readonly<Record<string, string>>) => {
 export const startHotpath = async (env: Readonly<Record<string, string>> = {}): Promise<Hotpath> => {
   const { child, exitCode, output } = launch(env)
   const address = () => /ws:\/\/[^"\s]+/.exec(output())?.[0]
-  await until(() => address() !== undefined || child.exitCode !== null, "hotpath to listen", 40_000)
+  await until(() => address() !== undefined || child.exitCode !== null, "hotpath to listen")
   const ws = address()
   if (ws === undefined) throw new Error(`hotpath did not start:\n${output()}`)
   const http = ws.replace("ws:", "http:").replace(/\/ws$/, "")

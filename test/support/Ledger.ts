@@ -187,7 +187,7 @@ export class Ledger {
   }
 
   async ready(): Promise<void> {
-    await until(() => this.#isIn, `${this.user} to be in`, 20_000)
+    await until(() => this.#isIn, `${this.user} to be in`)
   }
 
   end(): void {

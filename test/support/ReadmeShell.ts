@@ -80,11 +80,11 @@ export const makeReadmeShell = ({ env, folder, instead }: Options) => {
       )
       const isUp = async () =>
         (child.exitCode ?? 0) > 0 || (await Promise.all(urls.map(answers))).every((isAnswered) => isAnswered)
-      await until(isUp, `${file}:${line} to start\n${output}`, 60_000)
+      await until(isUp, `${file}:${line} to start\n${output}`)
       if ((child.exitCode ?? 0) > 0) throw fail()
       return { code: undefined, output: () => output }
     }
-    await until(() => child.exitCode !== null, `${file}:${line} to end`, 60_000)
+    await until(() => child.exitCode !== null, `${file}:${line} to end`)
     if (child.exitCode !== 0) throw fail()
     return { code: child.exitCode, output: () => output }
   }

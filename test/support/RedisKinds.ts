@@ -48,7 +48,7 @@ export const startRedisShards = async () => {
     const states = await Promise.all(clients.map(async (client) => String(await client.call("CLUSTER", "INFO"))))
     return states.every((state) => state.includes("cluster_state:ok") && state.includes("cluster_known_nodes:3"))
   }
-  await until(isOk, "the cluster to be ok", 20_000)
+  await until(isOk, "the cluster to be ok")
   for (const client of clients) client.disconnect()
   return {
     nodes,

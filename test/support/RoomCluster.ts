@@ -81,7 +81,7 @@ export const roomCluster = () => {
         const seen = new Set(ledger.seen)
         return acknowledged.every((body) => seen.has(body))
       }
-      await until(isWhole, `${ledger.user}'s ledger`, 15_000)
+      await until(isWhole, `${ledger.user}'s ledger`)
       assert.deepEqual(ledger.violations, [])
       // Nobody knows what a Redis that went away had kept: sent again, past it, such a message may be told once more.
       const once = new Set<string>()

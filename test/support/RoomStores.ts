@@ -23,6 +23,7 @@ import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import * as StoresSql from "../../src/storage/rooms/StoresSql.ts"
 import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
 import { freshDatabase } from "./Databases.ts"
+import { patienceMs } from "./Patience.ts"
 
 /** All of them, by name: for what is done to several at a time. */
 export const allStores = Effect.all({
@@ -75,7 +76,7 @@ export const overStores = (what: string, suite: (it: Vitest.MethodsNonLive<AnySt
   for (const [name, stores] of Object.entries<Layer.Layer<AnyStore, unknown>>(storeKinds)) {
     describe(`${what}: ${name}`, () => {
       layer<AnyStore, unknown>(Layer.provideMerge(stores, Logger.layer([])), {
-        timeout: "60 seconds",
+        timeout: patienceMs,
         excludeTestServices: true
       })(suite)
     })

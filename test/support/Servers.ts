@@ -81,14 +81,10 @@ const run = async (
   let child = launch()
   // After a kill -9 PostgreSQL refuses to start while a process of the former one is not gone yet: then once more.
   const start = () =>
-    until(
-      async () => {
-        if (child.exitCode !== null) child = launch()
-        return isUp()
-      },
-      `a server on port ${port}`,
-      20_000
-    )
+    until(async () => {
+      if (child.exitCode !== null) child = launch()
+      return isUp()
+    }, `a server on port ${port}`)
   await start()
   const kill = async () => {
     signalAll(child, "SIGKILL")

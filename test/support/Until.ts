@@ -1,7 +1,12 @@
 // Waits for a state that can be read, for so long and no longer.
 import { setInterval } from "node:timers/promises"
+import { patienceMs } from "./Patience.ts"
 
-export const until = async (isSo: () => boolean | Promise<boolean>, what: string, limitMs = 10_000): Promise<void> => {
+export const until = async (
+  isSo: () => boolean | Promise<boolean>,
+  what: string,
+  limitMs = patienceMs
+): Promise<void> => {
   const began = Date.now()
   if (await isSo()) return
   for await (const _ of setInterval(20)) {
