@@ -11,5 +11,6 @@ export {
   HttpUnreachable
 } from "../infra/http/Http.ts"
 export * from "./TestClient.ts"
-export { TestHotpath, type TestInstance, type TestOptions } from "./TestHotpath.ts"
+export { TestHotpath, type TestOptions } from "./TestHotpath.ts"
+export type { InstanceOptions, Services, TestInstance } from "./TestInstance.ts"
 export type { Upstream, UpstreamAnswer } from "./Upstream.ts"
