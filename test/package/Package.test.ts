@@ -1,6 +1,7 @@
 // What users of the package get: the tarball's content, its types, its JavaScript under a test of theirs, and its command.
 import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { isBuiltin } from "node:module"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { makePackedProject, type PackedProject } from "../support/PackedProject.ts"
@@ -42,6 +43,30 @@ describe("the package", () => {
     assert.deepStrictEqual(optionalDependencies, {})
     assert.deepStrictEqual(
       Object.entries(dependencies).filter(([name, version]) => /^node(-|$)/.test(name) || !/^\d/.test(version)),
+      []
+    )
+  })
+
+  it("imports only what it depends on, so no test runner", () => {
+    const dist = join(project.installed, "dist")
+    const imported = filesBelow(dist)
+      .filter((file) => /\.(js|d\.ts)$/.test(file))
+      .flatMap((file) => [
+        ...readFileSync(join(dist, file), "utf8")
+          .replaceAll(/^\s*(\/\/|\*).*$/gm, "")
+          .matchAll(/(?:\bfrom |\bimport\(?) ?"([^."][^"]*)"/g)
+      ])
+      .map(([, name = ""]) =>
+        name
+          .split("/")
+          .slice(0, name.startsWith("@") ? 2 : 1)
+          .join("/")
+      )
+      .filter((name) => !isBuiltin(name))
+    const { dependencies } = project.manifest
+    assert.includeMembers(imported, ["effect", "ws", "@electric-sql/pglite-prepopulatedfs"])
+    assert.deepStrictEqual(
+      [...new Set(imported)].filter((name) => !Object.hasOwn(dependencies, name)),
       []
     )
   })
