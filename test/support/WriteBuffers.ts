@@ -1,20 +1,31 @@
 // The room buffer as instances have it: in memory, or over a Redis (as many as wanted, each with a connection of its own).
 import { randomUUID } from "node:crypto"
 import { afterAll, beforeAll, describe } from "@effect/vitest"
-import { Context, Effect, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { type Document, updatedEvent } from "../../src/domain/Document.ts"
 import type { Message } from "../../src/domain/Message.ts"
 import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
+import { WriteBufferState } from "../../src/storage/buffer/memory/WriteBufferState.ts"
 import { type Change, type Update, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
 import * as WriteBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
 import { overRedis } from "./OverRedis.ts"
 import { commandTimeout, kinds, time } from "./RoomInstances.ts"
+import { roomLogLayer } from "./RoomLogs.ts"
 import type { RunningServer } from "./Servers.ts"
 
 export type Buffer = WriteBuffer["Service"]
 
-export const memoryBuffer = (intervalMs: number) =>
-  Effect.map(WriteBufferMemory.make(intervalMs), ({ buffer }) => buffer)
+/** A buffer of one instance, and what it published. */
+export const memoryBuffer = Effect.fnUntraced(function* (intervalMs: number) {
+  const context = yield* Layer.build(
+    Layer.fresh(
+      WriteBufferMemory.layerShared(intervalMs).pipe(
+        Layer.provideMerge(Layer.mergeAll(WriteBufferState.layer, roomLogLayer))
+      )
+    )
+  )
+  return Context.get(context, WriteBuffer)
+})
 
 /** Until its scope is closed. */
 export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {
