@@ -42,7 +42,7 @@ export const MemoryPorts = Layer.mergeAll(
   UserLimits.layerMemory,
   SharedCache.layerMemory
 ).pipe(
-  Layer.provideMerge(RoomBusMemory.layerAlone),
+  Layer.provideMerge(RoomBusMemory.layerShared),
   Layer.provideMerge(Layer.mergeAll(DatabaseHealth.layerMemory, RedisHealth.layerNone, SharedStores.layerAlone)),
   Layer.provideMerge(Layer.provideMerge(EgressPolicy.layer, LocalHosts.layer))
 )
