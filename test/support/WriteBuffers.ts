@@ -10,22 +10,23 @@ import { type Change, type Update, WriteBuffer } from "../../src/storage/buffer/
 import * as WriteBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
 import { overRedis } from "./OverRedis.ts"
 import { commandTimeout, kinds, time } from "./RoomInstances.ts"
-import { roomLogLayer } from "./RoomLogs.ts"
+import { CountingLog, roomLogLayer } from "./RoomLogs.ts"
 import type { RunningServer } from "./Servers.ts"
 
 export type Buffer = WriteBuffer["Service"]
 
-/** A buffer of one instance, and what it published. */
-export const memoryBuffer = Effect.fnUntraced(function* (intervalMs: number) {
-  const context = yield* Layer.build(
-    Layer.fresh(
-      WriteBufferMemory.layerShared(intervalMs).pipe(
-        Layer.provideMerge(Layer.mergeAll(WriteBufferState.layer, roomLogLayer))
-      )
+/** What instances share, and a build of the buffer for each that is wanted. */
+export const memoryBuffers = Effect.gen(function* () {
+  const shared = yield* Layer.build(Layer.fresh(Layer.mergeAll(WriteBufferState.layer, roomLogLayer)))
+  const open = (intervalMs: number) =>
+    Layer.build(Layer.fresh(WriteBufferMemory.layerShared(intervalMs))).pipe(
+      Effect.provideContext(shared),
+      Effect.map((built) => Context.get(built, WriteBuffer))
     )
-  )
-  return Context.get(context, WriteBuffer)
+  return { open, state: Context.get(shared, WriteBufferState), log: Context.get(shared, CountingLog) }
 })
+
+export const memoryBuffer = (intervalMs: number) => Effect.flatMap(memoryBuffers, ({ open }) => open(intervalMs))
 
 /** Until its scope is closed. */
 export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {
