@@ -3,8 +3,9 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
+import type { RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
-import { change, passing, redisInstance, redisServer, time } from "../support/RoomInstances.ts"
+import { change, received, redisInstance, redisServer, time } from "../support/RoomInstances.ts"
 import {
   type Buffer,
   changing,
@@ -16,54 +17,42 @@ import {
   updating
 } from "../support/WriteBuffers.ts"
 
-interface Logged {
-  readonly changeNumber: number
-  readonly at: string
-  readonly type: RoomEvent["type"]
-  readonly subject: string
-  readonly event: string
-}
-
 interface World {
   readonly buffer: Buffer
-  readonly roomId: string
-  readonly publish: (type: RoomEvent["type"]) => Effect.Effect<unknown, unknown>
-  readonly events: Effect.Effect<ReadonlyArray<Logged>, unknown>
-  readonly seen: Effect.Effect<{ readonly epoch: string; readonly people: number }, unknown>
+  readonly bus: RoomBus["Service"]
 }
 
 const overRedis: Effect.Effect<World, unknown, Scope.Scope> = Effect.gen(function* () {
   const { url } = yield* redisServer()
   const { buffer } = yield* redisBuffer(url, hour)
-  const { bus } = yield* redisInstance(url)
+  return { buffer, bus: (yield* redisInstance(url)).bus }
+})
+
+/** The bus is another instance's. */
+const overMemory: Effect.Effect<World, unknown, Scope.Scope> = Effect.gen(function* () {
+  const { both } = yield* memoryBuffers
+  const [{ buffer }, { bus }] = [yield* both(hour), yield* both(hour)]
+  return { buffer, bus }
+})
+
+const inRoom = ({ buffer, bus }: World) => {
   const roomId = randomUUID()
   let changes = 0
   return {
     buffer,
+    bus,
     roomId,
-    publish: (type) => bus.publish(roomId, 0, [change(roomId, ++changes, type)], false),
-    events: Effect.map(bus.history(roomId, 0, 0, 100), ({ events }) => events.map(({ seq: _, ...event }) => event)),
+    publish: (type: RoomEvent["type"]) => bus.publish(roomId, 0, [change(roomId, ++changes, type)], false),
+    events: Effect.map(bus.history(roomId, 0, 0, 100), ({ events }) => events),
     seen: Effect.map(bus.versions(roomId), (found) => ({ epoch: found?.epoch ?? "", people: found?.people ?? -1 }))
   }
-})
-
-const overMemory: Effect.Effect<World, unknown, Scope.Scope> = Effect.gen(function* () {
-  const { log, open } = yield* memoryBuffers
-  const roomId = randomUUID()
-  return {
-    buffer: yield* open(hour),
-    roomId,
-    publish: (type) => Effect.sync(() => log.append(roomId, passing(type))),
-    events: Effect.sync(() => log.events(roomId)),
-    seen: Effect.sync(() => log.open(roomId))
-  }
-})
+}
 
 for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedis })) {
   describe(`WriteBuffer, events: ${kind}`, () => {
     it.live("a write publishes its event, once and in order; one that is refused publishes nothing", () =>
       Effect.gen(function* () {
-        const { buffer, events, roomId } = yield* world
+        const { buffer, bus, events, publish, roomId } = inRoom(yield* world)
         yield* buffer.load(roomId, saved(0), true, 1)
         const message = saying(roomId)
         const sent = '{"type":"message.sent"}'
@@ -79,20 +68,28 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
         const edited = { version: 1, ordinal, key: "k", message: { ...message, body: "edited" } }
         yield* buffer.replace(edited, changing())
         yield* buffer.replace(edited, changing("message.deleted"))
-        const of = (type: RoomEvent["type"], subject: string, event: string) => {
-          return { changeNumber: 0, at: time, type, subject, event }
+        const of = (seq: number, type: RoomEvent["type"], subject: string, event: string) => {
+          return { seq, changeNumber: 0, at: time, type, subject, event }
         }
-        assert.deepEqual(yield* events, [
-          of("message.sent", "", sent),
-          of("document.updated", "c", update.event),
-          of("message.edited", "", changing().event)
-        ])
+        const expected = [
+          of(1, "message.sent", "", sent),
+          of(2, "document.updated", "c", update.event),
+          of(3, "message.edited", "", changing().event)
+        ]
+        assert.deepEqual(yield* events, expected)
+        const arrived = yield* received(bus, roomId, 3)
+        assert.deepEqual(
+          arrived.map(({ epoch: _epoch, roomId: _room, ...event }) => event),
+          expected
+        )
+        // Changes that Postgres counts go on where they were.
+        assert.deepEqual(yield* publish("thread.created"), { missingAfter: undefined })
       }).pipe(Effect.scoped)
     )
 
     it.live("an update is unsure when members changed since they were checked, or in another epoch", () =>
       Effect.gen(function* () {
-        const { buffer, publish, events, roomId, seen } = yield* world
+        const { buffer, publish, events, roomId, seen } = inRoom(yield* world)
         yield* buffer.load(roomId, saved(0), true, 1)
         yield* publish("member.joined")
         const before = yield* seen
@@ -110,7 +107,7 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
 
     it.live("after another document was opened, the open one is looked up again", () =>
       Effect.gen(function* () {
-        const { buffer, publish, roomId } = yield* world
+        const { buffer, publish, roomId } = inRoom(yield* world)
         yield* buffer.load(roomId, saved(0), true, 1)
         yield* publish("document.switched")
         assert.isUndefined(yield* buffer.document(roomId, undefined, 1))
