@@ -158,6 +158,9 @@ export const startPostgres = async (): Promise<RunningServer> => {
     "",
     "-c",
     "fsync=off",
+    // It would visit every database of the run, all the time.
+    "-c",
+    "autovacuum=off",
     "-c",
     "max_connections=200"
   ]
