@@ -101,6 +101,22 @@ const toOverride = (one: Port<unknown>, faults: FaultSwitch): FaultOverride => [
   (original) => one.apply(Context.makeUnsafe(new Map([[one.tag.key, original]])), faults).mapUnsafe.get(one.tag.key)
 ]
 
+interface At {
+  <I extends Known, S extends object>(tag: Context.Key<I, S>, fault: FaultOrSwitch): FaultOverride
+  <I, S extends object>(
+    tag: Context.Key<I, S>,
+    fault: FaultOrSwitch,
+    options: InFrontOptions<ErrorOf<S>>
+  ): FaultOverride
+}
+
+/** As `inFront`, for `TestHotpath.layer({ faults: { at: [Faults.at(MessageStore, …)] } })`. */
+export const at: At = <I, S extends object>(
+  tag: Context.Key<I, S>,
+  fault: FaultOrSwitch,
+  options?: InFrontOptions<unknown>
+) => toOverride(portOf(tag, options), toSwitch(fault))
+
 /** The faults of one instance, by group. */
 export type GroupFaults = { readonly [G in GroupName]?: FaultOrSwitch }
 export type GroupSwitches = { readonly [G in GroupName]: FaultSwitch }

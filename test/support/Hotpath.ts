@@ -15,6 +15,8 @@ export interface Hotpath {
   readonly process: ChildProcess
   readonly output: () => string
   readonly client: (user?: string) => Promise<Client<WebSocket>>
+  /** Whether it says that the store answers. */
+  readonly isUp: (store: "redis" | "postgres") => Promise<boolean>
   readonly counters: () => Promise<Record<string, number>>
   readonly exitCode: Promise<number | null>
   readonly stop: () => Promise<number | null>
@@ -72,6 +74,8 @@ const listening = async ({ child, exitCode, output }: ReturnType<typeof launch>)
     output,
     exitCode,
     client: (user = "ann") => openClient(`${ws}?user=${user}`),
+    isUp: async (store) =>
+      (await (await fetch(`${http}/metrics`)).text()).includes(`hotpath_dependency_up{dependency="${store}"} 1`),
     counters: async () => {
       const response = await fetch(`${http}/metrics`, { headers: { accept: "application/json" } })
       return (await response.json()) as Record<string, number>
