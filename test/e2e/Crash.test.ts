@@ -90,6 +90,10 @@ describe("crashes", () => {
     proxy = await startProxy(postgres.port)
     upstream = await startUpstream()
     await Promise.all(Array.from({ length: howMany }, (_, n) => start(n)))
+    // A busy machine's PostgreSQL is too slow for the start: then the schema comes later.
+    const schemaIsMade = async () =>
+      (await query(database, "SELECT 1 FROM pg_tables WHERE tablename = 'integrations'")).length > 0
+    await until(schemaIsMade, "the schema to be made")
     await query(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
       JSON.stringify({ url: `${upstream.origin}/echo` })
     ])
