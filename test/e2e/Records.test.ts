@@ -2,7 +2,7 @@
 import { afterEach, assert, describe, it } from "vitest"
 import { admin, adminToken } from "../support/Admin.ts"
 import type { Client } from "../support/Client.ts"
-import { freshDatabase, query } from "../support/Databases.ts"
+import { freshDatabase, query, queryOnceMade } from "../support/Databases.ts"
 import { startHotpath } from "../support/Hotpath.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
@@ -99,7 +99,7 @@ describe("records", () => {
     const [good, poison] = clients
     assert.isDefined(good)
     assert.isDefined(poison)
-    await query(database, "ALTER TABLE call_records ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')")
+    await queryOnceMade(database, "ALTER TABLE call_records ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')")
     const calls = await Promise.all(
       Array.from({ length: 40 }, (_, n) => call(n % 10 === 3 ? poison : good, n % 2 === 0 ? "memory" : "redis"))
     )

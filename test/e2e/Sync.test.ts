@@ -2,7 +2,7 @@
 import { afterEach, assert, describe, it } from "vitest"
 import { admin, adminToken } from "../support/Admin.ts"
 import type { Client } from "../support/Client.ts"
-import { freshDatabase, query } from "../support/Databases.ts"
+import { freshDatabase, query, queryOnceMade } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { type Proxy, startProxy } from "../support/Proxy.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
@@ -32,7 +32,7 @@ describe("sync", () => {
   const integration = async (database: string) => {
     const upstream = await startUpstream()
     ends.push(upstream.stop)
-    await query(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
+    await queryOnceMade(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
       JSON.stringify({ url: `${upstream.origin}/echo` })
     ])
   }
