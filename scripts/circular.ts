@@ -2,6 +2,7 @@
 //
 //     main → App → gateway, admin → assistant → calls, rooms → catalog, storage, cluster → infra → protocol → domain
 //
+// Hotpath.ts and testing/ are entries of the package and stand where main does: nothing imports them, they may import the rest.
 // Inside a folder the same holds for its rooms, see `inner`. Settings.ts (with settings/) and observability/ are open to all;
 // they import only each other (and observability nothing else).
 import { readdirSync, readFileSync } from "node:fs"
@@ -9,7 +10,7 @@ import { dirname, join, relative, resolve } from "node:path"
 
 const root = resolve(import.meta.dirname, "../src")
 const ranks = [
-  ["main.ts"],
+  ["main.ts", "Hotpath.ts", "testing"],
   ["App.ts"],
   ["gateway", "admin"],
   ["assistant"],

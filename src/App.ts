@@ -37,8 +37,10 @@ import { MembershipCache } from "./cluster/rooms/MembershipCache.ts"
 import { Presence } from "./cluster/rooms/Presence.ts"
 import * as RoomBusMemory from "./cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/rooms/RoomBusRedis.ts"
+import { RoomBusState } from "./cluster/rooms/RoomBusState.ts"
 import { SharedCache } from "./cluster/SharedCache.ts"
 import { SharedStores } from "./cluster/stores/SharedStores.ts"
+import { Connections } from "./gateway/connection/Connections.ts"
 import { Gateway } from "./gateway/Gateway.ts"
 import { Handling } from "./gateway/handlers/Handlers.ts"
 import { Authentication } from "./gateway/http/Authentication.ts"
@@ -48,6 +50,7 @@ import { FailureLog } from "./gateway/requests/FailureLog.ts"
 import { EgressPolicy } from "./infra/http/EgressPolicy.ts"
 import { Http } from "./infra/http/Http.ts"
 import { LocalHosts } from "./infra/http/LocalHosts.ts"
+import { DatabaseHealth } from "./infra/postgres/DatabaseHealth.ts"
 import * as PostgresEmbedded from "./infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "./infra/postgres/PostgresServer.ts"
 import * as Redis from "./infra/redis/Redis.ts"
@@ -89,6 +92,7 @@ import { RecordStore } from "./storage/records/RecordStore.ts"
 import { RecordStream } from "./storage/records/RecordStream.ts"
 import { RecordWriter } from "./storage/records/RecordWriter.ts"
 import * as RoomStoresSql from "./storage/rooms/StoresSql.ts"
+import { UnpublishedNotices } from "./storage/rooms/UnpublishedNotices.ts"
 
 const DatabaseLayer = Layer.unwrap(
   Effect.map(Settings, ({ DATABASE_TIMEOUT, DATABASE_URL, DATA_DIR }) =>
@@ -102,7 +106,7 @@ const HttpLayer = Http.layer.pipe(Layer.provideMerge(Layer.mergeAll(LocalHosts.l
 
 /** SharedStores is built right after Redis: it verifies that the instances share it, before another layer uses it. */
 const infra = <A, E, R>(redis: Layer.Layer<A, E, R>) =>
-  Layer.mergeAll(SharedStores.layer, DeadLetters.layer).pipe(
+  Layer.mergeAll(SharedStores.layer, DatabaseHealth.layer, DeadLetters.layer, UnpublishedNotices.layer).pipe(
     Layer.provideMerge(Layer.mergeAll(DatabaseLayer, HttpLayer, redis))
   )
 
@@ -144,7 +148,7 @@ const InProcess = Layer.mergeAll(
   RateLimits.layerMemory,
   UserLimits.layerMemory,
   SharedCache.layerMemory
-).pipe(Layer.provideMerge(RoomBusMemory.layerAlone))
+).pipe(Layer.provideMerge(RoomBusMemory.layerAlone), Layer.provide(RoomBusState.layer))
 
 /** With REDIS_URL: any number of instances. */
 const OverRedis = Layer.mergeAll(
@@ -213,13 +217,9 @@ const Admin = AdminRoutes.layer.pipe(
   Layer.provide(AdminGuard.layer)
 )
 
-const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, WelcomeRoute.layer, Admin)
-
-const Edge = Gateway.layer.pipe(
-  Layer.provide([Dispatcher.layer, Authentication.layer, Routes]),
-  Layer.provide(FailureLog.layer),
-  Layer.provide(Handling.layer),
-  Layer.provide(HttpRouter.layer),
+/** The routes of plain HTTP requests. */
+export const Routes = Layer.mergeAll(Health.layer, MetricsRoute.layer, WelcomeRoute.layer, Admin).pipe(
+  Layer.provideMerge(HttpRouter.layer),
   // A user's id has up to 256 characters, three times as many when escaped. Paths match exactly, so that a proxy's rule
   // for a path can't be circumvented by another spelling.
   Layer.provide(
@@ -232,12 +232,25 @@ const Edge = Gateway.layer.pipe(
   )
 )
 
+/**
+ * Everything that answers requests, over the ports of stores, bus and HTTP client: no socket is open and no server
+ * listens. `hotpath/testing` builds it over ports in memory.
+ */
+export const Core = Connections.layer.pipe(
+  Layer.provide(Dispatcher.layer),
+  Layer.provide(FailureLog.layer),
+  Layer.provide(Handling.layer),
+  Layer.provideMerge(Authentication.layer),
+  Layer.provideMerge(Layer.mergeAll(Assistant, Calls, RoomServices)),
+  Layer.provideMerge(Catalogs)
+)
+
 const Samples = Layer.mergeAll(SampleUpstream.layer, SampleCatalog.layer)
 
 /** Everything except settings and telemetry. The gateway is built last, so that it listens when the rest is ready. */
-export const Service = Edge.pipe(
-  Layer.provide([Assistant, Calls, RoomServices]),
-  Layer.provide(Catalogs),
+export const Service = Gateway.layer.pipe(
+  Layer.provide(Routes),
+  Layer.provide(Core),
   Layer.provideMerge(Samples),
   Layer.provide([CatalogStore.layer, Records]),
   Layer.provideMerge(Backing)

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // Launches App, prints where it listens, and shuts down on signals: the first SIGTERM or SIGINT drains, the second
 // exits at once. Exit code 0: all work was completed; 1: the start failed, or work was left at the deadline.
 import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Redacted, References, Scope } from "effect"
@@ -10,6 +11,9 @@ import { isDevelopment, Settings } from "./Settings.ts"
 // Files of this process are private to its user; the embedded database's would have mode 0666 otherwise.
 process.umask(0o077)
 
+/** scripts/call is in the repository, whose TypeScript runs as it is, and not in the package. */
+const hasScripts = import.meta.filename.endsWith(".ts")
+
 const welcome = Effect.gen(function* () {
   const { address } = yield* Gateway
   const { isMade, token } = yield* AdminToken
@@ -21,9 +25,13 @@ const welcome = Effect.gen(function* () {
   // A token made at this start is printed in development only: elsewhere logs are stored, and read by others.
   const admin = isMade && development ? Redacted.value(token) : undefined
   if (settings.LOG_FORMAT === "json" || !process.stdout.isTTY) {
-    yield* Effect.logInfo("listening", { ws, try: attempt, ...(admin !== undefined && { adminToken: admin }) })
+    yield* Effect.logInfo("listening", {
+      ws,
+      ...(hasScripts && { try: attempt }),
+      ...(admin !== undefined && { adminToken: admin })
+    })
   } else {
-    yield* Console.log(`\n  hotpath listens on ${ws}\n\n  Try:  ${attempt}\n`)
+    yield* Console.log(`\n  hotpath listens on ${ws}\n${hasScripts ? `\n  Try:  ${attempt}\n` : ""}`)
     if (admin !== undefined) yield* Console.log(`  ADMIN_TOKEN for this run:  ${admin}\n`)
   }
   if (isMade && !development) {

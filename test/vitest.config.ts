@@ -5,6 +5,13 @@ import { patienceMs } from "./support/Patience.ts"
 
 export default defineConfig({
   root: join(import.meta.dirname, ".."),
+  // The package by its name is the source here, as in tsconfig.json.
+  resolve: {
+    alias: [
+      { find: /^hotpath$/, replacement: join(import.meta.dirname, "../src/Hotpath.ts") },
+      { find: /^hotpath\/testing$/, replacement: join(import.meta.dirname, "../src/testing/Testing.ts") }
+    ]
+  },
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: [join(import.meta.dirname, "support/GlobalSetup.ts")],

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SharedStores } from "../cluster/stores/SharedStores.ts"
-import { Database } from "../infra/postgres/Database.ts"
+import { DatabaseHealth } from "../infra/postgres/DatabaseHealth.ts"
 import { RedisHealth } from "../infra/redis/RedisHealth.ts"
 import type { StoreHealth } from "../infra/StoreFault.ts"
 import { version } from "../observability/Build.ts"
@@ -44,7 +44,7 @@ const misconfigurations = (redis: StoreHealth, postgres: StoreHealth, isRedisSer
 export const layer = HttpRouter.use((router) =>
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
-    const database = yield* Database
+    const database = yield* DatabaseHealth
     const redis = yield* RedisHealth
     const { gauge } = yield* Metrics
 

@@ -9,6 +9,7 @@ import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { timed } from "../observability/Tracing.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
+import * as CallsMemory from "./CallsMemory.ts"
 import type { FetchError } from "./fetch/Exchange.ts"
 import { Fetch } from "./fetch/Fetch.ts"
 import { Lookup } from "./Lookup.ts"
@@ -104,4 +105,8 @@ export class Call extends Context.Service<
       return Call.of({ run })
     })
   )
+
+  /** The real stages over memory: `http` answers what integrations are sent. */
+  static readonly layerTest = (http: Parameters<typeof CallsMemory.layer>[0], content: CallsMemory.Content) =>
+    Layer.provideMerge(Call.layer, CallsMemory.layer(http, content))
 }

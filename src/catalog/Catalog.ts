@@ -5,8 +5,9 @@ import { type ConfigUnavailable, noConfig, type UserConfig } from "../domain/Use
 import type { CatalogKind } from "../domain/Version.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
+import type { CatalogStoreError, Change, Name } from "./CatalogEntry.ts"
 import { CatalogRedis } from "./CatalogRedis.ts"
-import { CatalogStore, type CatalogStoreError, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
+import { CatalogStore, decodeIntegration, decodeUserConfig } from "./CatalogStore.ts"
 import { makeTieredCache, type TieredCacheOptions } from "./TieredCache.ts"
 
 /** Users whose configuration, or lack of one, is kept in memory; the least recently used go first. */
@@ -14,16 +15,6 @@ const maxUsers = 50_000
 const maxIntegrations = 1000
 /** Bytes of each kind in memory, about. */
 const maxBytes = 67_108_864
-
-export interface Name {
-  readonly kind: CatalogKind
-  readonly key: string
-}
-
-/** A change that the listener, or an edit, announced. */
-export interface Change extends Name {
-  readonly version: number
-}
 
 const kinds = ["integration", "config"] as const
 const ofKind = <A extends Name>(kind: CatalogKind, names: ReadonlyArray<A>) =>

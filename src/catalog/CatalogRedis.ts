@@ -1,9 +1,10 @@
 // The copy of the catalog that instances share in Redis: each key's content with its version. An older version never
 // overwrites a newer one, in whatever order writes arrive. A copy may be out of date (Redis was away when the key
 // changed): the reader compares it with Postgres soon after.
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import type { CatalogKind, Versioned } from "../domain/Version.ts"
+import { type BoundedMap, makeBoundedMap } from "../infra/BoundedMap.ts"
 
 /** Redis is away, or the copy is not one that hotpath wrote. */
 export class CatalogRedisUnavailable extends Schema.TaggedError<CatalogRedisUnavailable>()("CatalogRedisUnavailable", {
@@ -32,6 +33,21 @@ const putIfNewer = Redis.script(
 const keyOf = (kind: CatalogKind, key: string) => `hotpath:${kind}:${key}`
 
 const unavailable = Effect.mapError((cause: unknown) => new CatalogRedisUnavailable({ cause }))
+
+/** Copies that memory has; the least recently used are dropped. */
+const maxCopies = 100_000
+
+interface Copy {
+  readonly entry: Versioned<unknown>
+  readonly until: number
+}
+
+/** The copies of the instances that share them in memory. */
+export class CatalogRedisState extends Context.Service<CatalogRedisState, { readonly copies: BoundedMap<Copy> }>()(
+  "hotpath/catalog/CatalogRedisState"
+) {
+  static readonly layer = Layer.sync(CatalogRedisState, () => ({ copies: makeBoundedMap<Copy>(maxCopies) }))
+}
 
 export class CatalogRedis extends Context.Service<
   CatalogRedis,
@@ -76,6 +92,30 @@ export class CatalogRedis extends Context.Service<
       })
     })
   )
+
+  /** In memory, shared by the instances over one state. */
+  static readonly layerShared = Layer.effect(
+    CatalogRedis,
+    Effect.map(CatalogRedisState, ({ copies }) => {
+      const present = (kind: CatalogKind, key: string) =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          const found = copies.get(keyOf(kind, key))
+          return { now, entry: found === undefined || found.until <= now ? undefined : found.entry }
+        })
+      return CatalogRedis.of({
+        read: (kind, key) => Effect.map(present(kind, key), ({ entry }) => Option.fromUndefinedOr(entry)),
+        write: (kind, key, entry, force = false) =>
+          Effect.map(present(kind, key), (found) => {
+            if (found.entry !== undefined && found.entry.version > entry.version && !force) return false
+            copies.set(keyOf(kind, key), { entry, until: found.now + lifetimeMs })
+            return true
+          })
+      })
+    })
+  )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = CatalogRedis.layerShared.pipe(Layer.provide(CatalogRedisState.layer))
 
   /** Without Redis: there are no copies. */
   static readonly layerNone = Layer.succeed(CatalogRedis, {

@@ -1,30 +1,21 @@
-// Keeps this instance's catalog in step with Postgres: a listener receives every change when it commits, and
+// Keeps this instance's catalog in step with the store: a listener receives every change when it commits, and
 // comparisons find what it missed.
 //
-// The listener subscribes to a channel of Postgres. On each (re)connection everything is compared at once, because
-// notifications in between are missing. Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified
+// The listener reads the store's stream of changes. On each gap in it (a new connection to Postgres) everything is
+// compared at once. Comparisons run beside it: of everything every CATALOG_REFRESH, of unverified
 // entries every second.
 import { Clock, Context, Duration, Effect, Layer, Queue, Stream } from "effect"
-import type { CatalogKind } from "../domain/Version.ts"
-import { Database, type Notification } from "../infra/postgres/Database.ts"
 import { background } from "../observability/Background.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
-import { Catalog, type Change, type Name } from "./Catalog.ts"
-import type { CatalogStoreError } from "./CatalogStore.ts"
+import { Catalog } from "./Catalog.ts"
+import type { CatalogNotification, CatalogStoreError, Change, Name } from "./CatalogEntry.ts"
+import { CatalogStore } from "./CatalogStore.ts"
 
-const channel = "hotpath_catalog"
 /** Changes taken from the listener at once. */
 const maxChanges = 1000
 /** Changes whose copies in Redis wait to be renewed. */
 const maxUnpublished = 100_000
-
-/** `kind:version:key`. Undefined: the payload is about all keys, or not understood, which is treated alike. */
-const parse = (payload: string): Change | undefined => {
-  const [, kind, version, key] = /^(integration|config):(\d+):(.+)$/s.exec(payload) ?? []
-  if (kind === undefined || key === undefined) return undefined
-  return { kind: kind as CatalogKind, version: Number(version), key }
-}
 
 export class CatalogSync extends Context.Service<
   CatalogSync,
@@ -38,7 +29,7 @@ export class CatalogSync extends Context.Service<
     CatalogSync,
     Effect.gen(function* () {
       const catalog = yield* Catalog
-      const database = yield* Database
+      const store = yield* CatalogStore
       const { counter, gauge } = yield* Metrics
       const refreshMs = Duration.toMillis((yield* Settings).CATALOG_REFRESH)
       const received = counter("catalog_changes_total", "Changes of the catalog that the listener received")
@@ -61,17 +52,15 @@ export class CatalogSync extends Context.Service<
         Effect.flatMap(Queue.takeBetween(unpublished, 1, maxChanges), catalog.publish)
       )
 
-      const receive = (payloads: ReadonlyArray<string>) => {
-        received.add(payloads.length)
-        const changes = payloads.map(parse)
-        const known = changes.filter((change) => change !== undefined)
+      const receive = (changes: ReadonlyArray<Change>, unnamed: number) => {
+        received.add(changes.length + unnamed)
         return Effect.andThen(
-          Effect.flatMap(catalog.changed(known), (others) => Queue.offerAll(unpublished, others)),
-          known.length < changes.length ? Effect.ignore(catalog.check("all")) : Effect.void
+          Effect.flatMap(catalog.changed(changes), (others) => Queue.offerAll(unpublished, others)),
+          unnamed > 0 ? Effect.ignore(catalog.check("all")) : Effect.void
         )
       }
 
-      const onNotification = Effect.fnUntraced(function* (notification: Notification) {
+      const onNotification = Effect.fnUntraced(function* (notification: CatalogNotification) {
         switch (notification._tag) {
           case "Gap":
             yield* Effect.ignore(sync)
@@ -83,14 +72,14 @@ export class CatalogSync extends Context.Service<
             return yield* Effect.logWarning("changes of the catalog are not received; they are polled", {
               everyMs: refreshMs
             })
-          case "Notified":
-            return yield* receive(notification.payloads)
+          case "Changed":
+            return yield* receive(notification.changes, notification.unnamed)
         }
       })
       yield* background(
         "catalog listener",
         Effect.ensuring(
-          Stream.runForEach(database.subscribe(channel), onNotification),
+          Stream.runForEach(store.changes, onNotification),
           Effect.sync(() => {
             listening = false
           })

@@ -18,8 +18,9 @@ import type { CatalogKind, Versioned } from "../domain/Version.ts"
 import { makeBoundedMap } from "../infra/BoundedMap.ts"
 import type { Metrics } from "../observability/Metrics.ts"
 import { spanIfSampled } from "../observability/Tracing.ts"
+import type { CatalogStoreError } from "./CatalogEntry.ts"
 import type { CatalogRedis } from "./CatalogRedis.ts"
-import type { CatalogRowInvalid, CatalogStoreError } from "./CatalogStore.ts"
+import type { CatalogRowInvalid } from "./CatalogStore.ts"
 
 interface Entry<A> extends Versioned<A> {
   /** What the entry takes in memory, about. */
@@ -70,7 +71,6 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
 
   // Before the cache that shares lookups: a hit in here is a fraction of a hit in that one, and most reads are hits.
   const entries = new LRUCache<string, Entry<A>>({
-    max: capacity,
     maxSize: maxBytes,
     // An entry that is too big for all of memory is kept alone.
     sizeCalculation: ({ bytes }) => Math.min(bytes, maxBytes),
@@ -87,6 +87,8 @@ export const makeTieredCache = Effect.fnUntraced(function* <A>(options: TieredCa
     minimums.delete(key)
     const text = Option.isNone(value) ? "" : JSON.stringify(options.encode(value.value))
     entries.set(key, { value, version, bytes: 2 * key.length + entryBytes + parsedFactor * text.length })
+    // The library's own bound on entries (`max`) would allocate for all of them at once.
+    if (entries.size > capacity) entries.pop()
     return true
   }
 

@@ -11,6 +11,7 @@ import { Access, type AccessError } from "./Access.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import type { Subscriber } from "./delivery/Subscription.ts"
+import * as RoomsMemory from "./RoomsMemory.ts"
 
 /** `id`: the connection, which gets the event of its own edit without the text. */
 type Editor = Pick<Subscriber, "user" | "id">
@@ -51,4 +52,7 @@ export class Documents extends Context.Service<
       })
     })
   )
+
+  /** The real service over stores in memory; rooms, invites and threads come with it. */
+  static readonly layerTest = Layer.provideMerge(Documents.layer, RoomsMemory.layer)
 }

@@ -16,6 +16,7 @@ import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import { lastOf, pageBytes, type Reply } from "./Listing.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
+import * as RoomsMemory from "./RoomsMemory.ts"
 
 const usualPage = 50
 
@@ -107,4 +108,7 @@ export class Messages extends Context.Service<
       })
     })
   )
+
+  /** The real service over stores in memory; rooms, invites and threads come with it. */
+  static readonly layerTest = Layer.provideMerge(Messages.layer, RoomsMemory.layer)
 }

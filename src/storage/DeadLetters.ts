@@ -1,6 +1,6 @@
 // The dead letters: rows that Postgres refuses, as text with the reason, until an operator stores them again.
-import { Array as Arr, Context, Effect, Layer } from "effect"
-import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../infra/postgres/Database.ts"
+import { Array as Arr, Clock, Context, Effect, Layer } from "effect"
+import { Database, type DatabaseRefused, DatabaseUnavailable } from "../infra/postgres/Database.ts"
 
 export interface DeadLetter {
   readonly recordId: string
@@ -12,6 +12,19 @@ export interface DeadLetter {
 }
 
 type Failure = DatabaseUnavailable | DatabaseRefused
+
+/** Letters that memory takes; beyond it nothing more is added. */
+const maxLetters = 100_000
+/** Postgres stores no NUL. */
+const withoutNul = (text: string) => text.replaceAll("\0", "")
+
+/** The dead letters of the instances that share their stores in memory. */
+export class DeadLettersState extends Context.Service<
+  DeadLettersState,
+  { readonly letters: Map<string, DeadLetter> }
+>()("hotpath/storage/DeadLettersState") {
+  static readonly layer = Layer.sync(DeadLettersState, () => ({ letters: new Map<string, DeadLetter>() }))
+}
 
 export class DeadLetters extends Context.Service<
   DeadLetters,
@@ -33,7 +46,7 @@ export class DeadLetters extends Context.Service<
         add: (recordId, text, reason) =>
           Effect.asVoid(
             run(sql`INSERT INTO dead_records (record_id, record, reason)
-              VALUES (${recordId.replaceAll("\0", "")}, ${text.replaceAll("\0", "")}, ${reason}) ON CONFLICT DO NOTHING`)
+              VALUES (${withoutNul(recordId)}, ${withoutNul(text)}, ${reason}) ON CONFLICT DO NOTHING`)
           ),
         list: (after, limit) =>
           run(sql<DeadLetter>`SELECT ${columns} FROM dead_records
@@ -48,24 +61,36 @@ export class DeadLetters extends Context.Service<
     })
   )
 
-  static readonly layerMemory = Layer.sync(DeadLetters, () => {
-    const dead = new Map<string, DeadLetter>()
-    return DeadLetters.of({
-      add: (recordId, text, reason) =>
-        Effect.sync(() => {
-          if (!dead.has(recordId)) dead.set(recordId, { recordId, text, reason, diedAt: new Date(0).toISOString() })
-        }),
-      list: (after, limit) =>
-        Effect.sync(() =>
-          [...dead.values()]
-            .filter(({ recordId }) => after === undefined || recordId < after)
-            .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
-            .slice(0, limit)
-        ),
-      get: (recordId) => Effect.sync(() => dead.get(recordId)),
-      remove: (recordId) => Effect.sync(() => void dead.delete(recordId))
-    })
-  })
+  /** In memory, shared by the instances over one state. */
+  static readonly layerShared = Layer.effect(
+    DeadLetters,
+    Effect.map(DeadLettersState, ({ letters }) =>
+      DeadLetters.of({
+        add: (id, text, reason) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            const recordId = withoutNul(id)
+            if (letters.has(recordId)) return Effect.void
+            if (letters.size >= maxLetters) {
+              return Effect.fail(new DatabaseUnavailable({ reason: "the memory for dead letters is full" }))
+            }
+            letters.set(recordId, { recordId, text: withoutNul(text), reason, diedAt: new Date(now).toISOString() })
+            return Effect.void
+          }),
+        list: (after, limit) =>
+          Effect.sync(() =>
+            [...letters.values()]
+              .filter(({ recordId }) => after === undefined || recordId < after)
+              .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
+              .slice(0, limit)
+          ),
+        get: (recordId) => Effect.sync(() => letters.get(recordId)),
+        remove: (recordId) => Effect.sync(() => void letters.delete(recordId))
+      })
+    )
+  )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = DeadLetters.layerShared.pipe(Layer.provide(DeadLettersState.layer))
 }
 
 /**

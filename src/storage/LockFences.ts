@@ -9,6 +9,13 @@ import { Database } from "../infra/postgres/Database.ts"
 /** A newer holder of the lock has already written: this transaction must be rolled back. */
 export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", { name: Schema.String, fence: Schema.Finite }) {}
 
+/** The greatest fence of each lock that wrote, in memory. The names of locks are few, and of ours. */
+export class LockFencesState extends Context.Service<LockFencesState, { readonly known: Map<string, number> }>()(
+  "hotpath/storage/LockFencesState"
+) {
+  static readonly layer = Layer.sync(LockFencesState, () => ({ known: new Map<string, number>() }))
+}
+
 export class LockFences extends Context.Service<
   LockFences,
   {
@@ -40,16 +47,24 @@ export class LockFences extends Context.Service<
     })
   )
 
-  /** For tests. There are no transactions, so the check must come before the write. */
-  static readonly layerMemory = Layer.sync(LockFences, () => {
-    const known = new Map<string, number>()
-    return LockFences.of({
-      check: (name, fence) =>
-        Effect.suspend(() => {
-          if ((known.get(name) ?? 0) > fence) return Effect.fail(new Fenced({ name, fence }))
-          known.set(name, fence)
-          return Effect.void
-        })
-    })
-  })
+  /**
+   * In memory, shared by the instances over one state. There are no transactions, so the check must come before the
+   * write.
+   */
+  static readonly layerShared = Layer.effect(
+    LockFences,
+    Effect.map(LockFencesState, ({ known }) =>
+      LockFences.of({
+        check: (name, fence) =>
+          Effect.suspend(() => {
+            if ((known.get(name) ?? 0) > fence) return Effect.fail(new Fenced({ name, fence }))
+            known.set(name, fence)
+            return Effect.void
+          })
+      })
+    )
+  )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = LockFences.layerShared.pipe(Layer.provide(LockFencesState.layer))
 }

@@ -63,6 +63,7 @@ const sunny = () => Effect.succeed({ status: 200, body: '{"temperature":21}' })
 const failing = (stored: Array<CallRecord>, failures: number, error: () => DatabaseUnavailable | DatabaseRefused) => {
   let left = failures
   return Layer.succeed(RecordStore, {
+    ready: Effect.void,
     insert: (records) =>
       Effect.suspend(() => {
         if (left-- > 0) return Effect.fail(error())
@@ -105,6 +106,7 @@ describe("Call", () => {
     const stored: Array<CallRecord> = []
     let isBroken = true
     const store = Layer.succeed(RecordStore, {
+      ready: Effect.void,
       insert: (records) =>
         Effect.suspend(() => {
           if (isBroken) return Effect.die("broken")
@@ -211,6 +213,7 @@ describe("Call", () => {
     const stored: Array<CallRecord> = []
     let poison: string | undefined
     const store = Layer.succeed(RecordStore, {
+      ready: Effect.void,
       insert: (records) =>
         Effect.suspend(() => {
           poison ??= records[2]?.recordId

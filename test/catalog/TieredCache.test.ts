@@ -7,7 +7,6 @@ import { CatalogRedis, CatalogRedisUnavailable } from "../../src/catalog/Catalog
 import { makeTieredCache } from "../../src/catalog/TieredCache.ts"
 import { DatabaseUnavailable } from "../../src/infra/postgres/Database.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
-import * as CatalogRedisMemory from "../support/CatalogRedisMemory.ts"
 
 interface Truth {
   readonly version: number
@@ -64,7 +63,7 @@ const setup = (capacity = 3, maxBytes = 1_000_000) =>
     return { tiers, asked, state, metrics, copy, set, wait, get: (key: string) => wait(tiers.get(key)) }
   })
 
-const provided = Effect.provide(Layer.mergeAll(CatalogRedisMemory.layer, Metrics.layer))
+const provided = Effect.provide(Layer.mergeAll(CatalogRedis.layerMemory, Metrics.layer))
 
 describe("TieredCache", () => {
   it.effect("asks each store once for a key that 10,000 want at once", () =>

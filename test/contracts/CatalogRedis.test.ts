@@ -5,7 +5,6 @@ import { Redis as EffectRedis } from "effect/persistence"
 import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
-import * as CatalogRedisMemory from "../support/CatalogRedisMemory.ts"
 import { startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
@@ -19,7 +18,7 @@ const server = Layer.unwrap(
   )
 ).pipe(Layer.tap((context) => Effect.provide(untilEffect(Effect.flatMap(RedisHealth, (_) => _.check)), context)))
 
-const layers = { memory: CatalogRedisMemory.layer, Redis: CatalogRedis.layer.pipe(Layer.provide(server)) }
+const layers = { memory: CatalogRedis.layerMemory, Redis: CatalogRedis.layer.pipe(Layer.provide(server)) }
 
 for (const [name, copyLayer] of Object.entries(layers)) {
   describe(`CatalogRedis: ${name}`, () => {

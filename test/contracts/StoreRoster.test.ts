@@ -1,7 +1,6 @@
 // The list of a store's instances, over each of its layers.
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Redacted, type Scope } from "effect"
-import { inject } from "vitest"
 import {
   type Heartbeat,
   makeDatabaseRoster,
@@ -15,6 +14,7 @@ import { freshDatabase } from "../support/Databases.ts"
 import { makeMemoryRoster } from "../support/MemoryRoster.ts"
 import { startRedisCluster } from "../support/RedisKinds.ts"
 import { id } from "../support/RoomStores.ts"
+import { sharedRedis } from "../support/SharedServers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
 const entry = (beat: number, more: Partial<Heartbeat> = {}): Heartbeat => ({
@@ -55,7 +55,7 @@ const inDatabase = Effect.gen(function* () {
 
 const kinds: Record<string, () => Effect.Effect<StoreRoster, unknown, Scope.Scope>> = {
   memory: () => Effect.sync(makeMemoryRoster),
-  Redis: () => Effect.suspend(() => inRedis(inject("redisUrl"), id())),
+  Redis: () => Effect.flatMap(Effect.promise(sharedRedis), (url) => inRedis(url, id())),
   "Redis Cluster": () => inCluster,
   PostgreSQL: () => inDatabase
 }

@@ -1,7 +1,10 @@
 // The buffered stores over memory, whose buffer and whose Postgres a test can take away and give back. Every call of theirs lets
 // others go first a few times, so that operations under way together interleave.
 import { Context, Effect, Layer } from "effect"
+import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
+import { RoomBusState } from "../../src/cluster/rooms/RoomBusState.ts"
 import { StorageUnavailable } from "../../src/domain/Room.ts"
+import { RoomLog } from "../../src/infra/RoomLog.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { Settings } from "../../src/Settings.ts"
@@ -10,6 +13,7 @@ import { Flusher } from "../../src/storage/buffer/Flusher.ts"
 import { FlushTarget } from "../../src/storage/buffer/FlushTarget.ts"
 import * as MessageStoreBuffered from "../../src/storage/buffer/MessageStoreBuffered.ts"
 import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
+import { WriteBufferState } from "../../src/storage/buffer/memory/WriteBufferState.ts"
 import { UnflushedWrites } from "../../src/storage/buffer/UnflushedWrites.ts"
 import { BufferUnavailable, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
 import { WriteMode } from "../../src/storage/buffer/WriteMode.ts"
@@ -24,7 +28,7 @@ import { Outbox } from "../../src/storage/rooms/Outbox.ts"
 import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
-import { allStores, memoryStores, type Stores } from "./RoomStores.ts"
+import { allStores, at, memoryStores, type Stores } from "./RoomStores.ts"
 
 /** What is away now. */
 export interface Away {
@@ -65,8 +69,24 @@ const toLayer = (stores: Stores) =>
 /** What instances have in common. */
 export const makeShared = Effect.fnUntraced(function* (intervalMs: number) {
   const durable = yield* Effect.provide(allStores, Layer.fresh(memoryStores))
-  const holds = Context.get(yield* Layer.build(Layer.fresh(WriterLeases.layerMemory)), WriterLeases)
-  return { durable, holds, ...(yield* WriteBufferMemory.make(intervalMs)) }
+  const context = yield* Layer.build(
+    Layer.fresh(
+      Layer.mergeAll(WriteBufferMemory.layerShared(intervalMs), WriterLeases.layerMemory).pipe(
+        Layer.provideMerge(Layer.mergeAll(WriteBufferState.layer, RoomBusMemory.layerLog)),
+        Layer.provide(RoomBusState.layer)
+      )
+    )
+  )
+  const log = Context.get(context, RoomLog)
+  return {
+    durable,
+    holds: Context.get(context, WriterLeases),
+    buffer: Context.get(context, WriteBuffer),
+    /** The event of another document's opening was published. */
+    switched: (roomId: string) => log.append(roomId, { at: at(), type: "document.switched", subject: "", event: "{}" }),
+    /** The buffer comes back empty. */
+    restart: Context.get(context, WriteBufferState).lose
+  }
 })
 export type Shared = Effect.Success<ReturnType<typeof makeShared>>
 

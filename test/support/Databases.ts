@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
-import { inject } from "vitest"
+import { sharedPostgres } from "./SharedServers.ts"
 import { until } from "./Until.ts"
 
 export const query = <Row extends object>(url: string, text: string, params: ReadonlyArray<unknown> = []) =>
@@ -56,7 +56,8 @@ export const held = async (url: string, text: string) => {
   }
 }
 
-export const freshDatabase = async (server = inject("postgresUrl")) => {
+export const freshDatabase = async (given?: string) => {
+  const server = given ?? (await sharedPostgres())
   const name = `test_${randomBytes(6).toString("hex")}`
   await query(server, `CREATE DATABASE ${name}`)
   const url = new URL(server)

@@ -1,23 +1,41 @@
-// One private Redis and one private PostgreSQL for the whole run, unless the environment names running ones.
+// One private Redis and one private PostgreSQL for the whole run, each started when a test first asks for it
+// (SharedServers.ts). They are children of this process, not of a worker: workers end earlier.
+import { createServer } from "node:http"
 import type { TestProject } from "vitest/node"
 import { type RunningServer, startPostgres, startRedis } from "./Servers.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
-    readonly redisUrl: string
-    readonly postgresUrl: string
+    /** `GET /redis` and `GET /postgres` answer the server's URL as text. */
+    readonly sharedServers: string
   }
 }
 
 export default async function setup(project: TestProject) {
-  const servers: Array<RunningServer> = []
-  const given = async (url: string | undefined, start: () => Promise<RunningServer>) => {
-    if (url !== undefined) return url
-    const server = await start()
-    servers.push(server)
-    return server.url
+  const starts: Readonly<Record<string, () => Promise<RunningServer>>> = {
+    "/redis": startRedis,
+    "/postgres": startPostgres
   }
-  project.provide("redisUrl", await given(process.env["TEST_REDIS_URL"], startRedis))
-  project.provide("postgresUrl", await given(process.env["TEST_DATABASE_URL"], startPostgres))
-  return () => Promise.all(servers.map((server) => server.stop()))
+  const started = new Map<string, Promise<RunningServer>>()
+  const get = (path: string) => {
+    const running = started.get(path) ?? (starts[path] ?? (() => Promise.reject(new Error(`no server ${path}`))))()
+    started.set(path, running)
+    return running
+  }
+  const desk = createServer(({ url = "" }, response) => {
+    get(url).then(
+      (server) => response.end(server.url),
+      (error) => response.writeHead(500).end(String(error))
+    )
+  })
+  await new Promise<void>((resolve) => desk.listen(0, "127.0.0.1", resolve))
+  const address = desk.address()
+  if (address === null || typeof address === "string") throw new Error("no port for the shared servers")
+  project.provide("sharedServers", `http://127.0.0.1:${address.port}`)
+  return async () => {
+    desk.close()
+    desk.closeAllConnections()
+    const running = await Promise.allSettled(started.values())
+    await Promise.all(running.map((start) => (start.status === "fulfilled" ? start.value.stop() : undefined)))
+  }
 }

@@ -1,6 +1,7 @@
 // hotpath as a process of its own, started as a user starts it.
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
+import type { WebSocket } from "ws"
 import { type Client, openClient } from "./Client.ts"
 import { liftedLimits } from "./LiftedLimits.ts"
 import { until } from "./Until.ts"
@@ -10,7 +11,7 @@ export interface Hotpath {
   readonly http: string
   readonly process: ChildProcess
   readonly output: () => string
-  readonly client: (user?: string) => Promise<Client>
+  readonly client: (user?: string) => Promise<Client<WebSocket>>
   /** Whether it says that the store answers. */
   readonly isUp: (store: "redis" | "postgres") => Promise<boolean>
   readonly counters: () => Promise<Record<string, number>>

@@ -39,7 +39,7 @@ export const allStores = Effect.all({
   threads: ThreadStore
 })
 export type Stores = Effect.Success<typeof allStores>
-export type AnyStore = Effect.Services<typeof allStores> | Publisher
+export type AnyStore = Effect.Services<typeof allStores> | DeadLetters | Publisher
 /** These suites read what a write committed: nobody publishes it. */
 export const noPublisher = Layer.succeed(Publisher, "publishes")
 
@@ -53,11 +53,12 @@ const server = Layer.unwrap(
 )
 
 export const memoryStores = FlushTargetMemory.layer.pipe(
-  Layer.provideMerge(StoresMemory.layer),
+  Layer.provideMerge(Layer.mergeAll(StoresMemory.layer, DeadLetters.layerMemory)),
   Layer.merge(noPublisher)
 )
 const sqlStores = Layer.merge(StoresSql.layer, FlushTarget.layer).pipe(
-  Layer.provide([LockFences.layer, DeadLetters.layer]),
+  Layer.provideMerge(DeadLetters.layer),
+  Layer.provide(LockFences.layer),
   Layer.merge(noPublisher)
 )
 

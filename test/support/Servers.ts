@@ -1,10 +1,11 @@
 // Real servers on free ports of 127.0.0.1, which a test may stop, kill and start again on the same port.
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from "node:child_process"
 import { randomInt } from "node:crypto"
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { until } from "./Until.ts"
 
 export interface RunningServer {
@@ -154,11 +155,8 @@ export const startPostgres = async (): Promise<RunningServer> => {
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
   const bin = postgresBin()
   const data = join(folder, "data")
-  execFileSync(`${bin}initdb`, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"], {
-    ...user,
-    cwd: folder,
-    stdio: "ignore"
-  })
+  const init = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+  await promisify(execFile)(`${bin}initdb`, init, { ...user, cwd: folder })
   const args = ["-D", data, "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=200"]
   const pidFile = join(data, "postmaster.pid")
   return run({

@@ -1,7 +1,6 @@
 // The sample catalog: `weather`, answered by the built-in sample upstream, or by OpenWeatherMap when its key is in the
 // environment; and `generate`, `analyze` and `assign` for the assistant, with the sample upstream in place of a model.
 import { Config, Effect, Fiber, Layer, Option } from "effect"
-import { Database } from "../../infra/postgres/Database.ts"
 import { CatalogStore } from "../CatalogStore.ts"
 
 const weather = (origin: string) => ({
@@ -28,16 +27,15 @@ const assistant = {
   assign: { url: "http://sample.localhost/assign", timeoutMs: 10_000 }
 }
 
-/** Written in the background, as soon as the tables exist. */
+/** Written in the background, as soon as the store can be used. */
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
-    const database = yield* Database
     const store = yield* CatalogStore
     const key = yield* Config.option(Config.Redacted("INTEGRATION_SECRET_OPENWEATHER_KEY"))
     const origin = Option.isSome(key) ? "https://api.openweathermap.org" : "http://sample.localhost"
     const samples = Object.entries({ weather: weather(origin), ...assistant })
     const putAll = Effect.forEach(samples, ([name, definition]) => store.putSample(name, definition), { discard: true })
-    const put = Effect.andThen(database.migrated, putAll).pipe(
+    const put = Effect.andThen(store.ready, putAll).pipe(
       Effect.retry({ times: 10 }),
       Effect.catch((error) => Effect.logWarning("the sample catalog was not written", error))
     )

@@ -9,9 +9,8 @@
 // (see Dispatcher) and closes when the last reply is out. `close` sends a close frame; `closed` is called when the
 // socket has ended, whichever side ended it, and interrupts what still runs for the connection.
 import { Socket } from "node:net"
-import type { Duplex } from "node:stream"
 import { Effect } from "effect"
-import type { RawData, WebSocket } from "ws"
+import type { RawData } from "ws"
 import type { UserUse } from "../../cluster/limits/UserUse.ts"
 import type { Identity } from "../../domain/Identity.ts"
 import { RequestInfo } from "../../observability/RequestContext.ts"
@@ -26,6 +25,7 @@ import { ConnectionFibers, type Fork } from "./ConnectionFibers.ts"
 import { Heartbeat } from "./Heartbeat.ts"
 import { Inbound, type InboundOwner, type InboundShared } from "./Inbound.ts"
 import { SendQueue, type SendQueueOwner, type SendQueueShared } from "./SendQueue.ts"
+import type { ByteSink, FrameSocket } from "./Wire.ts"
 
 /** What all connections of an instance share. */
 export interface Shared extends InboundShared, SendQueueShared {
@@ -56,7 +56,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   #closedWith: number | undefined
   readonly #expiresAt: number | undefined
   readonly #heartbeat: Heartbeat
-  readonly #socket: WebSocket
+  readonly #socket: FrameSocket
   readonly #inbound: Inbound
   readonly #outbound: SendQueue
   readonly #shared: Shared
@@ -65,7 +65,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   #writes: WriteOrder | undefined
   #whenClosed: Array<() => void> | undefined
 
-  constructor(socket: WebSocket, wire: Duplex, id: string, identity: Identity, use: UserUse, shared: Shared) {
+  constructor(socket: FrameSocket, wire: ByteSink, id: string, identity: Identity, use: UserUse, shared: Shared) {
     const now = shared.now()
     const { REQUEST_BURST, REQUEST_RATE } = shared.settings
     this.id = id

@@ -6,10 +6,10 @@
 // one read, even if the socket is paused meanwhile: they wait in the backlog, which holds one read and the frame that
 // it completed (128 KiB), and as much again by peeking. When no limit holds any more, the backlog is worked off and
 // then the socket is resumed.
-import type { WebSocket } from "ws"
 import type { Metrics } from "../../observability/Metrics.ts"
 import type { TokenBucket } from "../requests/TokenBucket.ts"
 import type { Sliced, Slices } from "./Slices.ts"
+import type { FrameSocket } from "./Wire.ts"
 
 export interface InboundOwner {
   /** Whether it accepts no frame now. It calls `workOff` when it does again. */
@@ -30,6 +30,8 @@ export interface InboundShared {
   readonly slices: Slices
   /** In ms since the epoch. */
   readonly now: () => number
+  /** Calls back once, so many ms from now. */
+  readonly later: (ms: number, callback: () => void) => void
 }
 
 /**
@@ -80,7 +82,7 @@ class Backlog {
 export class Inbound implements Sliced {
   readonly bucket: TokenBucket
   paused = false
-  readonly #socket: WebSocket
+  readonly #socket: FrameSocket
   readonly #owner: InboundOwner
   readonly #shared: InboundShared
   // Made when it is first needed: most connections are idle.
@@ -91,7 +93,7 @@ export class Inbound implements Sliced {
   #isWatched = false
   #state: "open" | "closing" | "cut" = "open"
 
-  constructor(socket: WebSocket, bucket: TokenBucket, owner: InboundOwner, shared: InboundShared) {
+  constructor(socket: FrameSocket, bucket: TokenBucket, owner: InboundOwner, shared: InboundShared) {
     this.#socket = socket
     this.bucket = bucket
     this.#owner = owner
@@ -182,10 +184,10 @@ export class Inbound implements Sliced {
     this.#owes = true
     this.#shared.metrics.overRate.add()
     this.pause()
-    setTimeout(() => {
+    this.#shared.later(ms, () => {
       this.#owes = false
       this.workOff()
-    }, ms).unref()
+    })
   }
 
   workOff(): void {

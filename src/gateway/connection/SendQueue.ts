@@ -4,8 +4,7 @@
 // and closes it after a while. With all of it waiting it is closed at once. Large replies are counted apart: several
 // may be under way for a client that reads, so together they may take `replyShare` times as much; one that would exceed
 // that is not written (see `replyRoom`). No more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
-import type { Duplex } from "node:stream"
-import type { WebSocket } from "ws"
+import type { ByteSink, FrameSocket } from "./Wire.ts"
 
 export interface SendQueueOwner {
   readonly stalled: () => void
@@ -64,10 +63,10 @@ export interface SendQueueShared {
 }
 
 export class SendQueue {
-  readonly #socket: WebSocket
+  readonly #socket: FrameSocket
   // The TCP socket under it. Without compression `ws` queues nothing, so frames written here and frames of `ws` itself
   // (ping, close) never mix.
-  readonly #wire: Duplex
+  readonly #wire: ByteSink
   readonly #maxBytes: number
   readonly #owner: SendQueueOwner
   readonly #shared: SendQueueShared
@@ -82,7 +81,7 @@ export class SendQueue {
   /** The large replies that still wait. */
   #large: Array<LargeReply> | undefined
 
-  constructor(socket: WebSocket, wire: Duplex, maxBytes: number, owner: SendQueueOwner, shared: SendQueueShared) {
+  constructor(socket: FrameSocket, wire: ByteSink, maxBytes: number, owner: SendQueueOwner, shared: SendQueueShared) {
     this.#socket = socket
     this.#wire = wire
     this.#maxBytes = maxBytes

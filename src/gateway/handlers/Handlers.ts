@@ -11,7 +11,7 @@ import type { StoresDiffer } from "../../domain/Room.ts"
 import { counters, Metrics } from "../../observability/Metrics.ts"
 import { EncodedJson } from "../../protocol/JsonRpc.ts"
 import type { MethodError, MethodName, Params, Result } from "../../protocol/methods/Methods.ts"
-import { openRpcDocument } from "../../protocol/OpenRpc.ts"
+import { openRpcText } from "../../protocol/OpenRpc.ts"
 import { Contacts } from "../../rooms/Contacts.ts"
 import { Documents } from "../../rooms/Documents.ts"
 import { Invites } from "../../rooms/Invites.ts"
@@ -108,8 +108,7 @@ export const makeHandlers = Effect.gen(function* () {
   const rooms = yield* Rooms
   const subscriptions = yield* Subscriptions
   const threads = yield* Threads
-  // Encoded once: 67 kB, which take longer than all else that is done for a small request.
-  const discovered = Effect.succeed(new EncodedJson(JSON.stringify(openRpcDocument)))
+  const discovered = Effect.succeed(new EncodedJson(openRpcText))
   const stats = () => ({
     connections: metrics.connectionsOpened.value - metrics.connectionsEnded.value,
     ...counters(metrics)

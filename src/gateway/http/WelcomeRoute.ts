@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { staticPage } from "../../infra/http/StaticPage.ts"
 import { protocolVersion } from "../../protocol/methods/Methods.ts"
-import { openRpcDocument } from "../../protocol/OpenRpc.ts"
+import { openRpcText } from "../../protocol/OpenRpc.ts"
 import { isDevelopment, Settings } from "../../Settings.ts"
 
 const about = "a realtime WebSocket backend: JSON-RPC 2.0 in text frames"
@@ -39,6 +39,8 @@ ${links.map(([, path, meaning]) => `<li><a href="${path}">${path}</a>: ${meaning
 </ul></html>
 `
 
+const document = staticPage(openRpcText, "application/json")
+
 const policy = { "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'" }
 
 export const layer = HttpRouter.use((router) =>
@@ -68,6 +70,6 @@ export const layer = HttpRouter.use((router) =>
       { status: 426, contentType: "application/problem+json", headers: { upgrade: "websocket" } }
     )
     yield* router.add("GET", "/ws", Effect.succeed(upgrade))
-    yield* router.add("GET", "/openrpc.json", staticPage(JSON.stringify(openRpcDocument), "application/json"))
+    yield* router.add("GET", "/openrpc.json", document)
   })
 )

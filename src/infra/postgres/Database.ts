@@ -17,6 +17,7 @@ import {
 } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { background } from "../../observability/Background.ts"
+import { maxPayloads, maxUnread, type Notification } from "../Notifications.ts"
 import { makeHealth, type StoreHealth, StoreMisconfigured, up } from "../StoreFault.ts"
 import { lastingFault, sqlStateOf, words } from "./DatabaseFaults.ts"
 import { migrate } from "./Migrations.ts"
@@ -36,27 +37,12 @@ export class DatabaseRefused extends Schema.TaggedError<DatabaseRefused>()("Data
   cause: Schema.Defect()
 }) {}
 
-/**
- * What a subscriber of a channel receives. Postgres keeps no notifications: those sent while it is not subscribed are
- * lost.
- */
-export type Notification =
-  /** The channel is listened to from here on. Notifications may be missing before it: re-read what they are about. */
-  | { readonly _tag: "Gap" }
-  /** Notifications are missing until the next `Gap`: the connection was lost, or too many were unread. */
-  | { readonly _tag: "Lost" }
-  | { readonly _tag: "Notified"; readonly payloads: ReadonlyArray<string> }
-
 export interface Listener {
   readonly receive: (payload: string) => void
   /** The connection is lost, or does not answer. */
   readonly lost: (reason: string) => void
 }
 
-/** Unread notifications of one subscriber; beyond it, re-reading everything is cheaper. */
-const maxUnread = 100_000
-/** Payloads in one `Notified`. */
-const maxPayloads = 1000
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")]).pipe(
   Schedule.jittered
 )

@@ -3,21 +3,6 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { Redis } from "effect/persistence"
 import { type StoreHealth, up } from "../StoreFault.ts"
 
-/** Listeners, each of which is called until its scope is closed. */
-export const makeListeners = () => {
-  const listeners = new Set<() => void>()
-  return {
-    notify: () => {
-      for (const listener of listeners) listener()
-    },
-    add: (listener: () => void): Effect.Effect<void, never, Scope.Scope> =>
-      Effect.acquireRelease(
-        Effect.sync(() => void listeners.add(listener)),
-        () => Effect.sync(() => void listeners.delete(listener))
-      )
-  }
-}
-
 export class RedisHealth extends Context.Service<
   RedisHealth,
   {

@@ -2,10 +2,10 @@
 // away, or misconfigured, and logs each change once.
 import { Deferred, Effect } from "effect"
 import { type Redis as Client, Cluster } from "ioredis"
+import { makeListeners } from "../Listeners.ts"
 import { makeHealth, type StoreHealth, up } from "../StoreFault.ts"
 import { type AnyClient, close, endpoints, makeShared, masters, type RedisOptions } from "./RedisConnections.ts"
 import { lastingFault, reasonOf, tlsMismatch } from "./RedisFaults.ts"
-import { makeListeners } from "./RedisHealth.ts"
 
 /** A server that accepts connections and does not answer counts as away after this, and the start goes on. */
 const firstOutcomeMs = 3000

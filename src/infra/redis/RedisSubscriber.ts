@@ -8,8 +8,8 @@
 import { Duration, Effect, Latch, type Scope } from "effect"
 import type { Redis } from "effect/persistence"
 import type { Redis as Client } from "ioredis"
+import { makeListeners } from "../Listeners.ts"
 import { backoff, endpoints, makeSingle, type RedisOptions } from "./RedisConnections.ts"
-import { makeListeners } from "./RedisHealth.ts"
 
 type Listener = (message: Redis.RedisMessage) => void
 /** `subscribed` runs when all channels are subscribed. Completes or fails when a connection is lost or a slot moved. */

@@ -1,17 +1,16 @@
 // Rooms whose committed changes have not reached Redis. Their versions and memberships in Redis are stale, so reads
 // of these rooms bypass it.
 //
-// Instances notify each other through Postgres, the only channel that they share while Redis is down. An instance
-// that can't publish a change sends a NOTIFY before it acknowledges the change, and only then: NOTIFY takes a lock at
-// commit and is too slow for every message. The others read the room's changes from the outbox, deliver them to their
-// own connections, and try to publish them until Redis takes them.
+// An instance that can't publish a change notifies the others before it acknowledges the change, through the database
+// (storage/rooms/UnpublishedNotices.ts). The others read the room's changes from the outbox, deliver them to their own
+// connections, and try to publish them until Redis takes them.
 import { Context, Effect, Layer, Queue, Stream } from "effect"
 import { makeBoundedMap } from "../../infra/BoundedMap.ts"
-import { Database, type Notification } from "../../infra/postgres/Database.ts"
+import type { Notification } from "../../infra/Notifications.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import { UnpublishedNotices } from "../../storage/rooms/UnpublishedNotices.ts"
 
-const channel = "hotpath_rooms"
 /** Rooms kept at a time. A room that is dropped is left to the outbox sweep. */
 const maxRooms = 50_000
 
@@ -20,7 +19,7 @@ export class UnpublishedRooms extends Context.Service<
   {
     readonly has: (roomId: string) => boolean
     readonly rooms: () => ReadonlyArray<string>
-    /** Changes of the room can't be published. Notifies the other instances, if Postgres can. */
+    /** Changes of the room can't be published. Notifies the other instances, if the database can. */
     readonly add: (roomId: string) => Effect.Effect<void>
     /** All of the room's changes were published. */
     readonly remove: (roomId: string) => void
@@ -40,7 +39,7 @@ export class UnpublishedRooms extends Context.Service<
   static readonly layer = Layer.effect(
     UnpublishedRooms,
     Effect.gen(function* () {
-      const { run, sql, subscribe } = yield* Database
+      const notices = yield* UnpublishedNotices
       const { gauge } = yield* Metrics
       const rooms = makeBoundedMap<true>(maxRooms)
       const notified = yield* Queue.sliding<string>(maxRooms)
@@ -56,14 +55,14 @@ export class UnpublishedRooms extends Context.Service<
         for (const roomId of notification.payloads) rooms.set(roomId, true)
         return Queue.offerAll(notified, new Set(notification.payloads))
       }
-      yield* background("unpublished rooms", Stream.runForEach(subscribe(channel), receive))
+      yield* background("unpublished rooms", Stream.runForEach(notices.received, receive))
 
       return UnpublishedRooms.of({
         has: (roomId) => rooms.has(roomId),
         rooms: () => [...rooms.keys()],
         add: Effect.fnUntraced(function* (roomId) {
           rooms.set(roomId, true)
-          yield* Effect.ignore(run(sql`SELECT pg_notify(${channel}, ${roomId})`))
+          yield* Effect.ignore(notices.send(roomId))
         }),
         remove: (roomId) => void rooms.delete(roomId),
         notified: Queue.takeBetween(notified, 1, 1000)

@@ -1,10 +1,11 @@
 // The leases of instances that use the write buffer, in Postgres. While any lease lasts, direct changes are refused.
 // Leases that overlap share a number. A lease that begins when no other lasts gets a new one: Postgres may be ahead of
 // the buffer.
-import { Clock, Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { Database, DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+import { WriterLeasesState } from "./memory/WriterLeasesState.ts"
 
 /** An instance has a lease: the buffer could acknowledge the same version. */
 export class BufferLeased extends Schema.TaggedError<BufferLeased>()("BufferLeased", {}) {}
@@ -86,39 +87,16 @@ export class WriterLeases extends Context.Service<
     })
   )
 
-  /** In memory, without transactions. For tests. */
-  static readonly layerMemory = Layer.sync(WriterLeases, () => {
-    const holders = new Map<string, { readonly incarnation: string; readonly until: number }>()
-    let current = { number: 0, incarnation: "", began: 0 }
-    let known: string | undefined
-    const alive = Effect.map(Clock.currentTimeMillis, (now) => ({
-      now,
-      leases: [...holders].filter(([, { until }]) => until >= now)
-    }))
-    const unleased = Effect.flatMap(alive, ({ leases }) =>
-      leases.length > 0 ? Effect.fail(new BufferLeased()) : Effect.void
+  /** In memory, shared by the instances over one state. A direct write that fails is not rolled back. */
+  static readonly layerShared = Layer.effect(
+    WriterLeases,
+    Effect.map(WriterLeasesState, (state) =>
+      WriterLeases.of({ ...state, bypass: (write) => state.bypass(write, Effect.fail(new BufferLeased())) })
     )
-    return WriterLeases.of({
-      lease: (instance, incarnation, ttlMs) =>
-        Effect.map(alive, ({ leases, now }) => {
-          const isAgreed = leases.every(([other, lease]) => other === instance || lease.incarnation === incarnation)
-          const isNew = leases.length === 0 || (isAgreed && current.incarnation !== incarnation)
-          if (isNew) current = { number: current.number + 1, incarnation, began: now }
-          holders.set(instance, { incarnation, until: now + ttlMs })
-          const isWhole = [...holders.values()].every(({ until }) => until >= now)
-          return { number: current.number, ageMs: now - current.began, isAgreed, isWhole }
-        }),
-      release: (instance) => Effect.sync(() => void holders.delete(instance)),
-      isLeasedElsewhere: (instance) => Effect.map(alive, ({ leases }) => leases.some(([other]) => other !== instance)),
-      bypass: (write) => Effect.andThen(unleased, write),
-      recordOrigin: (origin) =>
-        Effect.sync(() => {
-          const former = known
-          known = origin
-          return former
-        })
-    })
-  })
+  )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = WriterLeases.layerShared.pipe(Layer.provide(WriterLeasesState.layer))
 }
 
 /**

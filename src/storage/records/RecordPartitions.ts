@@ -1,14 +1,12 @@
 // Creates the partitions of the coming days, and drops partitions older than RECORD_RETENTION_DAYS. Every instance
 // does it, one at a time; the others find the work done.
 import { Effect, Layer } from "effect"
-import { Database } from "../../infra/postgres/Database.ts"
 import { background } from "../../observability/Background.ts"
 import { Settings } from "../../Settings.ts"
 import { RecordStore } from "./RecordStore.ts"
 
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
-    const { migrated } = yield* Database
     const store = yield* RecordStore
     const { RECORD_RETENTION_DAYS } = yield* Settings
     const rotate = store.rotatePartitions(RECORD_RETENTION_DAYS).pipe(
@@ -20,6 +18,6 @@ export const layer = Layer.effectDiscard(
       )
     )
     // Partitions exist three days ahead, so a failed hour does no harm.
-    yield* background("record partitions", Effect.all([migrated, rotate, Effect.sleep("1 hour")]))
+    yield* background("record partitions", Effect.all([store.ready, rotate, Effect.sleep("1 hour")]))
   })
 )

@@ -1,14 +1,28 @@
 // Call records in Postgres. Inserting a stored record again changes nothing, so a batch whose reply was lost may be
 // inserted again.
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import type { CallRecord } from "../../domain/CallRecord.ts"
-import { Database, type DatabaseRefused, type DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+import { Database, type DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
 
 type Failure = DatabaseUnavailable | DatabaseRefused
+
+/** Records that memory takes; beyond it inserts fail, and records wait where they are. */
+const maxRecords = 1_000_000
+const dayMs = 86_400_000
+
+/** The records of the instances that share their stores in memory. */
+export class RecordStoreState extends Context.Service<
+  RecordStoreState,
+  { readonly records: Map<string, CallRecord> }
+>()("hotpath/storage/records/RecordStoreState") {
+  static readonly layer = Layer.sync(RecordStoreState, () => ({ records: new Map<string, CallRecord>() }))
+}
 
 export class RecordStore extends Context.Service<
   RecordStore,
   {
+    /** Completes when the store can be used for the first time. */
+    readonly ready: Effect.Effect<void>
     /** Inserts all of them or none; idempotent by `recordId`. */
     readonly insert: (records: ReadonlyArray<CallRecord>) => Effect.Effect<void, Failure>
     /** The given ids that are stored. */
@@ -29,7 +43,7 @@ export class RecordStore extends Context.Service<
   static readonly layer = Layer.effect(
     RecordStore,
     Effect.gen(function* () {
-      const { run, sql } = yield* Database
+      const { migrated, run, sql } = yield* Database
 
       // The client rejects an array that mixes integers and fractions, so such numbers are sent as text. With one
       // array per column the statement's text does not depend on the batch's size, so it is prepared once.
@@ -66,6 +80,7 @@ export class RecordStore extends Context.Service<
       }
 
       return RecordStore.of({
+        ready: migrated,
         insert,
         list,
         present: (recordIds) =>
@@ -84,23 +99,46 @@ export class RecordStore extends Context.Service<
     })
   )
 
-  static readonly layerMemory = Layer.sync(RecordStore, () => {
-    const stored = new Map<string, CallRecord>()
-    return RecordStore.of({
-      insert: (records) =>
-        Effect.sync(() => {
-          for (const record of records) if (!stored.has(record.recordId)) stored.set(record.recordId, record)
-        }),
-      present: (recordIds) => Effect.sync(() => recordIds.filter((id) => stored.has(id))),
-      rotatePartitions: () => Effect.succeed(0),
-      list: ({ after, limit, user }) =>
-        Effect.sync(() =>
-          [...stored.values()]
-            .filter((record) => user === undefined || record.user === user)
-            .filter((record) => after === undefined || record.recordId < after)
-            .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
-            .slice(0, limit)
-        )
-    })
-  })
+  /** In memory, shared by the instances over one state. */
+  static readonly layerShared = Layer.effect(
+    RecordStore,
+    Effect.map(RecordStoreState, ({ records }) =>
+      RecordStore.of({
+        ready: Effect.void,
+        insert: (inserted) =>
+          Effect.suspend(() => {
+            const added = inserted.filter(({ recordId }) => !records.has(recordId))
+            if (records.size + added.length > maxRecords) {
+              return Effect.fail(new DatabaseUnavailable({ reason: "the memory for records is full" }))
+            }
+            for (const record of added) records.set(record.recordId, record)
+            return Effect.void
+          }),
+        present: (recordIds) => Effect.sync(() => recordIds.filter((id) => records.has(id))),
+        rotatePartitions: (retentionDays) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            if (retentionDays === undefined) return 0
+            const dropped = new Set<number>()
+            for (const { recordId, requestedAt } of records.values()) {
+              const day = Math.floor(requestedAt / dayMs)
+              if (day >= Math.floor(now / dayMs) - retentionDays) continue
+              dropped.add(day)
+              records.delete(recordId)
+            }
+            return dropped.size
+          }),
+        list: ({ after, limit, user }) =>
+          Effect.sync(() =>
+            [...records.values()]
+              .filter((record) => user === undefined || record.user === user)
+              .filter((record) => after === undefined || record.recordId < after)
+              .sort((a, b) => (a.recordId < b.recordId ? 1 : -1))
+              .slice(0, limit)
+          )
+      })
+    )
+  )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = RecordStore.layerShared.pipe(Layer.provide(RecordStoreState.layer))
 }

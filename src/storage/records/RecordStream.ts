@@ -6,21 +6,14 @@
 // Redis itself can lose what it acknowledged: about a second of it with AOF (`everysec`), everything without. A
 // counter beside the stream, which only grows, shows a loss: its value is lower than before. Each instance therefore
 // keeps copies of the records it appended until they are in Postgres, see UnflushedCopies.ts.
-import { randomUUID } from "node:crypto"
 import { Context, Effect, Exit, Layer, type Option, Request, RequestResolver, Schema } from "effect"
-import { Redis } from "effect/persistence"
 import { CallRecord, recordBytes } from "../../domain/CallRecord.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { UnflushedCopies } from "../UnflushedCopies.ts"
-
-/**
- * `away`: Redis failed or did not reply in time, so the entry may be in the stream all the same. `full`: the stream
- * is at its bound. `none`: there is no Redis.
- */
-export class RecordStreamUnavailable extends Schema.TaggedError<RecordStreamUnavailable>()("RecordStreamUnavailable", {
-  reason: Schema.Literals(["away", "full", "none"])
-}) {}
+import { type LogEntry, type LogState, type RecordLog, RecordStreamUnavailable } from "./RecordLog.ts"
+import { RecordStreamState } from "./RecordLogMemory.ts"
+import { makeRedisLog } from "./RecordLogRedis.ts"
 
 export interface StreamEntry {
   readonly id: string
@@ -29,42 +22,14 @@ export interface StreamEntry {
   readonly record: Option.Option<CallRecord>
 }
 
-const stream = "{hotpath:records}"
-const counter = "{hotpath:records}:appended"
-const group = "hotpath"
-/** How long after its claim an entry that is not done can be claimed again. */
-const abandonedMs = 10_000
-/** How long a consumer must be idle to be deleted. The consumer of a running instance is never idle. */
-const goneMs = 3_600_000
 /** Records of one append. */
 const maxBatch = 200
 /** The bounds of the copies. Of older records only Redis has one. */
 const copyBounds = { maxEntries: 20_000, maxBytes: 67_108_864, bytesOf: recordBytes }
 
-const append = Redis.script((max: number, texts: ReadonlyArray<string>) => [stream, counter, max, ...texts], {
-  numberOfKeys: 2,
-  lua: `
-    local waiting = redis.call('XLEN', KEYS[1])
-    if waiting + #ARGV - 1 > tonumber(ARGV[1]) then return {-1, waiting} end
-    for n = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'r', ARGV[n]) end
-    return {redis.call('INCRBY', KEYS[2], #ARGV - 1), waiting + #ARGV - 1}`
-}).withReturnType<readonly [appended: number, waiting: number]>()
-
-const finish = Redis.script((ids: ReadonlyArray<string>) => [stream, group, ...ids], {
-  numberOfKeys: 1,
-  lua: `
-    redis.call('XACK', KEYS[1], unpack(ARGV))
-    return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))`
-}).withReturnType<number>()
-
 const decode = Schema.decodeUnknownOption(Schema.fromJsonString(CallRecord))
 
-type RawEntry = readonly [id: string, fields: ReadonlyArray<string> | null]
-
-const entry = ([id, fields]: RawEntry): StreamEntry => {
-  const text = fields?.[1] ?? ""
-  return { id, text, record: decode(text) }
-}
+const toEntry = ({ id, text }: LogEntry): StreamEntry => ({ id, text, record: decode(text) })
 
 class Append extends Request.Class<{ readonly record: CallRecord }, void, RecordStreamUnavailable> {}
 
@@ -99,125 +64,17 @@ export class RecordStream extends Context.Service<
 >()("hotpath/storage/records/RecordStream") {
   static readonly layer = Layer.effect(
     RecordStream,
-    Effect.gen(function* () {
-      const redis = yield* Redis.Redis
-      const { RECORD_STREAM } = yield* Settings
-      const { gauge } = yield* Metrics
-      const consumer = randomUUID()
-      const appendAll = redis.eval(append)
-      const finishAll = redis.eval(finish)
-      const copies = new UnflushedCopies<CallRecord>(copyBounds)
-      gauge(
-        "record_copies_bytes",
-        "Memory of the copies of records that are in Redis and not stored",
-        () => copies.bytes
-      )
-      /** The counter and the stream's length, as known here. */
-      let appended = 0
-      let waiting = 0
-      let isOpen = true
-      let loss: number | undefined
-      /** Compares what Redis says with what is expected after `own` more entries. */
-      const observe = (appendedNow: number, waitingNow: number, own: number) => {
-        const missing = appended + own - appendedNow
-        if (missing > 0) loss = (loss ?? 0) + Math.max(0, Math.min(missing, waiting + own - waitingNow))
-        appended = appendedNow
-        waiting = waitingNow
-      }
-
-      /** Sends a command in which no argument holds a blank. */
-      const send = <A>(command: string) => {
-        const [name = "", ...args] = command.split(" ")
-        return redis.send<A>(name, ...args)
-      }
-      const away = Effect.mapError(() => new RecordStreamUnavailable({ reason: "away" }))
-      const makeGroup = send(`XGROUP CREATE ${stream} ${group} 0 MKSTREAM`)
-      // A Redis that lost the stream lost its group as well.
-      const withGroup = <A>(effect: Effect.Effect<A, Redis.RedisError>) =>
-        Effect.catchIf(
-          effect,
-          (error) => String(error.cause).includes("NOGROUP"),
-          () => Effect.andThen(makeGroup, effect)
-        ).pipe(away)
-
-      const claimNew = (count: number) =>
-        Effect.map(
-          send<ReadonlyArray<readonly [string, ReadonlyArray<RawEntry>]> | null>(
-            `XREADGROUP GROUP ${group} ${consumer} COUNT ${count} STREAMS ${stream} >`
-          ),
-          (read) => read?.[0]?.[1] ?? []
-        )
-      const claimAbandoned = (count: number) =>
-        Effect.map(
-          send<readonly [string, ReadonlyArray<RawEntry>]>(
-            `XAUTOCLAIM ${stream} ${group} ${consumer} ${abandonedMs} 0-0 COUNT ${count}`
-          ),
-          ([, claimed]) => claimed
-        )
-
-      const resolver = RequestResolver.make<Append>(
-        Effect.fnUntraced(function* (entries) {
-          const texts = entries.map(({ request }) => JSON.stringify(request.record))
-          const appending = Effect.gen(function* () {
-            const reply = yield* away(appendAll(RECORD_STREAM, texts))
-            if (reply[0] < 0) return yield* new RecordStreamUnavailable({ reason: "full" })
-            observe(...reply, texts.length)
-            for (const { request } of entries) copies.add(request.record.recordId, request.record)
-          })
-          const outcome = yield* Effect.exit(appending)
-          isOpen = Exit.isSuccess(outcome)
-          for (const one of entries) one.completeUnsafe(outcome)
-        })
-      ).pipe(RequestResolver.batchN(maxBatch))
-
-      return RecordStream.of({
-        exists: true,
-        hasRoom: () => isOpen,
-        append: (record) => Effect.request(new Append({ record }), resolver),
-        claim: (what, count) =>
-          Effect.map(withGroup(what === "new" ? claimNew(count) : claimAbandoned(count)), (claimed) =>
-            claimed.map(entry)
-          ),
-        done: Effect.fnUntraced(function* (ids) {
-          if (ids.length === 0) return 0
-          const removed = yield* away(finishAll(ids))
-          waiting -= removed
-          return removed
-        }),
-        sweep: away(
-          Effect.gen(function* () {
-            const consumers = yield* send<ReadonlyArray<ReadonlyArray<string | number>>>(
-              `XINFO CONSUMERS ${stream} ${group}`
-            )
-            for (const one of consumers) {
-              const field = (name: string) => one[one.indexOf(name) + 1]
-              if (field("pending") !== 0 || Number(field("idle")) < goneMs) continue
-              yield* send(`XGROUP DELCONSUMER ${stream} ${group} ${field("name")}`)
-            }
-          })
-        ),
-        state: Effect.gen(function* () {
-          const reads = [send<number>(`XLEN ${stream}`), send<string | null>(`GET ${counter}`)] as const
-          const [length, count] = yield* away(Effect.all(reads, { concurrency: 2 }))
-          observe(Number(count ?? 0), length, 0)
-          isOpen = length < RECORD_STREAM
-          return { waiting: length }
-        }).pipe(
-          Effect.tapError(() =>
-            Effect.sync(() => {
-              isOpen = false
-            })
-          )
-        ),
-        takeLoss: () => {
-          const taken = loss
-          loss = undefined
-          return taken
-        },
-        copies
-      })
-    })
+    Effect.flatMap(makeRedisLog, (log) => make(log))
   )
+
+  /** In memory, shared by the instances over one state. */
+  static readonly layerShared = Layer.effect(
+    RecordStream,
+    Effect.flatMap(RecordStreamState, ({ log }) => make(log))
+  )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = RecordStream.layerShared.pipe(Layer.provide(RecordStreamState.layer))
 
   /** Without Redis: `ack: redis` gets the next stronger level. */
   static readonly layerNone = Layer.sync(RecordStream, () => {
@@ -235,3 +92,66 @@ export class RecordStream extends Context.Service<
     })
   })
 }
+
+/** One instance's stream over the log that it shares with the others. */
+const make = Effect.fnUntraced(function* (log: RecordLog) {
+  const { RECORD_STREAM } = yield* Settings
+  const { gauge } = yield* Metrics
+  const copies = new UnflushedCopies<CallRecord>(copyBounds)
+  gauge("record_copies_bytes", "Memory of the copies of records that are in Redis and not stored", () => copies.bytes)
+  /** The log's state, as known here. */
+  let known: LogState = { appended: 0, waiting: 0 }
+  let isOpen = true
+  let loss: number | undefined
+  /** Compares the log's state with what is expected after `own` more entries. */
+  const observe = (now: LogState, own: number) => {
+    const missing = known.appended + own - now.appended
+    if (missing > 0) loss = (loss ?? 0) + Math.max(0, Math.min(missing, known.waiting + own - now.waiting))
+    known = now
+  }
+
+  const resolver = RequestResolver.make<Append>(
+    Effect.fnUntraced(function* (entries) {
+      const texts = entries.map(({ request }) => JSON.stringify(request.record))
+      const appending = Effect.map(log.append(RECORD_STREAM, texts), (now) => {
+        observe(now, texts.length)
+        for (const { request } of entries) copies.add(request.record.recordId, request.record)
+      })
+      const outcome = yield* Effect.exit(appending)
+      isOpen = Exit.isSuccess(outcome)
+      for (const one of entries) one.completeUnsafe(outcome)
+    })
+  ).pipe(RequestResolver.batchN(maxBatch))
+
+  return RecordStream.of({
+    exists: true,
+    hasRoom: () => isOpen,
+    append: (record) => Effect.request(new Append({ record }), resolver),
+    claim: (what, count) => Effect.map(log.claim(what, count), (claimed) => claimed.map(toEntry)),
+    done: Effect.fnUntraced(function* (ids) {
+      if (ids.length === 0) return 0
+      const removed = yield* log.done(ids)
+      known = { ...known, waiting: known.waiting - removed }
+      return removed
+    }),
+    sweep: log.sweep,
+    state: log.state.pipe(
+      Effect.map((now) => {
+        observe(now, 0)
+        isOpen = now.waiting < RECORD_STREAM
+        return { waiting: now.waiting }
+      }),
+      Effect.tapError(() =>
+        Effect.sync(() => {
+          isOpen = false
+        })
+      )
+    ),
+    takeLoss: () => {
+      const taken = loss
+      loss = undefined
+      return taken
+    },
+    copies
+  })
+})

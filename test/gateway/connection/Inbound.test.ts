@@ -38,7 +38,7 @@ describe("Inbound", () => {
           socket,
           new TokenBucket(50, 100, 0),
           { isBusy, work: (text) => worked.push(text), payFor, overRate: () => {}, resumed: () => {} },
-          { metrics, slices, now: () => 0 }
+          { metrics, slices, now: () => 0, later: (ms, callback) => void setTimeout(callback, ms) }
         )
     )
 

@@ -36,6 +36,7 @@ describe("RecordDrain", () => {
     const whenThere = <A>(work: () => A) =>
       Effect.suspend(() => (isAway ? Effect.fail(new DatabaseUnavailable({ reason: "away" })) : Effect.sync(work)))
     const store = Layer.succeed(RecordStore, {
+      ready: Effect.void,
       insert: (records) => whenThere(() => records.forEach(({ recordId }) => void stored.add(recordId))),
       present: (ids) => whenThere(() => ids.filter((id) => stored.has(id))),
       list: () => Effect.succeed([]),

@@ -1,24 +1,46 @@
-// The flush target, in memory.
+// The flush target, in memory, shared by the instances over one state of the rooms.
 import { Effect, Layer } from "effect"
+import { isUuid } from "../../../domain/Ids.ts"
+import type { Message } from "../../../domain/Message.ts"
+import { StorageUnavailable } from "../../../domain/Room.ts"
+import { DeadLetters } from "../../DeadLetters.ts"
 import { MemoryRooms } from "../../rooms/memory/MemoryRooms.ts"
 import { FlushTarget } from "../FlushTarget.ts"
 
+const hasNul = (text: string) => text.includes("\0")
+
+/** The SQLSTATE with which Postgres would refuse the message. */
+const refusalOf = ({ body, messageId }: Message, isOrphan: boolean, isRepeated: boolean): string | undefined => {
+  if (!isUuid(messageId)) return "22P02"
+  if (hasNul(body)) return "22021"
+  if (isOrphan) return "23503"
+  return isRepeated ? "23505" : undefined
+}
+
 export const layer = Layer.effect(
   FlushTarget,
-  Effect.map(MemoryRooms, ({ messages, rooms }) =>
-    FlushTarget.of({
+  Effect.gen(function* () {
+    const { messages, rooms } = yield* MemoryRooms
+    const deadLetters = yield* DeadLetters
+    return FlushTarget.of({
       save: (unsaved) =>
-        Effect.sync(() => {
+        Effect.suspend(() => {
           let conflicts = 0
-          let dead = 0
-          for (const { name, roomId, text, version } of unsaved.documents) {
+          const dead: Array<{ readonly id: string; readonly row: object; readonly sqlState: string }> = []
+          for (const document of unsaved.documents) {
+            const { name, roomId, text, version } = document
+            if (hasNul(name) || hasNul(text)) {
+              dead.push({ id: `${roomId} ${name} ${version}`, row: document, sqlState: "22021" })
+              continue
+            }
             const room = rooms.get(roomId)
             const there = room?.documents.get(name)
             if ((there?.version ?? 0) < version)
               room?.documents.set(name, { name, text, version, savedVersion: version })
             else if (there !== undefined && (there.version > version || there.text !== text)) conflicts++
           }
-          for (const { version, key, message, ordinal } of unsaved.messages) {
+          for (const entry of unsaved.messages) {
+            const { version, key, message, ordinal } = entry
             const room = rooms.get(message.roomId)
             const there = messages.get(message.messageId)
             if (room === undefined || (there !== undefined && there.version >= version)) continue
@@ -28,20 +50,27 @@ export const layer = Layer.effect(
               continue
             }
             const once = key === null ? undefined : JSON.stringify([message.author, key])
-            // What Postgres would refuse.
             const isOrphan = message.threadId !== null && !room.threads.has(message.threadId)
-            if (isOrphan || (once !== undefined && room.byKey.has(once))) {
-              dead++
+            const isRepeated = once !== undefined && room.byKey.has(once)
+            const sqlState = refusalOf(message, isOrphan, isRepeated)
+            if (sqlState !== undefined) {
+              dead.push({ id: message.messageId, row: entry, sqlState })
               continue
             }
             const one = { room, ordinal, message, version }
             messages.set(message.messageId, one)
+            const last = room.messages.at(-1)
             room.messages.push(one)
-            room.messages.sort((a, b) => a.ordinal - b.ordinal)
+            if (last !== undefined && last.ordinal > ordinal) room.messages.sort((a, b) => a.ordinal - b.ordinal)
             if (once !== undefined) room.byKey.set(once, one)
           }
-          return { conflicts, dead }
+          const letters = Effect.forEach(dead, ({ id, row, sqlState }) =>
+            deadLetters.add(id, JSON.stringify(row), sqlState)
+          )
+          return Effect.as(letters, { conflicts, dead: dead.length }).pipe(
+            Effect.mapError(({ _tag }) => new StorageUnavailable({ reason: _tag }))
+          )
         })
     })
-  )
+  })
 )

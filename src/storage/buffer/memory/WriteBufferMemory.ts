@@ -1,11 +1,9 @@
-// The write buffer in memory, for tests. Each operation is one step, as a script is in Redis, and time is that of
-// Effect's Clock. It publishes no events, forgets nothing that was saved, and a claim takes any number of rooms.
-import { Clock, Effect, Struct } from "effect"
-import { SecureRandom } from "effect/crypto"
-import type { Document } from "../../../domain/Document.ts"
+// The write buffer in memory. Each operation is one step, which also publishes its event, as a script does in Redis.
+// Time is that of Effect's Clock. A claim takes any number of rooms.
+import { Clock, Effect, Layer, Struct } from "effect"
+import { RoomLog } from "../../../infra/RoomLog.ts"
 import {
   type BufferedMessage,
-  type DirtyDocument,
   dirtyAtOnce,
   dirtyBytes,
   dueAt,
@@ -14,23 +12,7 @@ import {
   type WaitingQuery,
   WriteBuffer
 } from "../WriteBuffer.ts"
-
-interface StoredDocument extends Document, DirtyDocument {
-  /** The lease in which it was compared with Postgres. */
-  readonly lease: number
-}
-
-class StoredRoom {
-  open: string | undefined
-  openLease = 0
-  ordinal = 0
-  readonly documents = new Map<string, StoredDocument>()
-  /** Names of documents that wait. */
-  readonly waiting = new Set<string>()
-  readonly messages = new Map<string, BufferedMessage>()
-  /** Ids of messages, by author and key. */
-  readonly once = new Map<string, string>()
-}
+import { StoredRoom, WriteBufferState } from "./WriteBufferState.ts"
 
 const inOrder = ({ messages }: StoredRoom): ReadonlyArray<BufferedMessage> =>
   [...messages.values()].sort((a, b) => a.ordinal - b.ordinal)
@@ -58,172 +40,170 @@ const toWaiting = (room: StoredRoom, { before, containing = [], limit, maxBytes 
   return { entries, from, end, oldest: all[0]?.ordinal }
 }
 
-export const make = (intervalMs: number) =>
-  Effect.sync(() => {
-    let run = SecureRandom.uuidV4Unsafe()
-    const listeners = new Set<() => void>()
-    const rooms = new Map<string, StoredRoom>()
-    const due = new Map<string, number>()
-    const since = new Map<string, number>()
-    const messageRooms = new Map<string, string>()
-    const rescued = new Map<string, number>()
-    /** The runs whose loss was counted. */
-    const counted = new Set<string>()
+const onceOf = (roomId: string, author: string, key: string) => JSON.stringify([roomId, author, key])
 
-    const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
+const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], intervalMs: number) => {
+  const { counted, due, messageRooms, once, rescued, returned, roomOf, rooms, since } = state
+  const step = <A>(one: (now: number) => A) => Effect.map(Clock.currentTimeMillis, one)
 
-    const roomOf = (roomId: string): StoredRoom => {
-      const room = rooms.get(roomId) ?? new StoredRoom()
-      rooms.set(roomId, room)
-      return room
-    }
-    const wait = (roomId: string, now: number) => {
-      if (!due.has(roomId)) due.set(roomId, now + intervalMs)
-      if (!since.has(roomId)) since.set(roomId, now)
-    }
-    /** With too many messages, or too big ones, a room is due at once. */
-    const hurry = (roomId: string, { messages }: StoredRoom, now: number) => {
-      const isFull =
-        messages.size >= dueAt || [...messages.values()].reduce((sum, one) => sum + bytesOf(one), 0) >= dueBytes
-      if (isFull) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
-    }
+  /** The name of the open document, unless another one was opened since, or it is not known in this lease. */
+  const openIn = (roomId: string, { open }: StoredRoom, lease: number) =>
+    open?.lease === lease && open.switches === log.find(roomId)?.switches ? open.name : undefined
+  const wait = (roomId: string, now: number) => {
+    if (!due.has(roomId)) due.set(roomId, now + intervalMs)
+    if (!since.has(roomId)) since.set(roomId, now)
+  }
+  /** With too many messages, or too big ones, a room is due at once. */
+  const hurry = (roomId: string, { bytes, messages }: StoredRoom, now: number) => {
+    if (messages.size >= dueAt || bytes >= dueBytes) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
+  }
+  const peek = (roomId: string) => rooms.get(roomId) ?? new StoredRoom()
 
-    const buffer = WriteBuffer.of({
-      rescued: (of, entries) => step(() => void rescued.set(of, (rescued.get(of) ?? 0) + entries)),
-      loss: (of, missing) =>
-        step(() => {
-          if (counted.has(of)) return 0
-          counted.add(of)
-          return Math.max(0, missing - (rescued.get(of) ?? 0))
-        }),
-      onReturn: (listener) =>
-        Effect.acquireRelease(
-          Effect.sync(() => void listeners.add(listener)),
-          () => Effect.sync(() => void listeners.delete(listener))
-        ),
-      document: (roomId, name, lease) =>
-        step(() => {
-          const room = roomOf(roomId)
-          const wanted = name ?? (room.openLease === lease ? room.open : undefined)
-          const found = wanted === undefined ? undefined : room.documents.get(wanted)
-          return found?.lease === lease ? Struct.pick(found, ["name", "text", "version", "savedVersion"]) : undefined
-        }),
-      load: (roomId, { name, text, version }, isOpen, lease) =>
-        step(() => {
-          const room = roomOf(roomId)
-          if (isOpen) Object.assign(room, { open: name, openLease: lease })
-          const known = room.documents.get(name) ?? { text, author: "", at: "", version: -1, savedVersion: 0, lease }
-          const isNewer = version > known.version || (version === known.version && known.lease !== lease)
-          if (isNewer) room.waiting.delete(name)
-          room.documents.set(name, {
-            ...known,
-            ...(isNewer && { text, version }),
-            name,
-            lease,
-            savedVersion: Math.max(known.savedVersion, version)
-          })
-        }),
-      update: (roomId, { at, baseVersion, lease, name, text, user }) =>
-        step((now) => {
-          const room = roomOf(roomId)
-          if (room.open === undefined || room.openLease !== lease) return { _tag: "Unknown", run } as const
-          if (room.open !== name) return { _tag: "NotOpen", name: room.open } as const
+  return WriteBuffer.of({
+    onReturn: returned.add,
+    rescued: (run, entries) => step(() => void rescued.set(run, (rescued.get(run) ?? 0) + entries)),
+    loss: (run, missing) =>
+      step(() => {
+        if (counted.has(run)) return 0
+        counted.set(run, true)
+        return Math.max(0, missing - (rescued.get(run) ?? 0))
+      }),
+    document: (roomId, name, lease) =>
+      step(() => {
+        const room = peek(roomId)
+        const wanted = name ?? openIn(roomId, room, lease)
+        const found = wanted === undefined ? undefined : room.documents.get(wanted)
+        return found?.lease === lease ? Struct.pick(found, ["name", "text", "version", "savedVersion"]) : undefined
+      }),
+    load: (roomId, { name, text, version }, isOpen, lease) =>
+      step(() => {
+        const room = roomOf(roomId)
+        const { switches } = log.open(roomId)
+        if (isOpen) room.open = { name, lease, switches }
+        const known = room.documents.get(name) ?? { text, author: "", at: "", version: -1, savedVersion: 0, lease }
+        const isNewer = version > known.version || (version === known.version && known.lease !== lease)
+        if (isNewer) room.waiting.delete(name)
+        room.put({
+          ...known,
+          ...(isNewer && { text, version }),
+          name,
+          lease,
+          savedVersion: Math.max(known.savedVersion, version)
+        })
+      }),
+    update: (roomId, { at, baseVersion, connectionId, event, lease, name, seen, text, user }) =>
+      step((now) => {
+        const room = roomOf(roomId)
+        const { epoch, people } = log.open(roomId)
+        if (seen !== undefined && (seen.epoch !== epoch || seen.people !== people)) return { _tag: "Unsure" } as const
+        const run = state.run()
+        const open = openIn(roomId, room, lease)
+        if (open === undefined) return { _tag: "Unknown", run } as const
+        if (open !== name) return { _tag: "NotOpen", name: open } as const
+        const known = room.documents.get(name)
+        if (known?.lease !== lease) return { _tag: "Unknown", run } as const
+        const { savedVersion, version } = known
+        if (baseVersion !== version) return { _tag: "Conflict", version, text: known.text } as const
+        room.put({ ...known, text, version: version + 1, author: user, at })
+        const isNew = !room.waiting.has(name)
+        room.waiting.add(name)
+        wait(roomId, now)
+        log.append(roomId, { at, type: "document.updated", subject: connectionId, event })
+        return { _tag: "Updated", savedVersion, isNew } as const
+      }),
+    append: (message, key, event) =>
+      step((now) => {
+        const { at, author, messageId, roomId } = message
+        const room = roomOf(roomId)
+        messageRooms.set(messageId, roomId)
+        if (key !== undefined) {
+          const known = once.get(onceOf(roomId, author, key))
+          if (known !== undefined) return { sameAs: known }
+          once.set(onceOf(roomId, author, key), messageId)
+        }
+        if (room.messages.has(messageId)) return { sameAs: messageId }
+        const ordinal = Math.max(room.ordinal + 1, now * 1000)
+        room.ordinal = ordinal
+        const entry = { version: 0, ordinal, key: key ?? null, message }
+        room.messages.set(messageId, entry)
+        room.bytes += bytesOf(entry)
+        wait(roomId, now)
+        hurry(roomId, room, now)
+        log.append(roomId, { at, type: "message.sent", subject: "", event })
+        return { ordinal }
+      }),
+    message: (roomId, messageId) => step(() => peek(roomId).messages.get(messageId)),
+    roomOfMessage: (messageId) => step(() => messageRooms.get(messageId)),
+    replace: (entry, { at, event, type }) =>
+      step((now) => {
+        const { messageId, roomId } = entry.message
+        const room = peek(roomId)
+        const before = room.messages.get(messageId)
+        if (before?.version !== entry.version - 1) return false
+        room.messages.set(messageId, entry)
+        room.bytes += bytesOf(entry) - bytesOf(before)
+        hurry(roomId, room, now)
+        log.append(roomId, { at, type, subject: "", event })
+        return true
+      }),
+    messages: (roomId, query) => step(() => toWaiting(peek(roomId), query)),
+    claim: ({ all, leaseMs }) =>
+      step((now) => {
+        const claimed = [...due].filter(([, at]) => all || at <= now).sort(([, a], [, b]) => a - b)
+        for (const [roomId] of claimed) due.set(roomId, now + leaseMs)
+        return claimed.map(([roomId]) => roomId)
+      }),
+    dirty: (roomId) =>
+      step((now) => {
+        const room = peek(roomId)
+        const messages = firstOf(inOrder(room), dirtyAtOnce, dirtyBytes)
+        const isWhole = messages.length === room.messages.size
+        const documents = [...room.waiting]
+          .flatMap((name) => room.documents.get(name) ?? [])
+          .map(Struct.pick(["name", "text", "version", "author", "at"]))
+        return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages }
+      }),
+    settle: (roomId, saved) =>
+      step((now) => {
+        const room = peek(roomId)
+        for (const { name, version } of saved.documents) {
           const known = room.documents.get(name)
-          if (known?.lease !== lease) return { _tag: "Unknown", run } as const
-          const { savedVersion, version } = known
-          if (baseVersion !== version) return { _tag: "Conflict", version, text: known.text } as const
-          room.documents.set(name, { ...known, text, version: version + 1, author: user, at })
-          const isNew = !room.waiting.has(name)
-          room.waiting.add(name)
-          wait(roomId, now)
-          return { _tag: "Updated", savedVersion, isNew } as const
-        }),
-      append: (message, key) =>
-        step((now) => {
-          const { author, messageId, roomId } = message
-          const room = roomOf(roomId)
-          messageRooms.set(messageId, roomId)
-          if (key !== undefined) {
-            const once = JSON.stringify([author, key])
-            const known = room.once.get(once)
-            if (known !== undefined) return { sameAs: known }
-            room.once.set(once, messageId)
-          }
-          if (room.messages.has(messageId)) return { sameAs: messageId }
-          const ordinal = Math.max(room.ordinal + 1, now * 1000)
-          room.ordinal = ordinal
-          room.messages.set(messageId, { version: 0, ordinal, key: key ?? null, message })
-          wait(roomId, now)
-          hurry(roomId, room, now)
-          return { ordinal }
-        }),
-      message: (roomId, messageId) => step(() => roomOf(roomId).messages.get(messageId)),
-      roomOfMessage: (messageId) => step(() => messageRooms.get(messageId)),
-      replace: (entry) =>
-        step((now) => {
-          const { messageId, roomId } = entry.message
-          const room = roomOf(roomId)
-          if (room.messages.get(messageId)?.version !== entry.version - 1) return false
-          room.messages.set(messageId, entry)
-          hurry(roomId, room, now)
-          return true
-        }),
-      messages: (roomId, query) => step(() => toWaiting(roomOf(roomId), query)),
-      claim: ({ all, leaseMs }) =>
-        step((now) => {
-          const claimed = [...due].filter(([, at]) => all || at <= now).sort(([, a], [, b]) => a - b)
-          for (const [roomId] of claimed) due.set(roomId, now + leaseMs)
-          return claimed.map(([roomId]) => roomId)
-        }),
-      dirty: (roomId) =>
-        step((now) => {
-          const room = roomOf(roomId)
-          const messages = firstOf(inOrder(room), dirtyAtOnce, dirtyBytes)
-          const isWhole = messages.length === room.messages.size
-          const documents = [...room.waiting]
-            .flatMap((name) => room.documents.get(name) ?? [])
-            .map(Struct.pick(["name", "text", "version", "author", "at"]))
-          return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages }
-        }),
-      settle: (roomId, saved) =>
-        step((now) => {
-          const room = roomOf(roomId)
-          for (const { name, version } of saved.documents) {
-            const known = room.documents.get(name)
-            if (known === undefined) continue
-            if (known.version === version) room.waiting.delete(name)
-            room.documents.set(name, { ...known, savedVersion: Math.max(known.savedVersion, version) })
-          }
-          for (const { message, version } of saved.messages)
-            if (room.messages.get(message.messageId)?.version === version) room.messages.delete(message.messageId)
-          if (room.waiting.size + room.messages.size === 0) {
-            due.delete(roomId)
-            since.delete(roomId)
-          } else {
-            due.set(roomId, now + intervalMs)
-            since.set(roomId, saved.readAt)
-          }
-        }),
-      depth: step((now) => ({
-        entries: [...rooms.values()].reduce((sum, { messages, waiting }) => sum + messages.size + waiting.size, 0),
-        oldestAgeMs: since.size === 0 ? undefined : now - Math.min(...since.values()),
-        run,
-        runs: [run],
-        origin: "memory"
-      }))
-    })
-
-    return {
-      buffer,
-      /** The event of another document's opening was published. */
-      switched: (roomId: string) => {
-        roomOf(roomId).open = undefined
-      },
-      /** It comes back empty. */
-      restart: () => {
-        run = SecureRandom.uuidV4Unsafe()
-        for (const all of [rooms, due, since, messageRooms]) all.clear()
-        for (const listener of listeners) listener()
-      }
-    }
+          if (known === undefined) continue
+          if (known.version === version) room.waiting.delete(name)
+          room.put({ ...known, savedVersion: Math.max(known.savedVersion, version) })
+        }
+        for (const { message, version } of saved.messages) {
+          const there = room.messages.get(message.messageId)
+          if (there?.version !== version) continue
+          room.messages.delete(message.messageId)
+          room.bytes -= bytesOf(there)
+        }
+        if (!room.isWaiting) {
+          due.delete(roomId)
+          since.delete(roomId)
+        } else {
+          due.set(roomId, now + intervalMs)
+          since.set(roomId, saved.readAt)
+        }
+      }),
+    depth: step((now) => ({
+      entries: [...since.keys()].reduce((sum, roomId) => {
+        const { messages, waiting } = peek(roomId)
+        return sum + messages.size + waiting.size
+      }, 0),
+      oldestAgeMs: since.size === 0 ? undefined : now - [...since.values()].reduce((a, b) => Math.min(a, b)),
+      run: state.run(),
+      runs: [state.run()],
+      origin: state.origin()
+    }))
   })
+}
+
+/** Shared by the instances over one state and one room log. */
+export const layerShared = (intervalMs: number) =>
+  Layer.effect(
+    WriteBuffer,
+    Effect.gen(function* () {
+      return make(yield* WriteBufferState, yield* RoomLog, intervalMs)
+    })
+  )

@@ -63,7 +63,9 @@ const emptyState = () => ({
   threads: new Map<string, StoredRoom>(),
   messages: new Map<string, StoredMessage>(),
   contacts: new Map<string, Map<string, Contact>>(),
-  feedback: new Map<string, Feedback>()
+  feedback: new Map<string, Feedback>(),
+  /** The greatest fence that purged, by lock. */
+  fences: new Map<string, number>()
 })
 
 export class MemoryRooms extends Context.Service<MemoryRooms, ReturnType<typeof emptyState>>()(

@@ -31,8 +31,7 @@ const find = (room: StoredRoom, name = room.document) => room.documents.get(name
 
 const stores = Layer.effectContext(
   Effect.map(MemoryRooms, (state) => {
-    const { contacts, feedback, invites, messages, rooms, threads } = state
-    const fences = new Map<string, number>()
+    const { contacts, feedback, fences, invites, messages, rooms, threads } = state
     return Context.make(RoomStore, {
       create: (room) =>
         step(() => {
@@ -249,7 +248,8 @@ const stores = Layer.effectContext(
   })
 )
 
-/** With the state, for what else stores in it (the flush of a write buffer). */
-export const layer = Layer.mergeAll(stores, InviteStoreMemory.layer, MessageStoreMemory.layer).pipe(
-  Layer.provideMerge(MemoryRooms.layer)
-)
+/** Shared by the instances over one state. */
+export const layerShared = Layer.mergeAll(stores, InviteStoreMemory.layer, MessageStoreMemory.layer)
+
+/** Of one instance; with the state, for what else stores in it (the flush of a write buffer). */
+export const layer = layerShared.pipe(Layer.provideMerge(MemoryRooms.layer))
