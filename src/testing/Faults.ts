@@ -130,6 +130,22 @@ export const inside: Inside =
 /** Puts the fault in front of each service of the group that a layer provides. */
 export const inFrontOf = (group: GroupName, fault: FaultOrSwitch) => inFrontOfPorts(() => groups[group], fault)
 
+interface At {
+  <I extends Known, S extends object>(tag: Context.Key<I, S>, fault: FaultOrSwitch): FaultOverride
+  <I, S extends object>(
+    tag: Context.Key<I, S>,
+    fault: FaultOrSwitch,
+    options: InFrontOptions<ErrorOf<S>>
+  ): FaultOverride
+}
+
+/** As `inFront`, for `TestHotpath.layer({ faults: { at: [Faults.at(MessageStore, …)] } })`. */
+export const at: At = <I, S extends object>(
+  tag: Context.Key<I, S>,
+  fault: FaultOrSwitch,
+  options?: InFrontOptions<unknown>
+) => toOverride(portOf(tag, options), toSwitch(fault))
+
 /** The faults of one instance, by group. */
 export type GroupFaults = { readonly [G in GroupName]?: FaultOrSwitch }
 export type GroupSwitches = { readonly [G in GroupName]: FaultSwitch }

@@ -17,6 +17,8 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
   const overflow = counter("room_bus_dropped_total", queueDropped)
   gauge("room_history_bytes", "Events kept in memory for connections that resume", bytes)
   const { gap, queue } = yield* subscribe({ overflowed: () => overflow.add(), dropped: () => dropped.add() })
+  // What other instances published before this one subscribed is missed.
+  if (kind === "shared") gap.openUnsafe()
 
   return RoomBus.of({
     kind,
@@ -55,10 +57,10 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
 
 /** Of one instance, with at most so many bytes of events. */
 export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
-  Layer.effect(RoomBus, make("in-process")).pipe(Layer.provide(RoomBusState.layerWith(maxBytes)))
+  Layer.effect(RoomBus, make("in-process")).pipe(Layer.provideMerge(RoomBusState.layerWith(maxBytes)))
 
-/** Of one instance. */
-export const layer = Layer.effect(RoomBus, make("in-process")).pipe(Layer.provide(RoomBusState.layer))
+/** Of one instance, with the state that its presence and memberships belong to. */
+export const layer = Layer.effect(RoomBus, make("in-process")).pipe(Layer.provideMerge(RoomBusState.layer))
 
 /** Shared by the instances over one state, as through Redis. */
 export const layerShared = Layer.effect(RoomBus, make("shared"))
@@ -70,8 +72,8 @@ export const layerLog = Layer.effect(
 )
 
 /**
- * The bus of an instance without Redis. While other instances use the same Postgres it refuses to publish: a change
- * that it took would count as published, and the other instances would never receive it.
+ * The bus of an instance without Redis, over a state of its own. While other instances use the same Postgres it refuses
+ * to publish: a change that it took would count as published, and the other instances would never receive it.
  */
 export const layerAlone = Layer.effect(
   RoomBus,
@@ -87,4 +89,4 @@ export const layerAlone = Layer.effect(
       emit: (...events) => unlessRefused(bus.emit(...events))
     })
   })
-).pipe(Layer.provide(layer))
+).pipe(Layer.provide(Layer.effect(RoomBus, make("in-process"))))
