@@ -113,7 +113,8 @@ interface Inside {
 
 /**
  * Puts the fault in front of a service that a layer is made of, also if it does not provide it:
- * `Messages.layerTest.pipe(Faults.inside(MessageStore, …))`. What the layer is made of is built for it alone.
+ * `Messages.layerTest.pipe(Faults.inside(MessageStore, …))`. What the layer is made of is built for it alone. A service
+ * made by `Layer.succeed` can't be reached; then the layer does not build.
  */
 export const inside: Inside =
   <I, S extends object>(tag: Context.Key<I, S>, fault: FaultOrSwitch, options?: InFrontOptions<unknown>) =>
@@ -122,8 +123,15 @@ export const inside: Inside =
       Effect.gen(function* () {
         const faults = toSwitch(fault)
         yield* Effect.forkScoped(faults.watch)
-        const memoMap = makeMemoMap([toOverride(portOf(tag, options), faults)])
-        return yield* Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
+        const [key, override] = toOverride(portOf(tag, options), faults)
+        let isMet = false
+        const noted = (original: unknown) => {
+          isMet = true
+          return override(original)
+        }
+        const context = yield* Layer.buildWithMemoMap(layer, makeMemoMap([[key, noted]]), yield* Effect.scope)
+        // A fault that is nowhere would let a test pass that shows nothing.
+        return isMet ? context : yield* Effect.die(new Error(`the layer is not made of ${key}, or by Layer.succeed`))
       })
     )
 

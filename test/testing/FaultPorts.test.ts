@@ -1,6 +1,6 @@
 // Faults in front of hotpath's own ports: what their callers notice is what they notice of a real store.
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Queue } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Queue } from "effect"
 import { TestClock } from "effect/testing"
 import { Call } from "../../src/calls/Call.ts"
 import { Presence } from "../../src/cluster/rooms/Presence.ts"
@@ -255,18 +255,23 @@ describe("inside", () => {
 })
 
 describe("inside a call", () => {
+  const Calls = Call.layerTest(() => Effect.succeed({ status: 200, body: "{}" }), {
+    integrations: { weather: { url: "http://x/" } }
+  })
+
   it.effect("the integration is away", () =>
     Effect.gen(function* () {
       const { run } = yield* Call
       const call = run({ user: "ann", connectionId: "c", integration: "weather", input: {}, ack: undefined })
-      assert.strictEqual((yield* Effect.flip(call))._tag, "UpstreamUnreachable")
-    }).pipe(
-      Effect.provide(
-        Call.layerTest(() => Effect.succeed({ status: 200, body: "{}" }), {
-          integrations: { weather: { url: "http://x/" } }
-        }).pipe(Faults.inside(Http, Faults.away))
-      )
-    )
+      assert.strictEqual((yield* Effect.flip(call))._tag, "IntegrationUnreachable")
+    }).pipe(Effect.provide(Calls.pipe(Faults.inside(Http, Faults.away))))
+  )
+
+  it.effect("does not build around a service that is not there", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(Layer.build(Calls.pipe(Faults.inside(MessageStore, Faults.away))))
+      assert.isTrue(Exit.hasDies(exit))
+    })
   )
 })
 
