@@ -37,6 +37,7 @@ import { MembershipCache } from "./cluster/rooms/MembershipCache.ts"
 import { Presence } from "./cluster/rooms/Presence.ts"
 import * as RoomBusMemory from "./cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "./cluster/rooms/RoomBusRedis.ts"
+import { RoomBusState } from "./cluster/rooms/RoomBusState.ts"
 import { SharedCache } from "./cluster/SharedCache.ts"
 import { SharedStores } from "./cluster/stores/SharedStores.ts"
 import { Connections } from "./gateway/connection/Connections.ts"
@@ -147,7 +148,7 @@ const InProcess = Layer.mergeAll(
   RateLimits.layerMemory,
   UserLimits.layerMemory,
   SharedCache.layerMemory
-).pipe(Layer.provideMerge(RoomBusMemory.layerAlone))
+).pipe(Layer.provideMerge(RoomBusMemory.layerAlone), Layer.provide(RoomBusState.layer))
 
 /** With REDIS_URL: any number of instances. */
 const OverRedis = Layer.mergeAll(

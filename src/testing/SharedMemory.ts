@@ -2,6 +2,8 @@
 import { Layer } from "effect"
 import { CatalogRedisState } from "../catalog/CatalogRedis.ts"
 import { type CatalogContent, CatalogStoreState } from "../catalog/CatalogStoreState.ts"
+import { RoomBusState } from "../cluster/rooms/RoomBusState.ts"
+import { WriteBufferState } from "../storage/buffer/memory/WriteBufferState.ts"
 import { WriterLeasesState } from "../storage/buffer/memory/WriterLeasesState.ts"
 import { DeadLettersState } from "../storage/DeadLetters.ts"
 import { LockFencesState } from "../storage/LockFences.ts"
@@ -19,7 +21,12 @@ const InPostgres = Layer.mergeAll(
   WriterLeasesState.layer
 )
 
-const InRedis = Layer.mergeAll(CatalogRedisState.layer, RecordStreamState.layer)
+const InRedis = Layer.mergeAll(
+  CatalogRedisState.layer,
+  RecordStreamState.layer,
+  RoomBusState.layer,
+  WriteBufferState.layer
+)
 
 export const sharedMemory = (content: CatalogContent) =>
   Layer.mergeAll(InPostgres, InRedis, CatalogStoreState.layerWith(content))

@@ -1,10 +1,10 @@
-// One suite over every layer of RoomBus: memory, a real Redis, a Redis Cluster.
+// One suite over every layer of RoomBus: memory of one instance and of several, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, Option, Schema, type Scope } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import { retention } from "../../src/infra/redis/RoomLog.ts"
-import { change, changesOf, kinds, memoryInstance, passing, received, redisInstance } from "../support/RoomInstances.ts"
+import { change, changesOf, instanceOf, passing, received, roomKinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 
 type Bus = RoomBus["Service"]
@@ -13,17 +13,14 @@ const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1)
 const seqs = (events: ReadonlyArray<SequencedEvent>) => events.map(({ seq }) => seq)
 const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ changeNumber }) => changeNumber)
 
-for (const [kind, start] of Object.entries(kinds)) {
+for (const [kind, start] of Object.entries(roomKinds)) {
   describe(`RoomBus: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()
     })
     afterAll(() => server?.stop())
-    const open = Effect.suspend((): Effect.Effect<Bus, unknown, Scope.Scope> => {
-      if (server === undefined) return Effect.map(memoryInstance, ({ bus }) => bus)
-      return Effect.map(redisInstance(server.url), ({ bus }) => bus)
-    })
+    const open = Effect.suspend(() => Effect.map(instanceOf(kind, server), ({ bus }): Bus => bus))
 
     it.live("numbers what is published and what passes, without a gap, and keeps and brings it as it was", () =>
       Effect.gen(function* () {

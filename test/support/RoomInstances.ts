@@ -2,20 +2,24 @@
 // with a connection of its own).
 import { randomUUID } from "node:crypto"
 import { assert } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
-import { MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { MembershipCache, MembershipCacheState } from "../../src/cluster/rooms/MembershipCache.ts"
 import { Presence } from "../../src/cluster/rooms/Presence.ts"
+import { PresenceState } from "../../src/cluster/rooms/PresenceMemory.ts"
 import { type BusEvent, RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
 import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "../../src/cluster/rooms/RoomBusRedis.ts"
+import { RoomBusState } from "../../src/cluster/rooms/RoomBusState.ts"
 import type { RoomChange, RoomEvent } from "../../src/domain/RoomEvent.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
 import { overRedis } from "./OverRedis.ts"
+import { patienceMs } from "./Patience.ts"
 import { startRedisCluster } from "./RedisKinds.ts"
 import { type RunningServer, startRedis } from "./Servers.ts"
 import { untilEffect } from "./UntilEffect.ts"
 
-export const commandTimeout = 300
+/** Tests wait for it where Redis does not answer; elsewhere a busy machine has to answer within it. */
+export const commandTimeout = 1000
 
 export interface Instance {
   readonly bus: RoomBus["Service"]
@@ -43,6 +47,30 @@ const memoryWith = (bus: typeof RoomBusMemory.layer) =>
   )
 export const memoryInstance = memoryWith(RoomBusMemory.layer)
 export const boundedInstance = (maxBytes: number) => memoryWith(RoomBusMemory.layerWith({ maxBytes }))
+
+/** What instances share in memory, and a build of an instance over it, until its scope is closed. */
+export const sharedMemory = Effect.gen(function* () {
+  const state = yield* Layer.build(
+    Layer.fresh(Layer.mergeAll(RoomBusState.layer, PresenceState.layer, MembershipCacheState.layer))
+  )
+  const instance = Effect.map(
+    Layer.build(
+      Layer.fresh(
+        Layer.mergeAll(Presence.layerShared, MembershipCache.layerShared).pipe(
+          Layer.provideMerge(RoomBusMemory.layerShared),
+          Layer.provide(Metrics.layer)
+        )
+      ).pipe(Layer.provide(Layer.succeedContext(state)))
+    ),
+    of
+  )
+  return {
+    instance,
+    bus: Context.get(state, RoomBusState),
+    presence: Context.get(state, PresenceState),
+    memberships: Context.get(state, MembershipCacheState)
+  }
+})
 
 /** Until its scope is closed. */
 export const redisInstance = Effect.fnUntraced(function* (url: string) {
@@ -81,12 +109,22 @@ export const kinds: Record<string, (() => Promise<RunningServer>) | undefined> =
   "Redis Cluster": startRedisCluster
 }
 
+/** And the kinds of what several instances share. */
+export const roomKinds: typeof kinds = { "shared memory": undefined, ...kinds }
+
+/** One instance of a kind of `roomKinds`. */
+export const instanceOf = (kind: string, server: RunningServer | undefined) =>
+  Effect.suspend((): Effect.Effect<Instance, unknown, Scope.Scope> => {
+    if (kind === "shared memory") return Effect.flatMap(sharedMemory, ({ instance }) => instance)
+    return server === undefined ? memoryInstance : redisInstance(server.url)
+  })
+
 /** What the bus brings of one room, that many. */
 export const received = Effect.fnUntraced(function* (bus: Instance["bus"], roomId: string, count: number) {
   const found: Array<BusEvent> = []
   yield* Effect.gen(function* () {
     while (found.length < count) found.push(...(yield* bus.take).filter((event) => event.roomId === roomId))
-  }).pipe(Effect.timeoutOption("5 seconds"))
+  }).pipe(Effect.timeoutOption(patienceMs))
   assert.lengthOf(found, count)
   return found
 })

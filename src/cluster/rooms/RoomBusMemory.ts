@@ -8,7 +8,7 @@ import { BusUnavailable, maxTaken, queueDropped, RoomBus, toHistory } from "./Ro
 import { RoomBusState } from "./RoomBusState.ts"
 
 const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
-  const { append, bytes, events, find, open, subscribe } = yield* RoomBusState
+  const { append, bytes, events, open, subscribe, versions } = yield* RoomBusState
   const { counter, gauge } = yield* Metrics
   const dropped = counter(
     "room_history_dropped_total",
@@ -17,6 +17,8 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
   const overflow = counter("room_bus_dropped_total", queueDropped)
   gauge("room_history_bytes", "Events kept in memory for connections that resume", bytes)
   const { gap, queue } = yield* subscribe({ overflowed: () => overflow.add(), dropped: () => dropped.add() })
+  // What other instances published before this one subscribed is missed.
+  if (kind === "shared") gap.openUnsafe()
 
   return RoomBus.of({
     kind,
@@ -43,11 +45,7 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
         const found = limit === 0 ? known.slice(-1) : known.filter((event) => event.seq > after)
         return toHistory(room, found, after, limit)
       }),
-    versions: (roomId) =>
-      Effect.sync(() => {
-        const room = find(roomId)
-        return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
-      }),
+    versions: (roomId) => Effect.sync(() => versions(roomId)),
     take: Queue.takeBetween(queue, 1, maxTaken),
     gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
   })
@@ -55,10 +53,10 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
 
 /** Of one instance, with at most so many bytes of events. */
 export const layerWith = ({ maxBytes }: { readonly maxBytes: number }) =>
-  Layer.effect(RoomBus, make("in-process")).pipe(Layer.provide(RoomBusState.layerWith(maxBytes)))
+  Layer.effect(RoomBus, make("in-process")).pipe(Layer.provideMerge(RoomBusState.layerWith(maxBytes)))
 
-/** Of one instance. */
-export const layer = Layer.effect(RoomBus, make("in-process")).pipe(Layer.provide(RoomBusState.layer))
+/** Of one instance, with the state that its presence and memberships belong to. */
+export const layer = Layer.effect(RoomBus, make("in-process")).pipe(Layer.provideMerge(RoomBusState.layer))
 
 /** Shared by the instances over one state, as through Redis. */
 export const layerShared = Layer.effect(RoomBus, make("shared"))
@@ -70,8 +68,8 @@ export const layerLog = Layer.effect(
 )
 
 /**
- * The bus of an instance without Redis. While other instances use the same Postgres it refuses to publish: a change
- * that it took would count as published, and the other instances would never receive it.
+ * The bus of an instance without Redis, over a state of its own. While other instances use the same Postgres it
+ * refuses to publish: a change that it took would count as published, and the other instances would never receive it.
  */
 export const layerAlone = Layer.effect(
   RoomBus,
@@ -87,4 +85,4 @@ export const layerAlone = Layer.effect(
       emit: (...events) => unlessRefused(bus.emit(...events))
     })
   })
-).pipe(Layer.provide(layer))
+).pipe(Layer.provide(Layer.effect(RoomBus, make("in-process"))))

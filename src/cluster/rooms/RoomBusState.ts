@@ -15,6 +15,8 @@ import { type BusEvent, type EphemeralEvent, maxQueued, type SequencedEvent, typ
 
 export interface RoomNumbers {
   epoch: string
+  /** The incarnation that the epoch belongs to. */
+  incarnation: string
   seq: number
   changeNumber: number
   epochCounter: number
@@ -82,17 +84,32 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
   let incarnation = SecureRandom.uuidV4Unsafe().slice(0, 8)
   let switches = 0
 
+  const beginEpoch = (room: RoomNumbers) => {
+    room.epoch = incarnation + SecureRandom.uuidV4Unsafe().slice(8, 18)
+    room.incarnation = incarnation
+  }
+
   const find = (roomId: string): RoomNumbers | undefined => {
     const room = rooms.get(roomId)
-    if (room === undefined || clock.currentTimeMillisUnsafe() - room.usedAt <= retention.forMs) return room
-    rooms.delete(roomId)
-    return undefined
+    if (room === undefined) return undefined
+    if (clock.currentTimeMillisUnsafe() - room.usedAt > retention.forMs) {
+      rooms.delete(roomId)
+      return undefined
+    }
+    if (room.incarnation !== incarnation) beginEpoch(room)
+    return room
+  }
+
+  const versions = (roomId: string): Versions | undefined => {
+    const room = find(roomId)
+    return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
   }
 
   const open = (roomId: string, epochCounter: number): RoomNumbers => {
     const known = find(roomId)
     const room = known ?? {
       epoch: "",
+      incarnation,
       seq: 0,
       changeNumber: 0,
       epochCounter: -1,
@@ -102,7 +119,7 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     }
     if (known === undefined) rooms.set(roomId, room)
     if (epochCounter > room.epochCounter) {
-      room.epoch = incarnation + SecureRandom.uuidV4Unsafe().slice(8, 18)
+      beginEpoch(room)
       room.epochCounter = epochCounter
     }
     return room
@@ -139,10 +156,22 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     append: (roomId, event) => append(roomId, open(roomId, 0), 0, event)
   }
 
+  const restart = () => {
+    incarnation = SecureRandom.uuidV4Unsafe().slice(0, 8)
+    for (const { gap } of subscribers.values()) gap.openUnsafe()
+  }
+
   return {
-    find,
+    /** Undefined: the room is not known. */
+    versions,
+    /** The room's numbers. Begins its log unless it is known, and another epoch if the counter is higher. */
     open,
+    /**
+     * Gives the event the next seq of the room that was opened, keeps it, and queues it for every instance: in this
+     * step, so that what else is done in the step and the event are one.
+     */
     append,
+    /** The same, as the write buffer appends. */
     log,
     events: (roomId: string): ReadonlyArray<SequencedEvent> => histories.peek(roomId)?.events ?? [],
     bytes: () => histories.calculatedSize,
@@ -157,12 +186,13 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
         }),
         ({ queue }) => Effect.sync(() => void subscribers.delete(queue))
       ),
-    /** It comes back as another incarnation, and empty; what was on its way may be missed. */
+    /** It comes back as another incarnation with what it had: epochs end, numbers go on, and events may be missed. */
+    restart,
+    /** It comes back as another incarnation, and empty. */
     lose: () => {
-      incarnation = SecureRandom.uuidV4Unsafe().slice(0, 8)
       rooms.clear()
       histories.clear()
-      for (const { gap } of subscribers.values()) gap.openUnsafe()
+      restart()
     }
   }
 }
