@@ -6,6 +6,7 @@ import { CatalogRedis } from "../../src/catalog/CatalogRedis.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { startRedis } from "../support/Servers.ts"
+import { rounds } from "../support/Soak.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
 const server = Layer.unwrap(
@@ -52,7 +53,7 @@ for (const [name, copyLayer] of Object.entries(layers)) {
               Option.some({ version: newest, value: Option.some(newest) })
             )
           }),
-        { arbitrary: { runs: 50 } }
+        { arbitrary: { runs: rounds(25, 500) } }
       )
     })
   })

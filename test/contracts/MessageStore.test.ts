@@ -20,6 +20,7 @@ import {
   send,
   tagOf
 } from "../support/RoomStores.ts"
+import { rounds } from "../support/Soak.ts"
 
 const noMessage = "MessageNotFound"
 const noThread = "ThreadNotFound"
@@ -65,7 +66,7 @@ overStores("MessageStore", (it) => {
         assert.deepEqual((yield* messages(roomId, { limit: 1 })).messages, [value])
         assert.deepEqual(yield* changesNothing(roomId, send(roomId, "ann", { key: `k${body}` })), value)
       }),
-    { arbitrary: { runs: 40 } }
+    { arbitrary: { runs: rounds(20, 300) } }
   )
 
   it.effect("sends once what has the same author and key in the same room, whatever became of it", () =>

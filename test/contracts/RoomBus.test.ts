@@ -6,6 +6,7 @@ import { maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/
 import { retention } from "../../src/infra/redis/RoomLog.ts"
 import { change, changesOf, instanceOf, passing, received, roomKinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
+import { rounds } from "../support/Soak.ts"
 
 type Bus = RoomBus["Service"]
 
@@ -128,7 +129,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
           assert.deepEqual(changeNumbers(events), expected)
           assert.deepEqual(seqs(events), upTo(expected.length))
         }).pipe(Effect.scoped),
-      { arbitrary: { runs: 25 } }
+      { arbitrary: { runs: rounds(15, 300) } }
     )
 
     it.live("says what came after a number, and whether that is all", () =>

@@ -7,6 +7,7 @@ import type { Publisher } from "../../src/storage/rooms/Committed.ts"
 import type { MessagePage } from "../../src/storage/rooms/MessageStore.ts"
 import { patienceMs } from "../support/Patience.ts"
 import { allStores, at, by, id, ms, noPublisher, type Stores, storeKinds } from "../support/RoomStores.ts"
+import { rounds } from "../support/Soak.ts"
 
 /** A page without its places, which are times. */
 const shown = <E>(read: Effect.Effect<MessagePage, E>) => Effect.map(read, ({ messages, more }) => ({ messages, more }))
@@ -191,7 +192,7 @@ describe("the room stores in memory", () => {
           }
           assert.deepEqual(yield* answer(state(memory, world)), yield* answer(state(postgres, world)))
         }),
-      { arbitrary: { runs: 150 } }
+      { arbitrary: { runs: rounds(50, 1000) } }
     )
   })
 })

@@ -14,11 +14,12 @@ import { patienceMs } from "../support/Patience.ts"
 import { type Proxy, startProxy } from "../support/Proxy.ts"
 import { makeRandom } from "../support/Random.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
+import { rounds } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream, type Upstream } from "../support/Upstream.ts"
 
 const howMany = Number(process.env["HOTPATH_INSTANCES"] ?? 2)
-const crashes = Number(process.env["HOTPATH_CRASHES"] ?? 8)
+const crashes = Number(process.env["HOTPATH_CRASHES"] ?? rounds(4, 60))
 const seed = Number(process.env["HOTPATH_CRASH_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 
 const levels = ["memory", "redis", "postgres"] as const

@@ -2,7 +2,7 @@
 // (-9); Redis stays, with AOF, `always`. At the end what was acknowledged is compared with PostgreSQL, with what everybody
 // was told, and with what PostgreSQL had meanwhile.
 //
-// HOTPATH_ROOM_CRASHES says how many kills, HOTPATH_ROOM_CRASH_POSTGRES=1 that PostgreSQL is killed too; HOTPATH_CRASH_SEED
+// HOTPATH_ROOM_CRASHES says how many kills, HOTPATH_ROOM_CRASH_POSTGRES=1 (and a soak run) that PostgreSQL is killed too; HOTPATH_CRASH_SEED
 // replays the moments of a run, whose seed is printed.
 import { afterAll, assert, describe, it } from "vitest"
 import { freshDatabase, query } from "../support/Databases.ts"
@@ -13,10 +13,11 @@ import { makeRandom } from "../support/Random.ts"
 import { patientWithRedis, roomCluster, sum, wait } from "../support/RoomCluster.ts"
 import { chat, edit, misheard, type Written, written } from "../support/RoomWriters.ts"
 import { startPostgres } from "../support/Servers.ts"
+import { isSoak, rounds } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
-const crashes = Number(process.env["HOTPATH_ROOM_CRASHES"] ?? 6)
-const killsPostgres = process.env["HOTPATH_ROOM_CRASH_POSTGRES"] === "1"
+const crashes = Number(process.env["HOTPATH_ROOM_CRASHES"] ?? rounds(3, 40))
+const killsPostgres = isSoak || process.env["HOTPATH_ROOM_CRASH_POSTGRES"] === "1"
 const seed = Number(process.env["HOTPATH_CRASH_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 const roomCount = 3
 

@@ -15,10 +15,11 @@ import { answer, disconnect, presence, stateOf, type World } from "../support/Ro
 import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
 import { randomRequest } from "../support/RoomRequests.ts"
 import { RoomView } from "../support/RoomView.ts"
+import { rounds } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const seed = Number(process.env["HOTPATH_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-const requests = Number(process.env["HOTPATH_MODEL_REQUESTS"] ?? 600)
+const requests = Number(process.env["HOTPATH_MODEL_REQUESTS"] ?? rounds(200, 3000))
 const users = ["ann", "bob", "cat", "dan", "eve"]
 
 /** A user's place at one of the instances: connected, or about to be again. */

@@ -5,6 +5,7 @@ import { Schema } from "effect"
 import type { History, SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
 import { RoomFeed } from "../../../src/rooms/delivery/RoomFeed.ts"
 import { event, makeSubscriber, numbered, subscribed } from "../../support/RoomFeeds.ts"
+import { rounds } from "../../support/Soak.ts"
 
 const Step = Schema.Literals([
   "change",
@@ -160,6 +161,6 @@ describe("RoomFeed", () => {
       world.check()
       assert.isAtLeast(Math.max(world.feed.changeNumber, world.known), world.committed)
     },
-    { arbitrary: { runs: 3000 } }
+    { arbitrary: { runs: rounds(1000, 50_000) } }
   )
 })

@@ -11,9 +11,10 @@ import { BufferModel, newRoom } from "../../support/BufferModel.ts"
 import { HandFlusher } from "../../support/HandFlusher.ts"
 import { makeRandom } from "../../support/Random.ts"
 import { at, by, id, noPublisher } from "../../support/RoomStores.ts"
+import { rounds } from "../../support/Soak.ts"
 
 const seed = Number(process.env["HOTPATH_BUFFER_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-const runs = Number(process.env["HOTPATH_BUFFER_RUNS"] ?? 120)
+const runs = Number(process.env["HOTPATH_BUFFER_RUNS"] ?? rounds(50, 1000))
 const intervalMs = 5000
 const leaseMs = 15_000
 

@@ -13,10 +13,11 @@ import {
 } from "../../../src/storage/buffer/WriteModeState.ts"
 import { violations, writeModeTimings } from "../../../src/storage/buffer/WriteModeTimings.ts"
 import { makeRandom, type Random } from "../../support/Random.ts"
+import { rounds } from "../../support/Soak.ts"
 import { timings, WriteModeWorld } from "../../support/WriteModeWorld.ts"
 
 const seed = Number(process.env["HOTPATH_MODE_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-const runs = Number(process.env["HOTPATH_MODE_RUNS"] ?? 300)
+const runs = Number(process.env["HOTPATH_MODE_RUNS"] ?? rounds(100, 3000))
 const seeds = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 31 }))
 const arbitrary = { runs, seed }
 console.log(`HOTPATH_MODE_SEED=${seed} HOTPATH_MODE_RUNS=${runs}`)
@@ -227,7 +228,7 @@ describe("instances in a write mode each", () => {
       for (let turn = 0; turn < 300; turn++) act()
       count()
     },
-    { arbitrary, timeout: 120_000 }
+    { arbitrary, timeout: 600_000 }
   )
 
   it.prop(
@@ -245,7 +246,7 @@ describe("instances in a write mode each", () => {
       const leases = world.instances.map(({ state }) => leaseAt(state, world.now))
       for (const lease of leases) assert.deepEqual(lease, { number: world.lease, isConfirmed: true })
     },
-    { arbitrary, timeout: 120_000 }
+    { arbitrary, timeout: 600_000 }
   )
 
   it("have done something of everything", () => {
