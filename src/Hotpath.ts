@@ -2,30 +2,25 @@
 // errors and types that a program over them names. A service's layers are on its class. It is for users of the package:
 // nothing in src imports it. What tests need is in testing/Testing.ts, `hotpath/testing`.
 
-// The whole service
 export { App, Service } from "./App.ts"
-// The edge, and what the process knows of itself
 export { AdminGuard, AdminToken } from "./admin/AdminGuard.ts"
-// The assistant
 export { Cancellation } from "./assistant/Cancellation.ts"
 export { Coaching } from "./assistant/Coaching.ts"
 export { Deltas } from "./assistant/Deltas.ts"
 export { Generation } from "./assistant/Generation.ts"
 export { Prompts } from "./assistant/Prompts.ts"
-// Calls
 export { Call, type CallError, type CallReply, type CallRequest } from "./calls/Call.ts"
 export { Breaker } from "./calls/fetch/Breaker.ts"
 export { Fetch } from "./calls/fetch/Fetch.ts"
 export { ResponseCache } from "./calls/fetch/ResponseCache.ts"
 export { Lookup } from "./calls/Lookup.ts"
 export { Record } from "./calls/Record.ts"
-// The catalog
 export { Catalog } from "./catalog/Catalog.ts"
 export { CatalogEditor } from "./catalog/CatalogEditor.ts"
+export type { CatalogStoreError } from "./catalog/CatalogEntry.ts"
 export { CatalogRedis, CatalogRedisUnavailable } from "./catalog/CatalogRedis.ts"
-export { CatalogStore } from "./catalog/CatalogStore.ts"
+export { CatalogRowInvalid, CatalogStore } from "./catalog/CatalogStore.ts"
 export { CatalogSync } from "./catalog/CatalogSync.ts"
-// What instances share
 export { RateLimits } from "./cluster/limits/RateLimits.ts"
 export { UserLimits } from "./cluster/limits/UserLimits.ts"
 export { LockBusy, LockLost, Locks } from "./cluster/locks/Locks.ts"
@@ -34,7 +29,6 @@ export { Presence } from "./cluster/rooms/Presence.ts"
 export { BusUnavailable, RoomBus } from "./cluster/rooms/RoomBus.ts"
 export { SharedCache } from "./cluster/SharedCache.ts"
 export { SharedStores } from "./cluster/stores/SharedStores.ts"
-// What the services fail with
 export { RecordUnavailable } from "./domain/CallRecord.ts"
 export { TooManyContacts } from "./domain/Contact.ts"
 export { VersionConflict } from "./domain/Document.ts"
@@ -65,12 +59,12 @@ export {
 } from "./domain/Room.ts"
 export { ConfigUnavailable } from "./domain/UserConfig.ts"
 export { NotFound, VersionMismatch } from "./domain/Version.ts"
+export { Connections } from "./gateway/connection/Connections.ts"
 export { Gateway, ListenFailed } from "./gateway/Gateway.ts"
 export { Handling } from "./gateway/handlers/Handlers.ts"
 export { Authentication, DevelopmentOnPublicAddress } from "./gateway/http/Authentication.ts"
 export { Dispatcher } from "./gateway/requests/Dispatcher.ts"
 export { FailureLog } from "./gateway/requests/FailureLog.ts"
-// HTTP, PostgreSQL, Redis
 export { EgressPolicy } from "./infra/http/EgressPolicy.ts"
 export {
   Http,
@@ -83,15 +77,15 @@ export {
 } from "./infra/http/Http.ts"
 export { LocalHosts } from "./infra/http/LocalHosts.ts"
 export { Database, DatabaseRefused, DatabaseUnavailable } from "./infra/postgres/Database.ts"
+export { DatabaseHealth } from "./infra/postgres/DatabaseHealth.ts"
 export { DataDirInUse, EmbeddedFailed } from "./infra/postgres/PostgresEmbedded.ts"
+export { RoomLog } from "./infra/RoomLog.ts"
 export { RedisHealth } from "./infra/redis/RedisHealth.ts"
 export { RedisUnavailable } from "./infra/redis/RedisUnavailable.ts"
 export { StoreMisconfigured } from "./infra/StoreFault.ts"
 export { Lifecycle } from "./observability/Lifecycle.ts"
 export { Metrics } from "./observability/Metrics.ts"
-// The protocol: its methods' types
 export type { ClientError, MethodError, MethodName, Params, Result } from "./protocol/methods/Methods.ts"
-// Rooms
 export { Access, type AccessError } from "./rooms/Access.ts"
 export { Contacts } from "./rooms/Contacts.ts"
 export { Documents } from "./rooms/Documents.ts"
@@ -106,7 +100,6 @@ export { Rooms } from "./rooms/Rooms.ts"
 export { type Guest, Subscriptions } from "./rooms/Subscriptions.ts"
 export { Threads } from "./rooms/Threads.ts"
 export { Settings, SettingsInvalid, type SettingsShape } from "./Settings.ts"
-// The write buffer
 export { Flusher } from "./storage/buffer/Flusher.ts"
 export { FlushTarget } from "./storage/buffer/FlushTarget.ts"
 export { UnflushedWrites } from "./storage/buffer/UnflushedWrites.ts"
@@ -114,7 +107,6 @@ export { BufferUnavailable, WriteBuffer } from "./storage/buffer/WriteBuffer.ts"
 export { WriteMode } from "./storage/buffer/WriteMode.ts"
 export { WriteRouting } from "./storage/buffer/WriteRouting.ts"
 export { BufferLeased, WriterLeases } from "./storage/buffer/WriterLeases.ts"
-// Stores
 export { DeadLetters } from "./storage/DeadLetters.ts"
 export { Fenced, LockFences } from "./storage/LockFences.ts"
 export { RecordStreamUnavailable } from "./storage/records/RecordLog.ts"
@@ -130,3 +122,4 @@ export { Outbox } from "./storage/rooms/Outbox.ts"
 export { RoomPurge } from "./storage/rooms/RoomPurge.ts"
 export { RoomStore } from "./storage/rooms/RoomStore.ts"
 export { ThreadStore } from "./storage/rooms/ThreadStore.ts"
+export { UnpublishedNotices } from "./storage/rooms/UnpublishedNotices.ts"

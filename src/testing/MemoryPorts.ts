@@ -1,5 +1,5 @@
 // Every port of an instance, over the memory that instances share.
-import { Layer } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { CatalogRedis } from "../catalog/CatalogRedis.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
@@ -14,7 +14,16 @@ import { EgressPolicy } from "../infra/http/EgressPolicy.ts"
 import { LocalHosts } from "../infra/http/LocalHosts.ts"
 import { DatabaseHealth } from "../infra/postgres/DatabaseHealth.ts"
 import { RedisHealth } from "../infra/redis/RedisHealth.ts"
+import { Settings } from "../Settings.ts"
+import * as DocumentStoreBuffered from "../storage/buffer/DocumentStoreBuffered.ts"
 import { Flusher } from "../storage/buffer/Flusher.ts"
+import * as MessageStoreBuffered from "../storage/buffer/MessageStoreBuffered.ts"
+import * as FlushTargetMemory from "../storage/buffer/memory/FlushTargetMemory.ts"
+import * as WriteBufferMemory from "../storage/buffer/memory/WriteBufferMemory.ts"
+import { UnflushedWrites } from "../storage/buffer/UnflushedWrites.ts"
+import { WriteMode } from "../storage/buffer/WriteMode.ts"
+import { WriteRouting } from "../storage/buffer/WriteRouting.ts"
+import { WriterLeases } from "../storage/buffer/WriterLeases.ts"
 import { DeadLetters } from "../storage/DeadLetters.ts"
 import * as RecordDrain from "../storage/records/RecordDrain.ts"
 import { RecordStore } from "../storage/records/RecordStore.ts"
@@ -28,19 +37,36 @@ const Records = RecordDrain.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(RecordStore.layerShared, RecordStream.layerShared, DeadLetters.layerShared))
 )
 
+const WriteBuffering = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL }) =>
+    WriteRouting.layer.pipe(
+      Layer.provideMerge(WriteMode.layer),
+      Layer.provide(WriterLeases.layerShared),
+      Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
+      Layer.provide(FlushTargetMemory.layer),
+      Layer.provideMerge(WriteBufferMemory.layerShared(Duration.toMillis(FLUSH_INTERVAL)))
+    )
+  )
+).pipe(Layer.provide(RoomBusMemory.layerLog))
+
+const BufferedStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
+  Layer.provideMerge(WriteBuffering),
+  Layer.provideMerge(StoresMemory.layerShared),
+  Layer.provide(DeadLetters.layerShared)
+)
+
 export const MemoryPorts = Layer.mergeAll(
   CatalogRedis.layerShared,
   CatalogStore.layerShared,
   Records,
-  StoresMemory.layerShared,
+  BufferedStores,
   UnpublishedNotices.layerShared,
-  Flusher.layerNone,
-  Presence.layerMemory,
-  MembershipCache.layerMemory,
-  Locks.layerMemory,
-  RateLimits.layerMemory,
+  Presence.layerShared,
+  MembershipCache.layerShared,
+  Locks.layerShared,
+  RateLimits.layerShared,
   UserLimits.layerMemory,
-  SharedCache.layerMemory
+  SharedCache.layerShared
 ).pipe(
   Layer.provideMerge(RoomBusMemory.layerShared),
   Layer.provideMerge(Layer.mergeAll(DatabaseHealth.layerMemory, RedisHealth.layerNone, SharedStores.layerAlone)),

@@ -61,6 +61,8 @@ export interface TestClient {
   readonly raw: (text: string) => Effect.Effect<unknown, ConnectionLost>
   /** Every frame that arrived, decoded, in order. */
   readonly frames: ReadonlyArray<unknown>
+  /** Calls the listener with the text of each frame that arrives from now on. */
+  readonly onFrame: (listener: (text: string) => void) => void
   /** The notifications among them. */
   readonly notifications: () => ReadonlyArray<Notification>
   /** The `room.event` params of a room, in order. */
@@ -109,6 +111,7 @@ type Outcome = Deferred.Deferred<unknown, RequestFailed | ConnectionLost>
 /** The client's side: what arrived, and who waits for what. */
 class Inbox {
   readonly frames: Array<unknown> = []
+  readonly listeners: Array<(text: string) => void> = []
   readonly closed = Deferred.makeUnsafe<Closed>()
   readonly #replies = new Map<number, Outcome>()
   #raw: Array<Outcome> = []
@@ -119,6 +122,7 @@ class Inbox {
   frame(text: string): void {
     const frame: unknown = JSON.parse(text)
     this.frames.push(frame)
+    for (const listener of this.listeners) listener(text)
     if (isNotification(frame)) for (const watch of [...this.#watchers]) watch()
     else this.#reply(frame)
   }
@@ -255,6 +259,7 @@ export const connect = Effect.fnUntraced(function* (
         return Effect.catchTag(Deferred.await(outcome), "RequestFailed", Effect.die)
       }),
     frames: inbox.frames,
+    onFrame: (listener) => void inbox.listeners.push(listener),
     notifications: () => inbox.notifications(),
     events: (roomId) =>
       inbox

@@ -2,6 +2,8 @@
 // what App.ts builds, over memory and without the HTTP server; `TestHotpath.client` speaks the protocol with it.
 import { Context, Effect, Layer } from "effect"
 import type { CatalogContent } from "../catalog/CatalogStoreState.ts"
+import type { Fault } from "./Fault.ts"
+import type { GroupName } from "./Faults.ts"
 import { sharedMemory } from "./SharedMemory.ts"
 import type { Credentials } from "./TestClient.ts"
 import { type InstanceOptions, makeInstance, type Services, type TestInstance } from "./TestInstance.ts"
@@ -37,6 +39,16 @@ export class TestHotpath extends Context.Service<
         ? Effect.die(new Error(`there is no instance ${number}: TestHotpath.layer({ instances: ${number + 1} })`))
         : Effect.succeed(found)
     })
+
+  /** Switches a fault on in front of a group of services, of all instances or of one. `Faults.none` ends it. */
+  static readonly fault = (group: GroupName, fault: Fault, instance?: number) =>
+    Effect.flatMap(TestHotpath, ({ instances }) =>
+      Effect.forEach(
+        instances.filter((_, number) => instance === undefined || number === instance),
+        ({ faults }) => faults[group].set(fault),
+        { discard: true }
+      )
+    )
 
   /** Connects to an instance (the first, unless another is named) as this user, until the scope is closed. */
   static readonly client = (credentials: string | Credentials, instance = 0) =>

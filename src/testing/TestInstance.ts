@@ -7,6 +7,7 @@ import { Connections } from "../gateway/connection/Connections.ts"
 import { Lifecycle } from "../observability/Lifecycle.ts"
 import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
+import * as Faults from "./Faults.ts"
 import { MemoryPorts } from "./MemoryPorts.ts"
 import { makeOverrides, type Override } from "./Overrides.ts"
 import type { SharedMemory } from "./SharedMemory.ts"
@@ -20,6 +21,8 @@ export interface InstanceOptions {
   readonly settings?: Readonly<Record<string, string | number>>
   /** Takes the place of the services that it provides, wherever they are used. */
   readonly replace?: Layer.Layer<never, unknown>
+  /** In front of what is in Redis, in Postgres, of the integrations, or of any service: `at: [Faults.at(…)]`. */
+  readonly faults?: Faults.GroupFaults & { readonly at?: ReadonlyArray<Faults.FaultOverride> }
 }
 
 const instanceLayer = ({ settings = {}, upstream }: InstanceOptions) =>
@@ -43,6 +46,8 @@ export type Services = Layer.Success<ReturnType<typeof instanceLayer>> | SharedM
 
 export interface TestInstance {
   readonly context: Context.Context<Services>
+  /** Switch faults on and off while a test runs. */
+  readonly faults: Faults.GroupSwitches
   /** Connects as this user, or with a token, until the scope is closed. */
   readonly client: (credentials: string | Credentials) => Effect.Effect<TestClient, ConnectRefused, Scope.Scope>
   /** Answers an HTTP request, as the server would: admin API, health, metrics. */
@@ -62,9 +67,10 @@ export const makeInstance = Effect.fnUntraced(function* (
   const scope = yield* Effect.acquireRelease(Scope.make(), (own) => Scope.close(own, Exit.void))
   const replacement =
     options.replace === undefined ? Context.empty() : yield* Layer.buildWithScope(options.replace, scope)
+  const { overrides, switches } = yield* Scope.provide(Faults.makeOverrides(options.faults), scope)
   const own = yield* Layer.buildWithMemoMap(
     Layer.provide(instanceLayer(options), Layer.succeedContext(shared)),
-    makeOverrides(overridesOf(replacement)),
+    makeOverrides([...overridesOf(replacement), ...overrides, ...(options.faults?.at ?? [])]),
     scope
   )
   const context = Context.merge(shared, own)
@@ -73,6 +79,7 @@ export const makeInstance = Effect.fnUntraced(function* (
   const handler = HttpEffect.toWebHandler(Context.get(context, HttpRouter.HttpRouter).asHttpEffect())
   const instance: TestInstance = {
     context,
+    faults: switches,
     client: (credentials) =>
       Effect.provideContext(connect(typeof credentials === "string" ? { user: credentials } : credentials), context),
     http: (path, init) => Effect.promise(() => handler(new Request(new URL(path, "http://127.0.0.1:8080"), init))),

@@ -10,6 +10,7 @@ export {
   HttpTimeout,
   HttpUnreachable
 } from "../infra/http/Http.ts"
+export * as Faults from "./Faults.ts"
 export * from "./TestClient.ts"
 export { TestHotpath, type TestOptions } from "./TestHotpath.ts"
 export type { InstanceOptions, Services, TestInstance } from "./TestInstance.ts"

@@ -215,7 +215,10 @@ describe("LockFences: PostgreSQL", () => {
               )
             )
           )
-          yield* Effect.sleep("200 millis")
+          const waiting = run(
+            sql`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+          )
+          yield* untilEffect(Effect.filterOrFail(waiting, (rows) => rows.length > 0))
           assert.deepEqual(order, [])
           yield* Deferred.succeed(ends, undefined)
           yield* Fiber.join(older)

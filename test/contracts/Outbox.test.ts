@@ -4,6 +4,7 @@ import { Effect } from "effect"
 import { Outbox, outboxLimits } from "../../src/storage/rooms/Outbox.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import { by, id, makeRoom, overStores, send } from "../support/RoomStores.ts"
+import { laterMillisecond } from "../support/Until.ts"
 
 /** Older than anything. */
 const ever = -60_000
@@ -26,7 +27,7 @@ overStores("Outbox", (it) => {
       const roomId = yield* makeRoom("ann")
       const other = yield* makeRoom("ann")
       const made = yield* Effect.forEach(Array.from({ length: 5 }), () => send(roomId, "ann"))
-      yield* Effect.sleep("5 millis")
+      yield* Effect.promise(laterMillisecond)
       yield* send(other, "ann")
       const kept = made.flatMap((one) => one.changes)
       assert.deepEqual(yield* unsent(roomId, 0), kept)
@@ -65,7 +66,7 @@ overStores("Outbox", (it) => {
       const [older, newer] = [rooms.slice(0, 50), rooms.slice(50)]
       yield* Effect.forEach(older, (roomId) => send(roomId, "ann"))
       // The embedded database counts in milliseconds.
-      yield* Effect.sleep("5 millis")
+      yield* Effect.promise(laterMillisecond)
       yield* Effect.forEach(newer, (roomId) => send(roomId, "ann"))
       // Another change in the first does not put it last.
       yield* send(rooms[0] ?? "", "ann")

@@ -148,6 +148,7 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       const reactions = Object.fromEntries(["👍", "__proto__", "constructor"].map((emoji) => [emoji, ["ann", "bob"]]))
       const sent = [saying(roomId), saying(roomId, { threadId: randomUUID(), reactions }), saying(roomId, { body: "" })]
       const entries: Array<BufferedMessage> = []
+      const began = Date.now()
       for (const [n, message] of sent.entries()) {
         const key = n === 1 ? `k"\\\n😀` : undefined
         const ordinal = yield* append(buffer, message, key)
@@ -159,7 +160,10 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
         ordinals
       )
       // About the time in µs, so that they come after what Postgres numbered before.
-      for (const ordinal of ordinals) assert.isBelow(Math.abs(ordinal / 1000 - Date.now()), 10_000)
+      for (const ordinal of ordinals) {
+        assert.isAtLeast(ordinal / 1000, began - 1)
+        assert.isAtMost(ordinal / 1000, Date.now() + 1)
+      }
       assert.deepEqual(yield* allOf(buffer, roomId), entries)
       assert.deepEqual((yield* buffer.dirty(roomId)).messages, entries)
       const second = entries.slice(1, 2)

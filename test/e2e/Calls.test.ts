@@ -3,6 +3,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { Client } from "../support/Client.ts"
 import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
+import { patienceMs } from "../support/Patience.ts"
 import { type RunningServer, startRedis } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream, type Upstream } from "../support/Upstream.ts"
@@ -49,14 +50,16 @@ describe("calls", () => {
       "redirect",
       "gate"
     ]
-    for (const name of names) await define(name, { url: `${origin}/${name}`, timeoutMs: 1000 })
+    // Only these are to end by it: the others have the time that a busy machine needs.
+    const timeoutMs = (name: string) => (name === "hang" || name === "drip" ? 1000 : patienceMs)
+    for (const name of names) await define(name, { url: `${origin}/${name}`, timeoutMs: timeoutMs(name) })
     await define("sorry", { url: `${origin}/sorry`, errors: { "400": "It says: {/error/message}" } })
     await define("ids", { url: `${origin}/ids` })
     await define("refused", { url: "http://127.0.0.1:1/" })
     await define("nowhere", { url: "http://nowhere.invalid/" })
-    await define("strict", { url: `${origin}/gate`, overflow: "reject" })
-    await define("lossy", { url: `${origin}/gate`, overflow: "drop" })
-    await define("narrow", { url: `${origin}/gate`, maxConcurrent: 2, timeoutMs: 5000 })
+    await define("strict", { url: `${origin}/gate`, overflow: "reject", timeoutMs: patienceMs })
+    await define("lossy", { url: `${origin}/gate`, overflow: "drop", timeoutMs: patienceMs })
+    await define("narrow", { url: `${origin}/gate`, maxConcurrent: 2, timeoutMs: patienceMs })
     await define("get", {
       url: `${origin}/path/{input.place}/x`,
       method: "GET",

@@ -1,10 +1,10 @@
 // What users keep beside rooms: contacts and feedback.
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { query } from "../support/Databases.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import { type ServerPair, startRoomPair } from "../support/RoomPair.ts"
 
 describe("people", () => {
-  let pair: RoomPair
+  let pair: ServerPair
   beforeAll(async () => {
     pair = await startRoomPair()
   })

@@ -10,9 +10,10 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { WebSocket } from "ws"
 import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
+import { patienceMs } from "../support/Patience.ts"
 import { type Proxy, startProxy } from "../support/Proxy.ts"
 import { makeRandom } from "../support/Random.ts"
-import { freePort, type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
+import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream, type Upstream } from "../support/Upstream.ts"
 
@@ -28,10 +29,9 @@ describe("crashes", () => {
   let redis: RunningServer
   let upstream: Upstream
   let database: string
-  const ports: Array<number> = []
   const instances: Array<Hotpath> = []
-  const ledger = new Map<string, { readonly ack: string; readonly at: number }>()
-  const kills: Array<number> = []
+  const ledger = new Map<string, { readonly ack: string; readonly at: number; readonly by: Hotpath }>()
+  const killed = new Set<Hotpath>()
   const faults: Array<{ readonly kind: string; readonly at: number }> = []
   let isLoading = true
 
@@ -39,7 +39,6 @@ describe("crashes", () => {
     const through = new URL(database)
     through.port = String(proxy.port)
     instances[n] = await startHotpath({
-      PORT: String(ports[n]),
       DATABASE_URL: through.href,
       REDIS_URL: redis.url,
       DATABASE_TIMEOUT: "2 seconds",
@@ -50,10 +49,11 @@ describe("crashes", () => {
 
   /** One client: asks again as soon as it is answered, and comes back when it is thrown out. */
   const client = async (n: number) => {
-    const port = ports[n % ports.length]
     let turn = n
     while (isLoading) {
-      const socket = new WebSocket(`ws://127.0.0.1:${port}/ws?user=crash${n}`)
+      const instance = instances[n % howMany]
+      if (instance === undefined) throw new Error("no instance")
+      const socket = new WebSocket(`${instance.ws}?user=crash${n}`)
       const ask = () => {
         if (!isLoading) return socket.terminate()
         const ack = levels[turn++ % levels.length]
@@ -69,7 +69,7 @@ describe("crashes", () => {
       await new Promise<void>((resolve) => {
         socket.on("message", (data) => {
           const { error, result } = JSON.parse(data.toString())
-          if (result !== undefined) ledger.set(result.recordId, { ack: result.ack, at: Date.now() })
+          if (result !== undefined) ledger.set(result.recordId, { ack: result.ack, at: Date.now(), by: instance })
           setTimeout(ask, error === undefined ? 1 : 20)
         })
         socket.on("error", () => {})
@@ -88,8 +88,7 @@ describe("crashes", () => {
     database = await freshDatabase(postgres.url)
     proxy = await startProxy(postgres.port)
     upstream = await startUpstream()
-    for (let n = 0; n < howMany; n++) ports.push(await freePort())
-    await Promise.all(ports.map((_, n) => start(n)))
+    await Promise.all(Array.from({ length: howMany }, (_, n) => start(n)))
     await query(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
       JSON.stringify({ url: `${upstream.origin}/echo` })
     ])
@@ -108,8 +107,14 @@ describe("crashes", () => {
       const random = makeRandom(seed)
       const counts: Record<string, number> = {}
       const clients = Array.from({ length: 24 }, (_, n) => client(n))
+      // The moments come with what was acknowledged meanwhile: a slow machine sees as many different ones.
+      const goOn = async (count: number) => {
+        const wanted = ledger.size + count
+        await until(() => ledger.size >= wanted, `${count} more records to be acknowledged`)
+      }
+      await goOn(100)
       for (let n = 0; n < crashes; n++) {
-        await sleep(100 + random.below(900))
+        await goOn(50 + random.below(500))
         const victim = random.below(howMany)
         const kind = random.weighted([
           [60, "instance"],
@@ -121,9 +126,11 @@ describe("crashes", () => {
         counts[kind] = (counts[kind] ?? 0) + 1
         faults.push({ kind: kind === "instance" ? `instance ${victim}` : kind, at: Date.now() })
         if (kind === "instance") {
-          kills.push(Date.now())
-          instances[victim]?.process.kill("SIGKILL")
-          await instances[victim]?.exitCode
+          const gone = instances[victim]
+          if (gone === undefined) return assert.fail("no instance")
+          killed.add(gone)
+          gone.process.kill("SIGKILL")
+          await gone.exitCode
           await start(victim)
         } else if (kind === "slow") {
           // Longer than a statement may take: it is given up, and may be done all the same.
@@ -141,7 +148,7 @@ describe("crashes", () => {
           await server.start()
         }
       }
-      await sleep(500)
+      await goOn(100)
       isLoading = false
       await Promise.all(clients)
 
@@ -151,11 +158,12 @@ describe("crashes", () => {
         )
         return [...ledger].filter(([id]) => !stored.has(id))
       }
-      const strong = async () => (await missing()).filter(([, { ack }]) => ack !== "memory")
-      await until(async () => (await strong()).length === 0, "every acknowledged record to be stored").catch(
+      // What was acknowledged as queued in memory is lost with the process, and only then.
+      const wanted = async () => (await missing()).filter(([, { ack, by }]) => ack !== "memory" || !killed.has(by))
+      await until(async () => (await wanted()).length === 0, "every acknowledged record to be stored").catch(
         async (error) => {
-          const left = await strong()
-          const at = left[0]?.[1].at ?? 0
+          const left = (await wanted()).map(([id, { ack, at }]) => ({ id, ack, at }))
+          const at = left[0]?.at ?? 0
           const near = faults.filter((fault) => Math.abs(fault.at - at) < 10_000)
           const dead = await query(database, "SELECT reason, count(*)::int FROM dead_records GROUP BY 1")
           const { Redis } = await import("ioredis")
@@ -171,10 +179,7 @@ describe("crashes", () => {
           throw error
         }
       )
-      // What was acknowledged as queued in memory is lost with the process, and only then: within the time a batch takes.
       const lost = await missing()
-      const unexplained = lost.filter(([, { at }]) => !kills.some((kill) => at <= kill + 50 && at > kill - 10_000))
-      assert.deepEqual(unexplained, [])
       const [twice] = await query<{ count: number }>(
         database,
         "SELECT count(*)::int AS count FROM (SELECT record_id FROM call_records GROUP BY 1 HAVING count(*) > 1) AS t"
@@ -188,6 +193,6 @@ describe("crashes", () => {
       )
       assert.isAbove(ledger.size, 100)
     },
-    120_000 + crashes * 4000
+    2 * patienceMs + crashes * 30_000
   )
 })

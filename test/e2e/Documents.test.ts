@@ -4,11 +4,11 @@ import { afterAll, assert, beforeAll, beforeEach, describe, it } from "vitest"
 import { edit, edits, inOrder, storedBodies, storedDocument, updatesTold } from "../support/Editing.ts"
 import { type RoomClient, roomClient } from "../support/RoomClient.ts"
 import { roomCluster } from "../support/RoomCluster.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import { type ServerPair, startRoomPair } from "../support/RoomPair.ts"
 import { until } from "../support/Until.ts"
 
 describe("documents", () => {
-  let pair: RoomPair
+  let pair: ServerPair
   let ann: RoomClient
   let bob: RoomClient
   let roomId: string

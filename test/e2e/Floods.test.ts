@@ -66,16 +66,10 @@ describe("floods", () => {
   it("charges pings, and does not read on from a client that sends more than the rate allows", async () => {
     const before = await metric(hotpath, "connections_over_rate_total")
     const client = await hotpath.client("pings")
-    for (let n = 0; n < 50; n++) {
-      await new Promise<void>((resolve) => {
-        client.socket.once("pong", () => resolve())
-        for (let m = 0; m < 6; m++) client.socket.ping()
-      })
-    }
-    await until(
-      async () => (await metric(hotpath, "connections_over_rate_total")) > before,
-      "the pings to be held back"
-    )
+    await until(async () => {
+      for (let n = 0; n < 20; n++) client.socket.ping()
+      return (await metric(hotpath, "connections_over_rate_total")) > before
+    }, "the pings to be held back")
     assert.isDefined((await client.request("session.get")).id)
     client.close()
   })
@@ -120,7 +114,9 @@ describe("batches", () => {
     const reply = (await client.raw(`[${Array(32_000).fill("1").join(",")}]`)) as Reply
     assert.deepEqual([reply.id, reply.error?.code, reply.error?.data.type], [null, -32600, "InvalidRequest"])
     assert.include(reply.error?.message, "100")
-    assert.strictEqual((await client.request("session.get")).error?.data.type, "RateLimited")
+    // One may be gained since, or some on a slow machine.
+    const next = await Promise.all(Array.from({ length: 50 }, () => client.request("session.get")))
+    assert.include(errorsOf(next), "RateLimited")
     client.close()
   })
 

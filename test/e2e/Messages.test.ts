@@ -2,11 +2,11 @@
 import { afterAll, assert, beforeAll, beforeEach, describe, it } from "vitest"
 import { query } from "../support/Databases.ts"
 import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import { type ServerPair, startRoomPair } from "../support/RoomPair.ts"
 import { laterMillisecond } from "../support/Until.ts"
 
 describe("messages", () => {
-  let pair: RoomPair
+  let pair: ServerPair
   let ann: RoomClient
   let bob: RoomClient
   let roomId: string

@@ -7,7 +7,7 @@ import { type RunningServer, startPostgres, startRedis } from "../support/Server
 import { until } from "../support/Until.ts"
 
 // Each starts several processes, which a busy machine takes its time for.
-describe("a store that refuses us", { timeout: 120_000 }, () => {
+describe("a store that refuses us", () => {
   const running: Array<Hotpath> = []
   const servers: Array<RunningServer> = []
   const server = async (start: () => Promise<RunningServer>) => {
@@ -38,9 +38,6 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     const { reasons } = (await response.json()) as { readonly reasons?: ReadonlyArray<string> }
     return { status: response.status, reasons }
   }
-  const isUp = async ({ http }: Hotpath, name: string) =>
-    (await (await fetch(`${http}/metrics`)).text()).includes(`hotpath_dependency_up{dependency="${name}"} 1`)
-
   it("PostgreSQL: no such database, no such role", async () => {
     const url = new URL(await freshDatabase())
     url.password = "SESAME"
@@ -65,7 +62,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     const database = await freshDatabase(admin)
     const name = new URL(database).pathname.slice(1)
     const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
-    assert.isTrue(await isUp(one, "postgres"))
+    assert.isTrue(await one.isUp("postgres"))
     const rename = (from: string, to: string) =>
       until(async () => {
         await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [from])
@@ -78,11 +75,11 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     await until(async () => (await ready(one)).status === 503, "the refusal to be seen")
     assert.match(String((await ready(one)).reasons), /PostgreSQL: .*does not exist \(3D000\); there is no Redis/)
     assert.match(one.output(), /"level":"ERROR".*PostgreSQL does not work.*does not exist/)
-    assert.isFalse(await isUp(one, "postgres"))
+    assert.isFalse(await one.isUp("postgres"))
     await rename("elsewhere", name)
     await until(async () => (await ready(one)).status === 200, "the database to be back")
     assert.include(one.output(), "PostgreSQL is up")
-    await until(() => isUp(one, "postgres"), "the gauge")
+    await until(() => one.isUp("postgres"), "the gauge")
   })
 
   it("PostgreSQL: one that takes no writes, at the start and later", async () => {
@@ -97,7 +94,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     await setReadOnly("on")
     await until(async () => (await ready(one)).status === 503, "the refusal to be seen")
     assert.match(String((await ready(one)).reasons), /PostgreSQL: it takes no writes/)
-    assert.isFalse(await isUp(one, "postgres"))
+    assert.isFalse(await one.isUp("postgres"))
     assert.match(await refusal({ DATABASE_URL: database }), /DATABASE_URL=.*takes no writes: it is a standby/)
     await setReadOnly("off")
     await until(async () => (await ready(one)).status === 200, "writes to be taken again")
@@ -139,7 +136,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
       assert.match(await refusal({ REDIS_URL: url }), /REDIS_URL=redis:.*may not run the commands.*NOPERM/, name)
     }
     const other = await hotpath({ REDIS_URL: `redis://neighbour:sesame@127.0.0.1:${port}`, REDIS_PREFIX: "other" })
-    assert.isTrue(await isUp(other, "redis"))
+    assert.isTrue(await other.isUp("redis"))
   })
 
   it("Redis: TLS where there is none, and none where there is", async () => {
@@ -156,7 +153,7 @@ describe("a store that refuses us", { timeout: 120_000 }, () => {
     const other = await server(startRedis)
     const one = await hotpath({ REDIS_URL: other.url })
     assert.include(one.output(), "Redis has no AOF")
-    assert.isTrue(await isUp(one, "redis"))
+    assert.isTrue(await one.isUp("redis"))
     const { execFileSync } = await import("node:child_process")
     const cli = (...args: ReadonlyArray<string>) => execFileSync("redis-cli", ["-p", String(other.port), ...args])
     cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")

@@ -2,7 +2,7 @@
 import { Redis } from "ioredis"
 import { afterEach, assert, describe, it } from "vitest"
 import { startRedisShards } from "../support/RedisKinds.ts"
-import { roomCluster, wait } from "../support/RoomCluster.ts"
+import { roomCluster } from "../support/RoomCluster.ts"
 import { until } from "../support/Until.ts"
 
 const users = ["u0", "u1", "u2", "u3"]
@@ -19,9 +19,9 @@ describe("rooms over a Redis Cluster", () => {
     const [one, two] = [await start(env), await start(env)]
     const rooms = await Promise.all(Array.from({ length: 6 }, () => newRoom(one, users)))
     const halls = await Promise.all(rooms.map((roomId) => meet(roomId, users, () => [one.ws, two.ws])))
-    const stops = halls.map((ledgers, n) => talk(ledgers.slice(0, 2), `${n}-`))
-    await wait(500)
-    for (const [n, stop] of stops.entries()) await check(halls[n] ?? [], await stop())
+    const talks = halls.map((ledgers, n) => talk(ledgers.slice(0, 2), `${n}-`))
+    await Promise.all(talks.map(({ more }) => more(20)))
+    for (const [n, { stop }] of talks.entries()) await check(halls[n] ?? [], await stop())
     const heard = await Promise.all(
       cluster.nodes.map(async ({ url }) => {
         const node = new Redis(url)
@@ -36,14 +36,16 @@ describe("rooms over a Redis Cluster", () => {
     )
     assert.isTrue(heard.every((count) => count > 0))
 
-    const more = halls.map((ledgers, n) => talk(ledgers.slice(0, 1), `${n}-more-`))
+    const others = halls.map((ledgers, n) => talk(ledgers.slice(0, 1), `${n}-more-`))
     const [node] = cluster.nodes
     await node?.kill()
-    await wait(500)
+    const isAway = async () => !(await one.isUp("redis"))
+    await until(isAway, "the loss to be noticed")
     await node?.start()
-    await until(async () => (await fetch(`${one.http}/readyz`)).ok, "the instances")
-    await wait(4000)
-    for (const [n, stop] of more.entries()) await check(halls[n] ?? [], await stop(), false)
+    for (const each of [one, two]) await until(() => each.isUp("redis"), "the instances")
+    // In every room, those of the killed node too.
+    await Promise.all(others.map(({ more }) => more(20)))
+    for (const [n, { stop }] of others.entries()) await check(halls[n] ?? [], await stop(), false)
     for (const ledgers of halls) await ledgers[3]?.send("at last")
     for (const ledgers of halls) await check(ledgers, ["at last"], false)
   })

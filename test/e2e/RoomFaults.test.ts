@@ -2,7 +2,7 @@
 // ledger: each acknowledged message once, in one order, numbers without a gap.
 import { afterEach, assert, describe, it } from "vitest"
 import { query } from "../support/Databases.ts"
-import { roomCluster, sum, wait } from "../support/RoomCluster.ts"
+import { patientWithRedis, roomCluster, sum } from "../support/RoomCluster.ts"
 import { until } from "../support/Until.ts"
 
 const users = ["u0", "u1", "u2", "u3", "u4", "u5"]
@@ -24,21 +24,21 @@ describe("rooms while servers are killed", () => {
 
   it("lose nothing when instances are killed one after the other", async () => {
     const { database, start } = await servers()
-    const instances = [await start(), await start()]
+    const instances = [await start(patientWithRedis), await start(patientWithRedis)]
     const [first] = instances
     if (first === undefined) return assert.fail("no instance")
     const roomId = await newRoom(first, users)
     const ledgers = await meet(roomId, users, () => instances.map(({ ws }) => ws))
-    const stop = talk(ledgers)
+    const talking = talk(ledgers)
     for (let kill = 0; kill < 4; kill++) {
-      await wait(300 + 500 * Math.random())
+      await talking.more(20 + 50 * Math.random())
       const gone = instances[kill % 2]
       gone?.process.kill("SIGKILL")
       await gone?.exitCode
-      instances[kill % 2] = await start()
+      instances[kill % 2] = await start(patientWithRedis)
       await Promise.all(ledgers.map((ledger) => ledger.ready()))
     }
-    const acknowledged = await stop()
+    const acknowledged = await talking.stop()
     await check(ledgers, acknowledged)
     assert.strictEqual(sum(ledgers, "renewed"), 0, "everybody recovered")
     assert.isAbove(sum(ledgers, "resumed"), 0)
@@ -54,15 +54,16 @@ describe("rooms while servers are killed", () => {
       if (first === undefined) return assert.fail("no instance")
       const roomId = await newRoom(first, users)
       const ledgers = await meet(roomId, users, () => instances.map(({ ws }) => ws))
-      const stop = talk(ledgers)
+      const talking = talk(ledgers)
       for (let kill = 0; kill < 2; kill++) {
-        await wait(600)
+        await talking.more(30)
         await redis.kill()
-        await wait(1000)
+        await talking.more(30)
         await redis.start()
-        await wait(1000)
+        for (const one of instances) await until(() => one.isUp("redis"), "Redis to be back")
       }
-      const acknowledged = await stop()
+      await talking.more(30)
+      const acknowledged = await talking.stop()
       assert.sameMembers([...(await stored(database, acknowledged.length))], acknowledged)
       // Told within the instance while Redis was away, and by it after: each once, but not in one order everywhere.
       await check(ledgers, acknowledged, false)
@@ -74,17 +75,18 @@ describe("rooms while servers are killed", () => {
 
   it("go on after the clients of an instance that shuts down came over", async () => {
     const { start } = await servers()
-    const instances = [await start(), await start()]
+    const instances = [await start(patientWithRedis), await start(patientWithRedis)]
     const [first] = instances
     if (first === undefined) return assert.fail("no instance")
     const roomId = await newRoom(first, users)
     const ledgers = await meet(roomId, users, () => instances.map(({ ws }) => ws))
-    const stop = talk(ledgers)
-    await wait(500)
+    const talking = talk(ledgers)
+    await talking.more(20)
     instances.shift()
     assert.strictEqual(await first.stop(), 0)
-    await wait(500)
-    await check(ledgers, await stop())
+    await Promise.all(ledgers.map((ledger) => ledger.ready()))
+    await talking.more(20)
+    await check(ledgers, await talking.stop())
     assert.strictEqual(sum(ledgers, "resumed"), 3)
     assert.deepEqual(
       ledgers.flatMap(({ closes }) => closes),

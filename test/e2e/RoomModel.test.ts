@@ -7,6 +7,7 @@
 // HOTPATH_MODEL_REQUESTS makes it longer.
 import { isDeepStrictEqual } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { patienceMs } from "../support/Patience.ts"
 import { makeRandom } from "../support/Random.ts"
 import type { RoomClient, Told } from "../support/RoomClient.ts"
 import { distinct, explain, firstMisfit, plainPage, plainPresent } from "../support/RoomExplain.ts"
@@ -301,7 +302,7 @@ describe("rooms and their model", () => {
   }
 
   it(`${requests} requests, some of them at once, through broken connections`, {
-    timeout: 60_000 + 200 * requests
+    timeout: 2 * patienceMs + 200 * requests
   }, async () => {
     for (let done = 0; done < requests; ) {
       done += await step()

@@ -1,7 +1,8 @@
 // Rooms while servers are away, stalled or cut off, and members who do not read or are no members any more.
 import { afterEach, assert, describe, it } from "vitest"
+import type { Ledger } from "../support/Ledger.ts"
 import { startProxy } from "../support/Proxy.ts"
-import { roomCluster, wait } from "../support/RoomCluster.ts"
+import { roomCluster } from "../support/RoomCluster.ts"
 import { startPostgres } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
 
@@ -25,16 +26,18 @@ describe("rooms while something is away", () => {
       const far = await start({ REDIS_URL: through(redis.url, proxy.port) })
       const roomId = await newRoom(near, users)
       const ledgers = await meet(roomId, users, () => [near.ws, far.ws])
-      const stop = talk(ledgers)
-      await wait(400)
+      const talking = talk(ledgers)
+      await talking.more(20)
       proxy[fault]()
-      await wait(3000)
+      await until(async () => !(await far.isUp("redis")), "the loss to be noticed")
+      await talking.more(20)
       // Whoever comes from there now can't be told what they missed by number: they begin anew.
       ledgers[1]?.socket?.terminate()
       await ledgers[1]?.ready()
       proxy.resume()
-      await wait(3000)
-      const acknowledged = await stop()
+      await until(() => far.isUp("redis"), "Redis to be back")
+      await talking.more(20)
+      const acknowledged = await talking.stop()
       await check(ledgers, acknowledged, false)
       await ledgers[0]?.send("to all")
       await ledgers[1]?.send("from all")
@@ -48,11 +51,12 @@ describe("rooms while something is away", () => {
     const one = await start()
     const roomId = await newRoom(one, users)
     const ledgers = await meet(roomId, users, () => [one.ws])
-    const stop = talk(ledgers)
-    await wait(700)
+    const talking = talk(ledgers)
+    await talking.more(20)
     await redis.start()
-    await wait(1500)
-    await check(ledgers, await stop())
+    await until(() => one.isUp("redis"), "Redis to be seen")
+    await talking.more(20)
+    await check(ledgers, await talking.stop())
     const two = await start()
     const [late] = await meet(roomId, ["owner"], () => [two.ws])
     await ledgers[0]?.send("to both")
@@ -82,7 +86,7 @@ describe("rooms while something is away", () => {
     await check(ledgers, ["before", "meanwhile", "after"])
   })
 
-  it("forget the people of a killed instance within 30 seconds, and tell", async () => {
+  it("forget the people of a killed instance, and tell", async () => {
     const { start } = await servers()
     const [one, two] = [await start(), await start()]
     const roomId = await newRoom(one, users)
@@ -92,11 +96,10 @@ describe("rooms while something is away", () => {
     addresses.pop()
     const present = async () => (await stays?.request("presence.list", { roomId }))?.result.present.length
     assert.strictEqual(await present(), 2)
-    const began = Date.now()
     two.process.kill("SIGKILL")
     await until(async () => (await present()) === 1, "the ghost to be gone")
     const isTold = () => stays?.events.some(({ event }) => event.type === "presence.left" && event.user === "u1")
-    await until(() => isTold() === true, "the leaving to be told", 30_000 - (Date.now() - began))
+    await until(() => isTold() === true, "the leaving to be told")
   })
 
   it("cut off a member who does not read, and slow nobody", async () => {
@@ -134,12 +137,15 @@ describe("rooms while something is away", () => {
     const roomId = await newRoom(one, users)
     const ledgers = await meet(roomId, ["u0", "u1"], () => [one.ws, two.ws])
     const [again] = await meet(roomId, ["u1"], () => [one.ws])
-    const stop = talk(ledgers.slice(0, 1))
-    await wait(300)
+    const talking = talk(ledgers.slice(0, 1))
+    await talking.more(10)
     const owner = await one.client("owner")
     assert.isUndefined((await owner.request("rooms.remove", { roomId, user: "u1" })).error)
-    await wait(300)
-    await stop()
+    const isTold = (one: Ledger | undefined) =>
+      one?.events.some(({ event }) => event.type === "member.left" && event.user === "u1") === true
+    await until(() => isTold(ledgers[1]) && isTold(again), "the removed member's connections to be told")
+    await talking.more(20)
+    await check(ledgers.slice(0, 1), await talking.stop())
     for (const removed of [ledgers[1], again]) {
       const last = removed?.events.at(-1)?.event
       assert.deepEqual([last?.type, last?.user], ["member.left", "u1"])

@@ -8,7 +8,7 @@ import { makeMemoryFiles } from "../../src/infra/postgres/EmbeddedFiles.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
 import { until } from "../support/Until.ts"
 
-describe("a start", { timeout: 120_000 }, () => {
+describe("a start", () => {
   const running: Array<Hotpath> = []
   const folders: Array<string> = []
   const folder = () => {
@@ -42,7 +42,7 @@ describe("a start", { timeout: 120_000 }, () => {
         name
       )
     }
-    await until(() => /"adminToken":"[^"]+"/.test(one.output()), "the token in the log", 20_000)
+    await until(() => /"adminToken":"[^"]+"/.test(one.output()), "the token in the log")
     assert.notInclude(one.output(), "SESAME")
   })
 
@@ -55,7 +55,7 @@ describe("a start", { timeout: 120_000 }, () => {
 
   it("logs who changed what in the catalog, and warns of nothing at an orderly stop", async () => {
     const one = await hotpath()
-    await until(() => /"adminToken":"[^"]+"/.test(one.output()), "the token in the log", 20_000)
+    await until(() => /"adminToken":"[^"]+"/.test(one.output()), "the token in the log")
     const token = /"adminToken":"([^"]+)"/.exec(one.output())?.[1]
     const put = await fetch(`${one.http}/admin/integrations/mine`, {
       method: "PUT",

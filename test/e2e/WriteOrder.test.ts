@@ -1,7 +1,7 @@
 // What one connection asks to write is done in the order it was asked; what it asks beside that waits for none of it.
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { Client } from "../support/Client.ts"
-import { freshDatabase, query } from "../support/Databases.ts"
+import { freshDatabase, held } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { type RunningServer, startRedis } from "../support/Servers.ts"
 import { until } from "../support/Until.ts"
@@ -26,17 +26,8 @@ describe("the writes of one connection", () => {
     await redis?.stop()
   })
 
-  /** Holds up what writes a contact, for a second; resolves once it does. */
-  const blockContacts = async () => {
-    const over = query(
-      database,
-      "DO $$ BEGIN LOCK TABLE contacts IN SHARE ROW EXCLUSIVE MODE; PERFORM pg_sleep(1); END $$"
-    )
-    const isLocked = async () =>
-      (await query(database, "SELECT 1 FROM pg_locks WHERE mode = 'ShareRowExclusiveLock' AND granted")).length > 0
-    while (!(await isLocked())) await new Promise((resolve) => setTimeout(resolve, 10))
-    return { over }
-  }
+  /** Holds up what writes a contact. */
+  const blockContacts = () => held(database, "LOCK TABLE contacts IN SHARE ROW EXCLUSIVE MODE")
 
   const roomOf = async (client: Client) => {
     const roomId = String((await client.request("rooms.create", { title: "a room" })).result?.["roomId"])
@@ -52,7 +43,7 @@ describe("the writes of one connection", () => {
     const [ann, bob] = [await hotpath.client("ann"), await hotpath.client("bob")]
     const { other, roomId, token } = await roomOf(ann)
     assert.isDefined((await bob.request("rooms.join", { roomId, invite: other })).result)
-    const { over } = await blockContacts()
+    const contacts = await blockContacts()
     const asked = [
       ["contacts.add", { user: "bob" }],
       ["document.update", { roomId, baseVersion: 0, text: "first" }],
@@ -66,8 +57,12 @@ describe("the writes of one connection", () => {
       ["rooms.delete", { roomId }]
     ] as const
     const before = answered(ann).length
-    const replies = await Promise.all(asked.map(([method, params]) => ann.request(method, params)))
-    await over
+    const all = Promise.all(asked.map(([method, params]) => ann.request(method, params)))
+    await contacts.isWaitedFor()
+    // Everything was read when these are answered, and could have overtaken the first one.
+    for (let n = 0; n < 20; n++) await bob.request("messages.list", { roomId })
+    await contacts.release()
+    const replies = await all
     for (const { error, result } of replies) assert.isDefined(result, error?.message)
     const order = answered(ann).slice(before)
     assert.deepEqual(
@@ -80,7 +75,7 @@ describe("the writes of one connection", () => {
   it("hold up neither reads nor cancels, calls or other connections", async () => {
     const [ann, other] = [await hotpath.client("ann"), await hotpath.client("ann")]
     const { roomId } = await roomOf(ann)
-    const { over } = await blockContacts()
+    const contacts = await blockContacts()
     let isWritten = false
     const written = ann.request("contacts.add", { user: "cid" }).then((reply) => {
       isWritten = true
@@ -95,15 +90,15 @@ describe("the writes of one connection", () => {
       other.request("feedback.submit", { about: "order", rating: 5 })
     ])
     assert.isFalse(isWritten)
+    await contacts.release()
     assert.isDefined((await written).result)
-    await over
     for (const client of [ann, other]) client.close()
   })
 
   it("are in order within a batch, and beside it", async () => {
     const ann = await hotpath.client("ann")
     const { roomId } = await roomOf(ann)
-    const { over } = await blockContacts()
+    const contacts = await blockContacts()
     const text = async () => (await ann.request("document.get", { roomId })).result?.["text"]
     const request = (id: number, method: string, params: unknown) => ({ jsonrpc: "2.0", id, method, params })
     // 15 of 16 places are taken, so that the batch begins with its first entry alone.
@@ -114,9 +109,10 @@ describe("the writes of one connection", () => {
         request(901, "document.update", { roomId, baseVersion: 0, text: "batch" })
       ])
     )
-    const last = await ann.request("document.update", { roomId, baseVersion: 1, text: "after" })
-    assert.deepInclude(last.result, { version: 2 })
-    await over
+    const last = ann.request("document.update", { roomId, baseVersion: 1, text: "after" })
+    await contacts.isWaitedFor()
+    await contacts.release()
+    assert.deepInclude((await last).result, { version: 2 })
     await Promise.all(singles)
     await until(() => ann.messages.some(Array.isArray), "the batch's reply")
     const batch = ann.messages.find(Array.isArray) as ReadonlyArray<Frame>

@@ -14,7 +14,7 @@ const blocks = readReadmes()
 const placed = blocks.map((block) => ({ ...block, path: place(project, block) }))
 
 describe("code in the READMEs", () => {
-  it("compiles with the project's settings", { timeout: 120_000 }, async () => {
+  it("compiles with the project's settings", async () => {
     assert.isNotEmpty(placed)
     assert.strictEqual(
       await compile(
@@ -25,7 +25,7 @@ describe("code in the READMEs", () => {
     )
   })
 
-  it("is found wrong where it is", { timeout: 120_000 }, async () => {
+  it("is found wrong where it is", async () => {
     const wrong = { file: "wrong", line: 1, language: "ts", text: 'export const port: number = "8080"\n' }
     const broken = { ...wrong, line: 2, language: "js", text: "request(\n" }
     const moved = {

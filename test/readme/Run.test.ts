@@ -8,6 +8,7 @@ import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { openClient } from "../support/Client.ts"
 import { freshDatabase, query } from "../support/Databases.ts"
+import { patienceMs } from "../support/Patience.ts"
 import { makeProject, place } from "../support/ReadmeCode.ts"
 import { makeReadmeShell, type Ran } from "../support/ReadmeShell.ts"
 import { type Block, readReadmes, root, sameShape } from "../support/Readmes.ts"
@@ -73,7 +74,7 @@ const runners: Readonly<Record<string, (block: Block) => Promise<unknown>>> = {
   sql: ({ text }) => query(database, text),
   js: async (block) => {
     const path = place(project, { ...block, text: shell.adapt(block.text) })
-    const { stderr, stdout } = await exec(process.execPath, [path], { timeout: 30_000 })
+    const { stderr, stdout } = await exec(process.execPath, [path], { timeout: patienceMs })
     assert.strictEqual(stderr, "")
     if (block.text.includes("recovered")) assert.match(stdout, /^true \[/m)
     if (block.text.includes("assistant.generate")) assert.match(stdout, /\S.*\n\(message [0-9a-f-]{36}\)/)
@@ -93,7 +94,7 @@ const runners: Readonly<Record<string, (block: Block) => Promise<unknown>>> = {
 
 describe("what the READMEs show runs", () => {
   for (const block of blocks) {
-    it(`${block.file}:${block.line} (${block.language})`, { timeout: 120_000 }, async () => {
+    it(`${block.file}:${block.line} (${block.language})`, async () => {
       await runners[block.language]?.(block)
     })
   }
@@ -107,7 +108,7 @@ describe("the checks of what the READMEs show", () => {
       () => true
     )
 
-  it("find what does not work", { timeout: 60_000 }, async () => {
+  it("find what does not work", async () => {
     assert.isTrue(await fails("scripts/nothing\n"))
     assert.isTrue(await fails("npm run nothing\n"))
     assert.isTrue(await fails("npm run bench -- nothing\n"))

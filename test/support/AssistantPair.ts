@@ -5,6 +5,7 @@ import { admin, adminToken } from "./Admin.ts"
 import { freshDatabase } from "./Databases.ts"
 import { type Hotpath, startHotpath } from "./Hotpath.ts"
 import { type Model, probe, startModel } from "./Model.ts"
+import { patienceMs } from "./Patience.ts"
 import { type RoomClient, roomClient } from "./RoomClient.ts"
 import { type RunningServer, startRedis } from "./Servers.ts"
 import { until } from "./Until.ts"
@@ -46,7 +47,7 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
     // A path that nobody asked for yet says which instance has the new definition.
     const mark = `/marked-${Math.random()}`
     const put = (url: string) =>
-      admin(instances[0].http)("PUT", `/integrations/${name}`, { timeoutMs: 20_000, ...definition, url })
+      admin(instances[0].http)("PUT", `/integrations/${name}`, { timeoutMs: patienceMs, ...definition, url })
     assert.strictEqual((await put(model.origin + mark)).status, 200)
     const both = await Promise.all([client("probe", 0), client("probe", 1)])
     const knows = (one: RoomClient, path: string) => async () => {

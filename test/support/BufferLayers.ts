@@ -1,6 +1,8 @@
 // The buffered stores over memory, whose buffer and whose Postgres a test can take away and give back. Every call of theirs lets
 // others go first a few times, so that operations under way together interleave.
 import { Context, Effect, Layer } from "effect"
+import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
+import { RoomBusState } from "../../src/cluster/rooms/RoomBusState.ts"
 import { StorageUnavailable } from "../../src/domain/Room.ts"
 import { RoomLog } from "../../src/infra/RoomLog.ts"
 import { Lifecycle } from "../../src/observability/Lifecycle.ts"
@@ -26,7 +28,6 @@ import { Outbox } from "../../src/storage/rooms/Outbox.ts"
 import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
-import { roomLogLayer } from "./RoomLogs.ts"
 import { allStores, at, memoryStores, type Stores } from "./RoomStores.ts"
 
 /** What is away now. */
@@ -71,7 +72,8 @@ export const makeShared = Effect.fnUntraced(function* (intervalMs: number) {
   const context = yield* Layer.build(
     Layer.fresh(
       Layer.mergeAll(WriteBufferMemory.layerShared(intervalMs), WriterLeases.layerMemory).pipe(
-        Layer.provideMerge(Layer.mergeAll(WriteBufferState.layer, roomLogLayer))
+        Layer.provideMerge(Layer.mergeAll(WriteBufferState.layer, RoomBusMemory.layerLog)),
+        Layer.provide(RoomBusState.layer)
       )
     )
   )

@@ -13,8 +13,16 @@ export interface Reply {
   }
 }
 
-export interface Client {
-  readonly socket: WebSocket
+/** What tests do with a client's socket. */
+export interface ClientLink {
+  readonly on: (event: "message", listener: (data: { toString(): string }) => void) => unknown
+  readonly send: (text: string) => void
+  readonly close: () => void
+  readonly terminate: () => void
+}
+
+export interface Client<Link extends ClientLink = ClientLink> {
+  readonly socket: Link
   /** Everything that came, parsed, in order. */
   readonly messages: ReadonlyArray<unknown>
   readonly request: (method: string, params?: unknown) => Promise<Reply>
@@ -27,7 +35,7 @@ export interface Client {
 const isNotification = (message: unknown) =>
   typeof message === "object" && message !== null && "method" in message && !("id" in message)
 
-export const openClient = async (url: string, options: ClientOptions = {}): Promise<Client> => {
+export const openClient = async (url: string, options: ClientOptions = {}): Promise<Client<WebSocket>> => {
   const socket = new WebSocket(url, { maxPayload: 64 * 1024 * 1024, ...options })
   const messages: Array<unknown> = []
   const waiting = new Map<number, (reply: Reply) => void>()

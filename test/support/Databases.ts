@@ -4,6 +4,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { sharedPostgres } from "./SharedServers.ts"
+import { until } from "./Until.ts"
 
 export const query = <Row extends object>(url: string, text: string, params: ReadonlyArray<unknown> = []) =>
   Effect.runPromise(
@@ -13,6 +14,39 @@ export const query = <Row extends object>(url: string, text: string, params: Rea
       )
     ).pipe(Effect.provide(Reactivity.layer))
   )
+
+/** Runs the statement in a transaction that stays open, with its locks, until it is released. */
+export const held = async (url: string, text: string) => {
+  const [done, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const over = Effect.runPromise(
+    Effect.scoped(
+      Effect.flatMap(PgClient.make({ url: Redacted.make(url), maxConnections: 1 }), (sql) =>
+        sql.withTransaction(
+          Effect.andThen(
+            sql.unsafe(text),
+            Effect.promise(() => {
+              done.resolve()
+              return released.promise
+            })
+          )
+        )
+      )
+    ).pipe(Effect.provide(Reactivity.layer))
+  )
+  await Promise.race([done.promise, over])
+  return {
+    /** Until so many others wait for its locks. */
+    isWaitedFor: (count = 1) =>
+      until(async () => {
+        const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return (await query(url, waiting)).length >= count
+      }, `others to wait for ${text}`),
+    release: () => {
+      released.resolve()
+      return over
+    }
+  }
+}
 
 export const freshDatabase = async (given?: string) => {
   const server = given ?? (await sharedPostgres())

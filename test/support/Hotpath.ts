@@ -1,6 +1,7 @@
 // hotpath as a process of its own, started as a user starts it.
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
+import type { WebSocket } from "ws"
 import { type Client, openClient } from "./Client.ts"
 import { liftedLimits } from "./LiftedLimits.ts"
 import { until } from "./Until.ts"
@@ -10,7 +11,9 @@ export interface Hotpath {
   readonly http: string
   readonly process: ChildProcess
   readonly output: () => string
-  readonly client: (user?: string) => Promise<Client>
+  readonly client: (user?: string) => Promise<Client<WebSocket>>
+  /** Whether it says that the store answers. */
+  readonly isUp: (store: "redis" | "postgres") => Promise<boolean>
   readonly counters: () => Promise<Record<string, number>>
   readonly exitCode: Promise<number | null>
   readonly stop: () => Promise<number | null>
@@ -56,6 +59,8 @@ export const startHotpath = async (env: Readonly<Record<string, string>> = {}): 
     output,
     exitCode,
     client: (user = "ann") => openClient(`${ws}?user=${user}`),
+    isUp: async (store) =>
+      (await (await fetch(`${http}/metrics`)).text()).includes(`hotpath_dependency_up{dependency="${store}"} 1`),
     counters: async () => {
       const response = await fetch(`${http}/metrics`, { headers: { accept: "application/json" } })
       return (await response.json()) as Record<string, number>

@@ -34,6 +34,8 @@ export class Ledger {
   readonly seen: Array<string> = []
   readonly events: Array<Params> = []
   readonly violations: Array<string> = []
+  /** Each state that was read, with the number of events before it, and the version of its document. */
+  readonly states: Array<{ readonly after: number; readonly version: number }> = []
   readonly closes: Array<number> = []
   /** Messages that were sent again, because nobody said whether they were kept. */
   readonly repeated = new Set<string>()
@@ -158,7 +160,10 @@ export class Ledger {
     if (result?.recovered === true) {
       for (const params of result.events) this.#note(params)
       if (this.#cursor !== result.cursor) this.violations.push(`resumed to ${this.#cursor}, told ${result.cursor}`)
-    } else if (result?.cursor !== undefined) this.#cursor = result.cursor
+    } else if (result?.cursor !== undefined) {
+      this.#cursor = result.cursor
+      this.states.push({ after: this.events.length, version: result.document.version })
+    }
     this.#waiting.get(message.id)?.(message)
     this.#waiting.delete(message.id)
   }

@@ -60,14 +60,22 @@ export const edit = async (ledger: Ledger, { roomId, texts, unsure, violations }
   }
 }
 
-/** What this member was told of the document: version by version, none left out, each as it was acknowledged. */
+/**
+ * What this member was told of the document: version by version, none left out, each as it was acknowledged. Who began
+ * anew may be told again of versions that the state has: it is read after its cursor. Up to there none is left out.
+ */
 export const misheard = (ledger: Ledger, { texts }: Written): ReadonlyArray<string> => {
   const wrong: Array<string> = []
+  const states = [...ledger.states]
   let last = 0
-  for (const { event } of ledger.events) {
+  let isNew = false
+  for (const [n, { event }] of ledger.events.entries()) {
+    for (; states[0] !== undefined && states[0].after <= n; isNew = true) last = states.shift()?.version ?? 0
     if (event.type !== "document.updated" || event.version === undefined) continue
     const { text, version } = event
-    if (version !== last + 1) wrong.push(`${ledger.user} was told ${version} after ${last}`)
+    const isNext = version === last + 1 || (isNew && version <= last)
+    if (!isNext) wrong.push(`${ledger.user} was told ${version} after ${last}`)
+    isNew = false
     const known = texts.get(version)
     if (text !== undefined && known !== undefined && text !== known) wrong.push(`${version} told as ${text}`)
     last = version

@@ -1,7 +1,8 @@
 // Real servers on free ports of 127.0.0.1, which a test may stop, kill and start again on the same port.
 import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from "node:child_process"
+import { randomInt } from "node:crypto"
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -19,25 +20,25 @@ export interface RunningServer {
   readonly stop: () => Promise<void>
 }
 
-export const freePort = () =>
-  new Promise<number>((resolve, reject) => {
+// Below the ports that systems take for outgoing connections: such a connection could have a server's port while the server
+// is down, and a client that connects to it meanwhile could even reach itself. A node of a Redis Cluster has a second port,
+// 10,000 above the first one: those are left to them.
+const ports = { first: 12_000, end: 22_000 }
+
+const isFree = (port: number) =>
+  new Promise<boolean>((resolve) => {
     const probe = createServer()
-    probe.once("error", reject)
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address()
-      probe.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
-    })
+    probe.once("error", () => resolve(false))
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)))
   })
 
-export const accepts = (port: number) =>
-  new Promise<boolean>((resolve) => {
-    const socket = connect(port, "127.0.0.1")
-    socket.once("connect", () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once("error", () => resolve(false))
-  })
+/** A port that nobody listens on now. Who listens on it later has to be ready to find it taken. */
+export const freePort = async (): Promise<number> => {
+  for (;;) {
+    const port = randomInt(ports.first, ports.end)
+    if (await isFree(port)) return port
+  }
+}
 
 const exited = (child: ChildProcess) =>
   new Promise<void>((resolve) => {
@@ -65,39 +66,48 @@ const signalAll = (child: ChildProcess, signal: NodeJS.Signals) => {
   }
 }
 
-const run = async (
-  url: string,
-  port: number,
-  folder: string,
-  spawnServer: () => ChildProcess,
-  isUp: () => Promise<boolean>
-): Promise<RunningServer> => {
+interface Kind {
+  readonly folder: string
+  readonly url: (port: number) => string
+  readonly spawn: (port: number) => ChildProcess
+  /** Whether the process itself says that it takes connections: another one may listen on its port. */
+  readonly isUp: (pid: number) => boolean
+}
+
+const run = async ({ folder, isUp, spawn, url }: Kind): Promise<RunningServer> => {
+  let port = await freePort()
   const launch = () => {
-    const launched = spawnServer()
+    const launched = spawn(port)
     // scripts/test ends what is left here when a run is torn down in the middle.
     writeFileSync(join(folder, "pid"), String(launched.pid))
     return launched
   }
   let child = launch()
-  // After a kill -9 PostgreSQL refuses to start while a process of the former one is not gone yet: then once more.
-  const start = () =>
+  /** Starts it again when it ends before it is up; `again` is done before that. */
+  const untilUp = (again: () => Promise<void>) =>
     until(async () => {
-      if (child.exitCode !== null) child = launch()
-      return isUp()
-    }, `a server on port ${port}`)
-  await start()
+      if (child.exitCode !== null || child.signalCode !== null) {
+        await again()
+        child = launch()
+      }
+      return child.pid !== undefined && isUp(child.pid)
+    }, `a server in ${folder}`)
+  await untilUp(async () => {
+    port = await freePort()
+  })
   const kill = async () => {
     signalAll(child, "SIGKILL")
     await exited(child)
   }
   return {
-    url,
+    url: url(port),
     port,
     signal: (signal) => signalAll(child, signal),
     kill,
     start: async () => {
       child = launch()
-      await start()
+      // After a kill -9 PostgreSQL refuses to start while a process of the former one is not gone yet: then once more.
+      await untilUp(() => Promise.resolve())
     },
     stop: async () => {
       await kill()
@@ -106,18 +116,19 @@ const run = async (
   }
 }
 
-export const startRedis = async (more: ReadonlyArray<string> = [], scheme = "redis"): Promise<RunningServer> => {
-  const port = await freePort()
+export const startRedis = (more: ReadonlyArray<string> = [], scheme = "redis"): Promise<RunningServer> => {
   const folder = mkdtempSync(join(tmpdir(), "hotpath-redis-"))
-  const ports = scheme === "rediss" ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]
-  const args = [...ports, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--loglevel", "warning", ...more]
-  return run(
-    `${scheme}://127.0.0.1:${port}`,
-    port,
+  const log = join(folder, "redis.log")
+  const ports = (port: number) =>
+    scheme === "rediss" ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]
+  const args = ["--bind", "127.0.0.1", "--dir", folder, "--save", "", "--logfile", log, ...more]
+  return run({
     folder,
-    () => spawn("redis-server", args, { stdio: "ignore" }),
-    () => accepts(port)
-  )
+    url: (port) => `${scheme}://127.0.0.1:${port}`,
+    spawn: (port) => spawn("redis-server", [...ports(port), ...args], { stdio: "ignore" }),
+    isUp: (pid) =>
+      existsSync(log) && new RegExp(`^${pid}:.*Ready to accept connections`, "m").test(readFileSync(log, "utf8"))
+  })
 }
 
 const postgresBin = () => {
@@ -139,7 +150,6 @@ const postgresUser = () => {
 }
 
 export const startPostgres = async (): Promise<RunningServer> => {
-  const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), "hotpath-postgres-"))
   const user = postgresUser()
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
@@ -147,25 +157,15 @@ export const startPostgres = async (): Promise<RunningServer> => {
   const data = join(folder, "data")
   const init = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
   await promisify(execFile)(`${bin}initdb`, init, { ...user, cwd: folder })
-  const args = [
-    "-D",
-    data,
-    "-h",
-    "127.0.0.1",
-    "-p",
-    String(port),
-    "-k",
-    "",
-    "-c",
-    "fsync=off",
-    "-c",
-    "max_connections=200"
-  ]
-  return run(
-    `postgres://postgres@127.0.0.1:${port}/postgres`,
-    port,
+  const args = ["-D", data, "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=200"]
+  const pidFile = join(data, "postmaster.pid")
+  return run({
     folder,
-    () => spawn(`${bin}postgres`, args, { ...user, cwd: folder, stdio: "ignore" }),
-    () => Promise.resolve(spawnSync(`${bin}pg_isready`, ["-h", "127.0.0.1", "-p", String(port)]).status === 0)
-  )
+    url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
+    spawn: (port) => spawn(`${bin}postgres`, [...args, "-p", String(port)], { ...user, cwd: folder, stdio: "ignore" }),
+    isUp: (pid) => {
+      const lines = existsSync(pidFile) ? readFileSync(pidFile, "utf8").split("\n") : []
+      return lines[0]?.trim() === String(pid) && lines[7]?.trim() === "ready"
+    }
+  })
 }

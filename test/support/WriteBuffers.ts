@@ -2,30 +2,39 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, beforeAll, describe } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
+import { RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
+import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
+import { RoomBusState } from "../../src/cluster/rooms/RoomBusState.ts"
 import { type Document, updatedEvent } from "../../src/domain/Document.ts"
 import type { Message } from "../../src/domain/Message.ts"
+import { Metrics } from "../../src/observability/Metrics.ts"
 import * as WriteBufferMemory from "../../src/storage/buffer/memory/WriteBufferMemory.ts"
 import { WriteBufferState } from "../../src/storage/buffer/memory/WriteBufferState.ts"
 import { type Change, type Update, WriteBuffer } from "../../src/storage/buffer/WriteBuffer.ts"
 import * as WriteBufferRedis from "../../src/storage/buffer/WriteBufferRedis.ts"
 import { overRedis } from "./OverRedis.ts"
 import { commandTimeout, kinds, time } from "./RoomInstances.ts"
-import { roomLogLayer } from "./RoomLogs.ts"
 import type { RunningServer } from "./Servers.ts"
 
 export type Buffer = WriteBuffer["Service"]
 
-/** A buffer of one instance, and what it published. */
-export const memoryBuffer = Effect.fnUntraced(function* (intervalMs: number) {
-  const context = yield* Layer.build(
-    Layer.fresh(
-      WriteBufferMemory.layerShared(intervalMs).pipe(
-        Layer.provideMerge(Layer.mergeAll(WriteBufferState.layer, roomLogLayer))
-      )
+/** What instances share: the buffer and the rooms' logs; and a build of the buffer and the bus for each that is wanted. */
+export const memoryBuffers = Effect.gen(function* () {
+  const shared = yield* Layer.build(Layer.fresh(Layer.mergeAll(WriteBufferState.layer, RoomBusState.layer)))
+  const instance = (intervalMs: number) =>
+    Layer.mergeAll(WriteBufferMemory.layerShared(intervalMs), RoomBusMemory.layerShared).pipe(
+      Layer.provide([RoomBusMemory.layerLog, Metrics.layer])
     )
-  )
-  return Context.get(context, WriteBuffer)
+  const both = (intervalMs: number) =>
+    Layer.build(Layer.fresh(instance(intervalMs))).pipe(
+      Effect.provideContext(shared),
+      Effect.map((built) => ({ buffer: Context.get(built, WriteBuffer), bus: Context.get(built, RoomBus) }))
+    )
+  const open = (intervalMs: number) => Effect.map(both(intervalMs), ({ buffer }) => buffer)
+  return { both, open, state: Context.get(shared, WriteBufferState) }
 })
+
+export const memoryBuffer = (intervalMs: number) => Effect.flatMap(memoryBuffers, ({ open }) => open(intervalMs))
 
 /** Until its scope is closed. */
 export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs: number) {

@@ -8,6 +8,7 @@ import { RateLimiter } from "effect/persistence"
 import { LRUCache } from "lru-cache"
 import { type Limit, RateLimited } from "../../domain/Overload.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import * as RateLimitMemory from "./RateLimitMemory.ts"
 
 export interface LimitRule {
   /** The limit's name in `RateLimited`. */
@@ -31,7 +32,8 @@ const limited = (limit: Limit, retryAfter: Duration.Duration) =>
  */
 export const makeLocalLimits = (maxKeys: number, onForgotten: () => void): Consume => {
   const limiters = new LRUCache<string, RateLimiter.RateLimiter>({
-    max: maxKeys,
+    maxSize: maxKeys,
+    sizeCalculation: () => 1,
     dispose: (_limiter, _key, reason) => {
       if (reason === "evict") onForgotten()
     }
@@ -89,12 +91,10 @@ export class RateLimits extends Context.Service<
     readonly check: (key: string, rule: LimitRule) => Effect.Effect<void, RateLimited>
   }
 >()("hotpath/cluster/limits/RateLimits") {
-  /** In Redis: over all instances. */
-  static readonly layer = Layer.effect(
+  static readonly #over = Layer.effect(
     RateLimits,
     Effect.gen(function* () {
-      const store = yield* RateLimiter.makeStoreRedis({ prefix: "hotpath:limit:" })
-      const shared = yield* Effect.provideService(RateLimiter.make, RateLimiter.RateLimiterStore, store)
+      const shared = yield* RateLimiter.make
       const { counter } = yield* Metrics
       const local = yield* makeLocal
       const counted = counter("rate_limits_local_total", "Limits checked within one instance, because Redis was away")
@@ -125,6 +125,14 @@ export class RateLimits extends Context.Service<
       return RateLimits.of(makeService(consume))
     })
   )
+
+  /** In Redis: over all instances. */
+  static readonly layer = RateLimits.#over.pipe(
+    Layer.provide(Layer.effect(RateLimiter.RateLimiterStore, RateLimiter.makeStoreRedis({ prefix: "hotpath:limit:" })))
+  )
+
+  /** In memory, shared by the instances over one state. When it fails, each instance counts by itself. */
+  static readonly layerShared = RateLimits.#over.pipe(Layer.provide(RateLimitMemory.layerShared))
 
   /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(RateLimits, Effect.map(makeLocal, makeService))

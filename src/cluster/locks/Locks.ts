@@ -13,7 +13,8 @@ import { Context, Duration, Effect, Exit, Layer, Random, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { acquireScript, advisoryScript, releaseScript, renewScript } from "./LockScripts.ts"
+import { LockCommands } from "./LockCommands.ts"
+import * as LockMemory from "./LockMemory.ts"
 import { makeLockTable } from "./LockTable.ts"
 
 /** Another holder kept the lock for the whole `wait`. The effect did not start. */
@@ -130,16 +131,9 @@ const whileLeased = <L extends Lease, A, E, R>(
 // A lock that is held for days must not grow a trace by a day's renewals.
 const untraced = Effect.withTracerEnabled(false)
 
-const commandsOf = (redis: Redis.Redis["Service"]) => ({
-  acquire: redis.eval(acquireScript),
-  advisory: redis.eval(advisoryScript),
-  renew: redis.eval(renewScript),
-  release: redis.eval(releaseScript)
-})
-
 const noRedis = () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") }))
 /** Without Redis every lease is local. */
-const noCommands: ReturnType<typeof commandsOf> = {
+const noCommands: LockCommands["Service"] = {
   acquire: noRedis,
   advisory: noRedis,
   renew: noRedis,
@@ -170,7 +164,7 @@ export class Locks extends Context.Service<
     ) => Effect.Effect<A, E | LockBusy, R>
   }
 >()("hotpath/cluster/locks/Locks") {
-  static readonly #make = Effect.fnUntraced(function* (there: typeof noCommands) {
+  static readonly #make = Effect.fnUntraced(function* (there: LockCommands["Service"]) {
     const counters = yield* makeCounters
     // A lock is acquired here before it is acquired in Redis. So within the instance it is exclusive whatever Redis
     // does, and its waiters send one command at a time.
@@ -265,11 +259,16 @@ export class Locks extends Context.Service<
     })
   })
 
-  /** In Redis: over all instances. */
-  static readonly layer = Layer.effect(
+  static readonly #over = Layer.effect(
     Locks,
-    Effect.flatMap(Redis.Redis, (redis) => Locks.#make(commandsOf(redis)))
+    Effect.flatMap(LockCommands, (commands) => Locks.#make(commands))
   )
+
+  /** In Redis: over all instances. */
+  static readonly layer = Locks.#over.pipe(Layer.provide(LockCommands.layer))
+
+  /** In memory, shared by the instances over one state. When its commands fail, locks hold within the instance. */
+  static readonly layerShared = Locks.#over.pipe(Layer.provide(LockMemory.layerShared))
 
   /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(Locks, Locks.#make(noCommands))

@@ -3,7 +3,8 @@
 
 export class Heartbeat {
   #pingedAt: number
-  #awaitsPong = false
+  /** When the first ping without a sign of life after it was sent. */
+  #awaitedSince: number | undefined
 
   /** The first pings of connections that were opened together are spread over a second. */
   constructor(now: number) {
@@ -12,20 +13,20 @@ export class Heartbeat {
 
   /** Whether a ping was waiting for this sign of life. */
   alive(): boolean {
-    const wasAwaited = this.#awaitsPong
-    this.#awaitsPong = false
+    const wasAwaited = this.#awaitedSince !== undefined
+    this.#awaitedSince = undefined
     return wasAwaited
   }
 
   isOverdue(now: number, pongTimeout: number): boolean {
-    return this.#awaitsPong && now - this.#pingedAt >= pongTimeout
+    return this.#awaitedSince !== undefined && now - this.#awaitedSince >= pongTimeout
   }
 
   /** Whether a ping is to be sent now. */
   pings(now: number, interval: number): boolean {
     if (now - this.#pingedAt < interval) return false
     this.#pingedAt = now
-    this.#awaitsPong = true
+    this.#awaitedSince ??= now
     return true
   }
 }

@@ -21,4 +21,11 @@ describe("the heartbeat", () => {
     assert.isFalse(heartbeat.isOverdue(35_000, 10_000))
     assert.isFalse(heartbeat.alive())
   })
+
+  it("is overdue also where the next ping comes before the timeout", () => {
+    const heartbeat = new Heartbeat(0)
+    for (const at of [1000, 2000, 3000]) heartbeat.pings(at, 1000)
+    assert.isFalse(heartbeat.isOverdue(3999, 3000))
+    assert.isTrue(heartbeat.isOverdue(4000, 3000))
+  })
 })

@@ -1,52 +1,23 @@
-// A test of a call in a project that has the package: the four stages over a scripted integration, no server.
-import { assert, layer } from "@effect/vitest"
-import { Effect, Layer } from "effect"
-import {
-  Breaker,
-  Call,
-  Catalog,
-  CatalogRedis,
-  CatalogStore,
-  DeadLetters,
-  Fetch,
-  Http,
-  Lifecycle,
-  Lookup,
-  Metrics,
-  Record,
-  RecordStore,
-  RecordStream,
-  RecordWriter,
-  ResponseCache,
-  Settings
-} from "hotpath"
-import { HttpTimeout } from "hotpath/testing"
+// Tests of a project that has the package: one service over memory, and the whole service in this process.
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { Call } from "hotpath"
+import { HttpTimeout, TestHotpath } from "hotpath/testing"
 
-const Test = Call.layer.pipe(
-  Layer.provide([Lookup.layer, Fetch.layer, Record.layer]),
-  Layer.provide([Breaker.layer, ResponseCache.layer]),
-  Layer.provide(Catalog.layer),
-  Layer.provide(
-    Http.layerScripted(({ path }) =>
-      path === "/slow" ? Effect.fail(new HttpTimeout()) : Effect.succeed({ status: 200, body: '{"temperature":21}' })
-    )
-  ),
-  Layer.provide(CatalogRedis.layerNone),
-  Layer.provide(
-    CatalogStore.layerMemory({ integrations: { weather: { url: "http://x/" }, slow: { url: "http://x/slow" } } })
-  ),
-  Layer.provide(RecordWriter.layer),
-  Layer.provide([RecordStream.layerNone, DeadLetters.layerMemory, RecordStore.layerMemory]),
-  Layer.provide([Metrics.layer, Lifecycle.layer]),
-  Layer.provide(Settings.layer)
-)
+const integrations = { weather: { url: "http://x/" }, slow: { url: "http://x/slow" } }
 
-const call = (integration: string) =>
-  Effect.flatMap(Call, ({ run }) =>
-    run({ user: "ann", connectionId: "c", integration, input: { city: "London" }, ack: undefined })
+layer(
+  Call.layerTest(
+    ({ path }) =>
+      path === "/slow" ? Effect.fail(new HttpTimeout()) : Effect.succeed({ status: 200, body: '{"temperature":21}' }),
+    { integrations }
   )
+)("a call", (it) => {
+  const call = (integration: string) =>
+    Effect.flatMap(Call, ({ run }) =>
+      run({ user: "ann", connectionId: "c", integration, input: { city: "London" }, ack: undefined })
+    )
 
-layer(Test)("weather", (it) => {
   it.effect("is answered by the integration", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual((yield* call("weather")).value.body, { temperature: 21 })
@@ -58,5 +29,15 @@ layer(Test)("weather", (it) => {
       const { _tag } = yield* Effect.flip(call("slow"))
       assert.strictEqual(_tag, "IntegrationTimeout")
     })
+  )
+})
+
+describe("the service", () => {
+  it.effect("answers a client", () =>
+    Effect.gen(function* () {
+      const ann = yield* TestHotpath.client("ann")
+      const { body } = yield* ann.request("call", { integration: "weather", input: { city: "London" } })
+      assert.deepStrictEqual(body, { temperature: 21 })
+    }).pipe(Effect.provide(TestHotpath.layer({ integrations, upstream: () => ({ body: { temperature: 21 } }) })))
   )
 })

@@ -4,7 +4,7 @@ import { isUuid } from "../../../domain/Ids.ts"
 import type { Message } from "../../../domain/Message.ts"
 import { StorageUnavailable } from "../../../domain/Room.ts"
 import { DeadLetters } from "../../DeadLetters.ts"
-import { MemoryRooms } from "../../rooms/memory/MemoryRooms.ts"
+import { MemoryRooms, maxMessages } from "../../rooms/memory/MemoryRooms.ts"
 import { FlushTarget } from "../FlushTarget.ts"
 
 const hasNul = (text: string) => text.includes("\0")
@@ -25,6 +25,9 @@ export const layer = Layer.effect(
     return FlushTarget.of({
       save: (unsaved) =>
         Effect.suspend(() => {
+          if (messages.size + unsaved.messages.length > maxMessages) {
+            return Effect.fail(new StorageUnavailable({ reason: "the memory for messages is full" }))
+          }
           let conflicts = 0
           const dead: Array<{ readonly id: string; readonly row: object; readonly sqlState: string }> = []
           for (const document of unsaved.documents) {

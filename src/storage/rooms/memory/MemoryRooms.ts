@@ -1,5 +1,5 @@
 // The state that the room stores in memory share, and what every write in a room has in common. Each of their
-// operations is one synchronous step, and so all or nothing.
+// operations is one synchronous step, and so all or nothing. Any number of instances may share it.
 import { Clock, Context, Effect, Layer, Result } from "effect"
 import type { Actor } from "../../../domain/Actor.ts"
 import type { Contact, Feedback } from "../../../domain/Contact.ts"
@@ -18,6 +18,10 @@ import {
 import type { RoomChange } from "../../../domain/RoomEvent.ts"
 import { type Change, type Committed, Unchanged, type WriteRefused } from "../Committed.ts"
 import type { NewInvite } from "../InviteStore.ts"
+
+/** What memory takes; beyond it, rooms and messages are refused. */
+export const maxRooms = 100_000
+export const maxMessages = 1_000_000
 
 export interface StoredMessage {
   readonly room: StoredRoom

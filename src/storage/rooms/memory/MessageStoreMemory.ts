@@ -7,7 +7,7 @@ import { Unchanged } from "../Committed.ts"
 import { firstBytes } from "../ListPart.ts"
 import { type ChangeMessage, MessageStore, messageChanges } from "../MessageStore.ts"
 import { isUnanswered, messageEvent } from "../RoomRules.ts"
-import { MemoryRooms, refused, type StoredMessage, type StoredRoom, step, write } from "./MemoryRooms.ts"
+import { MemoryRooms, maxMessages, refused, type StoredMessage, type StoredRoom, step, write } from "./MemoryRooms.ts"
 
 export const layer = Layer.effect(
   MessageStore,
@@ -45,6 +45,7 @@ export const layer = Layer.effect(
             if (before !== undefined) return new Unchanged(before.message)
             if (threadId !== null && !room.threads.has(threadId)) return yield* Result.fail(new ThreadNotFound())
             if (!isUuid(messageId) || state.messages.has(messageId)) return yield* refused(`message ${messageId}`)
+            if (state.messages.size >= maxMessages) return yield* refused("the memory for messages is full")
             const message = asSent(sent)
             const last = room.messages.at(-1)?.ordinal ?? 0
             const one = { room, ordinal: Math.max(now * 1000, last + 1), message, version: 0 }

@@ -24,7 +24,7 @@ import {
 import { RoomStore } from "../RoomStore.ts"
 import { ThreadStore } from "../ThreadStore.ts"
 import * as InviteStoreMemory from "./InviteStoreMemory.ts"
-import { MemoryRooms, memberOf, openRoom, refused, type StoredRoom, step, write } from "./MemoryRooms.ts"
+import { MemoryRooms, maxRooms, memberOf, openRoom, refused, type StoredRoom, step, write } from "./MemoryRooms.ts"
 import * as MessageStoreMemory from "./MessageStoreMemory.ts"
 
 const find = (room: StoredRoom, name = room.document) => room.documents.get(name) ?? emptyDocument(name)
@@ -37,6 +37,7 @@ const stores = Layer.effectContext(
         step(() => {
           const { createdAt, owner, roomId } = room
           if (!isUuid(roomId) || rooms.has(roomId)) return refused(`room ${roomId}`)
+          if (rooms.size >= maxRooms) return refused("the memory for rooms is full")
           rooms.set(roomId, {
             room,
             deletedAt: undefined,
