@@ -6,6 +6,7 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Client, openClient, type Reply, refusedWith } from "../support/Client.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
+import { sharedBundle } from "../support/SharedServers.ts"
 import { until } from "../support/Until.ts"
 
 const request = (id: unknown, method: string, params?: unknown) => ({ jsonrpc: "2.0", id, method, params })
@@ -215,13 +216,14 @@ describe("who may connect", () => {
   })
 
   it("does not start without keys where others could reach it, nor with a setting it can't read", async () => {
-    const open = launch({ HOST: "0.0.0.0" })
+    const bundle = await sharedBundle()
+    const open = launch({ HOST: "0.0.0.0" }, bundle)
+    const wrong = launch({ MAX_FRAME_BYTES: "many" }, bundle)
+    const hidden = launch({ DATABASE_URL: "mysql://u:pass@host/db" }, bundle)
     assert.strictEqual(await open.exitCode, 1)
     assert.include(open.output(), "AUTH_SECRET")
-    const wrong = launch({ MAX_FRAME_BYTES: "many" })
     assert.strictEqual(await wrong.exitCode, 1)
     assert.include(wrong.output(), "MAX_FRAME_BYTES")
-    const hidden = launch({ DATABASE_URL: "mysql://u:pass@host/db" })
     assert.strictEqual(await hidden.exitCode, 1)
     assert.notInclude(hidden.output(), "pass@")
   })

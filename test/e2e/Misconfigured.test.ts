@@ -4,6 +4,7 @@ import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
 import { startRedisTls } from "../support/RedisKinds.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
+import { sharedBundle } from "../support/SharedServers.ts"
 import { until } from "../support/Until.ts"
 
 // Each starts several processes, which a busy machine takes its time for.
@@ -25,7 +26,7 @@ describe("a store that refuses us", () => {
     await Promise.all(servers.splice(0).map((one) => one.stop()))
   })
   const refusal = async (env: Record<string, string>) => {
-    const { child, exitCode, output } = launch(env)
+    const { child, exitCode, output } = launch(env, await sharedBundle())
     await until(() => child.exitCode !== null || output().includes('"ws":'), "an end, or a start")
     const started = child.exitCode === null
     child.kill("SIGKILL")

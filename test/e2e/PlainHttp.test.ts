@@ -4,6 +4,7 @@ import { admin, adminToken } from "../support/Admin.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
 import { ask, rawSocket } from "../support/RawSocket.ts"
+import { sharedBundle } from "../support/SharedServers.ts"
 import { until } from "../support/Until.ts"
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n`
@@ -202,7 +203,7 @@ describe("wrong admin tokens", () => {
     ["ADMIN_TOKEN", "with blanks in the middle of it"],
     ["AUTH_SECRET", "x".repeat(31)]
   ])("a silly %s stops the start", async (name, value) => {
-    const { exitCode, output } = launch({ [name]: value })
+    const { exitCode, output } = launch({ [name]: value }, await sharedBundle())
     assert.strictEqual(await exitCode, 1)
     assert.include(output(), name)
     assert.notInclude(output(), value)

@@ -157,7 +157,9 @@ export const startPostgres = async (): Promise<RunningServer> => {
   const data = join(folder, "data")
   const init = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
   await promisify(execFile)(`${bin}initdb`, init, { ...user, cwd: folder })
-  const args = ["-D", data, "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=200"]
+  // Autovacuum would visit every database of the run, all the time.
+  const settings = ["fsync=off", "autovacuum=off", "max_connections=200"].flatMap((setting) => ["-c", setting])
+  const args = ["-D", data, "-h", "127.0.0.1", "-k", "", ...settings]
   const pidFile = join(data, "postmaster.pid")
   return run({
     folder,

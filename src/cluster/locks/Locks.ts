@@ -14,7 +14,6 @@ import { Redis } from "effect/persistence"
 import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { LockCommands } from "./LockCommands.ts"
-import * as LockMemory from "./LockMemory.ts"
 import { makeLockTable } from "./LockTable.ts"
 
 /** Another holder kept the lock for the whole `wait`. The effect did not start. */
@@ -133,12 +132,7 @@ const untraced = Effect.withTracerEnabled(false)
 
 const noRedis = () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") }))
 /** Without Redis every lease is local. */
-const noCommands: LockCommands["Service"] = {
-  acquire: noRedis,
-  advisory: noRedis,
-  renew: noRedis,
-  release: noRedis
-}
+const noCommands: LockCommands["Service"] = { acquire: noRedis, advisory: noRedis, renew: noRedis, release: noRedis }
 
 export class Locks extends Context.Service<
   Locks,
@@ -259,16 +253,13 @@ export class Locks extends Context.Service<
     })
   })
 
-  static readonly #over = Layer.effect(
-    Locks,
-    Effect.flatMap(LockCommands, (commands) => Locks.#make(commands))
-  )
+  static readonly #layerOver = Layer.effect(Locks, Effect.flatMap(LockCommands, Locks.#make))
 
   /** In Redis: over all instances. */
-  static readonly layer = Locks.#over.pipe(Layer.provide(LockCommands.layer))
+  static readonly layer = Locks.#layerOver.pipe(Layer.provide(LockCommands.layer))
 
-  /** In memory, shared by the instances over one state. When its commands fail, locks hold within the instance. */
-  static readonly layerShared = Locks.#over.pipe(Layer.provide(LockMemory.layerShared))
+  /** In memory: over the instances that share a `LockState`. */
+  static readonly layerShared = Locks.#layerOver.pipe(Layer.provide(LockCommands.layerShared))
 
   /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(Locks, Locks.#make(noCommands))

@@ -68,8 +68,8 @@ export const layerLog = Layer.effect(
 )
 
 /**
- * The bus of an instance without Redis, over a state of its own. While other instances use the same Postgres it refuses
- * to publish: a change that it took would count as published, and the other instances would never receive it.
+ * The bus of an instance without Redis, over a state of its own. While other instances use the same Postgres it
+ * refuses to publish: a change that it took would count as published, and the other instances would never receive it.
  */
 export const layerAlone = Layer.effect(
   RoomBus,
