@@ -61,7 +61,7 @@ export class AdminGuard extends Context.Service<
       const wanted = digest(Redacted.value(token))
       const refused = metrics.counters("admin_refused_total", "Requests without the right admin token", "reason")
       const [missing, wrong, throttled] = [refused("missing"), refused("wrong"), refused("throttled")]
-      const consume = makeLocalLimits(maxAddresses, () => {})
+      const consume = yield* makeLocalLimits(maxAddresses, () => {})
       const log = yield* makeLimitedLog
 
       const overLimit = (key: string, rule: typeof perAddress | typeof together) =>

@@ -6,11 +6,30 @@ import { LRUCache } from "lru-cache"
 import { entryBytes, heapBytes } from "../domain/HeapBytes.ts"
 import { RedisUnavailable } from "../infra/redis/RedisUnavailable.ts"
 
-/** What `layerMemory` keeps at most; the least recently used texts make room. */
+/** What memory keeps at most; the least recently used texts make room. */
 const maxBytes = 64 * 1024 * 1024
 
 const keyOf = (name: string) => `hotpath:value:${name}`
 const wholeMs = (ttlMs: number) => Math.max(1, Math.round(ttlMs))
+
+interface MemoryEntry {
+  readonly text: string
+  readonly until: number
+}
+
+/** The texts of the instances that share them in memory. `clear` loses them. */
+export class SharedCacheState extends Context.Service<SharedCacheState, LRUCache<string, MemoryEntry>>()(
+  "hotpath/cluster/SharedCacheState"
+) {
+  static readonly layer = Layer.sync(
+    SharedCacheState,
+    () =>
+      new LRUCache<string, MemoryEntry>({
+        maxSize: maxBytes,
+        sizeCalculation: ({ text }, name) => entryBytes + heapBytes(text) + heapBytes(name)
+      })
+  )
+}
 
 export class SharedCache extends Context.Service<
   SharedCache,
@@ -36,23 +55,22 @@ export class SharedCache extends Context.Service<
     )
   )
 
-  /** Within the process, for an instance without Redis and for tests. */
-  static readonly layerMemory = Layer.effect(
+  /** In memory, shared by the instances over one state. */
+  static readonly layerShared = Layer.effect(
     SharedCache,
-    Effect.map(Clock.Clock, (clock) => {
-      const entries = new LRUCache<string, { readonly text: string; readonly until: number }>({
-        maxSize: maxBytes,
-        sizeCalculation: ({ text }, name) => entryBytes + heapBytes(text) + heapBytes(name)
-      })
-      return SharedCache.of({
+    Effect.map(SharedCacheState, (entries) =>
+      SharedCache.of({
         read: (name) =>
-          Effect.sync(() => {
+          Effect.map(Clock.currentTimeMillis, (now) => {
             const found = entries.get(name)
-            return found !== undefined && found.until > clock.currentTimeMillisUnsafe() ? found.text : undefined
+            return found !== undefined && found.until > now ? found.text : undefined
           }),
         write: (name, text, ttlMs) =>
-          Effect.sync(() => void entries.set(name, { text, until: clock.currentTimeMillisUnsafe() + wholeMs(ttlMs) }))
+          Effect.map(Clock.currentTimeMillis, (now) => void entries.set(name, { text, until: now + wholeMs(ttlMs) }))
       })
-    })
+    )
   )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = SharedCache.layerShared.pipe(Layer.provide(SharedCacheState.layer))
 }

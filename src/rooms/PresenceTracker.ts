@@ -3,7 +3,8 @@
 // the instance, and everything is reported again when Redis is back, or when the other instances took this one for
 // dead.
 import { Context, Deferred, Effect, Layer } from "effect"
-import { beatMs, type ConnectionCount, joined, left, Presence } from "../cluster/rooms/Presence.ts"
+import { beatMs, Presence } from "../cluster/rooms/Presence.ts"
+import { type ConnectionCount, joined, left } from "../cluster/rooms/PresenceCommands.ts"
 import type { Present } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { background } from "../observability/Background.ts"

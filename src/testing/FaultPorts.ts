@@ -128,7 +128,20 @@ export const redis = [
   }),
   port(RecordStream, {
     errors: errorsOf(redisMs, () => new RecordStreamUnavailable({ reason: "away" })),
-    adapt: (guarded, faults) => ({ ...guarded, hasRoom: () => !faults.isAway() && guarded.hasRoom() })
+    // As behind the port: after an append that failed there is no room until the state was read.
+    adapt: (guarded, faults) => {
+      let isOpen = true
+      const opens = (next: boolean) => () =>
+        Effect.sync(() => {
+          isOpen = next
+        })
+      return RecordStream.of({
+        ...guarded,
+        append: (record) => Effect.tapError(guarded.append(record), opens(false)),
+        state: Effect.tap(guarded.state, opens(true)),
+        hasRoom: () => isOpen && !faults.isAway() && guarded.hasRoom()
+      })
+    }
   }),
   port(WriteBuffer, {
     errors: errorsOf(

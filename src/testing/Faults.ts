@@ -5,6 +5,7 @@ import { type Fault, none } from "./Fault.ts"
 import { type Port, port, postgres, redis, upstream } from "./FaultPorts.ts"
 import { FaultSwitch } from "./FaultSwitch.ts"
 import type { Intercepted } from "./Intercept.ts"
+import { makeOverrides as makeMemoMap } from "./Overrides.ts"
 
 export * from "./Fault.ts"
 export { FaultSwitch } from "./FaultSwitch.ts"
@@ -56,6 +57,14 @@ const portOf = <I, S extends object, E>(
 const apply = <A>(context: Context.Context<A>, ports: ReadonlyArray<Port<unknown>>, faults: FaultSwitch) =>
   ports.reduce((applied, one) => one.apply(applied, faults), context)
 
+/** Replaces a service while layers are built, by its tag's key (Overrides.ts). */
+export type FaultOverride = readonly [key: string, override: (original: unknown) => unknown]
+
+const toOverride = (one: Port<unknown>, faults: FaultSwitch): FaultOverride => [
+  one.tag.key,
+  (original) => one.apply(Context.makeUnsafe(new Map([[one.tag.key, original]])), faults).mapUnsafe.get(one.tag.key)
+]
+
 /** Puts the fault in front of all of these services that the layer provides. */
 const inFrontOfPorts =
   (ports: () => ReadonlyArray<Port<unknown>>, fault: FaultOrSwitch) =>
@@ -90,16 +99,44 @@ export const inFront: InFront = <I, S extends object>(
   options?: InFrontOptions<unknown>
 ) => inFrontOfPorts(() => [portOf(tag, options)], fault)
 
+interface Inside {
+  (
+    tag: Context.Key<Known, object>,
+    fault: FaultOrSwitch
+  ): <A, E, R>(layer: Layer.Layer<A, E, R>) => Layer.Layer<A, E, R>
+  <I, S extends object>(
+    tag: Context.Key<I, S>,
+    fault: FaultOrSwitch,
+    options: InFrontOptions<ErrorOf<S>>
+  ): <A, E, R>(layer: Layer.Layer<A, E, R>) => Layer.Layer<A, E, R>
+}
+
+/**
+ * Puts the fault in front of a service that a layer is made of, also if it does not provide it:
+ * `Messages.layerTest.pipe(Faults.inside(MessageStore, …))`. What the layer is made of is built for it alone. A service
+ * made by `Layer.succeed` can't be reached; then the layer does not build.
+ */
+export const inside: Inside =
+  <I, S extends object>(tag: Context.Key<I, S>, fault: FaultOrSwitch, options?: InFrontOptions<unknown>) =>
+  <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+    Layer.effectContext(
+      Effect.gen(function* () {
+        const faults = toSwitch(fault)
+        yield* Effect.forkScoped(faults.watch)
+        const [key, override] = toOverride(portOf(tag, options), faults)
+        let isMet = false
+        const noted = (original: unknown) => {
+          isMet = true
+          return override(original)
+        }
+        const context = yield* Layer.buildWithMemoMap(layer, makeMemoMap([[key, noted]]), yield* Effect.scope)
+        // A fault that is nowhere would let a test pass that shows nothing.
+        return isMet ? context : yield* Effect.die(new Error(`the layer is not made of ${key}, or by Layer.succeed`))
+      })
+    )
+
 /** Puts the fault in front of each service of the group that a layer provides. */
 export const inFrontOf = (group: GroupName, fault: FaultOrSwitch) => inFrontOfPorts(() => groups[group], fault)
-
-/** Replaces a service while layers are built, by its tag's key (Overrides.ts). */
-export type FaultOverride = readonly [key: string, override: (original: unknown) => unknown]
-
-const toOverride = (one: Port<unknown>, faults: FaultSwitch): FaultOverride => [
-  one.tag.key,
-  (original) => one.apply(Context.makeUnsafe(new Map([[one.tag.key, original]])), faults).mapUnsafe.get(one.tag.key)
-]
 
 interface At {
   <I extends Known, S extends object>(tag: Context.Key<I, S>, fault: FaultOrSwitch): FaultOverride

@@ -26,13 +26,14 @@ import { WriteRouting } from "../storage/buffer/WriteRouting.ts"
 import { WriterLeases } from "../storage/buffer/WriterLeases.ts"
 import { DeadLetters } from "../storage/DeadLetters.ts"
 import * as RecordDrain from "../storage/records/RecordDrain.ts"
+import * as RecordPartitions from "../storage/records/RecordPartitions.ts"
 import { RecordStore } from "../storage/records/RecordStore.ts"
 import { RecordStream } from "../storage/records/RecordStream.ts"
 import { RecordWriter } from "../storage/records/RecordWriter.ts"
 import * as StoresMemory from "../storage/rooms/memory/StoresMemory.ts"
 import { UnpublishedNotices } from "../storage/rooms/UnpublishedNotices.ts"
 
-const Records = RecordDrain.layer.pipe(
+const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(RecordWriter.layer),
   Layer.provideMerge(Layer.mergeAll(RecordStore.layerShared, RecordStream.layerShared, DeadLetters.layerShared))
 )
@@ -61,12 +62,12 @@ export const MemoryPorts = Layer.mergeAll(
   Records,
   BufferedStores,
   UnpublishedNotices.layerShared,
-  Presence.layerMemory,
-  MembershipCache.layerMemory,
-  Locks.layerMemory,
-  RateLimits.layerMemory,
+  Presence.layerShared,
+  MembershipCache.layerShared,
+  Locks.layerShared,
+  RateLimits.layerShared,
   UserLimits.layerMemory,
-  SharedCache.layerMemory
+  SharedCache.layerShared
 ).pipe(
   Layer.provideMerge(RoomBusMemory.layerShared),
   Layer.provideMerge(Layer.mergeAll(DatabaseHealth.layerMemory, RedisHealth.layerNone, SharedStores.layerAlone)),

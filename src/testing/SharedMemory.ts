@@ -2,7 +2,12 @@
 import { Layer } from "effect"
 import { CatalogRedisState } from "../catalog/CatalogRedis.ts"
 import { type CatalogContent, CatalogStoreState } from "../catalog/CatalogStoreState.ts"
+import { RateLimitState } from "../cluster/limits/RateLimitState.ts"
+import { LockState } from "../cluster/locks/LockCommands.ts"
+import { MembershipCacheState } from "../cluster/rooms/MembershipCache.ts"
+import { PresenceState } from "../cluster/rooms/PresenceMemory.ts"
 import { RoomBusState } from "../cluster/rooms/RoomBusState.ts"
+import { SharedCacheState } from "../cluster/SharedCache.ts"
 import { WriteBufferState } from "../storage/buffer/memory/WriteBufferState.ts"
 import { WriterLeasesState } from "../storage/buffer/memory/WriterLeasesState.ts"
 import { DeadLettersState } from "../storage/DeadLetters.ts"
@@ -23,8 +28,13 @@ const InPostgres = Layer.mergeAll(
 
 const InRedis = Layer.mergeAll(
   CatalogRedisState.layer,
+  LockState.layer,
+  MembershipCacheState.layer,
+  PresenceState.layer,
+  RateLimitState.layer,
   RecordStreamState.layer,
   RoomBusState.layer,
+  SharedCacheState.layer,
   WriteBufferState.layer
 )
 

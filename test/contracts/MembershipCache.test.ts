@@ -1,7 +1,7 @@
-// One suite over every layer of MembershipCache: memory, a real Redis, a Redis Cluster.
+// One suite over every layer of MembershipCache: memory of one instance and of several, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { type Membership, membershipMs } from "../../src/cluster/rooms/MembershipCache.ts"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
@@ -10,11 +10,12 @@ import {
   change,
   commandTimeout,
   type Instance,
-  kinds,
+  instanceOf,
   memoryInstance,
   passing,
   redisInstance,
   redisServer,
+  roomKinds,
   time
 } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -36,17 +37,14 @@ const remembered = Effect.fnUntraced(function* (instance: Instance) {
   return { roomId, versions }
 })
 
-for (const [kind, start] of Object.entries(kinds)) {
+for (const [kind, start] of Object.entries(roomKinds)) {
   describe(`MembershipCache: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()
     })
     afterAll(() => server?.stop())
-    const open = Effect.suspend(
-      (): Effect.Effect<Instance, unknown, Scope.Scope> =>
-        server === undefined ? memoryInstance : redisInstance(server.url)
-    )
+    const open = Effect.suspend(() => instanceOf(kind, server))
 
     it.live("finds the members that were written, in that room, and no others", () =>
       Effect.gen(function* () {

@@ -1,16 +1,16 @@
-// One suite over every layer of Presence: memory, a real Redis, a Redis Cluster; and what instances see of each other.
+// One suite over every layer of Presence: memory of one instance and of several, a real Redis, a Redis Cluster; and what instances see of each other.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
-import { type ConnectionCount, leaseMs } from "../../src/cluster/rooms/Presence.ts"
+import { type ConnectionCount, leaseMs } from "../../src/cluster/rooms/PresenceCommands.ts"
 import {
   commandTimeout,
   type Instance,
-  kinds,
-  memoryInstance,
+  instanceOf,
   type RedisInstance,
   redisInstance,
-  redisServer
+  redisServer,
+  roomKinds
 } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
@@ -32,17 +32,14 @@ const presenceEvents = Effect.fnUntraced(function* ({ bus }: Instance, roomId: s
 const listed = ({ presence }: Instance, roomId: string) =>
   Effect.map(presence.list(roomId), (present) => present.map(({ connections, user }) => `${user} ${connections}`))
 
-for (const [kind, start] of Object.entries(kinds)) {
+for (const [kind, start] of Object.entries(roomKinds)) {
   describe(`Presence: ${kind}`, () => {
     let server: RunningServer | undefined
     beforeAll(async () => {
       server = await start?.()
     })
     afterAll(() => server?.stop())
-    const open = Effect.suspend(
-      (): Effect.Effect<Instance, unknown, Scope.Scope> =>
-        server === undefined ? memoryInstance : redisInstance(server.url)
-    )
+    const open = Effect.suspend(() => instanceOf(kind, server))
 
     it.live("publishes the first connection and the last, and none in between", () =>
       Effect.gen(function* () {

@@ -159,7 +159,7 @@ describe("RateLimits: memory, by the test's clock", () => {
   it.effect("an instance by itself counts so many keys, and forgets the one that was not asked for longest", () =>
     Effect.gen(function* () {
       let forgotten = 0
-      const consume = makeLocalLimits(2, () => {
+      const consume = yield* makeLocalLimits(2, () => {
         forgotten++
       })
       const use = (key: string) => Effect.exit(consume({ key, limit: 1, window: "1 minute" }))

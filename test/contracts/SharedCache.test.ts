@@ -2,7 +2,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { SharedCache } from "../../src/cluster/SharedCache.ts"
+import { SharedCache, SharedCacheState } from "../../src/cluster/SharedCache.ts"
 import { overRedis } from "../support/OverRedis.ts"
 import { kinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -57,6 +57,21 @@ for (const [kind, start] of Object.entries(kinds)) {
 }
 
 describe("SharedCache in memory", () => {
+  it.effect("is shared by the instances over one state", () =>
+    Effect.gen(function* () {
+      const state = yield* Layer.build(Layer.fresh(SharedCacheState.layer))
+      const instance = Effect.map(
+        Layer.build(Layer.fresh(SharedCache.layerShared).pipe(Layer.provide(Layer.succeedContext(state)))),
+        Context.get(SharedCache)
+      )
+      const [one, other] = [yield* instance, yield* instance]
+      yield* one.write("a", "text", 1000)
+      assert.strictEqual(yield* other.read("a"), "text")
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(yield* other.read("a"))
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("follows the clock, and makes room with the texts that were used longest ago", () =>
     Effect.gen(function* () {
       const { read, write } = yield* SharedCache

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { WebSocket } from "ws"
-import { freshDatabase, query } from "../support/Databases.ts"
+import { freshDatabase, query, queryOnceMade } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { patienceMs } from "../support/Patience.ts"
 import { type Proxy, startProxy } from "../support/Proxy.ts"
@@ -90,11 +90,7 @@ describe("crashes", () => {
     proxy = await startProxy(postgres.port)
     upstream = await startUpstream()
     await Promise.all(Array.from({ length: howMany }, (_, n) => start(n)))
-    // A busy machine's PostgreSQL is too slow for the start: then the schema comes later.
-    const schemaIsMade = async () =>
-      (await query(database, "SELECT 1 FROM pg_tables WHERE tablename = 'integrations'")).length > 0
-    await until(schemaIsMade, "the schema to be made")
-    await query(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
+    await queryOnceMade(database, "INSERT INTO integrations (name, definition) VALUES ('echo', $1::text::json)", [
       JSON.stringify({ url: `${upstream.origin}/echo` })
     ])
   })

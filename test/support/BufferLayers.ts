@@ -28,6 +28,7 @@ import { Outbox } from "../../src/storage/rooms/Outbox.ts"
 import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
+import { intercept } from "../../src/testing/Intercept.ts"
 import { allStores, at, memoryStores, type Stores } from "./RoomStores.ts"
 
 /** What is away now. */
@@ -37,20 +38,14 @@ export interface Away {
 }
 
 /** The same service, every operation of which fails while it is away, before anything happened. */
-const failing = <S extends object, E>(service: S, isAway: () => boolean, error: () => E, pauses: () => number): S => {
-  const guarded = <A, E2, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E | E2, R> =>
-    Effect.gen(function* () {
+const failing = <S extends object, E>(service: S, isAway: () => boolean, error: () => E, pauses: () => number): S =>
+  intercept(service, ({ method }) => (effect) => {
+    if (method === "onReturn") return effect
+    return Effect.gen(function* () {
       for (let left = pauses(); left > 0; left--) yield* Effect.yieldNow
-      if (isAway()) return yield* Effect.fail(error())
-      return yield* effect
+      return yield* isAway() ? Effect.fail(error()) : effect
     })
-  const wrapped = Object.entries(service).map(([name, operation]: [string, unknown]) => {
-    if (Effect.isEffect(operation)) return [name, guarded(operation)]
-    if (typeof operation !== "function" || name === "onReturn") return [name, operation]
-    return [name, (...args: ReadonlyArray<unknown>) => guarded(Reflect.apply(operation, service, args))]
   })
-  return Object.fromEntries(wrapped)
-}
 
 const toLayer = (stores: Stores) =>
   Layer.mergeAll(

@@ -15,6 +15,14 @@ export const query = <Row extends object>(url: string, text: string, params: Rea
     ).pipe(Effect.provide(Reactivity.layer))
   )
 
+/** A query of an instance's tables: where its database was slower than its deadline, it makes them after it listens. */
+export const queryOnceMade = async (url: string, text: string, params: ReadonlyArray<unknown> = []) => {
+  const isMade = async () =>
+    (await query<{ made: boolean }>(url, "SELECT to_regclass('call_records') IS NOT NULL AS made"))[0]?.made === true
+  await until(isMade, "the schema to be made")
+  return query(url, text, params)
+}
+
 /** Runs the statement in a transaction that stays open, with its locks, until it is released. */
 export const held = async (url: string, text: string) => {
   const [done, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]

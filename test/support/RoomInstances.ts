@@ -3,8 +3,9 @@
 import { randomUUID } from "node:crypto"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
-import { MembershipCache } from "../../src/cluster/rooms/MembershipCache.ts"
+import { MembershipCache, MembershipCacheState } from "../../src/cluster/rooms/MembershipCache.ts"
 import { Presence } from "../../src/cluster/rooms/Presence.ts"
+import { PresenceState } from "../../src/cluster/rooms/PresenceMemory.ts"
 import { type BusEvent, RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
 import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
 import * as RoomBusRedis from "../../src/cluster/rooms/RoomBusRedis.ts"
@@ -49,11 +50,13 @@ export const boundedInstance = (maxBytes: number) => memoryWith(RoomBusMemory.la
 
 /** What instances share in memory, and a build of an instance over it, until its scope is closed. */
 export const sharedMemory = Effect.gen(function* () {
-  const state = yield* Layer.build(Layer.fresh(RoomBusState.layer))
+  const state = yield* Layer.build(
+    Layer.fresh(Layer.mergeAll(RoomBusState.layer, PresenceState.layer, MembershipCacheState.layer))
+  )
   const instance = Effect.map(
     Layer.build(
       Layer.fresh(
-        Layer.mergeAll(Presence.layerMemory, MembershipCache.layerMemory).pipe(
+        Layer.mergeAll(Presence.layerShared, MembershipCache.layerShared).pipe(
           Layer.provideMerge(RoomBusMemory.layerShared),
           Layer.provide(Metrics.layer)
         )
@@ -61,7 +64,12 @@ export const sharedMemory = Effect.gen(function* () {
     ),
     of
   )
-  return { instance, bus: Context.get(state, RoomBusState) }
+  return {
+    instance,
+    bus: Context.get(state, RoomBusState),
+    presence: Context.get(state, PresenceState),
+    memberships: Context.get(state, MembershipCacheState)
+  }
 })
 
 /** Until its scope is closed. */

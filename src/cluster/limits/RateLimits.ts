@@ -5,9 +5,9 @@
 // the count begins anew. So at most `limit` tokens at once, and `limit` per window in the long run.
 import { Context, Duration, Effect, Layer } from "effect"
 import { RateLimiter } from "effect/persistence"
-import { LRUCache } from "lru-cache"
 import { type Limit, RateLimited } from "../../domain/Overload.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import { makeBoundedStore, RateLimitState } from "./RateLimitState.ts"
 
 export interface LimitRule {
   /** The limit's name in `RateLimited`. */
@@ -25,34 +25,14 @@ type Consume = RateLimiter.RateLimiter["consume"]
 const limited = (limit: Limit, retryAfter: Duration.Duration) =>
   new RateLimited({ limit, retryAfterMs: Math.max(1, Math.ceil(Duration.toMillis(retryAfter))) })
 
-/**
- * Effect's limiter in memory. Effect's own memory store never forgets a key, and clients choose what keys are made of.
- * So each key has a store of its own. Beyond `maxKeys` the least recently used key is forgotten: its count begins anew.
- */
-export const makeLocalLimits = (maxKeys: number, onForgotten: () => void): Consume => {
-  const limiters = new LRUCache<string, RateLimiter.RateLimiter>({
-    max: maxKeys,
-    dispose: (_limiter, _key, reason) => {
-      if (reason === "evict") onForgotten()
-    }
-  })
-  const limiterOf = (key: string) =>
-    Effect.suspend(() => {
-      const found = limiters.get(key)
-      if (found !== undefined) return Effect.succeed(found)
-      return Effect.map(makeOne, (made) => {
-        // Another fiber may have made it meanwhile.
-        const limiter = limiters.get(key) ?? made
-        limiters.set(key, limiter)
-        return limiter
-      })
-    })
-  return (options) => Effect.flatMap(limiterOf(options.key), (limiter) => limiter.consume(options))
-}
+/** Effect's limiter in memory, of at most so many keys. */
+export const makeLocalLimits = (maxKeys: number, onForgotten: () => void): Effect.Effect<Consume> =>
+  RateLimiter.make.pipe(
+    Effect.provideService(RateLimiter.RateLimiterStore, makeBoundedStore(maxKeys, onForgotten)),
+    Effect.map(({ consume }) => consume)
+  )
 
-const makeOne = Effect.provide(RateLimiter.make, Layer.fresh(RateLimiter.layerStoreMemory))
-
-const makeLocal = Effect.map(Metrics, ({ counter }) => {
+const makeLocal = Effect.flatMap(Metrics, ({ counter }) => {
   const forgotten = counter(
     "rate_limits_forgotten_total",
     "Keys that an instance forgot while counting by itself, because there were too many"
@@ -89,12 +69,11 @@ export class RateLimits extends Context.Service<
     readonly check: (key: string, rule: LimitRule) => Effect.Effect<void, RateLimited>
   }
 >()("hotpath/cluster/limits/RateLimits") {
-  /** In Redis: over all instances. */
-  static readonly layer = Layer.effect(
+  /** Counts in the store, and in the instance while the store fails. */
+  static readonly #layerOver = Layer.effect(
     RateLimits,
     Effect.gen(function* () {
-      const store = yield* RateLimiter.makeStoreRedis({ prefix: "hotpath:limit:" })
-      const shared = yield* Effect.provideService(RateLimiter.make, RateLimiter.RateLimiterStore, store)
+      const shared = yield* RateLimiter.make
       const { counter } = yield* Metrics
       const local = yield* makeLocal
       const counted = counter("rate_limits_local_total", "Limits checked within one instance, because Redis was away")
@@ -125,6 +104,14 @@ export class RateLimits extends Context.Service<
       return RateLimits.of(makeService(consume))
     })
   )
+
+  /** In Redis: over all instances. */
+  static readonly layer = RateLimits.#layerOver.pipe(
+    Layer.provide(RateLimiter.layerStoreRedis({ prefix: "hotpath:limit:" }))
+  )
+
+  /** In memory: over the instances that share a `RateLimitState`. */
+  static readonly layerShared = RateLimits.#layerOver.pipe(Layer.provide(RateLimitState.layerStore))
 
   /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(RateLimits, Effect.map(makeLocal, makeService))

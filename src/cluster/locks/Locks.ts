@@ -13,7 +13,7 @@ import { Context, Duration, Effect, Exit, Layer, Random, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { monotonicMillis } from "../../domain/Time.ts"
 import { Metrics } from "../../observability/Metrics.ts"
-import { acquireScript, advisoryScript, releaseScript, renewScript } from "./LockScripts.ts"
+import { LockCommands } from "./LockCommands.ts"
 import { makeLockTable } from "./LockTable.ts"
 
 /** Another holder kept the lock for the whole `wait`. The effect did not start. */
@@ -130,21 +130,9 @@ const whileLeased = <L extends Lease, A, E, R>(
 // A lock that is held for days must not grow a trace by a day's renewals.
 const untraced = Effect.withTracerEnabled(false)
 
-const commandsOf = (redis: Redis.Redis["Service"]) => ({
-  acquire: redis.eval(acquireScript),
-  advisory: redis.eval(advisoryScript),
-  renew: redis.eval(renewScript),
-  release: redis.eval(releaseScript)
-})
-
 const noRedis = () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") }))
 /** Without Redis every lease is local. */
-const noCommands: ReturnType<typeof commandsOf> = {
-  acquire: noRedis,
-  advisory: noRedis,
-  renew: noRedis,
-  release: noRedis
-}
+const noCommands: LockCommands["Service"] = { acquire: noRedis, advisory: noRedis, renew: noRedis, release: noRedis }
 
 export class Locks extends Context.Service<
   Locks,
@@ -170,7 +158,7 @@ export class Locks extends Context.Service<
     ) => Effect.Effect<A, E | LockBusy, R>
   }
 >()("hotpath/cluster/locks/Locks") {
-  static readonly #make = Effect.fnUntraced(function* (there: typeof noCommands) {
+  static readonly #make = Effect.fnUntraced(function* (there: LockCommands["Service"]) {
     const counters = yield* makeCounters
     // A lock is acquired here before it is acquired in Redis. So within the instance it is exclusive whatever Redis
     // does, and its waiters send one command at a time.
@@ -265,11 +253,13 @@ export class Locks extends Context.Service<
     })
   })
 
+  static readonly #layerOver = Layer.effect(Locks, Effect.flatMap(LockCommands, Locks.#make))
+
   /** In Redis: over all instances. */
-  static readonly layer = Layer.effect(
-    Locks,
-    Effect.flatMap(Redis.Redis, (redis) => Locks.#make(commandsOf(redis)))
-  )
+  static readonly layer = Locks.#layerOver.pipe(Layer.provide(LockCommands.layer))
+
+  /** In memory: over the instances that share a `LockState`. */
+  static readonly layerShared = Locks.#layerOver.pipe(Layer.provide(LockCommands.layerShared))
 
   /** Within the process, for an instance without Redis and for tests. */
   static readonly layerMemory = Layer.effect(Locks, Locks.#make(noCommands))

@@ -5,12 +5,13 @@
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { Role } from "../../domain/Room.ts"
-import { makeBoundedMap } from "../../infra/BoundedMap.ts"
+import { type BoundedMap, makeBoundedMap } from "../../infra/BoundedMap.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { roomKey, sessionKey, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
-import { type BusUnavailable, fromRedis, RoomBus, type Versions } from "./RoomBus.ts"
+import { type BusUnavailable, fromRedis, type Versions } from "./RoomBus.ts"
 import { toVersions, type VersionsReply, versionsLua } from "./RoomBusRedis.ts"
+import { RoomBusState } from "./RoomBusState.ts"
 
 export const Membership = Schema.Struct({ role: Role, joinedAt: Schema.String })
 export type Membership = typeof Membership.Type
@@ -26,6 +27,22 @@ export const membershipMs = 300_000
 
 const StoredMembership = Schema.Struct({ ...Membership.fields, epoch: Schema.String, people: Schema.Finite })
 const decodeStored = Schema.decodeUnknownOption(Schema.fromJsonString(StoredMembership))
+
+const isSame = (a?: Versions, b?: Versions) => a?.epoch === b?.epoch && a?.people === b?.people
+
+/** Entries that memory has; the least recently used are dropped. */
+const maxEntries = 50_000
+
+interface MemoryEntry extends CachedMembership {
+  until: number
+}
+
+/** The entries of the instances that share them in memory. `clear` loses them. */
+export class MembershipCacheState extends Context.Service<MembershipCacheState, BoundedMap<MemoryEntry>>()(
+  "hotpath/cluster/rooms/MembershipCacheState"
+) {
+  static readonly layer = Layer.sync(MembershipCacheState, () => makeBoundedMap<MemoryEntry>(maxEntries))
+}
 
 /** The arguments that both scripts begin with. */
 const inRoom = (common: Common, roomId: string, user: string) => [
@@ -105,32 +122,34 @@ export class MembershipCache extends Context.Service<
     })
   )
 
-  /** For an instance without Redis, and for tests. */
-  static readonly layerMemory = Layer.effect(
+  /** In memory, shared by the instances over one state, and over one bus's. Each operation is one step. */
+  static readonly layerShared = Layer.effect(
     MembershipCache,
     Effect.gen(function* () {
-      const bus = yield* RoomBus
-      const entries = makeBoundedMap<CachedMembership & { until: number }>(50_000)
-      const isSame = (a?: Versions, b?: Versions) => a?.epoch === b?.epoch && a?.people === b?.people
+      const bus = yield* RoomBusState
+      const entries = yield* MembershipCacheState
       return MembershipCache.of({
-        read: Effect.fnUntraced(function* (roomId, user) {
-          const versions = yield* bus.versions(roomId)
-          const now = yield* Clock.currentTimeMillis
-          const entry = entries.get(sessionKey(roomId, user))
-          if (entry === undefined || entry.until <= now || !isSame(entry.versions, versions))
-            return { versions, membership: undefined }
-          entry.until = now + membershipMs
-          return { versions, membership: entry.membership }
-        }),
-        write: Effect.fnUntraced(function* (roomId, user, membership, before) {
-          if (!isSame(yield* bus.versions(roomId), before)) return
-          // Asking for its history makes the room known, so that the entry has an epoch to be valid in.
-          if (before === undefined) yield* bus.history(roomId, 0, 0, 0)
-          const versions = before ?? (yield* bus.versions(roomId))
-          const until = (yield* Clock.currentTimeMillis) + membershipMs
-          entries.set(sessionKey(roomId, user), { membership, versions, until })
-        })
+        read: (roomId, user) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            const versions = bus.versions(roomId)
+            const entry = entries.get(sessionKey(roomId, user))
+            if (entry === undefined || entry.until <= now || !isSame(entry.versions, versions))
+              return { versions, membership: undefined }
+            entry.until = now + membershipMs
+            return { versions, membership: entry.membership }
+          }),
+        write: (roomId, user, membership, before) =>
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            if (!isSame(bus.versions(roomId), before)) return
+            // Makes the room known, so that the entry has an epoch to be valid in.
+            if (before === undefined) bus.open(roomId, 0)
+            const versions = bus.versions(roomId)
+            entries.set(sessionKey(roomId, user), { membership, versions, until: now + membershipMs })
+          })
       })
     })
   )
+
+  /** In memory, of one instance. */
+  static readonly layerMemory = MembershipCache.layerShared.pipe(Layer.provide(MembershipCacheState.layer))
 }

@@ -8,7 +8,7 @@ import { BusUnavailable, maxTaken, queueDropped, RoomBus, toHistory } from "./Ro
 import { RoomBusState } from "./RoomBusState.ts"
 
 const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
-  const { append, bytes, events, find, open, subscribe } = yield* RoomBusState
+  const { append, bytes, events, open, subscribe, versions } = yield* RoomBusState
   const { counter, gauge } = yield* Metrics
   const dropped = counter(
     "room_history_dropped_total",
@@ -45,11 +45,7 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
         const found = limit === 0 ? known.slice(-1) : known.filter((event) => event.seq > after)
         return toHistory(room, found, after, limit)
       }),
-    versions: (roomId) =>
-      Effect.sync(() => {
-        const room = find(roomId)
-        return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
-      }),
+    versions: (roomId) => Effect.sync(() => versions(roomId)),
     take: Queue.takeBetween(queue, 1, maxTaken),
     gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
   })
@@ -72,8 +68,8 @@ export const layerLog = Layer.effect(
 )
 
 /**
- * The bus of an instance without Redis, over a state of its own. While other instances use the same Postgres it refuses
- * to publish: a change that it took would count as published, and the other instances would never receive it.
+ * The bus of an instance without Redis, over a state of its own. While other instances use the same Postgres it
+ * refuses to publish: a change that it took would count as published, and the other instances would never receive it.
  */
 export const layerAlone = Layer.effect(
   RoomBus,

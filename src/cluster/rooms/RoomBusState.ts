@@ -100,6 +100,11 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     return room
   }
 
+  const versions = (roomId: string): Versions | undefined => {
+    const room = find(roomId)
+    return room === undefined ? undefined : { epoch: room.epoch, ...room.parts }
+  }
+
   const open = (roomId: string, epochCounter: number): RoomNumbers => {
     const known = find(roomId)
     const room = known ?? {
@@ -157,8 +162,8 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
   }
 
   return {
-    /** The room's numbers; undefined if it is not known. */
-    find,
+    /** Undefined: the room is not known. */
+    versions,
     /** The room's numbers. Begins its log unless it is known, and another epoch if the counter is higher. */
     open,
     /**

@@ -255,7 +255,7 @@ export class Http extends Context.Service<
   static readonly layerScripted = (
     handler: (request: HttpRequest) => Effect.Effect<HttpAnswer & { readonly contentType?: string }, HttpError>
   ) =>
-    Layer.succeed(Http, {
+    Layer.sync(Http, () => ({
       send: (request, reader) =>
         handler(request).pipe(
           Effect.timeoutOrElse({ duration: request.timeoutMs, orElse: () => Effect.fail(new HttpTimeout()) }),
@@ -269,5 +269,5 @@ export class Http extends Context.Service<
             return { status, body: "" }
           })
         )
-    })
+    }))
 }

@@ -87,7 +87,9 @@ for (const [name, start] of kinds) {
         // The server goes on only afterwards: what ends has ended by its deadline.
         for (const exit of [yield* Fiber.await(one), ...others]) assert.isTrue(Exit.isFailure(exit))
         for (let n = 0; n < 20; n++) {
-          assert.match(message(yield* Effect.exit(redis.send("GET", "a"))), /Redis is away/)
+          const exit = yield* Effect.exit(redis.send("GET", "a"))
+          assert.isTrue(Exit.isFailure(exit))
+          assert.notMatch(message(exit), /did not answer in time/)
         }
         server.signal("SIGCONT")
         yield* untilEffect(state.check)

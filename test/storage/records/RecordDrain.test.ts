@@ -3,7 +3,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { type CallRecord, recordBytes } from "../../../src/domain/CallRecord.ts"
-import { DatabaseUnavailable } from "../../../src/infra/postgres/Database.ts"
 import { Metrics } from "../../../src/observability/Metrics.ts"
 import { DeadLetters } from "../../../src/storage/DeadLetters.ts"
 import * as RecordDrain from "../../../src/storage/records/RecordDrain.ts"
@@ -11,6 +10,7 @@ import { RecordStore } from "../../../src/storage/records/RecordStore.ts"
 import { RecordStream } from "../../../src/storage/records/RecordStream.ts"
 import { RecordWriter } from "../../../src/storage/records/RecordWriter.ts"
 import { UnflushedCopies } from "../../../src/storage/UnflushedCopies.ts"
+import * as Faults from "../../../src/testing/Faults.ts"
 
 const record = (n: number): CallRecord => ({
   recordId: `record ${n}`,
@@ -31,17 +31,8 @@ describe("RecordDrain", () => {
   it.effect("stores what Redis lost while Postgres was down, as soon as Postgres is back", () => {
     const copies = new UnflushedCopies<CallRecord>({ maxBytes: 1_000_000, bytesOf: recordBytes })
     let loss: number | undefined
-    let isAway = true
-    const stored = new Set<string>()
-    const whenThere = <A>(work: () => A) =>
-      Effect.suspend(() => (isAway ? Effect.fail(new DatabaseUnavailable({ reason: "away" })) : Effect.sync(work)))
-    const store = Layer.succeed(RecordStore, {
-      ready: Effect.void,
-      insert: (records) => whenThere(() => records.forEach(({ recordId }) => void stored.add(recordId))),
-      present: (ids) => whenThere(() => ids.filter((id) => stored.has(id))),
-      list: () => Effect.succeed([]),
-      rotatePartitions: () => Effect.succeed(0)
-    })
+    const database = Faults.makeSwitch(Faults.away)
+    const store = RecordStore.layerMemory.pipe(Faults.inFront(RecordStore, database))
     const stream = Layer.succeed(RecordStream, {
       exists: true,
       hasRoom: () => true,
@@ -61,17 +52,19 @@ describe("RecordDrain", () => {
       for (let n = 0; n < 3; n++) copies.add(record(n).recordId, record(n))
       loss = 3
       yield* TestClock.adjust("5 seconds")
-      assert.strictEqual(stored.size, 0)
-      isAway = false
+      assert.isAbove(database.given(), 0)
+      yield* database.off
       yield* TestClock.adjust("5 seconds")
-      assert.deepEqual([...stored], ["record 0", "record 1", "record 2"])
+      const stored = yield* (yield* RecordStore).list({ limit: 10 })
+      assert.deepEqual(stored.map(({ recordId }) => recordId).sort(), ["record 0", "record 1", "record 2"])
       assert.strictEqual(copies.size, 0)
       assert.strictEqual((yield* Metrics).recordsCompleted.value, 3)
     }).pipe(
       Effect.provide(
         RecordDrain.layer.pipe(
           Layer.provide(RecordWriter.layer),
-          Layer.provide([store, stream, DeadLetters.layerMemory]),
+          Layer.provide([stream, DeadLetters.layerMemory]),
+          Layer.provideMerge(store),
           Layer.provideMerge(Metrics.layer)
         )
       )
