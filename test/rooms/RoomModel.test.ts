@@ -20,7 +20,7 @@ import { rounds } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const seed = Number(process.env["HOTPATH_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-const requests = Number(process.env["HOTPATH_MODEL_REQUESTS"] ?? rounds(200, 3000))
+const requests = Number(process.env["HOTPATH_MODEL_REQUESTS"] ?? rounds(600, 3000))
 const users = ["ann", "bob", "cat", "dan", "eve"]
 
 /** A user's place at one of the instances: connected, or about to be again. */
