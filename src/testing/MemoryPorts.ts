@@ -50,17 +50,23 @@ const WriteBuffering = Layer.unwrap(
   )
 ).pipe(Layer.provide(RoomBusMemory.layerLog))
 
+const DirectStores = Layer.merge(StoresMemory.layerShared, Flusher.layerNone)
+
 const BufferedStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
   Layer.provideMerge(WriteBuffering),
   Layer.provideMerge(StoresMemory.layerShared),
   Layer.provide(DeadLetters.layerShared)
 )
 
+const RoomStores = Layer.unwrap(
+  Effect.map(Settings, ({ ROOM_WRITES }) => (ROOM_WRITES === "postgres" ? DirectStores : BufferedStores))
+)
+
 export const MemoryPorts = Layer.mergeAll(
   CatalogRedis.layerShared,
   CatalogStore.layerShared,
   Records,
-  BufferedStores,
+  RoomStores,
   UnpublishedNotices.layerShared,
   Presence.layerShared,
   MembershipCache.layerShared,

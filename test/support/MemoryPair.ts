@@ -1,17 +1,30 @@
 // Two instances in this process, over memory, with the real clock: what RoomPair.ts has as processes over real servers.
 import { EventEmitter } from "node:events"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
+import { MemoryRooms } from "../../src/storage/rooms/memory/MemoryRooms.ts"
+import { type FaultOverride, intercept } from "../../src/testing/Faults.ts"
 import type { TestClient } from "../../src/testing/TestClient.ts"
 import { TestHotpath } from "../../src/testing/TestHotpath.ts"
 import type { Client, Reply } from "./Client.ts"
 import { liftedLimits } from "./LiftedLimits.ts"
 import { roomClient } from "./RoomClient.ts"
-import { inRooms, type RoomPair } from "./RoomPair.ts"
+import { inRooms, type RoomPair, type Saved } from "./RoomPair.ts"
+import { until } from "./Until.ts"
 
 /** A client of the kit as the tests over sockets have it. */
 const asClient = (own: TestClient): Client => {
   const emitter = new EventEmitter()
-  own.onFrame((text) => void emitter.emit("message", text))
+  const waiting = new Map<unknown, PromiseWithResolvers<Reply>>()
+  own.onFrame((text) => {
+    const frame: Reply = JSON.parse(text)
+    waiting.get(frame.id)?.resolve(frame)
+    emitter.emit("message", text)
+  })
+  const closed = Effect.runPromise(own.closed)
+  void closed.then(() => {
+    for (const { reject } of waiting.values()) reject(new Error("the socket closed before the reply"))
+  })
   let id = 0
   return {
     socket: {
@@ -21,29 +34,83 @@ const asClient = (own: TestClient): Client => {
       terminate: () => own.cut()
     },
     messages: own.frames,
-    closed: Effect.runPromise(own.closed),
+    closed,
     close: () => own.close(),
-    request: async (method, params = {}) => {
-      const own_ = `raw.${++id}`
-      const answer = own.raw(JSON.stringify({ jsonrpc: "2.0", id: own_, method, params }))
-      return (await Effect.runPromise(answer)) as Reply
+    request: (method, params = {}) => {
+      const reply = Promise.withResolvers<Reply>()
+      waiting.set(++id, reply)
+      own.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }))
+      return reply.promise
     },
     raw: (text) => Effect.runPromise(own.raw(text))
   }
 }
 
+/** A gate in front of the writes of contacts. */
+const gateOfContacts = () => {
+  const open = { passage: Promise.resolve(), waiting: 0 }
+  const override: FaultOverride = [
+    ContactStore.key,
+    (original) =>
+      intercept(
+        original as ContactStore["Service"],
+        ({ method }) =>
+          (effect) =>
+            method !== "add" && method !== "remove"
+              ? effect
+              : Effect.andThen(
+                  Effect.suspend(() => {
+                    open.waiting++
+                    return Effect.promise(() => open.passage)
+                  }),
+                  effect
+                )
+      )
+  ]
+  const hold: RoomPair["holdContacts"] = async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    Object.assign(open, { passage: promise, waiting: 0 })
+    return {
+      isWaitedFor: () => until(() => open.waiting > 0, "a write of contacts"),
+      release: async () => resolve()
+    }
+  }
+  return { override, hold }
+}
+
+const savedIn = ({ feedback, rooms }: MemoryRooms["Service"]): Saved => ({
+  document: async (roomId, name = "main") => {
+    const found = rooms.get(roomId)?.documents.get(name)
+    return found === undefined || found.version === 0 ? undefined : { version: found.version, text: found.text }
+  },
+  bodies: async (roomId) => rooms.get(roomId)?.messages.map(({ message }) => message.body) ?? [],
+  feedback: async () => [...feedback.values()].map((one) => ({ ...one, comment: one.comment ?? null }))
+})
+
 export const startMemoryPair = async (env: Readonly<Record<string, string>> = {}): Promise<RoomPair> => {
   const scope = Effect.runSync(Scope.make())
   const settings = { ...liftedLimits, REQUEST_RATE: "100000", REQUEST_BURST: "100000", ...env }
-  const { instances } = await Effect.runPromise(
-    Effect.map(Layer.buildWithScope(TestHotpath.layer({ instances: 2, settings }), scope), (context) => context).pipe(
-      Effect.flatMap((context) => Effect.provideContext(TestHotpath, context))
-    )
-  )
-  const client: RoomPair["client"] = async (user, number = 0) => {
+  const contacts = gateOfContacts()
+  const layer = TestHotpath.layer({
+    instances: 2,
+    settings,
+    integrations: { weather: { url: "http://weather.test/" } },
+    faults: { at: [contacts.override] }
+  })
+  const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
+  const { instances } = Context.get(context, TestHotpath)
+  const plainClient: RoomPair["plainClient"] = async (user, number = 0) => {
     const instance = instances[number]
     if (instance === undefined) throw new Error(`there is no instance ${number}`)
-    return roomClient(user, asClient(await Effect.runPromise(Scope.provide(instance.client(user), scope))))
+    return asClient(await Effect.runPromise(Scope.provide(instance.client(user), scope)))
   }
-  return { client, room: inRooms(client), stop: () => Effect.runPromise(Scope.close(scope, Exit.void)) }
+  const client: RoomPair["client"] = async (user, number) => roomClient(user, await plainClient(user, number))
+  return {
+    client,
+    plainClient,
+    room: inRooms(client),
+    saved: savedIn(Context.get(context, MemoryRooms)),
+    holdContacts: contacts.hold,
+    stop: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
 }

@@ -1,6 +1,9 @@
 // Waits for a state that can be read, for so long and no longer.
-import { setInterval } from "node:timers/promises"
+import { setTimeout } from "node:timers/promises"
 import { patienceMs } from "./Patience.ts"
+
+/** Between two looks: short at first, for what happens in this process. */
+const [firstMs, mostMs] = [1, 20]
 
 export const until = async (
   isSo: () => boolean | Promise<boolean>,
@@ -8,10 +11,9 @@ export const until = async (
   limitMs = patienceMs
 ): Promise<void> => {
   const began = Date.now()
-  if (await isSo()) return
-  for await (const _ of setInterval(20)) {
-    if (await isSo()) return
+  for (let pauseMs = firstMs; !(await isSo()); pauseMs = Math.min(mostMs, pauseMs * 2)) {
     if (Date.now() - began > limitMs) throw new Error(`waited ${limitMs} ms for ${what}`)
+    await setTimeout(pauseMs)
   }
 }
 

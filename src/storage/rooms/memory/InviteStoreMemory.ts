@@ -48,7 +48,6 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const state = yield* MemoryRooms
     const { invites, rooms } = state
-    let made = 0
     const ofRoom = (roomId: string, createdBy: string | undefined) =>
       [...invites.values()].filter(
         (invite) => invite.roomId === roomId && (createdBy === undefined || invite.createdBy === createdBy)
@@ -67,7 +66,7 @@ export const layer = Layer.effect(
               for (const { inviteId } of spent) invites.delete(inviteId)
             }
             const changeNumber = rooms.get(invite.roomId)?.changeNumber ?? 0
-            invites.set(invite.inviteId, { ...invite, uses: 0, no: ++made, changeNumber })
+            invites.set(invite.inviteId, { ...invite, uses: 0, no: ++state.invitesMade, changeNumber })
           })
         ),
       list: (roomId, { before = Number.POSITIVE_INFINITY, createdBy, limit }) =>

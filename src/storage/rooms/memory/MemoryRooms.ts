@@ -54,7 +54,7 @@ export interface StoredRoom {
 
 export interface StoredInvite extends NewInvite {
   uses: number
-  /** Counts the invites that were made. */
+  /** Its place among all invites, in the order they were made. */
   readonly no: number
   /** The room's, when the invite was made. */
   readonly changeNumber: number
@@ -63,6 +63,8 @@ export interface StoredInvite extends NewInvite {
 const emptyState = () => ({
   rooms: new Map<string, StoredRoom>(),
   invites: new Map<string, StoredInvite>(),
+  /** Counts the invites that any instance made. */
+  invitesMade: 0,
   /** The room of each thread. */
   threads: new Map<string, StoredRoom>(),
   messages: new Map<string, StoredMessage>(),

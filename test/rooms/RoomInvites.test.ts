@@ -1,8 +1,9 @@
 // Invites on two instances: what they are good for, how they end, and how often they can be guessed at.
 import { randomBytes } from "node:crypto"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { afterEach, assert, beforeEach, it } from "vitest"
+import { overPairs } from "../support/OverPairs.ts"
 import type { RoomClient } from "../support/RoomClient.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 import { until } from "../support/Until.ts"
 
 const random = (bytes: number) => randomBytes(bytes).toString("base64url")
@@ -10,12 +11,12 @@ const random = (bytes: number) => randomBytes(bytes).toString("base64url")
 const guess = (token: string) => `${token.split(".")[0]}.${random(16)}`
 
 // Wrong invites are counted by address, which is the same for all tests: each has servers of its own.
-describe("invites", () => {
+overPairs("invites", (start) => {
   let pair: RoomPair
   let ann: RoomClient
   let roomId: string
   beforeEach(async () => {
-    pair = await startRoomPair()
+    pair = await start()
     ann = await pair.client("ann", 0)
     roomId = await pair.room(ann)
   })

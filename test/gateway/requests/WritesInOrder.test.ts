@@ -1,10 +1,9 @@
 // What one connection asks to write is done in the order it was asked; what it asks beside that waits for none of it.
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import type { Client } from "../support/Client.ts"
-import { freshDatabase, held } from "../support/Databases.ts"
-import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
-import { type RunningServer, startRedis } from "../support/Servers.ts"
-import { until } from "../support/Until.ts"
+import { afterAll, assert, beforeAll, it } from "vitest"
+import type { Client } from "../../support/Client.ts"
+import { overPairs } from "../../support/OverPairs.ts"
+import type { RoomPair } from "../../support/RoomPair.ts"
+import { until } from "../../support/Until.ts"
 
 interface Frame {
   readonly id?: number
@@ -12,22 +11,12 @@ interface Frame {
   readonly error?: { readonly message: string }
 }
 
-describe("the writes of one connection", () => {
-  let redis: RunningServer
-  let database: string
-  let hotpath: Hotpath
+overPairs("the writes of one connection", (start) => {
+  let pair: RoomPair
   beforeAll(async () => {
-    redis = await startRedis()
-    database = await freshDatabase()
-    hotpath = await startHotpath({ DATABASE_URL: database, REDIS_URL: redis.url })
+    pair = await start()
   })
-  afterAll(async () => {
-    await hotpath?.stop()
-    await redis?.stop()
-  })
-
-  /** Holds up what writes a contact. */
-  const blockContacts = () => held(database, "LOCK TABLE contacts IN SHARE ROW EXCLUSIVE MODE")
+  afterAll(() => pair?.stop())
 
   const roomOf = async (client: Client) => {
     const roomId = String((await client.request("rooms.create", { title: "a room" })).result?.["roomId"])
@@ -40,10 +29,10 @@ describe("the writes of one connection", () => {
     (client.messages as ReadonlyArray<Frame>).flatMap(({ id }) => (id === undefined ? [] : [id]))
 
   it("are done in the order they were asked, whatever they write", async () => {
-    const [ann, bob] = [await hotpath.client("ann"), await hotpath.client("bob")]
+    const [ann, bob] = [await pair.plainClient("ann"), await pair.plainClient("bob")]
     const { other, roomId, token } = await roomOf(ann)
     assert.isDefined((await bob.request("rooms.join", { roomId, invite: other })).result)
-    const contacts = await blockContacts()
+    const contacts = await pair.holdContacts()
     const asked = [
       ["contacts.add", { user: "bob" }],
       ["document.update", { roomId, baseVersion: 0, text: "first" }],
@@ -73,9 +62,9 @@ describe("the writes of one connection", () => {
   })
 
   it("hold up neither reads nor cancels, calls or other connections", async () => {
-    const [ann, other] = [await hotpath.client("ann"), await hotpath.client("ann")]
+    const [ann, other] = [await pair.plainClient("ann"), await pair.plainClient("ann")]
     const { roomId } = await roomOf(ann)
-    const contacts = await blockContacts()
+    const contacts = await pair.holdContacts()
     let isWritten = false
     const written = ann.request("contacts.add", { user: "cid" }).then((reply) => {
       isWritten = true
@@ -96,9 +85,9 @@ describe("the writes of one connection", () => {
   })
 
   it("are in order within a batch, and beside it", async () => {
-    const ann = await hotpath.client("ann")
+    const ann = await pair.plainClient("ann")
     const { roomId } = await roomOf(ann)
-    const contacts = await blockContacts()
+    const contacts = await pair.holdContacts()
     const text = async () => (await ann.request("document.get", { roomId })).result?.["text"]
     const request = (id: number, method: string, params: unknown) => ({ jsonrpc: "2.0", id, method, params })
     // 15 of 16 places are taken, so that the batch begins with its first entry alone.

@@ -1,32 +1,18 @@
 // Who reads and writes in rooms, tried from outside: with ids that are made up, with those of other rooms, with cursors from
-// before one was in, with invites after one was removed. Over Redis on two instances, and without Redis.
+// before one was in, with invites after one was removed.
 import { randomUUID } from "node:crypto"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { freshDatabase } from "../support/Databases.ts"
-import { startHotpath } from "../support/Hotpath.ts"
-import { type RoomClient, roomClient } from "../support/RoomClient.ts"
-import { startRoomPair } from "../support/RoomPair.ts"
+import { afterAll, assert, beforeAll, it } from "vitest"
+import { overPairs } from "../support/OverPairs.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 
-interface Server {
-  readonly client: (user: string, instance?: 0 | 1) => Promise<RoomClient>
-  readonly stop: () => Promise<unknown>
-}
+const env = { MAX_INVITES: "3" }
 
-const env = { REQUEST_RATE: "100000", REQUEST_BURST: "100000", MAX_INVITES: "3" }
-
-const servers: Record<string, () => Promise<Server>> = {
-  "two instances, Redis": () => startRoomPair(env),
-  "without Redis": async () => {
-    const one = await startHotpath({ DATABASE_URL: await freshDatabase(), ...env })
-    return { client: async (user) => roomClient(user, await one.client(encodeURIComponent(user))), stop: one.stop }
-  }
-}
-
-for (const [name, start] of Object.entries(servers)) {
-  describe(`access: ${name}`, () => {
-    let server: Server
+overPairs(
+  "access",
+  (start) => {
+    let server: RoomPair
     beforeAll(async () => {
-      server = await start()
+      server = await start(env)
     })
     afterAll(() => server?.stop())
 
@@ -228,7 +214,9 @@ for (const [name, start] of Object.entries(servers)) {
           assert.isDefined(resumed.messages)
         }
         // What came since they are in is theirs.
-        await owner.call("messages.send", { roomId, body: `hello ${role}` })
+        const { messageId } = await owner.call("messages.send", { roomId, body: `hello ${role}` })
+        // A resume goes as far as its instance has heard; what comes later comes live.
+        await owner.hears(roomId, (e) => e.type === "message.sent" && e.message.messageId === messageId, "the hello")
         const other = await as(role, 0)
         const resumed = await other.call("rooms.resume", { roomId, cursor: `${epoch}:${seq}` })
         assert.isTrue(resumed.recovered)
@@ -284,6 +272,7 @@ for (const [name, start] of Object.entries(servers)) {
       await owner.call("messages.edit", { messageId: edited.messageId, body: "(edited away)" })
       await owner.call("messages.react", { messageId: kept.messageId, emoji: "y" })
       await owner.call("messages.delete", { messageId: deleted.messageId })
+      await owner.hears(roomId, ({ type }) => type === "message.deleted", "the deletion")
       const again = await as("mia", 0)
       const resumed = await again.call("rooms.resume", { roomId, cursor })
       assert.isTrue(resumed.recovered)
@@ -317,5 +306,6 @@ for (const [name, start] of Object.entries(servers)) {
       // Live, everybody was told as it happened.
       assert.include(JSON.stringify(owner.told(roomId)), "hunter2")
     })
-  })
-}
+  },
+  { alone: true }
+)

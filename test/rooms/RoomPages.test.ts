@@ -1,34 +1,24 @@
 // What one answer holds is bounded in bytes, whatever clients put into rooms: pages, lists, a join, a resume.
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, it } from "vitest"
 import { pageBytes } from "../../src/rooms/Listing.ts"
-import { freshDatabase } from "../support/Databases.ts"
-import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
-import { type RoomClient, roomClient } from "../support/RoomClient.ts"
-import { type RunningServer, startRedis } from "../support/Servers.ts"
+import { overPairs } from "../support/OverPairs.ts"
+import type { RoomClient } from "../support/RoomClient.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 
 const bytes = (value: unknown) => Buffer.byteLength(JSON.stringify(value))
 /** What an answer has beside one list. */
 const rest = 2000
 
-for (const kind of ["Redis", "in-process"]) {
-  describe(`answers, ${kind}`, () => {
-    let redis: RunningServer | undefined
-    let hotpath: Hotpath
+overPairs(
+  "answers",
+  (start) => {
+    let pair: RoomPair
     let ann: RoomClient
     beforeAll(async () => {
-      redis = kind === "Redis" ? await startRedis() : undefined
-      hotpath = await startHotpath({
-        DATABASE_URL: await freshDatabase(),
-        REQUEST_RATE: "100000",
-        REQUEST_BURST: "100000",
-        ...(redis && { REDIS_URL: redis.url })
-      })
-      ann = roomClient("ann", await hotpath.client("ann"))
+      pair = await start()
+      ann = await pair.client("ann")
     })
-    afterAll(async () => {
-      await hotpath?.stop()
-      await redis?.stop()
-    })
+    afterAll(() => pair?.stop())
     const makeRoom = async () => (await ann.call("rooms.create", { title: "a room" })).roomId
 
     it("a page of big messages has fewer of them, and says so; together the pages are all of them", async () => {
@@ -112,11 +102,11 @@ for (const kind of ["Redis", "in-process"]) {
 
     it("whoever missed more than an answer holds gets the state, whoever missed less the events", async () => {
       const roomId = await makeRoom()
-      const bob = roomClient("ann", await hotpath.client("ann"))
+      const bob = await pair.client("ann")
       const { cursor } = await bob.call("rooms.join", { roomId })
       await bob.close()
       const resumed = async () => {
-        const one = roomClient("ann", await hotpath.client("ann"))
+        const one = await pair.client("ann")
         const answer = await one.call("rooms.resume", { roomId, cursor })
         await one.close()
         return answer
@@ -135,5 +125,6 @@ for (const kind of ["Redis", "in-process"]) {
       assert.strictEqual(many.document?.version, 15)
       assert.isAtMost(bytes(many), pageBytes)
     })
-  })
-}
+  },
+  { alone: true }
+)

@@ -1,17 +1,17 @@
 // Messages and threads on two instances: sent once, edited, deleted, reacted to, sorted, and read page by page.
-import { afterAll, assert, beforeAll, beforeEach, describe, it } from "vitest"
-import { query } from "../support/Databases.ts"
+import { afterAll, assert, beforeAll, beforeEach, it } from "vitest"
+import { overPairs } from "../support/OverPairs.ts"
 import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
-import { type ServerPair, startRoomPair } from "../support/RoomPair.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 import { laterMillisecond } from "../support/Until.ts"
 
-describe("messages", () => {
-  let pair: ServerPair
+overPairs("messages", (start) => {
+  let pair: RoomPair
   let ann: RoomClient
   let bob: RoomClient
   let roomId: string
   beforeAll(async () => {
-    pair = await startRoomPair()
+    pair = await start()
   })
   afterAll(() => pair?.stop())
   beforeEach(async () => {
@@ -115,20 +115,6 @@ describe("messages", () => {
     assert.sameMembers(Object.keys(message?.reactions ?? {}), emojis)
     for (const users of Object.values(message?.reactions ?? {})) assert.sameMembers([...users], ["ann", "bob"])
     await settled()
-  })
-
-  it("hold 2,000 reactions and no more", async () => {
-    const { messageId } = await ann.call("messages.send", { roomId, body: "x" })
-    await ann.call("document.switch", { roomId, name: "saves what waits" })
-    const full = Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`e${n}`, ["ann"]]))
-    await query(pair.database, "UPDATE messages SET reactions = $1::text::jsonb WHERE message_id = $2::text::uuid", [
-      JSON.stringify(full),
-      messageId
-    ])
-    const { error } = await bob.ask("messages.react", { messageId, emoji: "more" })
-    assert.deepInclude(error?.data, { type: "TooManyReactions", most: 2000 })
-    await ann.call("messages.unreact", { messageId, emoji: "e7" })
-    await bob.call("messages.react", { messageId, emoji: "more" })
   })
 
   it("come page by page, as a whole and by thread", async () => {

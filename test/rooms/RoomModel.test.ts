@@ -6,20 +6,21 @@
 // HOTPATH_MODEL_SEED replays a run, whose seed is printed (requests under way together may still happen in another order);
 // HOTPATH_MODEL_REQUESTS makes it longer.
 import { isDeepStrictEqual } from "node:util"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, it } from "vitest"
+import { overPairs } from "../support/OverPairs.ts"
 import { patienceMs } from "../support/Patience.ts"
 import { makeRandom } from "../support/Random.ts"
 import type { RoomClient, Told } from "../support/RoomClient.ts"
 import { distinct, explain, firstMisfit, plainPage, plainPresent } from "../support/RoomExplain.ts"
 import { answer, disconnect, presence, stateOf, type World } from "../support/RoomModel.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 import { randomRequest } from "../support/RoomRequests.ts"
 import { RoomView } from "../support/RoomView.ts"
 import { rounds } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const seed = Number(process.env["HOTPATH_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
-const requests = Number(process.env["HOTPATH_MODEL_REQUESTS"] ?? rounds(200, 3000))
+const requests = Number(process.env["HOTPATH_MODEL_REQUESTS"] ?? rounds(600, 3000))
 const users = ["ann", "bob", "cat", "dan", "eve"]
 
 /** A user's place at one of the instances: connected, or about to be again. */
@@ -34,7 +35,7 @@ interface Place {
   readonly cursors: Map<string, { readonly cursor: string; readonly ends: number }>
 }
 
-describe("rooms and their model", () => {
+overPairs("rooms and their model", (start) => {
   let pair: RoomPair
   const random = makeRandom(seed)
   const places: Array<Place> = []
@@ -52,7 +53,7 @@ describe("rooms and their model", () => {
 
   beforeAll(async () => {
     console.log(`HOTPATH_MODEL_SEED=${seed} HOTPATH_MODEL_REQUESTS=${requests}`)
-    pair = await startRoomPair()
+    pair = await start()
     const makers = [await pair.client("ann", 0), await pair.client("bob", 1)] as const
     const world: World = { rooms: [], seats: [] }
     for (const maker of makers) {

@@ -1,9 +1,10 @@
 // Who may do what in a room: every method with its least role, asked by everybody on both instances; and the rules that
 // stand beside the roles.
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, it } from "vitest"
 import type { MethodName } from "../../src/protocol/methods/Methods.ts"
+import { overPairs } from "../support/OverPairs.ts"
 import type { RoomClient } from "../support/RoomClient.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 
 const standings = ["none", "viewer", "member", "owner"] as const
 type Standing = (typeof standings)[number]
@@ -65,12 +66,12 @@ const rules: ReadonlyArray<Rule> = [
 /** For the tests' names. */
 const sample: Given = { roomId: "R", messageId: "M", threadId: "T", token: "I", other: "U" }
 
-describe("roles", () => {
+overPairs("roles", (start) => {
   let pair: RoomPair
   let maker: RoomClient
   const clients = new Map<string, RoomClient>()
   beforeAll(async () => {
-    pair = await startRoomPair()
+    pair = await start()
     maker = await pair.client("maker", 0)
     for (const user of [...standings, "author"]) {
       for (const instance of [0, 1] as const) clients.set(`${user}${instance}`, await pair.client(user, instance))

@@ -1,20 +1,20 @@
-// Documents on two instances with real Redis and PostgreSQL: one order of versions, conflicts with what is there now, events,
-// reads that are never older than an acknowledged write, and when what is acknowledged is in PostgreSQL.
-import { afterAll, assert, beforeAll, beforeEach, describe, it } from "vitest"
-import { edit, edits, inOrder, storedBodies, storedDocument, updatesTold } from "../support/Editing.ts"
-import { type RoomClient, roomClient } from "../support/RoomClient.ts"
-import { roomCluster } from "../support/RoomCluster.ts"
-import { type ServerPair, startRoomPair } from "../support/RoomPair.ts"
+// Documents on two instances: one order of versions, conflicts with what is there now, events, reads that are never older than
+// an acknowledged write, and when what is acknowledged is saved. test/e2e/RoomsForReal.test.ts ends instances.
+import { afterAll, assert, beforeAll, beforeEach, it } from "vitest"
+import { edit, edits, inOrder, updatesTold } from "../support/Editing.ts"
+import { overPairs } from "../support/OverPairs.ts"
+import type { RoomClient } from "../support/RoomClient.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 import { until } from "../support/Until.ts"
 
-describe("documents", () => {
-  let pair: ServerPair
+overPairs("documents", (start) => {
+  let pair: RoomPair
   let ann: RoomClient
   let bob: RoomClient
   let roomId: string
   beforeAll(async () => {
     // Nothing is saved but for a reason.
-    pair = await startRoomPair({ FLUSH_INTERVAL: "1 hour" })
+    pair = await start({ FLUSH_INTERVAL: "1 hour" })
   })
   afterAll(() => pair?.stop())
   beforeEach(async () => {
@@ -27,7 +27,8 @@ describe("documents", () => {
   const update = (one: RoomClient, baseVersion: number, text: string) =>
     one.call("document.update", { roomId, baseVersion, text })
   const get = (one: RoomClient) => one.call("document.get", { roomId })
-  const stored = (name?: string) => storedDocument(pair.database, roomId, name)
+  const stored = (name?: string) => pair.saved.document(roomId, name)
+  const storedBodies = () => pair.saved.bodies(roomId)
 
   it("begin empty, are replaced version by version, and tell who is late what is there", async () => {
     assert.deepEqual(await get(bob), { name: "main", text: "", version: 0, savedVersion: 0 })
@@ -124,7 +125,7 @@ describe("documents", () => {
       assert.deepInclude(state.messages.at(-1), { messageId, reactions: { "👍": [other.user] } })
     }
     assert.isUndefined(await stored())
-    assert.deepEqual(await storedBodies(pair.database, roomId), [])
+    assert.deepEqual(await storedBodies(), [])
   })
 
   it("and messages are changed where they are, buffered or saved", async () => {
@@ -138,7 +139,7 @@ describe("documents", () => {
     await change("buffered")
     // A switch saves what waits.
     await ann.call("document.switch", { roomId, name: "saved" })
-    assert.deepEqual(await storedBodies(pair.database, roomId), ["buffered", "b"])
+    assert.deepEqual(await storedBodies(), ["buffered", "b"])
     await change("saved")
     await ann.call("messages.delete", { messageId: gone.messageId })
     const late = await bob.call("messages.send", { roomId, body: "c" })
@@ -154,7 +155,7 @@ describe("documents", () => {
     )
     await ann.call("document.switch", { roomId, name: "main" })
     assert.deepEqual((await ann.call("messages.list", { roomId })).messages, messages)
-    assert.deepEqual(await storedBodies(pair.database, roomId), ["saved", "", ""])
+    assert.deepEqual(await storedBodies(), ["saved", "", ""])
   })
 
   it("and messages are saved when the last connection leaves", async () => {
@@ -162,42 +163,6 @@ describe("documents", () => {
     await bob.call("messages.send", { roomId, body: "kept too" })
     await Promise.all([ann.close(), bob.kill()])
     await until(async () => (await stored())?.text === "kept", "the document to be saved")
-    await until(async () => (await storedBodies(pair.database, roomId)).length === 1, "the message to be saved")
-  })
-})
-
-describe("documents, saved", () => {
-  const { end, servers } = roomCluster()
-  afterAll(end)
-
-  it("after the interval, and when an instance shuts down", async () => {
-    const { database, start } = await servers()
-    const brief = await start({ FLUSH_INTERVAL: "300 millis" })
-    const ann = roomClient("ann", await brief.client("ann"))
-    const { roomId } = await ann.call("rooms.create", { title: "saved" })
-    await ann.call("rooms.join", { roomId })
-    assert.deepEqual(await ann.call("document.update", { roomId, baseVersion: 0, text: "one" }), {
-      version: 1,
-      savedVersion: 0
-    })
-    await until(async () => (await ann.call("document.get", { roomId })).savedVersion === 1, "it to be saved")
-    assert.deepEqual(await storedDocument(database, roomId), { version: 1, text: "one" })
-    await ann.close()
-    assert.strictEqual(await brief.stop(), 0)
-
-    const slow = await start({ FLUSH_INTERVAL: "1 hour" })
-    const again = roomClient("ann", await slow.client("ann"))
-    await again.call("rooms.join", { roomId })
-    assert.deepEqual(await again.call("document.update", { roomId, baseVersion: 1, text: "two" }), {
-      version: 2,
-      savedVersion: 1
-    })
-    // From 200 messages on the room is due at once: looked at before.
-    assert.deepEqual(await storedDocument(database, roomId), { version: 1, text: "one" })
-    for (let n = 0; n < 250; n++) await again.call("messages.send", { roomId, body: `${n}` })
-    assert.strictEqual(await slow.stop(), 0)
-    assert.deepEqual(await storedDocument(database, roomId), { version: 2, text: "two" })
-    assert.strictEqual((await storedBodies(database, roomId)).length, 250)
-    assert.match(slow.output(), /saving buffered writes/)
+    await until(async () => (await storedBodies()).length === 1, "the message to be saved")
   })
 })

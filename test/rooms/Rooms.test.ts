@@ -1,13 +1,14 @@
 // Rooms on two instances: made, joined, left, ended; who is in them and who is there.
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, it } from "vitest"
+import { overPairs } from "../support/OverPairs.ts"
 import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 import { laterMillisecond, until } from "../support/Until.ts"
 
-describe("rooms", () => {
+overPairs("rooms", (start) => {
   let pair: RoomPair
   beforeAll(async () => {
-    pair = await startRoomPair({ MAX_ROOMS: "3" })
+    pair = await start({ MAX_ROOMS: "3" })
   })
   afterAll(() => pair?.stop())
 

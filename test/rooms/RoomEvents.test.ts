@@ -1,13 +1,14 @@
 // What the connections of both instances are told: all of it, in one order, from their join on, and what they missed.
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, it } from "vitest"
+import { overPairs } from "../support/OverPairs.ts"
 import { allHeardTheSame, asItIs, type RoomClient } from "../support/RoomClient.ts"
-import { type RoomPair, startRoomPair } from "../support/RoomPair.ts"
+import type { RoomPair } from "../support/RoomPair.ts"
 import { until } from "../support/Until.ts"
 
-describe("events", () => {
+overPairs("events", (start) => {
   let pair: RoomPair
   beforeAll(async () => {
-    pair = await startRoomPair()
+    pair = await start()
   })
   afterAll(() => pair?.stop())
 
@@ -196,11 +197,11 @@ describe("events", () => {
   })
 })
 
-describe("events while a join's answer is on its way", () => {
+overPairs("events while a join's answer is on its way", (start) => {
   let pair: RoomPair
   // What stands in a batch is done in its order, and all of it answered at its end.
   beforeAll(async () => {
-    pair = await startRoomPair({ MAX_IN_FLIGHT: "1" })
+    pair = await start({ MAX_IN_FLIGHT: "1" })
   })
   afterAll(() => pair?.stop())
 

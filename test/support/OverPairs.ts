@@ -1,0 +1,21 @@
+// The same tests over two instances in this process, in memory, and in a soak run also over processes with real servers.
+import { describe } from "vitest"
+import { startMemoryPair } from "./MemoryPair.ts"
+import { type RoomPair, startAlone, startRoomPair } from "./RoomPair.ts"
+import { isSoak } from "./Soak.ts"
+
+export type StartPair = (env?: Readonly<Record<string, string>>) => Promise<RoomPair>
+
+interface Options {
+  /** In a soak run over one process without Redis too. */
+  readonly alone?: boolean
+}
+
+export const overPairs = (what: string, tests: (start: StartPair) => void, { alone = false }: Options = {}): void => {
+  const kinds: ReadonlyArray<readonly [string, StartPair]> = [
+    ["in memory", startMemoryPair],
+    ...(isSoak ? [["over Redis and PostgreSQL", startRoomPair] as const] : []),
+    ...(isSoak && alone ? [["without Redis", startAlone] as const] : [])
+  ]
+  for (const [name, start] of kinds) describe(`${what}, ${name}`, () => tests(start))
+}
