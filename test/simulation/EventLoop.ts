@@ -8,6 +8,7 @@
 // nothing while time goes on; a process that is dead runs nothing any more, not even its finalizers.
 import { Clock, Context, Duration, Effect, Scheduler } from "effect"
 import type { Random } from "../support/Random.ts"
+import { type Timer, Timers } from "./Timers.ts"
 
 type Task = () => void
 
@@ -42,16 +43,6 @@ export class Lane {
   }
 }
 
-interface Timer {
-  readonly at: number
-  readonly order: number
-  readonly process: SimulatedProcess
-  readonly lane: Lane | undefined
-  task: Task | undefined
-}
-
-const isEarlier = (a: Timer, b: Timer) => a.at < b.at || (a.at === b.at && a.order < b.order)
-
 /** What is under way from one end to another: it takes time, and arrives in the order in which it was sent. */
 export class Way {
   readonly #lane: Lane
@@ -66,46 +57,6 @@ export class Way {
     const { loop } = process
     this.#last = Math.max(loop.now + delayMs, this.#last)
     return loop.after(process, this.#last - loop.now, task, this.#lane)
-  }
-}
-
-/** A binary heap, the earliest first. */
-class Timers {
-  readonly #heap: Array<Timer> = []
-
-  get first(): Timer | undefined {
-    return this.#heap[0]
-  }
-
-  push(timer: Timer): void {
-    const heap = this.#heap
-    let index = heap.length
-    heap.push(timer)
-    while (index > 0) {
-      const above = (index - 1) >>> 1
-      const parent = heap[above]
-      if (parent === undefined || !isEarlier(timer, parent)) break
-      heap[index] = parent
-      index = above
-    }
-    heap[index] = timer
-  }
-
-  shift(): void {
-    const heap = this.#heap
-    const last = heap.pop()
-    if (last === undefined || heap.length === 0) return
-    let index = 0
-    for (;;) {
-      const left = 2 * index + 1
-      const [a, b] = [heap[left], heap[left + 1]]
-      if (a === undefined) break
-      const child = b !== undefined && isEarlier(b, a) ? b : a
-      if (!isEarlier(child, last)) break
-      heap[index] = child
-      index = child === b ? left + 1 : left
-    }
-    heap[index] = last
   }
 }
 
