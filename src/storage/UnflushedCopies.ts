@@ -22,13 +22,15 @@ export class UnflushedCopies<A extends object> {
   /** In the order of their last change. */
   readonly #copies: LRUCache<string, A>
   readonly #bytesOf: (copy: A) => number
+  readonly #maxEntries: number
   /** One replay at a time. */
   readonly #replaying = Semaphore.makeUnsafe(1)
 
-  constructor({ bytesOf, maxBytes, maxEntries = 0, onEvicted }: CopyBounds<A>) {
+  constructor({ bytesOf, maxBytes, maxEntries = Number.POSITIVE_INFINITY, onEvicted }: CopyBounds<A>) {
     this.#bytesOf = bytesOf
+    this.#maxEntries = maxEntries
+    // A `max` would allocate for all entries at once.
     this.#copies = new LRUCache({
-      max: maxEntries,
       maxSize: maxBytes,
       sizeCalculation: bytesOf,
       dispose: (_copy, _key, reason) => {
@@ -53,6 +55,7 @@ export class UnflushedCopies<A extends object> {
   /** Replaces the copy with the same key. */
   add(key: string, copy: A): void {
     this.#copies.set(key, copy)
+    if (this.#copies.size > this.#maxEntries) this.#copies.pop()
   }
 
   confirm(keys: Iterable<string>): void {

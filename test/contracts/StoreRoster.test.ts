@@ -12,9 +12,8 @@ import * as Redis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { makeMemoryRoster } from "../support/MemoryRoster.ts"
-import { startRedisCluster } from "../support/RedisKinds.ts"
 import { id } from "../support/RoomStores.ts"
-import { sharedRedis } from "../support/SharedServers.ts"
+import { sharedCluster, sharedRedis } from "../support/SharedServers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
 const entry = (beat: number, more: Partial<Heartbeat> = {}): Heartbeat => ({
@@ -42,11 +41,6 @@ const inRedis = (url: string, prefix: string) =>
     return yield* Effect.provideContext(makeRedisRoster, context)
   })
 
-const inCluster = Effect.gen(function* () {
-  const server = yield* Effect.acquireRelease(Effect.promise(startRedisCluster), ({ stop }) => Effect.promise(stop))
-  return yield* inRedis(server.url, id())
-})
-
 const inDatabase = Effect.gen(function* () {
   const url = yield* Effect.promise(() => freshDatabase())
   const context = yield* Layer.build(Postgres.layer({ url: Redacted.make(url), timeout: Duration.seconds(5) }))
@@ -56,7 +50,7 @@ const inDatabase = Effect.gen(function* () {
 const kinds: Record<string, () => Effect.Effect<StoreRoster, unknown, Scope.Scope>> = {
   memory: () => Effect.sync(makeMemoryRoster),
   Redis: () => Effect.flatMap(Effect.promise(sharedRedis), (url) => inRedis(url, id())),
-  "Redis Cluster": () => inCluster,
+  "Redis Cluster": () => Effect.flatMap(Effect.promise(sharedCluster), (url) => inRedis(url, id())),
   PostgreSQL: () => inDatabase
 }
 

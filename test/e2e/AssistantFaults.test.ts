@@ -100,7 +100,7 @@ describe("the assistant, when things fail", () => {
   )
 
   it("works with nothing but Node, the sample upstream standing in for a model", async () => {
-    const alone = await startHotpath({})
+    const alone = await startHotpath({ DATA_DIR: "memory://" })
     const ann = roomClient("ann", await alone.client("ann"))
     const { roomId } = await ann.call("rooms.create", { title: "alone", autoAssign: true })
     await ann.call("rooms.join", { roomId })

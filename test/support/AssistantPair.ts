@@ -62,7 +62,7 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
     for (const one of both) await until(forgot(one), `${name} to be known`)
     for (const one of both) await one.close()
   }
-  for (const name of integrations) await define(name, {})
+  await Promise.all(integrations.map((name) => define(name, {})))
 
   return {
     instances,

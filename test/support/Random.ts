@@ -1,5 +1,7 @@
 // Random choices that a seed repeats.
 export interface Random {
+  /** From 0 to less than 1. */
+  readonly next: () => number
   readonly below: (count: number) => number
   readonly chance: (share: number) => boolean
   readonly pick: <A>(from: ReadonlyArray<A>) => A
@@ -23,6 +25,7 @@ export const makeRandom = (seed: number): Random => {
     return found[0] as A
   }
   return {
+    next,
     below,
     pick,
     chance: (share) => next() < share,

@@ -48,6 +48,18 @@ export class Presence extends Context.Service<
       // counts that it set after the others had emptied the room.
       const former = new Map<string, ReadonlySet<string>>()
 
+      /**
+       * Without a lease no instance would remove what this one set: an instance that starts while Redis is away and
+       * dies before its first beat would leave its users in their rooms.
+       */
+      const requireLease = Effect.suspend(() => {
+        if (isKnown) return Effect.void
+        return Effect.map(commands.beat(instance), (beat) => {
+          isKnown = true
+          runId ??= beat.runId
+        })
+      })
+
       const reapInstance = Effect.fnUntraced(function* (gone: string) {
         for (const roomId of yield* commands.roomsOf(gone)) {
           yield* commands.empty(roomId, gone, yield* now)
@@ -77,6 +89,7 @@ export class Presence extends Context.Service<
 
       return Presence.of({
         set: Effect.fnUntraced(function* (roomId, counts, isEmptied) {
+          yield* requireLease
           const name = instance
           // Registered before the room has a count of ours, so that the others know which rooms to empty of us.
           if (!rooms.has(roomId)) {
