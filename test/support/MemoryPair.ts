@@ -3,7 +3,7 @@ import { EventEmitter } from "node:events"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
 import { MemoryRooms } from "../../src/storage/rooms/memory/MemoryRooms.ts"
-import { type FaultOverride, intercept } from "../../src/testing/Faults.ts"
+import { type FaultOverride, intercept, none, slowAnswer } from "../../src/testing/Faults.ts"
 import type { TestClient } from "../../src/testing/TestClient.ts"
 import { TestHotpath } from "../../src/testing/TestHotpath.ts"
 import type { Client, Reply } from "./Client.ts"
@@ -87,7 +87,15 @@ const savedIn = ({ feedback, rooms }: MemoryRooms["Service"]): Saved => ({
   feedback: async () => [...feedback.values()].map((one) => ({ ...one, comment: one.comment ?? null }))
 })
 
-export const startMemoryPair = async (env: Readonly<Record<string, string>> = {}): Promise<RoomPair> => {
+export interface MemoryOptions {
+  /** What is asked of Redis is done at once and answered later: events come before the answer of what they tell of. */
+  readonly lateAnswers?: boolean
+}
+
+export const startMemoryPair = async (
+  env: Readonly<Record<string, string>> = {},
+  { lateAnswers = false }: MemoryOptions = {}
+): Promise<RoomPair> => {
   const scope = Effect.runSync(Scope.make())
   const settings = { ...liftedLimits, REQUEST_RATE: "100000", REQUEST_BURST: "100000", ...env }
   const contacts = gateOfContacts()
@@ -95,7 +103,7 @@ export const startMemoryPair = async (env: Readonly<Record<string, string>> = {}
     instances: 2,
     settings,
     integrations: { weather: { url: "http://weather.test/" } },
-    faults: { at: [contacts.override] }
+    faults: { at: [contacts.override], redis: lateAnswers ? slowAnswer("2 millis") : none }
   })
   const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
   const { instances } = Context.get(context, TestHotpath)
