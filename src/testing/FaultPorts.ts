@@ -2,7 +2,7 @@
 // callers notice then. A fault is behind the port and in front of its store, so a call that hangs fails at the port's
 // deadline (the settings' defaults).
 import { Context, Effect, Option, Schema } from "effect"
-import { Redis } from "effect/persistence"
+import { RateLimiter, Redis } from "effect/persistence"
 import { SqlError } from "effect/sql"
 import { CatalogRedis, CatalogRedisUnavailable } from "../catalog/CatalogRedis.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
@@ -102,8 +102,7 @@ const healthOf = (health: () => StoreHealth, faults: FaultSwitch) => (): StoreHe
   faults.isAway() ? { state: "away", reason: "a fault is in front of it" } : health()
 
 /**
- * What is in front of Redis. While it is away, locks exclude within their instance only; RateLimits, which never fail,
- * go on as before.
+ * What is in front of Redis. While it is away, locks exclude, and limits count, within their instance only.
  */
 export const redis = [
   port(RoomBus, {
@@ -123,6 +122,15 @@ export const redis = [
     }
   }),
   port(LockCommands, { errors: errorsOf(redisMs, causeOf) }),
+  port(RateLimiter.RateLimiterStore, {
+    errors: errorsOf(
+      redisMs,
+      (outcome) =>
+        new RateLimiter.RateLimiterError({
+          reason: new RateLimiter.RateLimitStoreError({ message: reason(outcome), cause: causeOf(outcome) })
+        })
+    )
+  }),
   port(Presence, { errors: bus }),
   port(MembershipCache, { errors: bus }),
   port(SharedCache, {

@@ -3,6 +3,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Call } from "../../src/calls/Call.ts"
+import { RateLimits } from "../../src/cluster/limits/RateLimits.ts"
 import { StorageUnavailable } from "../../src/domain/Room.ts"
 import { Messages } from "../../src/rooms/Messages.ts"
 import { RecordStore } from "../../src/storage/records/RecordStore.ts"
@@ -112,6 +113,19 @@ describe("faults", () => {
       yield* ann.request("messages.send", message).pipe(Effect.catchTag("RequestFailed", () => Effect.void))
       yield* ann.request("messages.send", message)
       assert.lengthOf((yield* ann.request("messages.list", { roomId })).messages, 1)
+    }).pipe(Effect.provide(TestHotpath.layer()))
+  )
+
+  it.effect("of Redis: each instance counts limits by itself, and goes on", () =>
+    Effect.gen(function* () {
+      yield* TestHotpath.fault("redis", Faults.away)
+      const { check, consume } = yield* RateLimits
+      const rule = { name: "invites", limit: 1, window: "1 minute" } as const
+      yield* consume("k", rule)
+      assert.deepInclude(yield* Effect.flip(check("k", rule)), { _tag: "RateLimited" })
+      const response = yield* TestHotpath.http("/metrics")
+      const metrics = yield* Effect.promise(() => response.text())
+      assert.match(metrics, /^hotpath_rate_limits_local_total [12]$/m)
     }).pipe(Effect.provide(TestHotpath.layer()))
   )
 
