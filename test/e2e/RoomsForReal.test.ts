@@ -218,9 +218,14 @@ describe("rooms over Redis and PostgreSQL", () => {
     // From 200 messages on the room is due at once: looked at before.
     assert.deepEqual(await storedDocument(pair.database, roomId), { version: 1, text: "one" })
     for (let n = 0; n < 250; n++) await again.call("messages.send", { roomId, body: `${n}` })
+    // This one waits for the stop, whatever was saved before.
+    const { roomId: quiet } = await again.call("rooms.create", { title: "quiet" })
+    await again.call("messages.send", { roomId: quiet, body: "waits" })
+    assert.deepEqual(await storedBodies(pair.database, quiet), [])
     assert.deepEqual([await one.stop(), await two.stop()], [0, 0])
     assert.deepEqual(await storedDocument(pair.database, roomId), { version: 2, text: "two" })
     assert.strictEqual((await storedBodies(pair.database, roomId)).length, 250)
+    assert.deepEqual(await storedBodies(pair.database, quiet), ["waits"])
     assert.match(one.output() + two.output(), /saving buffered writes/)
   })
 })
