@@ -204,6 +204,6 @@ describe("TieredCache", () => {
           }
         }
       }).pipe(provided),
-    { arbitrary: { runs: 60 } }
+    { arbitrary: { runs: rounds(20, 500) } }
   )
 })

@@ -229,18 +229,18 @@ for (const [kind, start] of Object.entries(kinds)) {
 }
 
 describe("Locks: memory, by the test's clock", () => {
-  it.effect("keeps a lock for days, and gives one up to who waits when it is free", () =>
+  it.effect("keeps a lock for hours, and gives one up to who waits when it is free", () =>
     Effect.gen(function* () {
       const { withLock } = yield* Locks
       const use = (effect: Effect.Effect<void>) => withLock("a", { ttl: "10 seconds", wait: "1 minute" }, () => effect)
-      const first = yield* Effect.forkChild(use(Effect.sleep("2 days")))
-      yield* TestClock.adjust("1 day")
+      const first = yield* Effect.forkChild(use(Effect.sleep("2 hours")))
+      yield* TestClock.adjust("1 hour")
       const late = yield* Effect.forkChild(Effect.flip(use(Effect.void)))
       yield* TestClock.adjust("59 seconds")
       assert.isUndefined(late.pollUnsafe())
       yield* TestClock.adjust("1 seconds")
       assert.strictEqual((yield* Fiber.join(late))._tag, "LockBusy")
-      yield* TestClock.adjust("23 hours")
+      yield* TestClock.adjust("50 minutes")
       const next = yield* Effect.forkChild(use(Effect.void))
       yield* TestClock.adjust("30 seconds")
       assert.isUndefined(next.pollUnsafe())

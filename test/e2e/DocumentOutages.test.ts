@@ -9,6 +9,7 @@ import { type RoomClient, roomClient } from "../support/RoomClient.ts"
 import { roomCluster } from "../support/RoomCluster.ts"
 import { chat, edit, written } from "../support/RoomWriters.ts"
 import { type RunningServer, startPostgres } from "../support/Servers.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 describe("documents while something is away", () => {
@@ -38,32 +39,34 @@ describe("documents while something is away", () => {
     return { postgres, database, roomId, ann, bob }
   }
 
-  it("PostgreSQL: edits and messages go on, and reach it when it is back", async () => {
-    const { ann, bob, database, postgres, roomId } = await scene({})
-    // What nobody asked for yet can't be had while PostgreSQL is away.
-    const before = await edits(ann, roomId, "before", 1)
-    await postgres.kill()
-    const during = (await Promise.all([ann, bob].map((one) => edits(one, roomId, one.user, 10)))).flat()
-    const bodies: Array<string> = []
-    for (const one of [ann, bob]) {
-      for (let n = 0; n < 10; n++) {
-        const { body } = await one.call("messages.send", { roomId, body: `${one.user} ${n}` })
-        bodies.push(body)
+  soakOnly(() => {
+    it("PostgreSQL: edits and messages go on, and reach it when it is back", async () => {
+      const { ann, bob, database, postgres, roomId } = await scene({})
+      // What nobody asked for yet can't be had while PostgreSQL is away.
+      const before = await edits(ann, roomId, "before", 1)
+      await postgres.kill()
+      const during = (await Promise.all([ann, bob].map((one) => edits(one, roomId, one.user, 10)))).flat()
+      const bodies: Array<string> = []
+      for (const one of [ann, bob]) {
+        for (let n = 0; n < 10; n++) {
+          const { body } = await one.call("messages.send", { roomId, body: `${one.user} ${n}` })
+          bodies.push(body)
+        }
       }
-    }
-    const all = inOrder([...before, ...during])
-    assert.deepEqual(
-      all.map(({ version }) => version),
-      all.map((_, n) => n + 1)
-    )
-    assert.isBelow((await bob.call("document.get", { roomId })).savedVersion, all.length)
-    await postgres.start()
-    const isSaved = async () => (await ann.call("document.get", { roomId })).savedVersion === all.length
-    await until(isSaved, "the document to be saved")
-    assert.deepEqual(await storedDocument(database, roomId), all.at(-1))
-    await until(async () => (await storedBodies(database, roomId)).length >= bodies.length, "the messages")
-    assert.deepEqual(await storedBodies(database, roomId), bodies)
-    assert.deepEqual([...ann.violations, ...bob.violations], [])
+      const all = inOrder([...before, ...during])
+      assert.deepEqual(
+        all.map(({ version }) => version),
+        all.map((_, n) => n + 1)
+      )
+      assert.isBelow((await bob.call("document.get", { roomId })).savedVersion, all.length)
+      await postgres.start()
+      const isSaved = async () => (await ann.call("document.get", { roomId })).savedVersion === all.length
+      await until(isSaved, "the document to be saved")
+      assert.deepEqual(await storedDocument(database, roomId), all.at(-1))
+      await until(async () => (await storedBodies(database, roomId)).length >= bodies.length, "the messages")
+      assert.deepEqual(await storedBodies(database, roomId), bodies)
+      assert.deepEqual([...ann.violations, ...bob.violations], [])
+    })
   })
 
   it("PostgreSQL, for too long: what is over the bound is refused, and nothing of it is kept", async () => {
@@ -170,16 +173,18 @@ describe("documents while something is away", () => {
     90_000
   )
 
-  it(
-    "Redis, which stands still for a while",
-    () =>
-      throughFaults([], async (redis, goesOn) => {
-        redis.signal("SIGSTOP")
-        await goesOn("without Redis")
-        redis.signal("SIGCONT")
-      }),
-    90_000
-  )
+  soakOnly(() => {
+    it(
+      "Redis, which stands still for a while",
+      () =>
+        throughFaults([], async (redis, goesOn) => {
+          redis.signal("SIGSTOP")
+          await goesOn("without Redis")
+          redis.signal("SIGCONT")
+        }),
+      90_000
+    )
+  })
 
   it("Redis, just before an instance shuts down: it saves what it acknowledged", async () => {
     const { database, redis, start } = await servers()
@@ -196,60 +201,64 @@ describe("documents while something is away", () => {
     assert.lengthOf(await storedBodies(database, roomId), 5)
   })
 
-  it("nothing, but a bound is near: what waits is saved, and nobody is refused", async () => {
-    const { database, start } = await servers()
-    const one = await start({ FLUSH_INTERVAL: "1 hour", BUFFER_ENTRIES: "40" })
-    const roomId = await newRoom(one, ["ann"])
-    const ann = roomClient("ann", await one.client("ann"))
-    await ann.call("rooms.join", { roomId })
-    const sent: Array<string> = []
-    for (let n = 0; n < 100; n++) {
-      sent.push((await ann.call("messages.send", { roomId, body: `message ${n}` })).body)
-      // Half of the bound may wait; more only until the flush that it begins is done.
-      const isSaved = async () => (await storedBodies(database, roomId)).length >= sent.length - 20
-      if (sent.length % 10 === 0) await until(isSaved, "what waits to be saved")
-    }
-    const saved = await storedBodies(database, roomId)
-    assert.isAtLeast(saved.length, 80)
-    assert.deepEqual(saved, sent.slice(0, saved.length))
+  soakOnly(() => {
+    it("nothing, but a bound is near: what waits is saved, and nobody is refused", async () => {
+      const { database, start } = await servers()
+      const one = await start({ FLUSH_INTERVAL: "1 hour", BUFFER_ENTRIES: "40" })
+      const roomId = await newRoom(one, ["ann"])
+      const ann = roomClient("ann", await one.client("ann"))
+      await ann.call("rooms.join", { roomId })
+      const sent: Array<string> = []
+      for (let n = 0; n < 100; n++) {
+        sent.push((await ann.call("messages.send", { roomId, body: `message ${n}` })).body)
+        // Half of the bound may wait; more only until the flush that it begins is done.
+        const isSaved = async () => (await storedBodies(database, roomId)).length >= sent.length - 20
+        if (sent.length % 10 === 0) await until(isSaved, "what waits to be saved")
+      }
+      const saved = await storedBodies(database, roomId)
+      assert.isAtLeast(saved.length, 80)
+      assert.deepEqual(saved, sent.slice(0, saved.length))
+    })
   })
 
   for (const fault of ["cut", "stall"] as const) {
-    it(`Redis, for one instance alone (${fault}): no version is acknowledged twice, and it is back with the others`, async () => {
-      const { database, redis, start } = await servers()
-      const proxy = await startProxy(Number(new URL(redis.url).port))
-      ends.push(proxy.stop)
-      const far = new URL(redis.url)
-      far.port = String(proxy.port)
-      const [one, two] = await Promise.all([start(), start({ REDIS_URL: far.href })])
-      const users = ["ann", "bob"]
-      const roomId = await newRoom(one, users)
-      const ledgers = await meet(roomId, users, () => [one.ws, two.ws])
-      const room = written(roomId, ledgers)
-      let isOver = false
-      const work = ledgers.map((ledger) => edit(ledger, room, () => isOver))
-      const by = (user: string) => [...room.texts.values()].filter((text) => text.startsWith(user)).length
-      const goOn = async (who: ReadonlyArray<string>, what: string) => {
-        const from = who.map(by)
-        await until(() => who.every((user, n) => by(user) > (from[n] ?? 0) + 5), `${who} to go on ${what}`)
-      }
-      await goOn(users, "with Redis")
-      proxy[fault]()
-      await goOn(["ann"], "with Redis, bob without")
-      await until(async () => !(await usesBuffer(two)), "bob's instance to leave the buffer")
-      await goOn(["ann"], "with Redis, bob's instance having left it")
-      proxy.resume()
-      await goOn(users, "at last")
-      isOver = true
-      await Promise.all(work)
-      const last = Math.max(...room.texts.keys())
-      const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
-      await until(async () => (await stored()) >= last, "the last version to be saved")
-      // Without Redis bob reads what PostgreSQL has, which may be less than he knows.
-      assert.deepEqual(
-        room.violations.filter((violation) => !/ and reads /.test(violation)),
-        []
-      )
+    soakOnly(() => {
+      it(`Redis, for one instance alone (${fault}): no version is acknowledged twice, and it is back with the others`, async () => {
+        const { database, redis, start } = await servers()
+        const proxy = await startProxy(Number(new URL(redis.url).port))
+        ends.push(proxy.stop)
+        const far = new URL(redis.url)
+        far.port = String(proxy.port)
+        const [one, two] = await Promise.all([start(), start({ REDIS_URL: far.href })])
+        const users = ["ann", "bob"]
+        const roomId = await newRoom(one, users)
+        const ledgers = await meet(roomId, users, () => [one.ws, two.ws])
+        const room = written(roomId, ledgers)
+        let isOver = false
+        const work = ledgers.map((ledger) => edit(ledger, room, () => isOver))
+        const by = (user: string) => [...room.texts.values()].filter((text) => text.startsWith(user)).length
+        const goOn = async (who: ReadonlyArray<string>, what: string) => {
+          const from = who.map(by)
+          await until(() => who.every((user, n) => by(user) > (from[n] ?? 0) + 5), `${who} to go on ${what}`)
+        }
+        await goOn(users, "with Redis")
+        proxy[fault]()
+        await goOn(["ann"], "with Redis, bob without")
+        await until(async () => !(await usesBuffer(two)), "bob's instance to leave the buffer")
+        await goOn(["ann"], "with Redis, bob's instance having left it")
+        proxy.resume()
+        await goOn(users, "at last")
+        isOver = true
+        await Promise.all(work)
+        const last = Math.max(...room.texts.keys())
+        const stored = async () => (await storedDocument(database, roomId))?.version ?? 0
+        await until(async () => (await stored()) >= last, "the last version to be saved")
+        // Without Redis bob reads what PostgreSQL has, which may be less than he knows.
+        assert.deepEqual(
+          room.violations.filter((violation) => !/ and reads /.test(violation)),
+          []
+        )
+      })
     })
   }
 })

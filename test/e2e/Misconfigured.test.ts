@@ -5,6 +5,7 @@ import { type Hotpath, launch, startHotpath } from "../support/Hotpath.ts"
 import { startRedisTls } from "../support/RedisKinds.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
 import { sharedBundle } from "../support/SharedServers.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 // Each starts several processes, which a busy machine takes its time for.
@@ -58,29 +59,31 @@ describe("a store that refuses us", () => {
     assert.match(await refusal({ DATABASE_URL: `${await freshDatabase()}?sslmode=require` }), /speaks no TLS/)
   })
 
-  it("PostgreSQL: a database that is renamed while it runs, and back", async () => {
-    const admin = (await server(startPostgres)).url
-    const database = await freshDatabase(admin)
-    const name = new URL(database).pathname.slice(1)
-    const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
-    assert.isTrue(await one.isUp("postgres"))
-    const rename = (from: string, to: string) =>
-      until(async () => {
-        await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [from])
-        return query(admin, `ALTER DATABASE ${from} RENAME TO ${to}`).then(
-          () => true,
-          () => false
-        )
-      }, "the database to be renamed")
-    await rename(name, "elsewhere")
-    await until(async () => (await ready(one)).status === 503, "the refusal to be seen")
-    assert.match(String((await ready(one)).reasons), /PostgreSQL: .*does not exist \(3D000\); there is no Redis/)
-    assert.match(one.output(), /"level":"ERROR".*PostgreSQL does not work.*does not exist/)
-    assert.isFalse(await one.isUp("postgres"))
-    await rename("elsewhere", name)
-    await until(async () => (await ready(one)).status === 200, "the database to be back")
-    assert.include(one.output(), "PostgreSQL is up")
-    await until(() => one.isUp("postgres"), "the gauge")
+  soakOnly(() => {
+    it("PostgreSQL: a database that is renamed while it runs, and back", async () => {
+      const admin = (await server(startPostgres)).url
+      const database = await freshDatabase(admin)
+      const name = new URL(database).pathname.slice(1)
+      const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
+      assert.isTrue(await one.isUp("postgres"))
+      const rename = (from: string, to: string) =>
+        until(async () => {
+          await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [from])
+          return query(admin, `ALTER DATABASE ${from} RENAME TO ${to}`).then(
+            () => true,
+            () => false
+          )
+        }, "the database to be renamed")
+      await rename(name, "elsewhere")
+      await until(async () => (await ready(one)).status === 503, "the refusal to be seen")
+      assert.match(String((await ready(one)).reasons), /PostgreSQL: .*does not exist \(3D000\); there is no Redis/)
+      assert.match(one.output(), /"level":"ERROR".*PostgreSQL does not work.*does not exist/)
+      assert.isFalse(await one.isUp("postgres"))
+      await rename("elsewhere", name)
+      await until(async () => (await ready(one)).status === 200, "the database to be back")
+      assert.include(one.output(), "PostgreSQL is up")
+      await until(() => one.isUp("postgres"), "the gauge")
+    })
   })
 
   it("PostgreSQL: one that takes no writes, at the start and later", async () => {
@@ -124,43 +127,49 @@ describe("a store that refuses us", () => {
     assert.match(await refusal({ REDIS_URL: `${node},${node}` }), /does not run as one/)
   })
 
-  it("Redis: a user who may not run the commands, or not use the prefix", async () => {
-    const { port } = await server(startRedis)
-    const { execFileSync } = await import("node:child_process")
-    const user = (name: string, ...rules: ReadonlyArray<string>) =>
-      execFileSync("redis-cli", ["-p", String(port), "ACL", "SETUSER", name, "on", ">sesame", ...rules])
-    user("reader", "~*", "&*", "+@read", "+@connection")
-    user("neighbour", "~other:*", "&other:*", "+@all")
-    user("mute", "~*", "resetchannels", "+@all")
-    for (const name of ["reader", "neighbour", "mute"]) {
-      const url = `redis://${name}:sesame@127.0.0.1:${port}`
-      assert.match(await refusal({ REDIS_URL: url }), /REDIS_URL=redis:.*may not run the commands.*NOPERM/, name)
-    }
-    const other = await hotpath({ REDIS_URL: `redis://neighbour:sesame@127.0.0.1:${port}`, REDIS_PREFIX: "other" })
-    assert.isTrue(await other.isUp("redis"))
+  soakOnly(() => {
+    it("Redis: a user who may not run the commands, or not use the prefix", async () => {
+      const { port } = await server(startRedis)
+      const { execFileSync } = await import("node:child_process")
+      const user = (name: string, ...rules: ReadonlyArray<string>) =>
+        execFileSync("redis-cli", ["-p", String(port), "ACL", "SETUSER", name, "on", ">sesame", ...rules])
+      user("reader", "~*", "&*", "+@read", "+@connection")
+      user("neighbour", "~other:*", "&other:*", "+@all")
+      user("mute", "~*", "resetchannels", "+@all")
+      for (const name of ["reader", "neighbour", "mute"]) {
+        const url = `redis://${name}:sesame@127.0.0.1:${port}`
+        assert.match(await refusal({ REDIS_URL: url }), /REDIS_URL=redis:.*may not run the commands.*NOPERM/, name)
+      }
+      const other = await hotpath({ REDIS_URL: `redis://neighbour:sesame@127.0.0.1:${port}`, REDIS_PREFIX: "other" })
+      assert.isTrue(await other.isUp("redis"))
+    })
   })
 
-  it("Redis: TLS where there is none, and none where there is", async () => {
-    const plain = await server(startRedis)
-    assert.match(await refusal({ REDIS_URL: plain.url.replace("redis:", "rediss:") }), /speaks no TLS: write redis:/)
-    const encrypted = await server(startRedisTls)
-    assert.match(await refusal({ REDIS_URL: encrypted.url.replace("rediss:", "redis:") }), /TLS.*rediss:/)
-    assert.match(await refusal({ REDIS_URL: encrypted.url }), /certificate is not trusted/)
+  soakOnly(() => {
+    it("Redis: TLS where there is none, and none where there is", async () => {
+      const plain = await server(startRedis)
+      assert.match(await refusal({ REDIS_URL: plain.url.replace("redis:", "rediss:") }), /speaks no TLS: write redis:/)
+      const encrypted = await server(startRedisTls)
+      assert.match(await refusal({ REDIS_URL: encrypted.url.replace("rediss:", "redis:") }), /TLS.*rediss:/)
+      assert.match(await refusal({ REDIS_URL: encrypted.url }), /certificate is not trusted/)
+    })
   })
 
-  it("Redis that evicts is refused; one that comes to evict is an error, and not ready", async () => {
-    const redis = await server(() => startRedis(["--maxmemory-policy", "allkeys-lru"]))
-    assert.match(await refusal({ REDIS_URL: redis.url }), /evicts keys.*allkeys-lru.*set maxmemory-policy noeviction/)
-    const other = await server(startRedis)
-    const one = await hotpath({ REDIS_URL: other.url })
-    assert.include(one.output(), "Redis has no AOF")
-    assert.isTrue(await one.isUp("redis"))
-    const { execFileSync } = await import("node:child_process")
-    const cli = (...args: ReadonlyArray<string>) => execFileSync("redis-cli", ["-p", String(other.port), ...args])
-    cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-    await until(async () => (await ready(one)).status === 503, "the policy to be seen")
-    assert.match(String((await ready(one)).reasons), /Redis: it evicts keys/)
-    cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    await until(async () => (await ready(one)).status === 200, "the policy to be mended")
+  soakOnly(() => {
+    it("Redis that evicts is refused; one that comes to evict is an error, and not ready", async () => {
+      const redis = await server(() => startRedis(["--maxmemory-policy", "allkeys-lru"]))
+      assert.match(await refusal({ REDIS_URL: redis.url }), /evicts keys.*allkeys-lru.*set maxmemory-policy noeviction/)
+      const other = await server(startRedis)
+      const one = await hotpath({ REDIS_URL: other.url })
+      assert.include(one.output(), "Redis has no AOF")
+      assert.isTrue(await one.isUp("redis"))
+      const { execFileSync } = await import("node:child_process")
+      const cli = (...args: ReadonlyArray<string>) => execFileSync("redis-cli", ["-p", String(other.port), ...args])
+      cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+      await until(async () => (await ready(one)).status === 503, "the policy to be seen")
+      assert.match(String((await ready(one)).reasons), /Redis: it evicts keys/)
+      cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
+      await until(async () => (await ready(one)).status === 200, "the policy to be mended")
+    })
   })
 })

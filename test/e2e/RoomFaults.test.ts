@@ -3,6 +3,7 @@
 import { afterEach, assert, describe, it } from "vitest"
 import { query } from "../support/Databases.ts"
 import { patientWithRedis, roomCluster, sum } from "../support/RoomCluster.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const users = ["u0", "u1", "u2", "u3", "u4", "u5"]
@@ -22,28 +23,30 @@ describe("rooms while servers are killed", () => {
   const { check, end, meet, newRoom, servers, talk } = roomCluster()
   afterEach(end)
 
-  it("lose nothing when instances are killed one after the other", async () => {
-    const { database, start } = await servers()
-    const instances = [await start(patientWithRedis), await start(patientWithRedis)]
-    const [first] = instances
-    if (first === undefined) return assert.fail("no instance")
-    const roomId = await newRoom(first, users)
-    const ledgers = await meet(roomId, users, () => instances.map(({ ws }) => ws))
-    const talking = talk(ledgers)
-    for (let kill = 0; kill < 4; kill++) {
-      await talking.more(20 + 50 * Math.random())
-      const gone = instances[kill % 2]
-      gone?.process.kill("SIGKILL")
-      await gone?.exitCode
-      instances[kill % 2] = await start(patientWithRedis)
-      await Promise.all(ledgers.map((ledger) => ledger.ready()))
-    }
-    const acknowledged = await talking.stop()
-    await check(ledgers, acknowledged)
-    assert.strictEqual(sum(ledgers, "renewed"), 0, "everybody recovered")
-    assert.isAbove(sum(ledgers, "resumed"), 0)
-    assert.deepEqual(await stored(database, acknowledged.length), ledgers[0]?.seen)
-    await until(async () => (await query(database, "SELECT FROM room_outbox")).length === 0, "nothing left to tell")
+  soakOnly(() => {
+    it("lose nothing when instances are killed one after the other", async () => {
+      const { database, start } = await servers()
+      const instances = [await start(patientWithRedis), await start(patientWithRedis)]
+      const [first] = instances
+      if (first === undefined) return assert.fail("no instance")
+      const roomId = await newRoom(first, users)
+      const ledgers = await meet(roomId, users, () => instances.map(({ ws }) => ws))
+      const talking = talk(ledgers)
+      for (let kill = 0; kill < 4; kill++) {
+        await talking.more(20 + 50 * Math.random())
+        const gone = instances[kill % 2]
+        gone?.process.kill("SIGKILL")
+        await gone?.exitCode
+        instances[kill % 2] = await start(patientWithRedis)
+        await Promise.all(ledgers.map((ledger) => ledger.ready()))
+      }
+      const acknowledged = await talking.stop()
+      await check(ledgers, acknowledged)
+      assert.strictEqual(sum(ledgers, "renewed"), 0, "everybody recovered")
+      assert.isAbove(sum(ledgers, "resumed"), 0)
+      assert.deepEqual(await stored(database, acknowledged.length), ledgers[0]?.seen)
+      await until(async () => (await query(database, "SELECT FROM room_outbox")).length === 0, "nothing left to tell")
+    })
   })
 
   const redisStory = (name: string, args: ReadonlyArray<string>) =>
@@ -70,7 +73,9 @@ describe("rooms while servers are killed", () => {
       await ledgers[0]?.send("after")
       await check(ledgers, ["after"], false)
     })
-  redisStory("is killed and comes back with everything", ["--appendonly", "yes", "--appendfsync", "always"])
+  soakOnly(() =>
+    redisStory("is killed and comes back with everything", ["--appendonly", "yes", "--appendfsync", "always"])
+  )
   redisStory("is killed and comes back empty", ["--save", ""])
 
   it("go on after the clients of an instance that shuts down came over", async () => {

@@ -4,6 +4,7 @@ import type { Ledger } from "../support/Ledger.ts"
 import { startProxy } from "../support/Proxy.ts"
 import { roomCluster } from "../support/RoomCluster.ts"
 import { startPostgres } from "../support/Servers.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const users = ["u0", "u1", "u2", "u3"]
@@ -45,23 +46,25 @@ describe("rooms while something is away", () => {
     })
   }
 
-  it("are served within the instance when Redis is away from the start", async () => {
-    const { redis, start } = await servers()
-    await redis.kill()
-    const one = await start()
-    const roomId = await newRoom(one, users)
-    const ledgers = await meet(roomId, users, () => [one.ws])
-    const talking = talk(ledgers)
-    await talking.more(20)
-    await redis.start()
-    await until(() => one.isUp("redis"), "Redis to be seen")
-    await talking.more(20)
-    await check(ledgers, await talking.stop())
-    const two = await start()
-    const [late] = await meet(roomId, ["owner"], () => [two.ws])
-    await ledgers[0]?.send("to both")
-    await until(() => late?.seen.includes("to both") === true, "the other instance to be told")
-    await check(ledgers, ["to both"])
+  soakOnly(() => {
+    it("are served within the instance when Redis is away from the start", async () => {
+      const { redis, start } = await servers()
+      await redis.kill()
+      const one = await start()
+      const roomId = await newRoom(one, users)
+      const ledgers = await meet(roomId, users, () => [one.ws])
+      const talking = talk(ledgers)
+      await talking.more(20)
+      await redis.start()
+      await until(() => one.isUp("redis"), "Redis to be seen")
+      await talking.more(20)
+      await check(ledgers, await talking.stop())
+      const two = await start()
+      const [late] = await meet(roomId, ["owner"], () => [two.ws])
+      await ledgers[0]?.send("to both")
+      await until(() => late?.seen.includes("to both") === true, "the other instance to be told")
+      await check(ledgers, ["to both"])
+    })
   })
 
   it("refuse writes with a typed error while PostgreSQL is away, and go on when it is back", async () => {
@@ -86,20 +89,22 @@ describe("rooms while something is away", () => {
     await check(ledgers, ["before", "meanwhile", "after"])
   })
 
-  it("forget the people of a killed instance, and tell", async () => {
-    const { start } = await servers()
-    const [one, two] = [await start(), await start()]
-    const roomId = await newRoom(one, users)
-    const [stays] = await meet(roomId, ["u0"], () => [one.ws])
-    const addresses = [two.ws]
-    await meet(roomId, ["u1"], () => addresses)
-    addresses.pop()
-    const present = async () => (await stays?.request("presence.list", { roomId }))?.result.present.length
-    assert.strictEqual(await present(), 2)
-    two.process.kill("SIGKILL")
-    await until(async () => (await present()) === 1, "the ghost to be gone")
-    const isTold = () => stays?.events.some(({ event }) => event.type === "presence.left" && event.user === "u1")
-    await until(() => isTold() === true, "the leaving to be told")
+  soakOnly(() => {
+    it("forget the people of a killed instance, and tell", async () => {
+      const { start } = await servers()
+      const [one, two] = [await start(), await start()]
+      const roomId = await newRoom(one, users)
+      const [stays] = await meet(roomId, ["u0"], () => [one.ws])
+      const addresses = [two.ws]
+      await meet(roomId, ["u1"], () => addresses)
+      addresses.pop()
+      const present = async () => (await stays?.request("presence.list", { roomId }))?.result.present.length
+      assert.strictEqual(await present(), 2)
+      two.process.kill("SIGKILL")
+      await until(async () => (await present()) === 1, "the ghost to be gone")
+      const isTold = () => stays?.events.some(({ event }) => event.type === "presence.left" && event.user === "u1")
+      await until(() => isTold() === true, "the leaving to be told")
+    })
   })
 
   it("cut off a member who does not read, and slow nobody", async () => {

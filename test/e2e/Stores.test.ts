@@ -8,6 +8,7 @@ import { freshDatabase } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { startProxy } from "../support/Proxy.ts"
 import { startRedis } from "../support/Servers.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const bodies = (client: Client) =>
@@ -141,35 +142,39 @@ describe("instances with different stores", () => {
     )
   })
 
-  it("one Redis, two PostgreSQL: the later one refuses, until the other is gone", async () => {
-    const { url } = await redis()
-    const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
-    const { ann, roomId } = await inRoom(one)
-    const two = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
-    await isRefused(two, roomId, /REDIS_PREFIX/)
-    await reaches(ann, roomId, ann, "goes on")
-    assert.strictEqual((await readiness(one)).code, 200)
-    await one.stop()
-    await until(async () => (await readiness(two)).code === 200, "the second to be ready")
-    // Nobody is left: the Redis is there for another database.
-    await two.stop()
-    const three = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
-    assert.strictEqual((await readiness(three)).code, 200)
+  soakOnly(() => {
+    it("one Redis, two PostgreSQL: the later one refuses, until the other is gone", async () => {
+      const { url } = await redis()
+      const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
+      const { ann, roomId } = await inRoom(one)
+      const two = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
+      await isRefused(two, roomId, /REDIS_PREFIX/)
+      await reaches(ann, roomId, ann, "goes on")
+      assert.strictEqual((await readiness(one)).code, 200)
+      await one.stop()
+      await until(async () => (await readiness(two)).code === 200, "the second to be ready")
+      // Nobody is left: the Redis is there for another database.
+      await two.stop()
+      const three = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
+      assert.strictEqual((await readiness(three)).code, 200)
+    })
   })
 
-  it("a start over other data than before says so, and that writes may wait elsewhere after a kill", async () => {
-    const { url } = await redis()
-    const env = { DATABASE_URL: await freshDatabase(), REDIS_URL: url }
-    const one = await start(env)
-    const { ann, roomId } = await inRoom(one)
-    await reaches(ann, roomId, ann, "acknowledged")
-    one.process.kill("SIGKILL")
-    await one.exitCode
-    const two = await start({ ...env, REDIS_PREFIX: "other" })
-    await until(() => /"ERROR".*Redis holds other data than before.*REDIS_PREFIX/.test(two.output()), "the error")
-    await two.stop()
-    const three = await start(env)
-    await until(() => three.output().includes("Redis holds other data than before"), "the line")
+  soakOnly(() => {
+    it("a start over other data than before says so, and that writes may wait elsewhere after a kill", async () => {
+      const { url } = await redis()
+      const env = { DATABASE_URL: await freshDatabase(), REDIS_URL: url }
+      const one = await start(env)
+      const { ann, roomId } = await inRoom(one)
+      await reaches(ann, roomId, ann, "acknowledged")
+      one.process.kill("SIGKILL")
+      await one.exitCode
+      const two = await start({ ...env, REDIS_PREFIX: "other" })
+      await until(() => /"ERROR".*Redis holds other data than before.*REDIS_PREFIX/.test(two.output()), "the error")
+      await two.stop()
+      const three = await start(env)
+      await until(() => three.output().includes("Redis holds other data than before"), "the line")
+    })
   })
 
   it("services with prefixes of their own share a Redis, and do not meet", async () => {
@@ -196,19 +201,21 @@ describe("instances with different stores", () => {
     direct.disconnect()
   })
 
-  it("one with Redis beside one without: the later one refuses, whichever it is", async () => {
-    const { url } = await redis()
-    const DATABASE_URL = await freshDatabase()
-    const shared = await start({ DATABASE_URL, REDIS_URL: url })
-    const { ann, roomId } = await inRoom(shared)
-    const alone = await start({ DATABASE_URL })
-    await isRefused(alone, roomId, /REDIS_URL/)
-    await reaches(ann, roomId, ann, "goes on")
-    await shared.stop()
-    await until(async () => (await readiness(alone)).code === 200, "the one without Redis to be ready")
-    const late = await start({ DATABASE_URL, REDIS_URL: url })
-    await isRefused(late, roomId, /REDIS_URL/)
-    assert.strictEqual((await readiness(alone)).code, 200)
+  soakOnly(() => {
+    it("one with Redis beside one without: the later one refuses, whichever it is", async () => {
+      const { url } = await redis()
+      const DATABASE_URL = await freshDatabase()
+      const shared = await start({ DATABASE_URL, REDIS_URL: url })
+      const { ann, roomId } = await inRoom(shared)
+      const alone = await start({ DATABASE_URL })
+      await isRefused(alone, roomId, /REDIS_URL/)
+      await reaches(ann, roomId, ann, "goes on")
+      await shared.stop()
+      await until(async () => (await readiness(alone)).code === 200, "the one without Redis to be ready")
+      const late = await start({ DATABASE_URL, REDIS_URL: url })
+      await isRefused(late, roomId, /REDIS_URL/)
+      assert.strictEqual((await readiness(alone)).code, 200)
+    })
   })
 
   it("an instance that loses its way to another Redis is refused before it acknowledges anything there", async () => {

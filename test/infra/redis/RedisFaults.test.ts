@@ -7,6 +7,7 @@ import { RedisHealth } from "../../../src/infra/redis/RedisHealth.ts"
 import { startProxy } from "../../support/Proxy.ts"
 import { startRedisCluster } from "../../support/RedisKinds.ts"
 import { type RunningServer, startRedis } from "../../support/Servers.ts"
+import { soakOnly } from "../../support/Soak.ts"
 import { untilEffect } from "../../support/UntilEffect.ts"
 
 // Short, as tests wait for it.
@@ -135,21 +136,23 @@ for (const [name, start] of kinds) {
       }).pipe(Effect.scoped)
     )
 
-    it.live("a subscription made while the server is away works when it comes", () =>
-      Effect.gen(function* () {
-        const server = yield* stopping(start)
-        yield* Effect.promise(server.kill)
-        const { redis, state } = yield* open(server.url)
-        const queue = yield* redis.subscribe("early")
-        yield* Effect.promise(server.start)
-        yield* untilEffect(state.check)
-        const published = Effect.flatMap(redis.send<number>("PUBLISH", "early", "1"), (heard) =>
-          heard === 1 ? Effect.void : Effect.fail(heard)
-        )
-        yield* untilEffect(published)
-        assert.strictEqual((yield* Queue.take(queue)).message, "1")
-      }).pipe(Effect.scoped)
-    )
+    soakOnly(() => {
+      it.live("a subscription made while the server is away works when it comes", () =>
+        Effect.gen(function* () {
+          const server = yield* stopping(start)
+          yield* Effect.promise(server.kill)
+          const { redis, state } = yield* open(server.url)
+          const queue = yield* redis.subscribe("early")
+          yield* Effect.promise(server.start)
+          yield* untilEffect(state.check)
+          const published = Effect.flatMap(redis.send<number>("PUBLISH", "early", "1"), (heard) =>
+            heard === 1 ? Effect.void : Effect.fail(heard)
+          )
+          yield* untilEffect(published)
+          assert.strictEqual((yield* Queue.take(queue)).message, "1")
+        }).pipe(Effect.scoped)
+      )
+    })
 
     it.live("bounds what is in flight; a caller that leaves does not free its command's place", () =>
       Effect.gen(function* () {
