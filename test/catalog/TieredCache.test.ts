@@ -7,6 +7,7 @@ import { CatalogRedis, CatalogRedisUnavailable } from "../../src/catalog/Catalog
 import { makeTieredCache } from "../../src/catalog/TieredCache.ts"
 import { DatabaseUnavailable } from "../../src/infra/postgres/Database.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
+import { rounds } from "../support/Soak.ts"
 
 interface Truth {
   readonly version: number
