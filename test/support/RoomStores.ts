@@ -24,6 +24,7 @@ import * as StoresSql from "../../src/storage/rooms/StoresSql.ts"
 import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
 import { freshDatabase } from "./Databases.ts"
 import { patienceMs } from "./Patience.ts"
+import { isSoak } from "./Soak.ts"
 
 /** All of them, by name: for what is done to several at a time. */
 export const allStores = Effect.all({
@@ -72,9 +73,16 @@ export const storeKinds = {
   PostgreSQL: Layer.provideMerge(sqlStores, server)
 }
 
+/**
+ * Suites that run over the embedded database in every run: the others have the same SQL over PostgreSQL, and each would
+ * start an embedded database, which is 2 s of CPU.
+ */
+const embeddedInEveryRun = new Set(["MemberStore and InviteStore", "MessageStore", "RoomStore"])
+
 /** The suite, once a layer. */
 export const overStores = (what: string, suite: (it: Vitest.MethodsNonLive<AnyStore>) => void) => {
   for (const [name, stores] of Object.entries<Layer.Layer<AnyStore, unknown>>(storeKinds)) {
+    if (name === "embedded" && !isSoak && !embeddedInEveryRun.has(what)) continue
     describe(`${what}: ${name}`, () => {
       layer<AnyStore, unknown>(Layer.provideMerge(stores, Logger.layer([])), {
         timeout: patienceMs,
