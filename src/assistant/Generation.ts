@@ -89,7 +89,7 @@ export class Generation extends Context.Service<
       const { counters, gauge } = yield* Metrics
       const ended = counters("generations_total", "Generations, by how they ended", "outcome")
       const places = yield* makePlaces(MAX_GENERATIONS, "generations")
-      const waiting = new Set<Message>()
+      const waiting = new Set<symbol>()
       gauge("generations_waiting", "Generations that wait for an earlier one of the same prompt", () => waiting.size)
       gauge("generations_running", "Generations that have a place", places.taken)
 
@@ -185,8 +185,10 @@ export class Generation extends Context.Service<
               const { messageId } = prompt
               // A cancel from before is for the generation that ran then, which may not have seen it yet.
               const cancelledBefore = isNew ? undefined : yield* cancellation.latest(messageId)
-              waiting.add(prompt)
-              const over = Effect.sync(() => waiting.delete(prompt))
+              // Callers may share one message: each waits for itself.
+              const waiter = Symbol(messageId)
+              waiting.add(waiter)
+              const over = Effect.sync(() => waiting.delete(waiter))
               const running = Effect.andThen(over, run(target, opened, cancelledBefore))
               return yield* locks.withAdvisoryLock(`generate:${messageId}`, lockOptions, running).pipe(
                 Effect.catchTag("LockBusy", () => Effect.fail(new GenerationBusy({ messageId }))),

@@ -6,6 +6,7 @@ import { Redis } from "effect/persistence"
 import { SqlError } from "effect/sql"
 import { CatalogRedis, CatalogRedisUnavailable } from "../catalog/CatalogRedis.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
+import { LockCommands } from "../cluster/locks/LockCommands.ts"
 import { MembershipCache } from "../cluster/rooms/MembershipCache.ts"
 import { Presence } from "../cluster/rooms/Presence.ts"
 import { BusUnavailable, RoomBus } from "../cluster/rooms/RoomBus.ts"
@@ -100,7 +101,10 @@ const isRequest = Schema.is(HasTimeout)
 const healthOf = (health: () => StoreHealth, faults: FaultSwitch) => (): StoreHealth =>
   faults.isAway() ? { state: "away", reason: "a fault is in front of it" } : health()
 
-/** What is in front of Redis. Locks and RateLimits, which never fail, go on by themselves while it is away. */
+/**
+ * What is in front of Redis. While it is away, locks exclude within their instance only; RateLimits, which never fail,
+ * go on as before.
+ */
 export const redis = [
   port(RoomBus, {
     errors: bus,
@@ -118,6 +122,7 @@ export const redis = [
       return RoomBus.of({ ...guarded, take, gap: Effect.andThen(gap, noted) })
     }
   }),
+  port(LockCommands, { errors: errorsOf(redisMs, causeOf) }),
   port(Presence, { errors: bus }),
   port(MembershipCache, { errors: bus }),
   port(SharedCache, {

@@ -1,5 +1,5 @@
 // One instance of the service: a build of App.ts's Core over the memory that instances share.
-import { ConfigProvider, Context, Effect, Exit, Layer, Logger, Scope } from "effect"
+import { Clock, ConfigProvider, Context, Effect, Exit, Layer, Logger, Metric, Scope } from "effect"
 import { HttpEffect, HttpRouter } from "effect/http"
 import { Core, Routes } from "../App.ts"
 import { AdminToken } from "../admin/AdminGuard.ts"
@@ -68,12 +68,14 @@ export const makeInstance = Effect.fnUntraced(function* (
   const replacement =
     options.replace === undefined ? Context.empty() : yield* Layer.buildWithScope(options.replace, scope)
   const { overrides, switches } = yield* Scope.provide(Faults.makeOverrides(options.faults), scope)
+  // Effect's default registry is the process's: instances would show each other's metrics.
+  const metrics = Context.make(Metric.MetricRegistry, new Map())
   const own = yield* Layer.buildWithMemoMap(
     Layer.provide(instanceLayer(options), Layer.succeedContext(shared)),
     makeOverrides([...overridesOf(replacement), ...overrides, ...(options.faults?.at ?? [])]),
     scope
-  )
-  const context = Context.merge(shared, own)
+  ).pipe(Effect.provideContext(metrics))
+  const context = Context.merge(shared, own).pipe(Context.merge(metrics))
   yield* Context.get(context, Lifecycle).ready
   yield* Scope.addFinalizer(scope, Context.get(context, Connections).drain)
   const handler = HttpEffect.toWebHandler(Context.get(context, HttpRouter.HttpRouter).asHttpEffect())
@@ -82,7 +84,12 @@ export const makeInstance = Effect.fnUntraced(function* (
     faults: switches,
     client: (credentials) =>
       Effect.provideContext(connect(typeof credentials === "string" ? { user: credentials } : credentials), context),
-    http: (path, init) => Effect.promise(() => handler(new Request(new URL(path, "http://127.0.0.1:8080"), init))),
+    http: (path, init) =>
+      Effect.flatMap(Clock.Clock, (clock) =>
+        Effect.promise(() =>
+          handler(new Request(new URL(path, "http://127.0.0.1:8080"), init), Context.add(metrics, Clock.Clock, clock))
+        )
+      ),
     stop: Scope.close(scope, Exit.void)
   }
   return instance

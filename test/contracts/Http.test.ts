@@ -1,8 +1,8 @@
 // One suite over both layers of Http: undici against a real server, and the scripted twin.
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Effect, Fiber, Layer, Stream } from "effect"
 import { EgressPolicy } from "../../src/infra/http/EgressPolicy.ts"
-import { Http, type HttpRequest } from "../../src/infra/http/Http.ts"
+import { Http, type HttpRequest, HttpUnreachable } from "../../src/infra/http/Http.ts"
 import { LocalHosts } from "../../src/infra/http/LocalHosts.ts"
 import { Settings } from "../../src/Settings.ts"
 import { until } from "../support/Until.ts"
@@ -25,6 +25,8 @@ const real = Http.layer.pipe(
   Layer.provide(EgressPolicy.layer.pipe(Layer.provide(Settings.layer)))
 )
 
+const broken = Stream.fail(new HttpUnreachable({ reason: "connection closed" }))
+
 const scripted = Http.layerScripted(({ body, path }) =>
   path === "/echo"
     ? Effect.succeed({ status: 200, body: body ?? "" })
@@ -34,7 +36,11 @@ const scripted = Http.layerScripted(({ body, path }) =>
         ? Effect.succeed({ status: 200, body: "data: one\n\n", contentType: "text/event-stream" })
         : path === "/endless"
           ? Effect.succeed({ status: 200, body: "x".repeat(20_000) })
-          : Effect.succeed({ status: 500, body: "{}" })
+          : path === "/break"
+            ? Effect.succeed({ status: 200, body: "", parts: Stream.concat(Stream.make("{"), broken) })
+            : path === "/drip"
+              ? Effect.succeed({ status: 200, body: "", parts: Stream.concat(Stream.make("["), Stream.never) })
+              : Effect.succeed({ status: 500, body: "{}" })
 )
 
 for (const [name, httpLayer] of Object.entries({ undici: real, scripted })) {
@@ -69,6 +75,20 @@ for (const [name, httpLayer] of Object.entries({ undici: real, scripted })) {
           assert.deepEqual(seen, [200, "text/event-stream", "data: one\n\n"])
           const whole = yield* http.send(request(origin, "/echo"), reader(false))
           assert.deepInclude(whole, { status: 200, body: '{"a":"é"}' })
+        })
+      )
+
+      test.effect("breaks half-way, and hangs half-way, whether it is read whole or in parts", () =>
+        Effect.gen(function* () {
+          const { origin } = yield* upstream
+          const http = yield* Http
+          const reader = { begins: () => true, takes: () => true }
+          for (const how of [undefined, reader]) {
+            const error = yield* Effect.flip(http.send(request(origin, "/break"), how))
+            assert.deepInclude(error, { _tag: "HttpUnreachable", reason: "connection closed" })
+            const late = yield* Effect.flip(http.send(request(origin, "/drip"), how))
+            assert.strictEqual(late._tag, "HttpTimeout")
+          }
         })
       )
 

@@ -6,6 +6,7 @@ import { freshDatabase, query, queryOnceMade } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { type Proxy, startProxy } from "../support/Proxy.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 import { startUpstream } from "../support/Upstream.ts"
 
@@ -86,19 +87,6 @@ describe("sync", () => {
     await until(async () => (await version(client)) === 2, "the change to be found")
   })
 
-  it("finds within CATALOG_REFRESH what no listener can tell", async () => {
-    const database = await freshDatabase()
-    const proxy = await startProxy(Number(new URL(database).port), (first) => first.includes("hotpath listener"))
-    ends.push(proxy.stop)
-    proxy.cut()
-    const one = await hotpath({ DATABASE_URL: throughProxy(database, proxy), CATALOG_REFRESH: "1 second" })
-    await integration(database)
-    const client = await one.client("ann")
-    assert.strictEqual(await version(client), 0)
-    await put(database, "ann", 1)
-    await until(async () => (await version(client)) === 1, "the change to be found")
-  })
-
   it("does not believe a Redis that comes back with what it had long ago", async () => {
     const database = await freshDatabase()
     const redis = await server(() => startRedis(["--appendonly", "no"]))
@@ -124,46 +112,62 @@ describe("sync", () => {
     assert.strictEqual(await version(client), 2)
   })
 
-  it("goes on without PostgreSQL: reads from memory and Redis, edits refused; and is back with it", async () => {
-    const postgres = await server(startPostgres)
-    const redis = await server(startRedis)
-    const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, DATABASE_TIMEOUT: "1 second" }
-    const one = await hotpath(env)
-    await integration(postgres.url)
-    await put(postgres.url, "ann", 1)
-    const ask = admin(one.http)
-    const client = await one.client("ann")
-    assert.strictEqual(await version(client), 1)
-    await postgres.kill()
-    assert.strictEqual(await version(client), 1)
-    const refused = await ask("PUT", "/users/ann/config", { config: {} })
-    assert.deepInclude(refused, { status: 503, type: "application/problem+json" })
-    assert.strictEqual((await ask("GET", "/integrations")).status, 503)
-    // Another instance that starts now knows them from Redis.
-    const two = await hotpath(env)
-    assert.strictEqual(await version(await two.client("ann")), 1)
-    await postgres.start()
-    await until(async () => (await ask("PUT", "/users/ann/config", { config: {} })).status === 200, "edits")
-    const other = await two.client("ann")
-    await until(async () => (await version(other)) === 2, "the change on both")
-    assert.strictEqual(await version(client), 2)
-  })
+  // The same over memory is in catalog/Sync.test.ts.
+  soakOnly(() => {
+    it("finds within CATALOG_REFRESH what no listener can tell", async () => {
+      const database = await freshDatabase()
+      const proxy = await startProxy(Number(new URL(database).port), (first) => first.includes("hotpath listener"))
+      ends.push(proxy.stop)
+      proxy.cut()
+      const one = await hotpath({ DATABASE_URL: throughProxy(database, proxy), CATALOG_REFRESH: "1 second" })
+      await integration(database)
+      const client = await one.client("ann")
+      assert.strictEqual(await version(client), 0)
+      await put(database, "ann", 1)
+      await until(async () => (await version(client)) === 1, "the change to be found")
+    })
 
-  it("reads a cold key once an instance, however many ask", async () => {
-    const database = await freshDatabase()
-    const redis = await server(startRedis)
-    const one = await hotpath({ DATABASE_URL: database, REDIS_URL: redis.url, REDIS_TIMEOUT: "5 seconds" })
-    await integration(database)
-    await put(database, "ann", 1)
-    const clients = await Promise.all(Array.from({ length: 300 }, () => one.client("ann")))
-    const seen = await Promise.all(clients.map(version))
-    assert.isTrue(seen.every((each) => each === 1))
-    const text = await (await fetch(`${one.http}/metrics`)).text()
-    const reads = (tier: string) =>
-      [...text.matchAll(/^hotpath_cache_requests_total\{(.+)\} (\d+)$/gm)]
-        .filter(([, labels]) => labels?.includes('cache="config"') && labels.includes(`tier="${tier}"`))
-        .reduce((sum, [, , count]) => sum + Number(count), 0)
-    assert.strictEqual(reads("redis"), 1)
-    assert.strictEqual(reads("postgres"), 1)
+    it("goes on without PostgreSQL: reads from memory and Redis, edits refused; and is back with it", async () => {
+      const postgres = await server(startPostgres)
+      const redis = await server(startRedis)
+      const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, DATABASE_TIMEOUT: "1 second" }
+      const one = await hotpath(env)
+      await integration(postgres.url)
+      await put(postgres.url, "ann", 1)
+      const ask = admin(one.http)
+      const client = await one.client("ann")
+      assert.strictEqual(await version(client), 1)
+      await postgres.kill()
+      assert.strictEqual(await version(client), 1)
+      const refused = await ask("PUT", "/users/ann/config", { config: {} })
+      assert.deepInclude(refused, { status: 503, type: "application/problem+json" })
+      assert.strictEqual((await ask("GET", "/integrations")).status, 503)
+      // Another instance that starts now knows them from Redis.
+      const two = await hotpath(env)
+      assert.strictEqual(await version(await two.client("ann")), 1)
+      await postgres.start()
+      await until(async () => (await ask("PUT", "/users/ann/config", { config: {} })).status === 200, "edits")
+      const other = await two.client("ann")
+      await until(async () => (await version(other)) === 2, "the change on both")
+      assert.strictEqual(await version(client), 2)
+    })
+
+    it("reads a cold key once an instance, however many ask", async () => {
+      const database = await freshDatabase()
+      const redis = await server(startRedis)
+      const one = await hotpath({ DATABASE_URL: database, REDIS_URL: redis.url, REDIS_TIMEOUT: "5 seconds" })
+      await integration(database)
+      await put(database, "ann", 1)
+      const clients = await Promise.all(Array.from({ length: 300 }, () => one.client("ann")))
+      const seen = await Promise.all(clients.map(version))
+      assert.isTrue(seen.every((each) => each === 1))
+      const text = await (await fetch(`${one.http}/metrics`)).text()
+      const reads = (tier: string) =>
+        [...text.matchAll(/^hotpath_cache_requests_total\{(.+)\} (\d+)$/gm)]
+          .filter(([, labels]) => labels?.includes('cache="config"') && labels.includes(`tier="${tier}"`))
+          .reduce((sum, [, , count]) => sum + Number(count), 0)
+      assert.strictEqual(reads("redis"), 1)
+      assert.strictEqual(reads("postgres"), 1)
+    })
   })
 })

@@ -57,7 +57,7 @@ const withWrites = (writes: string, alone: boolean) => {
     (start) => {
       let pair: RoomPair
       beforeAll(async () => {
-        pair = await start({ ROOM_WRITES: writes })
+        pair = await start({ ROOM_WRITES: writes }, { lateAnswers: true })
       })
       afterAll(() => pair?.stop())
 

@@ -87,7 +87,8 @@ export const runSeeds = async ({
 }
 
 /** The same violation with as few operations as are tried: half of them, again and again, then three quarters. */
-export const shrink = ({ operations, seed, violations }: Outcome): Outcome => {
+export const shrink = (outcome: Outcome): Outcome => {
+  const { operations, seed, violations } = outcome
   const simulator = new Simulator()
   const [first] = violations
   let best = operations
@@ -96,7 +97,8 @@ export const shrink = ({ operations, seed, violations }: Outcome): Outcome => {
   for (const share of [0.5, 0.75]) {
     for (let count = Math.floor(best * share); count > 0 && fails(count); count = Math.floor(best * share)) best = count
   }
-  return simulator.run({ seed, operations: best, isTraced: true })
+  const again = simulator.run({ seed, operations: best, isTraced: true })
+  return again.violations.length > 0 ? again : outcome
 }
 
 /** What a person needs to see of a failed run. */

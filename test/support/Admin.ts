@@ -9,15 +9,19 @@ export interface AdminReply {
 
 export const adminToken = "test-admin-token"
 
+type Fetch = (path: string, init: RequestInit) => Promise<Response>
+
+/** Of the server at this address, or of what answers these requests. */
 export const admin =
-  (http: string) =>
+  (at: string | Fetch) =>
   async (
     method: string,
     path: string,
     body?: unknown,
     headers: Readonly<Record<string, string>> = {}
   ): Promise<AdminReply> => {
-    const response = await fetch(`${http}/admin${path}`, {
+    const ask: Fetch = typeof at === "string" ? (below, init) => fetch(at + below, init) : at
+    const response = await ask(`/admin${path}`, {
       method,
       headers: {
         authorization: `Bearer ${adminToken}`,

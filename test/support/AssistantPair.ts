@@ -1,20 +1,17 @@
-// Two instances over one Redis and one PostgreSQL, whose assistant asks a model of the test's.
+// Two instances whose assistant asks a model of the test's.
 import { assert } from "vitest"
 import type { Role } from "../../src/domain/Room.ts"
-import { admin, adminToken } from "./Admin.ts"
-import { freshDatabase } from "./Databases.ts"
-import { type Hotpath, startHotpath } from "./Hotpath.ts"
-import { type Model, probe, startModel } from "./Model.ts"
+import { admin } from "./Admin.ts"
+import { type Model, makeModel, probe } from "./Model.ts"
 import { patienceMs } from "./Patience.ts"
 import { type RoomClient, roomClient } from "./RoomClient.ts"
-import { type RunningServer, startRedis } from "./Servers.ts"
+import { metricOf, type Processes, type Running, type RunOptions, startInMemory, startProcesses } from "./Running.ts"
+import { isSoak } from "./Soak.ts"
 import { until } from "./Until.ts"
 
 export interface AssistantPair {
-  readonly instances: readonly [Hotpath, Hotpath]
-  readonly redis: RunningServer
-  readonly database: string
-  readonly model: Model
+  readonly running: Running
+  readonly model: Model & { readonly open: () => number }
   readonly client: (user: string, instance?: 0 | 1) => Promise<RoomClient>
   /** A room of the first one's, with all of them in it. */
   readonly room: (
@@ -27,28 +24,26 @@ export interface AssistantPair {
   readonly stop: () => Promise<unknown>
 }
 
+type Settings = Readonly<Record<string, string>>
 const integrations = ["generate", "analyze", "assign"] as const
 
-export const startAssistantPair = async (env: Readonly<Record<string, string>> = {}): Promise<AssistantPair> => {
-  const [redis, database, model] = await Promise.all([startRedis(), freshDatabase(), startModel()])
-  const all = {
-    DATABASE_URL: database,
-    REDIS_URL: redis.url,
-    ADMIN_TOKEN: adminToken,
-    REQUEST_RATE: "100000",
-    REQUEST_BURST: "100000",
-    ...env
-  }
-  const instances = await Promise.all([startHotpath(all), startHotpath(all)])
+const makePair = async <R extends Running>(start: (options: RunOptions) => Promise<R>, settings: Settings) => {
+  const { handler, ...model } = makeModel()
+  const running = await start({
+    handler,
+    instances: 2,
+    settings: { REQUEST_RATE: "100000", REQUEST_BURST: "100000", ...settings }
+  })
+  const { origin } = running.integrations
   const client: AssistantPair["client"] = async (user, instance = 0) =>
-    roomClient(user, await instances[instance].client(user))
+    roomClient(user, await running.client(user, instance))
 
   const define: AssistantPair["define"] = async (name, definition) => {
     // A path that nobody asked for yet says which instance has the new definition.
     const mark = `/marked-${Math.random()}`
     const put = (url: string) =>
-      admin(instances[0].http)("PUT", `/integrations/${name}`, { timeoutMs: patienceMs, ...definition, url })
-    assert.strictEqual((await put(model.origin + mark)).status, 200)
+      admin(running.http)("PUT", `/integrations/${name}`, { timeoutMs: patienceMs, ...definition, url })
+    assert.strictEqual((await put(origin + mark)).status, 200)
     const both = await Promise.all([client("probe", 0), client("probe", 1)])
     const knows = (one: RoomClient, path: string) => async () => {
       const before = model.asked(path).length
@@ -56,7 +51,7 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
       return model.asked(path).length > before
     }
     for (const one of both) await until(knows(one, mark), `${name} to be known`)
-    const url = (definition as { readonly url?: string }).url ?? `${model.origin}/${name}`
+    const url = (definition as { readonly url?: string }).url ?? `${origin}/${name}`
     assert.strictEqual((await put(url)).status, 200)
     const forgot = (one: RoomClient) => async () => !(await knows(one, mark)())
     for (const one of both) await until(forgot(one), `${name} to be known`)
@@ -64,11 +59,13 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
   }
   await Promise.all(integrations.map((name) => define(name, {})))
 
-  return {
-    instances,
-    redis,
-    database,
-    model: { ...model, asked: (path) => model.asked(path).filter((input) => !JSON.stringify(input).includes(probe)) },
+  const pair: AssistantPair = {
+    running,
+    model: {
+      ...model,
+      open: running.integrations.open,
+      asked: (path) => model.asked(path).filter((input) => !JSON.stringify(input).includes(probe))
+    },
     client,
     define,
     room: async ([owner, ...others], { autoAssign = false, role = "member" } = {}) => {
@@ -80,14 +77,31 @@ export const startAssistantPair = async (env: Readonly<Record<string, string>> =
       }
       return roomId
     },
-    metric: async (instance, name) => {
-      const text = await (await fetch(`${instances[instance].http}/metrics`)).text()
-      const line = text.split("\n").find((one) => one.startsWith(`hotpath_${name} `))
-      return Number(line?.split(" ").at(-1) ?? 0)
-    },
-    stop: async () => {
-      await Promise.all(instances.map((instance) => instance.stop()))
-      await Promise.all([redis.stop(), model.stop()])
-    }
+    metric: (instance, name) => metricOf(running, name, instance),
+    stop: running.stop
   }
+  return { ...pair, running }
 }
+
+/** In this process, over memory. */
+export const startMemoryAssistant = (settings: Settings = {}) => makePair(startInMemory, settings)
+
+export type AssistantProcesses = AssistantPair & { readonly running: Processes }
+
+/** Over one Redis and one PostgreSQL. */
+export const startAssistantPair = (settings: Settings = {}): Promise<AssistantProcesses> =>
+  makePair(startProcesses, settings)
+
+/** What the assistant's suites run over; in a soak run also what they need no servers for. */
+export const assistantBackings: ReadonlyArray<
+  readonly [name: string, start: (settings?: Settings) => Promise<AssistantPair>]
+> = [
+  ["memory", startMemoryAssistant],
+  ...(isSoak ? (["postgres", "redis"] as const) : []).map(
+    (writes) =>
+      [
+        `ROOM_WRITES=${writes}`,
+        (settings: Settings = {}) => startAssistantPair({ ROOM_WRITES: writes, ...settings })
+      ] as const
+  )
+]

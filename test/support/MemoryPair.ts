@@ -1,50 +1,14 @@
 // Two instances in this process, over memory, with the real clock: what RoomPair.ts has as processes over real servers.
-import { EventEmitter } from "node:events"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { ContactStore } from "../../src/storage/rooms/ContactStore.ts"
 import { MemoryRooms } from "../../src/storage/rooms/memory/MemoryRooms.ts"
-import { type FaultOverride, intercept } from "../../src/testing/Faults.ts"
-import type { TestClient } from "../../src/testing/TestClient.ts"
+import { type FaultOverride, intercept, none, slowAnswer } from "../../src/testing/Faults.ts"
 import { TestHotpath } from "../../src/testing/TestHotpath.ts"
-import type { Client, Reply } from "./Client.ts"
 import { liftedLimits } from "./LiftedLimits.ts"
+import { asClient } from "./MemoryClient.ts"
 import { roomClient } from "./RoomClient.ts"
 import { inRooms, type RoomPair, type Saved } from "./RoomPair.ts"
 import { until } from "./Until.ts"
-
-/** A client of the kit as the tests over sockets have it. */
-const asClient = (own: TestClient): Client => {
-  const emitter = new EventEmitter()
-  const waiting = new Map<unknown, PromiseWithResolvers<Reply>>()
-  own.onFrame((text) => {
-    const frame: Reply = JSON.parse(text)
-    waiting.get(frame.id)?.resolve(frame)
-    emitter.emit("message", text)
-  })
-  const closed = Effect.runPromise(own.closed)
-  void closed.then(() => {
-    for (const { reject } of waiting.values()) reject(new Error("the socket closed before the reply"))
-  })
-  let id = 0
-  return {
-    socket: {
-      on: (event, listener) => void emitter.on(event, listener),
-      send: (text) => own.send(text),
-      close: () => own.close(),
-      terminate: () => own.cut()
-    },
-    messages: own.frames,
-    closed,
-    close: () => own.close(),
-    request: (method, params = {}) => {
-      const reply = Promise.withResolvers<Reply>()
-      waiting.set(++id, reply)
-      own.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }))
-      return reply.promise
-    },
-    raw: (text) => Effect.runPromise(own.raw(text))
-  }
-}
 
 /** A gate in front of the writes of contacts. */
 const gateOfContacts = () => {
@@ -87,7 +51,15 @@ const savedIn = ({ feedback, rooms }: MemoryRooms["Service"]): Saved => ({
   feedback: async () => [...feedback.values()].map((one) => ({ ...one, comment: one.comment ?? null }))
 })
 
-export const startMemoryPair = async (env: Readonly<Record<string, string>> = {}): Promise<RoomPair> => {
+export interface MemoryOptions {
+  /** What is asked of Redis is done at once and answered later: events come before the answer of what they tell of. */
+  readonly lateAnswers?: boolean
+}
+
+export const startMemoryPair = async (
+  env: Readonly<Record<string, string>> = {},
+  { lateAnswers = false }: MemoryOptions = {}
+): Promise<RoomPair> => {
   const scope = Effect.runSync(Scope.make())
   const settings = { ...liftedLimits, REQUEST_RATE: "100000", REQUEST_BURST: "100000", ...env }
   const contacts = gateOfContacts()
@@ -95,7 +67,7 @@ export const startMemoryPair = async (env: Readonly<Record<string, string>> = {}
     instances: 2,
     settings,
     integrations: { weather: { url: "http://weather.test/" } },
-    faults: { at: [contacts.override] }
+    faults: { at: [contacts.override], redis: lateAnswers ? slowAnswer("2 millis") : none }
   })
   const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
   const { instances } = Context.get(context, TestHotpath)

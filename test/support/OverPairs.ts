@@ -1,10 +1,11 @@
 // The same tests over two instances in this process, in memory, and in a soak run also over processes with real servers.
 import { describe } from "vitest"
-import { startMemoryPair } from "./MemoryPair.ts"
+import { type MemoryOptions, startMemoryPair } from "./MemoryPair.ts"
 import { type RoomPair, startAlone, startRoomPair } from "./RoomPair.ts"
 import { isSoak } from "./Soak.ts"
 
-export type StartPair = (env?: Readonly<Record<string, string>>) => Promise<RoomPair>
+/** Processes have no use for the options: their network does what it does. */
+export type StartPair = (env?: Readonly<Record<string, string>>, memory?: MemoryOptions) => Promise<RoomPair>
 
 interface Options {
   /** In a soak run over one process without Redis too. */

@@ -1,112 +1,85 @@
 // An integration that does as its path says: answers, waits, fails, or misbehaves.
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import { type Exchange, type Handler, overSockets } from "./Exchanges.ts"
 
-const body = async (request: IncomingMessage) => {
-  let text = ""
-  for await (const chunk of request) text += chunk
-  return text
-}
-
-export interface Upstream {
-  readonly origin: string
+export interface Misbehaving {
+  readonly handler: Handler
   /** Paths of the requests that came, in order. */
   readonly seen: ReadonlyArray<string>
-  readonly openRequests: () => number
   /** Lets the requests go that wait at /gate. */
   readonly release: () => void
+}
+
+export interface Upstream extends Omit<Misbehaving, "handler"> {
+  readonly origin: string
+  readonly openRequests: () => number
   readonly stop: () => Promise<void>
 }
 
-export const startUpstream = async (): Promise<Upstream> => {
-  const seen: Array<string> = []
-  const sockets = new Set<Socket>()
-  const gated: Array<() => void> = []
-  let open = 0
+/** More than any answer may have, and no end. */
+const endless = "x".repeat(65_536)
+const endlessCount = 128
 
-  const endless = (response: ServerResponse, status = 200) => {
-    response.writeHead(status)
-    const more = () => {
-      while (!response.destroyed && response.write("x".repeat(65_536)));
-    }
-    response.on("drain", more)
-    more()
+export const makeMisbehaving = (): Misbehaving => {
+  const seen: Array<string> = []
+  const gated: Array<() => void> = []
+  const json = (exchange: Exchange, value: unknown, status = 200) =>
+    exchange.begin("application/json", status).end(JSON.stringify(value))
+  const begun = (exchange: Exchange, status = 200) => exchange.begin("application/json", status)
+  const writeEndless = (exchange: Exchange) => {
+    for (let n = 0; n < endlessCount; n++) exchange.write(endless)
   }
 
-  const answer = async (request: IncomingMessage, response: ServerResponse) => {
-    const url = new URL(request.url ?? "/", "http://upstream")
-    const json = (status: number, value: unknown) => {
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value))
-    }
-    const text = await body(request)
-    switch (url.pathname) {
+  const handler: Handler = (exchange) => {
+    seen.push(exchange.path)
+    switch (exchange.path.replace(/\?.*/, "")) {
       case "/echo":
-        return json(200, JSON.parse(text))
+        return json(exchange, JSON.parse(exchange.body))
       case "/gate":
-        gated.push(() => json(200, { ok: true }))
-        return
+        return gated.push(() => json(exchange, { ok: true }))
       case "/hang":
         return
       case "/status/500":
-        return json(500, {})
+        return json(exchange, {}, 500)
       case "/redirect":
-        return response.writeHead(302, { location: "/echo" }).end()
+        return exchange.begin("text/plain", 302, { location: "/echo" }).end()
       case "/garbage":
-        return response.end("<html>")
+        return exchange.end("<html>")
       case "/deep":
-        return response.end("[".repeat(5000) + "]".repeat(5000))
+        return exchange.end("[".repeat(5000) + "]".repeat(5000))
       case "/nul":
-        return response.end('{"text":"a\\u0000b"}')
+        return exchange.end('{"text":"a\\u0000b"}')
       case "/endless":
-        return endless(response)
+        return writeEndless(begun(exchange))
       case "/endless/503":
-        return endless(response, 503)
+        return writeEndless(begun(exchange, 503))
       case "/sorry":
-        return json(400, { error: { message: "city is\n missing" }, internal: "stack" })
+        return json(exchange, { error: { message: "city is\n missing" }, internal: "stack" }, 400)
       case "/ids":
-        return response.end('{"id": 9223372036854775807}')
+        return exchange.end('{"id": 9223372036854775807}')
       case "/drip": {
-        response.writeHead(200, { "content-type": "application/json" })
-        response.write("[")
-        const timer = setInterval(() => response.write(" "), 20)
-        return void response.once("close", () => clearInterval(timer))
+        begun(exchange).write("[")
+        const timer = setInterval(() => (exchange.isClosed() ? clearInterval(timer) : exchange.write(" ")), 20)
+        return
       }
       case "/parts":
-        response.writeHead(200, { "content-type": "text/event-stream" })
-        return response.write("data: one\n\n")
+        return exchange.begin("text/event-stream").write("data: one\n\n")
       case "/break":
-        response.writeHead(200, { "content-length": "100" })
-        response.write("{")
-        return void setImmediate(() => request.socket.destroy())
+        return begun(exchange).write("{").destroy()
       default:
-        return json(200, { path: request.url, method: request.method, headers: request.headers })
+        return json(exchange, { path: exchange.path, method: exchange.method, headers: exchange.headers })
     }
   }
-
-  const server = createServer((request, response) => {
-    seen.push(request.url ?? "")
-    open++
-    response.once("close", () => {
-      open--
-    })
-    answer(request, response).catch(() => response.destroy())
-  })
-  server.on("connection", (socket) => {
-    sockets.add(socket)
-    socket.once("close", () => sockets.delete(socket))
-  })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    handler,
     seen,
-    openRequests: () => open,
     release: () => {
       for (const go of gated.splice(0)) go()
-    },
-    stop: () =>
-      new Promise((resolve) => {
-        for (const socket of sockets) socket.destroy()
-        server.close(() => resolve())
-      })
+    }
   }
+}
+
+export const startUpstream = async (): Promise<Upstream> => {
+  const { handler, release, seen } = makeMisbehaving()
+  const { open, origin, stop } = await overSockets(handler)
+  return { origin, seen, release, openRequests: open, stop }
 }

@@ -3,11 +3,12 @@
 // closes the socket.
 import { lookup as resolve } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
-import { Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { Agent, buildConnector, type Dispatcher } from "undici"
 import { spanIfSampled } from "../../observability/Tracing.ts"
 import { EgressPolicy } from "./EgressPolicy.ts"
 import { LocalHosts } from "./LocalHosts.ts"
+import { reasonOf } from "./NetworkReasons.ts"
 
 export interface HttpRequest {
   /** `https://host:port` */
@@ -52,28 +53,7 @@ export class HttpAnswerTooLarge extends Schema.TaggedError<HttpAnswerTooLarge>()
 
 export type HttpError = HttpTimeout | HttpUnreachable | HttpAnswerTooLarge
 
-const reasons: Readonly<Record<string, string>> = {
-  HOTPATH_DENIED: "address not allowed",
-  ECONNREFUSED: "connection refused",
-  ECONNRESET: "connection closed",
-  EPIPE: "connection closed",
-  ENOTFOUND: "host not found",
-  EAI_AGAIN: "host not found",
-  EHOSTUNREACH: "host unreachable",
-  ENETUNREACH: "network unreachable",
-  ETIMEDOUT: "connect timeout",
-  UND_ERR_CONNECT_TIMEOUT: "connect timeout",
-  UND_ERR_SOCKET: "connection closed",
-  UND_ERR_HEADERS_OVERFLOW: "not an HTTP answer"
-}
-
-const unreachable = (error: Error): HttpUnreachable => {
-  const code = "code" in error ? String(error.code) : ""
-  const reason =
-    reasons[code] ??
-    (code.startsWith("HPE_") ? "not an HTTP answer" : /CERT|TLS|SSL|SELF_SIGNED/.test(code) ? "TLS failure" : "failed")
-  return new HttpUnreachable({ reason })
-}
+const unreachable = (error: Error) => new HttpUnreachable({ reason: reasonOf(error) })
 
 /**
  * undici's handler of one exchange. It settles once: by the end of the answer, an error, the size limit, the deadline,
@@ -177,6 +157,47 @@ const allowedLookup =
       else callback(null, first.address, first.family)
     })
 
+/** What a scripted integration answers. */
+export interface ScriptedAnswer extends HttpAnswer {
+  readonly contentType?: string
+  /** Takes the place of `body`: each part arrives when the stream has it. If the stream fails, the connection breaks. */
+  readonly parts?: Stream.Stream<string, HttpError>
+}
+
+/** What a socket brings at once, at most. */
+const maxRead = 65_536
+
+const reads = (text: string): ReadonlyArray<Buffer> => {
+  const bytes = Buffer.from(text)
+  const count = Math.ceil(bytes.length / maxRead)
+  return Array.from({ length: count }, (_, n) => bytes.subarray(n * maxRead, (n + 1) * maxRead))
+}
+
+/** As `Exchange` reads an answer. */
+const readScripted = Effect.fnUntraced(function* (
+  { body, contentType = "", parts = Stream.succeed(body), status }: ScriptedAnswer,
+  { maxBytes }: HttpRequest,
+  reader: AnswerReader | undefined
+) {
+  const isRead = reader?.begins(status, contentType) === true
+  const whole: Array<Buffer> = []
+  let size = 0
+  yield* Stream.runForEachWhile(
+    Stream.flatMap(parts, (text) => Stream.fromIterable(reads(text))),
+    (part) => {
+      size += part.length
+      if (size > maxBytes) {
+        if (isRead && reader?.isFull?.() === true) return Effect.succeed(false)
+        return Effect.fail(new HttpAnswerTooLarge({ limit: maxBytes, status }))
+      }
+      if (isRead) return Effect.succeed(reader?.takes(part) !== false)
+      whole.push(part)
+      return Effect.succeed(true)
+    }
+  )
+  return { status, body: Buffer.concat(whole).toString() }
+})
+
 export class Http extends Context.Service<
   Http,
   {
@@ -248,26 +269,13 @@ export class Http extends Context.Service<
     })
   )
 
-  /**
-   * For tests: answers come from `handler`, within the deadline (by Effect's clock) and the size limit. A reader
-   * receives an answer in one part.
-   */
-  static readonly layerScripted = (
-    handler: (request: HttpRequest) => Effect.Effect<HttpAnswer & { readonly contentType?: string }, HttpError>
-  ) =>
+  /** For tests: answers come from `handler`, within the deadline (by Effect's clock) and the size limit. */
+  static readonly layerScripted = (handler: (request: HttpRequest) => Effect.Effect<ScriptedAnswer, HttpError>) =>
     Layer.sync(Http, () => ({
       send: (request, reader) =>
-        handler(request).pipe(
-          Effect.timeoutOrElse({ duration: request.timeoutMs, orElse: () => Effect.fail(new HttpTimeout()) }),
-          Effect.filterOrFail(
-            ({ body }) => Buffer.byteLength(body) <= request.maxBytes,
-            ({ status }) => new HttpAnswerTooLarge({ limit: request.maxBytes, status })
-          ),
-          Effect.map(({ body, contentType = "", status }) => {
-            if (reader?.begins(status, contentType) !== true) return { status, body }
-            reader.takes(Buffer.from(body))
-            return { status, body: "" }
-          })
+        Effect.timeoutOrElse(
+          Effect.flatMap(handler(request), (answer) => readScripted(answer, request, reader)),
+          { duration: request.timeoutMs, orElse: () => Effect.fail(new HttpTimeout()) }
         )
     }))
 }

@@ -1,9 +1,9 @@
 // Messages that are sent without a thread into rooms with `autoAssign`: two instances, and a model that sorts as each test says.
-import type { ServerResponse } from "node:http"
 import { setTimeout as wait } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
-import { type AssistantPair, startAssistantPair } from "../support/AssistantPair.ts"
+import { type AssistantPair, assistantBackings } from "../support/AssistantPair.ts"
+import type { Exchange } from "../support/Exchanges.ts"
 import { json } from "../support/Model.ts"
 import { allHeardTheSame, type RoomClient } from "../support/RoomClient.ts"
 import { until } from "../support/Until.ts"
@@ -11,13 +11,13 @@ import { until } from "../support/Until.ts"
 const assigned = (messageId: string) => (event: RoomEvent) =>
   event.type === "message.edited" && event.message.messageId === messageId && event.message.threadId !== null
 
-for (const writes of ["postgres", "redis"]) {
-  describe(`auto-assign, ROOM_WRITES=${writes}`, () => {
+for (const [backing, start] of assistantBackings) {
+  describe(`auto-assign, ${backing}`, () => {
     let pair: AssistantPair
     let ann: RoomClient
     let bob: RoomClient
     beforeAll(async () => {
-      pair = await startAssistantPair({ ROOM_WRITES: writes, ASSIGN_RATE: "10", ASSIGN_QUEUE: "20" })
+      pair = await start({ ASSIGN_RATE: "10", ASSIGN_QUEUE: "20" })
       ann = await pair.client("ann", 0)
       bob = await pair.client("bob", 1)
     })
@@ -34,7 +34,7 @@ for (const writes of ["postgres", "redis"]) {
 
     it("sends the message at once, and assigns it behind that: to a new thread, then to one that is there", async () => {
       const roomId = await pair.room([ann, bob], { autoAssign: true })
-      const responses: Array<ServerResponse> = []
+      const responses: Array<Exchange> = []
       pair.model.on("/assign", (response) => responses.push(response))
       const first = await send(ann, roomId, "tea?")
       assert.isNull(first.threadId)
@@ -137,7 +137,7 @@ for (const writes of ["postgres", "redis"]) {
 
     it("makes no thread for a message that was deleted meanwhile, and puts none into one that was archived", async () => {
       const roomId = await pair.room([ann, bob], { autoAssign: true })
-      const responses: Array<ServerResponse> = []
+      const responses: Array<Exchange> = []
       pair.model.on("/assign", (response) => responses.push(response))
       const { threadId } = await ann.call("threads.create", { roomId, title: "Old" })
       const before = { settled: await outcomes("settled"), ThreadNotFound: await outcomes("ThreadNotFound") }
@@ -168,7 +168,7 @@ for (const writes of ["postgres", "redis"]) {
       await until(async () => (await outcomes("RateLimited")) === before + 2, "two too many")
       assert.lengthOf(bodies(roomId), 10)
 
-      const responses: Array<ServerResponse> = []
+      const responses: Array<Exchange> = []
       pair.model.on("/assign", (response) => responses.push(response))
       const busy = await Promise.all([0, 1, 2, 3, 4].map(() => pair.room([ann], { autoAssign: true })))
       for (let n = 0; n < 6; n++) for (const room of busy) await send(ann, room, `${n}`)
