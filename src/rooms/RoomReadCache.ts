@@ -35,6 +35,8 @@ const cachedSizes = [50, 100] as const
 
 const keyOfThread = ({ createdAt, threadId }: Thread) => [createdAt, threadId] as const
 
+/** `isDirect`: the versions of its key may be newer than what it was read from. */
+type ReadPage = JsonPage & { readonly isDirect?: boolean }
 type Read<A> = Effect.Effect<A, StorageUnavailable>
 
 export class RoomReadCache extends Context.Service<
@@ -74,7 +76,7 @@ export class RoomReadCache extends Context.Service<
         name: "messages" | "threads" | "participants",
         part: Exclude<keyof Versions, "epoch">,
         lifetime: Duration.Input,
-        read: (roomId: string, which: Which) => Read<JsonPage>
+        read: (roomId: string, which: Which) => Read<ReadPage>
       ) {
         const metrics = cache[name]
         const ttl = Duration.toMillis(lifetime)
@@ -82,7 +84,7 @@ export class RoomReadCache extends Context.Service<
         const flights = yield* Cache.makeWith(
           ({ key, roomId, which }: { readonly key: string; readonly roomId: string; readonly which: Which }) =>
             Effect.map(read(roomId, which), (page) => {
-              pages.set(key, page, { ttl })
+              if (page.isDirect !== true) pages.set(key, page, { ttl })
               return page
             }),
           { capacity: maxFlights, timeToLive: () => Duration.zero }
@@ -122,9 +124,14 @@ export class RoomReadCache extends Context.Service<
         "2 minutes",
         (roomId, { limit, threadId }: { readonly limit: number; readonly threadId: string | undefined }) =>
           messages.page(roomId, { limit, threadId, maxBytes: pageBytes }).pipe(
-            Effect.map(({ messages, more }) => lastOf(messages, limit, more)),
+            Effect.map(
+              ({ isDirect = false, messages, more }): ReadPage => ({
+                ...lastOf(messages, limit, more),
+                isDirect
+              })
+            ),
             // Only a page that ends before a message can fail with it.
-            Effect.catchTag("MessageNotFound", () => Effect.succeed(lastOf([], 0, false)))
+            Effect.catchTag("MessageNotFound", () => Effect.succeed<ReadPage>(lastOf([], 0, false)))
           )
       )
       const participants = yield* make("participants", "people", "5 minutes", (roomId) =>

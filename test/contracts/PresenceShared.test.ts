@@ -1,10 +1,14 @@
 // Presence and memberships in memory, from several instances over one state, by the test's clock.
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { Redis } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import { beatMs } from "../../src/cluster/rooms/Presence.ts"
-import { type ConnectionCount, leaseMs } from "../../src/cluster/rooms/PresenceCommands.ts"
+import { beatMs, Presence } from "../../src/cluster/rooms/Presence.ts"
+import { type ConnectionCount, leaseMs, PresenceCommands } from "../../src/cluster/rooms/PresenceCommands.ts"
+import { PresenceState } from "../../src/cluster/rooms/PresenceMemory.ts"
+import { RoomBusState } from "../../src/cluster/rooms/RoomBusState.ts"
+import { makeOverrides } from "../../src/testing/Overrides.ts"
 import { change, type Instance, sharedMemory, time } from "../support/RoomInstances.ts"
 
 const count = (user: string, connections: number): ConnectionCount => ({ user, connections })
@@ -137,6 +141,48 @@ describe("Presence: instances in memory", () => {
         yield* a.presence.set(roomId, [count("ann", 1)], false)
         assert.deepEqual(yield* listed(b, roomId), ["ann 1"])
       }
+    }).pipe(Effect.scoped)
+  )
+})
+
+/** An instance whose `link.unanswered`-th next beat is carried out, and its answer is lost. */
+const deafInstance = Effect.fnUntraced(function* (shared: Context.Context<PresenceState | RoomBusState>) {
+  const link = { unanswered: 0 }
+  const override = (original: unknown) => {
+    const commands = original as PresenceCommands["Service"]
+    const beat: PresenceCommands["Service"]["beat"] = (name) =>
+      Effect.flatMap(commands.beat(name), (answer) =>
+        --link.unanswered === 0
+          ? Effect.fail(new Redis.RedisError({ cause: new Error("no answer") }))
+          : Effect.succeed(answer)
+      )
+    return { ...commands, beat }
+  }
+  const scope = yield* Effect.scope
+  const context = yield* Layer.buildWithMemoMap(
+    Presence.layerShared.pipe(Layer.provide(Layer.succeedContext(shared))),
+    makeOverrides([[PresenceCommands.key, override]]),
+    scope
+  )
+  return { link, presence: Context.get(context, Presence) }
+})
+
+describe("Presence: a beat whose answer is lost", () => {
+  it.effect("the counts are to be set again, whichever of its beats is answered", () =>
+    Effect.gen(function* () {
+      const shared = yield* Layer.build(Layer.fresh(Layer.mergeAll(RoomBusState.layer, PresenceState.layer)))
+      const { link, presence } = yield* deafInstance(shared)
+      const state = Context.get(shared, PresenceState)
+      const roomId = randomUUID()
+      yield* presence.beat
+      yield* presence.set(roomId, [count("ann", 1)], false)
+      state.restart()
+      // The first beat finds the restart; the second one, of the new name, is carried out and not answered.
+      link.unanswered = 2
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(presence.beat)))
+      assert.strictEqual(link.unanswered, 0)
+      assert.isFalse(yield* presence.beat)
+      assert.isTrue(yield* presence.beat)
     }).pipe(Effect.scoped)
   )
 })

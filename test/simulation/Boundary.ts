@@ -35,6 +35,9 @@ export interface BoundaryOptions {
   readonly failed: (crossing: Crossing, args: ReadonlyArray<unknown>) => void
 }
 
+/** When nothing is between them, a command still comes after those that are under way on its connection. */
+const atOnce: Passage = { there: 0, back: 0, isRefused: false }
+
 /** True for what is done on the other side: a store may use another one there. */
 const Inside = Context.Reference<boolean>("hotpath/simulation/Inside", { defaultValue: () => false })
 
@@ -56,6 +59,8 @@ export class Boundary {
   /** Commands to Redis are on one connection: they arrive in their order, and so do their answers. */
   readonly #toRedis: Way
   readonly #fromRedis: Way
+  /** Commands to Redis that arrived, and whose answers were not sent. */
+  #atRedis = 0
 
   constructor(process: SimulatedProcess, options: BoundaryOptions) {
     this.process = process
@@ -86,7 +91,8 @@ export class Boundary {
         <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
           Effect.withFiber((fiber) => {
             if (Context.get(fiber.context, Inside)) return effect
-            const passed = passage(crossing)
+            const isFirst = !ordered || (this.#toRedis.isEmpty && this.#atRedis === 0 && this.#fromRedis.isEmpty)
+            const passed = passage(crossing) ?? (isFirst ? undefined : atOnce)
             if (passed === undefined) return effect
             const context = fiber.context.pipe(
               Context.add(Inside, true),
@@ -115,6 +121,7 @@ export class Boundary {
                 resume(answer ?? fail(true))
               }
               const answered = (exit: Exit.Exit<A, E>) => {
+                if (ordered) this.#atRedis--
                 trace(
                   process,
                   exit._tag === "Success" ? name : `${name} failed`,
@@ -128,6 +135,7 @@ export class Boundary {
                 timers.push(ordered ? this.#fromRedis.send(back, arrive) : loop.after(process, back, arrive))
               }
               const perform = () => {
+                if (ordered) this.#atRedis++
                 const running = Effect.runForkWith(context)(effect as Effect.Effect<A, E>)
                 running.addObserver(answered)
               }

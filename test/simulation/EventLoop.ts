@@ -47,16 +47,35 @@ export class Lane {
 export class Way {
   readonly #lane: Lane
   #last = 0
+  #underWay = 0
 
   constructor(to: SimulatedProcess) {
     this.#lane = new Lane(to)
+  }
+
+  get isEmpty(): boolean {
+    return this.#underWay === 0
   }
 
   send(delayMs: number, task: Task): () => void {
     const { process } = this.#lane
     const { loop } = process
     this.#last = Math.max(loop.now + delayMs, this.#last)
-    return loop.after(process, this.#last - loop.now, task, this.#lane)
+    this.#underWay++
+    let isOver = false
+    const over = () => {
+      if (!isOver) this.#underWay--
+      isOver = true
+    }
+    const arrive = () => {
+      over()
+      task()
+    }
+    const cancel = loop.after(process, this.#last - loop.now, arrive, this.#lane)
+    return () => {
+      over()
+      cancel()
+    }
   }
 }
 

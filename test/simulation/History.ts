@@ -26,6 +26,7 @@ export interface Acknowledged {
   readonly roomId: string
   readonly author: string
   readonly messageId: string
+  /** When it was asked for, the time that was acknowledged. */
   readonly sentAt: number
   readonly at: number
   readonly body: string
@@ -53,6 +54,10 @@ export class History {
   readonly records: Array<{ readonly recordId: string; readonly ack: string; readonly instance: string }> = []
   /** Bodies by message, the last one that was acknowledged; undefined: an edit's outcome is not known. */
   readonly bodies = new Map<string, { readonly possible: Set<string> }>()
+  /** When Redis came back without its data. */
+  readonly losses: Array<number> = []
+  /** The messages that Postgres has now. */
+  stored: () => ReadonlySet<string> = () => new Set()
   readonly deleted = new Set<string>()
   readonly maybeDeleted = new Set<string>()
 

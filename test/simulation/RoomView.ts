@@ -16,6 +16,11 @@ const field = (value: unknown, name: string): unknown =>
   typeof value === "object" && value !== null ? (value as Fields)[name] : undefined
 export const text = (value: unknown, name: string): string => String(field(value, name))
 
+export interface WholeRead {
+  readonly askedAt: number
+  readonly stored: ReadonlySet<string>
+}
+
 export class RoomView {
   readonly roomId: string
   readonly user: string
@@ -26,8 +31,12 @@ export class RoomView {
   since = 0
   /** How often each message was seen as sent. */
   readonly sent = new Map<string, number>()
+  /** Messages that a resume brought although they were seen, and at which place among its events. */
+  readonly repeats: Array<{ readonly messageId: string; readonly place: number }> = []
   /** Messages that a state or a list held. */
   readonly inState = new Set<string>()
+  /** When the room was last read as a whole, and which messages Postgres had then. */
+  read: WholeRead = { askedAt: 0, stored: new Set() }
   readonly deleted = new Set<string>()
   document: { name: string; version: number; text: string } = { name: "main", version: 0, text: "" }
   /** Events by epoch and seq, as far as the numbers are the bus's own. */
@@ -48,6 +57,7 @@ export class RoomView {
     // An instance that lags behind repeats what the state has already.
     for (const messageId of this.sent.keys()) this.inState.add(messageId)
     this.sent.clear()
+    this.repeats.length = 0
     this.#highest.clear()
     const messages = state["messages"]
     if (Array.isArray(messages)) for (const message of messages) this.inState.add(text(message, "messageId"))
@@ -57,13 +67,14 @@ export class RoomView {
   resumed(answer: Fields, now: number): void {
     if (answer["recovered"] !== true) return this.state(answer, now)
     const events: ReadonlyArray<EventParams> = Array.isArray(answer["events"]) ? answer["events"] : []
-    for (const event of events) this.event(event)
+    for (const [place, event] of events.entries()) this.event(event, place)
     if (this.cursor !== answer["cursor"])
       this.history.violate("order", `${this.user} resumed to ${this.cursor}, and the cursor is ${answer["cursor"]}`)
     this.isIn = true
   }
 
-  event({ event, seq }: EventParams): void {
+  /** `place`: among the events of a resume. */
+  event({ event, seq }: EventParams, place?: number): void {
     const [epoch = "", last = "0"] = (this.cursor ?? "").split(":")
     if (seq !== Number(last) + 1)
       this.history.violate("order", `${this.user} got ${event.type} as ${seq} after ${this.cursor}`)
@@ -78,6 +89,7 @@ export class RoomView {
     switch (event.type) {
       case "message.sent": {
         const id = text(message, "messageId")
+        if (place !== undefined && this.sent.has(id)) this.repeats.push({ messageId: id, place })
         this.sent.set(id, (this.sent.get(id) ?? 0) + 1)
         break
       }

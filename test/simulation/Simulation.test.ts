@@ -7,15 +7,33 @@ const fixed = { from: 1, count: 800 }
 const others = { from: 1_000_000 + Math.floor(Math.random() * 1_000_000_000), count: 200 }
 
 describe("the simulated service", () => {
-  const simulator = new Simulator()
+  const seeds = [1, 2, 3, 4, 5]
+  const run = (simulator: Simulator, ofSeeds: ReadonlyArray<number>) =>
+    new Map(ofSeeds.map((seed) => [seed, simulator.run({ seed })] as const))
 
-  it("does the same for the same seed", () => {
-    for (const seed of [1, 2, 3, 4, 5]) {
-      const [first, second] = [simulator.run({ seed }), simulator.run({ seed })]
-      assert.strictEqual(second.hash, first.hash, `seed ${seed}`)
-      assert.deepEqual(second.counts, first.counts)
+  it("does the same for the same seed, whatever ran before in its process", () => {
+    const simulator = new Simulator()
+    const first = run(simulator, seeds)
+    const second = run(simulator, seeds.toReversed())
+    for (const [seed, { counts, hash }] of first) {
+      assert.strictEqual(second.get(seed)?.hash, hash, `seed ${seed}`)
+      assert.deepEqual(second.get(seed)?.counts, counts)
     }
-    assert.notStrictEqual(simulator.run({ seed: 1 }).hash, simulator.run({ seed: 2 }).hash)
+    assert.strictEqual(new Set([...first.values()].map(({ hash }) => hash)).size, seeds.length)
+  })
+
+  it("does the same in another process", async () => {
+    const expected: Record<string, number> = {}
+    for (const { counts } of run(new Simulator(), seeds).values())
+      for (const [name, count] of Object.entries(counts)) expected[name] = (expected[name] ?? 0) + count
+    const { counts } = await runSeeds({ from: 1, count: seeds.length, workers: 2 })
+    assert.deepEqual(counts, expected)
+  })
+
+  it("does the same when it is given as many operations as the seed chooses", () => {
+    const simulator = new Simulator()
+    const { hash, operations } = simulator.run({ seed: 1 })
+    assert.strictEqual(simulator.run({ seed: 1, operations }).hash, hash)
   })
 
   for (const [name, seeds] of Object.entries({ fixed, others })) {

@@ -58,7 +58,9 @@ const simulate = (
 ): Outcome => {
   const random = streams(seed)
   const schedule = random()
-  const operations = wanted ?? schedule.pick([20, 40, 80, 160])
+  // Drawn in any case: a run that is given as many operations as it would draw is the same run.
+  const drawn = schedule.pick([20, 40, 80, 160])
+  const operations = wanted ?? drawn
   const loop = new EventLoop({ random: schedule, startAt, maxOperations: schedule.pick([20, 200, 2000, 20_000]) })
   const trace = new Trace(startAt, isTraced)
   const history = new History(() => trace.stop())

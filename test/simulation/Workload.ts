@@ -68,8 +68,11 @@ export class User {
     const body = this.#label("m")
     const { roomId } = view
     const key = this.#random.chance(0.75) ? body : undefined
+    const { now } = this
     if (key === undefined)
-      return this.client.request("messages.send", { roomId, body }, (answer) => this.#sent(roomId, body, key, answer))
+      return this.client.request("messages.send", { roomId, body }, (answer) =>
+        this.#sent(roomId, body, key, now, answer)
+      )
     this.#history.wanted.set(JSON.stringify([this.client.user, key]), { roomId, body })
     this.unsure++
     this.#sendKeyed(view, body, key)
@@ -84,19 +87,20 @@ export class User {
       else again()
       return
     }
+    const { now } = this
     client.request("messages.send", { roomId, body, key }, (answer) => {
       if (answer?.result === undefined && !final.has(text(answer?.error?.data, "type"))) return again()
       this.unsure--
-      this.#sent(roomId, body, key, answer)
+      this.#sent(roomId, body, key, now, answer)
     })
   }
 
-  #sent(roomId: string, body: string, key: string | undefined, answer: Answer | undefined): void {
+  #sent(roomId: string, body: string, key: string | undefined, sentAt: number, answer: Answer | undefined): void {
     if (answer?.result === undefined) return
     const { client } = this
     const messageId = text(answer.result, "messageId")
     const { now } = this
-    this.#history.sent.push({ roomId, author: client.user, messageId, body, key, sentAt: now, at: now })
+    this.#history.sent.push({ roomId, author: client.user, messageId, body, key, sentAt, at: now })
     if (!this.#history.bodies.has(messageId)) this.#history.bodies.set(messageId, { possible: new Set([body]) })
     this.#own.push({ messageId, roomId, isBusy: false })
   }

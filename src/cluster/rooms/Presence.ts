@@ -7,6 +7,7 @@
 // there for the next one.
 import { Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import type { Redis } from "effect/persistence"
 import type { Present } from "../../domain/Room.ts"
 import { now } from "../../domain/Time.ts"
 import { type ConnectionCount, PresenceCommands } from "./PresenceCommands.ts"
@@ -43,6 +44,8 @@ export class Presence extends Context.Service<
       let instance = SecureRandom.uuidV4Unsafe()
       let rooms = new Set<string>()
       let isKnown = false
+      // Its counts went with a former name, and the tracker was not asked yet to set them again.
+      let isToSetAgain = false
       let runId: string | undefined
       // Former names of this instance, and the rooms that may still have counts under them: only this instance knows of
       // counts that it set after the others had emptied the room.
@@ -52,11 +55,15 @@ export class Presence extends Context.Service<
        * Without a lease no instance would remove what this one set: an instance that starts while Redis is away and
        * dies before its first beat would leave its users in their rooms.
        */
-      const requireLease = Effect.suspend(() => {
+      const requireLease: Effect.Effect<void, Redis.RedisError> = Effect.suspend(() => {
         if (isKnown) return Effect.void
-        return Effect.map(commands.beat(instance), (beat) => {
+        const name = instance
+        return Effect.flatMap(commands.beat(name), (beat) => {
+          // It is the lease of a former name.
+          if (name !== instance) return requireLease
           isKnown = true
           runId ??= beat.runId
+          return Effect.void
         })
       })
 
@@ -115,16 +122,21 @@ export class Presence extends Context.Service<
           // A server that was restarted may have lost counts and still know us.
           const isSame = runId === presentRunId || runId === undefined
           runId = presentRunId
-          if (known && isSame) return true
-          const isFirst = !isKnown
+          const isFirst = !isKnown && rooms.size === 0
           isKnown = true
-          if (isFirst && rooms.size === 0) return true
-          // Other instances may still be emptying our rooms of the former name.
-          former.set(instance, rooms)
-          instance = SecureRandom.uuidV4Unsafe()
-          rooms = new Set()
+          if (!(known && isSame) && !isFirst) {
+            // Other instances may still be emptying our rooms of the former name.
+            former.set(instance, rooms)
+            instance = SecureRandom.uuidV4Unsafe()
+            rooms = new Set()
+            isKnown = false
+            isToSetAgain = true
+          }
+          if (!isToSetAgain) return true
+          // Whatever of this fails is done by a later beat, which may find the new name known and all in order.
           yield* clearFormer
-          yield* commands.beat(instance)
+          yield* requireLease
+          isToSetAgain = false
           return false
         }).pipe(fromRedis),
         reap: commands.dead.pipe(

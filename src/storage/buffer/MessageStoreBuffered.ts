@@ -40,13 +40,20 @@ const inThread = (threadId: string | undefined) =>
 
 /**
  * `buffered` was read before `stored`, so a message that was flushed in between is in both. The buffered version of a
- * message is never the older one.
+ * message is never the older one, but around the buffer (`isDirect`): there it may be, and only messages that are not
+ * stored yet are taken from it.
  */
-const merge = ({ limit, threadId }: MessageQuery, buffered: Waiting, stored: MessagePage): MessagePage => {
+const merge = (
+  { limit, threadId }: MessageQuery,
+  buffered: Waiting,
+  stored: MessagePage,
+  isDirect: boolean
+): MessagePage => {
   const end = buffered.end ?? stored.end ?? Number.POSITIVE_INFINITY
   const { messages, more, ordinals } = stored
   const byId = new Map(messages.map((message, n) => [message.messageId, { message, ordinal: ordinals[n] ?? 0 }]))
   for (const { message, ordinal } of buffered.entries) {
+    if (isDirect && byId.has(message.messageId)) continue
     if (ordinal < end && (threadId === undefined || message.threadId === threadId)) {
       byId.set(message.messageId, { message, ordinal })
     }
@@ -147,13 +154,13 @@ export const layer = Layer.effect(
      * Reads only the part of the buffer that the page can contain: nothing if the page ends before the oldest buffered
      * message, as pages of older messages usually do.
      */
-    const readPage = (roomId: string, query: MessageQuery) => {
+    const readPage = (roomId: string, query: MessageQuery, isDirect = false) => {
       const { before, limit, maxBytes = Number.MAX_SAFE_INTEGER, threadId } = query
       const bufferedBefore = (end: string | number | undefined) =>
         // One more shows whether there are older ones.
         buffer.messages(roomId, { before: end, limit: limit + 1, maxBytes, containing: inThread(threadId) })
       const mergedBefore = (end: number | undefined, buffered: Waiting) =>
-        Effect.map(behind.page(roomId, { ...query, before: end }), (stored) => merge(query, buffered, stored))
+        Effect.map(behind.page(roomId, { ...query, before: end }), (stored) => merge(query, buffered, stored, isDirect))
       return Effect.gen(function* () {
         const buffered = yield* bufferedBefore(before)
         const { end, oldest } = buffered
@@ -167,6 +174,16 @@ export const layer = Layer.effect(
       })
     }
 
+    /**
+     * While the buffer is not used, it may have messages that an instance acknowledged which died. They are read if it
+     * answers: their events are past, and no later one brings them to a reader who missed them here.
+     */
+    const readAround = (roomId: string, query: MessageQuery) =>
+      readPage(roomId, query, true).pipe(
+        Effect.catchTag("BufferUnavailable", () => behind.page(roomId, query)),
+        Effect.map((page): MessagePage => ({ ...page, isDirect: true }))
+      )
+
     return MessageStore.of({
       ...messageChanges(change),
       send: (wanted) =>
@@ -177,7 +194,7 @@ export const layer = Layer.effect(
             Effect.suspend(() => behind.send(wanted))
           )
         ),
-      page: (roomId, query) => routing.read(() => readPage(roomId, query), behind.page(roomId, query)),
+      page: (roomId, query) => routing.read(() => readPage(roomId, query), readAround(roomId, query)),
       find: (roomId, messageId) => routing.read(() => findInBoth(roomId, messageId), behind.find(roomId, messageId)),
       unanswered: (roomId, author, body) =>
         routing.read(

@@ -36,6 +36,8 @@ export interface MessagePage {
   readonly end: number | undefined
   /** Whether there are older messages. */
   readonly more: boolean
+  /** Read around the write buffer: it may be older than what other instances acknowledged, and is not to be kept. */
+  readonly isDirect?: boolean
 }
 
 interface MessageRow extends Omit<Message, "answer"> {
