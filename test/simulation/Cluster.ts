@@ -43,6 +43,7 @@ export class Cluster {
   /** Instances that were killed or stopped. */
   ended = 0
   #started = 0
+  readonly #appendedBefore: Array<number> = []
   readonly #options: ClusterOptions
 
   constructor(options: ClusterOptions) {
@@ -109,6 +110,10 @@ export class Cluster {
     }
   }
 
+  #appended({ log }: RecordStreamState["Service"]): number {
+    return Effect.runSync(Effect.orDie(log.state)).appended
+  }
+
   /** Redis comes back as another incarnation, with what it had, or empty. */
   restartRedis(isEmpty: boolean): void {
     const { shared } = this
@@ -120,9 +125,13 @@ export class Cluster {
       for (const state of [bus, presence, buffer]) state.restart()
       return
     }
-    this.#options.history.losses.push(this.#options.loop.now)
+    const { history, loop } = this.#options
+    const records = Context.get(shared, RecordStreamState)
+    const nth = history.losses.length
+    this.#appendedBefore.push(this.#appended(records))
+    history.losses.push({ at: loop.now, appended: () => this.#appendedBefore[nth + 1] ?? this.#appended(records) })
     Context.get(shared, MembershipCacheState).clear()
-    Context.get(shared, RecordStreamState).lose()
+    records.lose()
     Context.get(shared, LockState).lose()
     for (const state of [bus, presence, buffer]) state.lose()
   }

@@ -38,6 +38,8 @@ export interface Version {
   /** Undefined: the update named no document. */
   readonly name: string | undefined
   readonly version: number
+  /** It went around the buffer. */
+  readonly isDirect: boolean
   readonly text: string
   readonly user: string
 }
@@ -51,11 +53,16 @@ export class History {
   readonly versions: Array<Version> = []
   /** Updates that were asked for, whether acknowledged or not. */
   readonly updates: Array<{ readonly roomId: string; readonly text: string; readonly user: string }> = []
-  readonly records: Array<{ readonly recordId: string; readonly ack: string; readonly instance: string }> = []
+  readonly records: Array<{
+    readonly recordId: string
+    readonly ack: string
+    readonly instance: string
+    readonly sentAt: number
+  }> = []
   /** Bodies by message, the last one that was acknowledged; undefined: an edit's outcome is not known. */
   readonly bodies = new Map<string, { readonly possible: Set<string> }>()
-  /** When Redis came back without its data. */
-  readonly losses: Array<number> = []
+  /** When Redis came back without its data, and how many records were appended until the next time. */
+  readonly losses: Array<{ readonly at: number; readonly appended: () => number }> = []
   /** The messages that Postgres has now. */
   stored: () => ReadonlySet<string> = () => new Set()
   readonly deleted = new Set<string>()

@@ -31,6 +31,8 @@ export class RoomView {
   since = 0
   /** How often each message was seen as sent. */
   readonly sent = new Map<string, number>()
+  /** Updates that came after newer ones. */
+  readonly late: Array<{ readonly name: string; readonly version: number; readonly after: number }> = []
   /** Messages that a resume brought although they were seen, and at which place among its events. */
   readonly repeats: Array<{ readonly messageId: string; readonly place: number }> = []
   /** Messages that a state or a list held. */
@@ -114,8 +116,7 @@ export class RoomView {
     const [name, version] = [text(document, "name"), Number(field(document, "version"))]
     const highest = this.#highest.get(name) ?? 0
     if (isEvent) {
-      if (version < highest)
-        this.history.violate("versions", `${this.user} saw version ${version} of ${name} after ${highest}`)
+      if (version < highest) this.late.push({ name, version, after: highest })
       this.#highest.set(name, version)
     }
     if (name !== this.document.name || version >= this.document.version)

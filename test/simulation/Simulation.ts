@@ -120,11 +120,7 @@ const simulate = (
       users.every((user) => isIn(user) && user.unsure === 0 && user.client.inFlight === 0)
     until(quietMs, isQuiet, "quiet")
     // What follows behind: flushes, records, presence, catalog.
-    until(
-      nemesis.hasLostInstances || weather.failed.redis + weather.failed.postgres > 0 ? 17_000 : 5000,
-      () => false,
-      ""
-    )
+    until(nemesis.hasLostInstances || weather.faults > 0 ? 17_000 : 5000, () => false, "")
     until(quietMs, isQuiet, "quiet again")
 
     const lists = new Map<User, Map<string, ReadonlyArray<{ messageId: string; body: string }>>>()

@@ -162,6 +162,7 @@ export class User {
           roomId,
           name: named ? name : undefined,
           version: acknowledged,
+          isDirect: answer?.result?.["savedVersion"] === acknowledged,
           text: label,
           user: this.client.user
         })
@@ -180,11 +181,11 @@ export class User {
   #call(): void {
     const { client } = this
     const ack = this.#random.pick(["memory", "redis", "postgres"])
-    const instance = client.instance
+    const { instance, now: sentAt } = client
     client.request("call", { integration: "weather", input: {}, ack }, (answer) => {
       const { result } = answer ?? {}
       if (result === undefined) return
-      this.#history.records.push({ recordId: text(result, "recordId"), ack: text(result, "ack"), instance })
+      this.#history.records.push({ recordId: text(result, "recordId"), ack: text(result, "ack"), instance, sentAt })
     })
   }
 }

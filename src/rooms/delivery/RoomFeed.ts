@@ -5,6 +5,7 @@
 // A live feed takes the event with the next seq. It skips a change that was delivered already, by its change number.
 // It refuses an event if one before it is missing; then it has to catch up from the room's stream.
 import { hash } from "node:crypto"
+import { Option, Schema } from "effect"
 import type { EphemeralEvent, History, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { messageIdOf } from "./EventFrame.ts"
@@ -27,6 +28,37 @@ const digestOf = (event: string) => hash("sha256", event, "base64")
 /** A change that was acknowledged by the write buffer and was not in Postgres yet. */
 const isBuffered = ({ changeNumber, type }: SequencedEvent): boolean =>
   changeNumber === 0 && (type === "document.updated" || type.startsWith("message."))
+
+const decodeUpdate = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ name: Schema.String, version: Schema.Number }))
+)
+/** Documents whose versions are known that were delivered locally. */
+const maxLocalDocuments = 1000
+
+/**
+ * Finds updates of documents that come late: a version that only the bus had when it went is followed, around the bus,
+ * by newer ones. When the bus is back, it brings the older version after them.
+ */
+class LateUpdates {
+  /** By document, the last version that was delivered locally. */
+  readonly #versions = new Map<string, number>()
+
+  deliveredLocally({ event, type }: EphemeralEvent): void {
+    const update = type === "document.updated" ? Option.getOrUndefined(decodeUpdate(event)) : undefined
+    if (update === undefined || this.#versions.size >= maxLocalDocuments) return
+    this.#versions.set(update.name, Math.max(update.version, this.#versions.get(update.name) ?? 0))
+  }
+
+  isLate({ event, type }: EphemeralEvent): boolean {
+    if (this.#versions.size === 0 || type !== "document.updated") return false
+    const update = Option.getOrUndefined(decodeUpdate(event))
+    return update !== undefined && update.version <= (this.#versions.get(update.name) ?? 0)
+  }
+
+  clear(): void {
+    this.#versions.clear()
+  }
+}
 
 /** Ids of messages are remembered for this long; without the bus for as long as there is room. */
 const idsMs = 30_000
@@ -74,6 +106,7 @@ export class RoomFeed {
   /** The event at `seq`. A stream of another epoch that still has it has lost nothing before it. */
   #last: SequencedEvent | undefined
   readonly #duplicates = new DuplicateFilter()
+  readonly #lateUpdates = new LateUpdates()
 
   /** `onUnsubscribed` is called after each subscription that ends, with the connections that its user still has. */
   constructor(roomId: string, onUnsubscribed: (subscriber: Subscriber, connections: number) => void) {
@@ -139,6 +172,7 @@ export class RoomFeed {
     this.seq = history.seq
     this.#last = history.events.at(-1) ?? this.#last
     this.#isDiverged = false
+    this.#lateUpdates.clear()
     return true
   }
 
@@ -151,6 +185,7 @@ export class RoomFeed {
       this.#local.add(changeNumber)
     }
     this.#isDiverged = true
+    this.#lateUpdates.deliveredLocally(event)
     this.#deliver(event)
     return true
   }
@@ -207,6 +242,7 @@ export class RoomFeed {
       this.changeNumber = Math.max(this.changeNumber, changeNumber)
       if (isDelivered) return
     }
+    if (this.#lateUpdates.isLate(event)) return
     this.#deliver(event)
   }
 

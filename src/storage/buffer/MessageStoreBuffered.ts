@@ -116,7 +116,13 @@ export const layer = Layer.effect(
       )
       // The outcome is unknown. If the buffer has it, too, the id is the same, and Postgres stores it once.
       if (appended === undefined) return yield* Effect.andThen(mode.suspect(), behind.send(wanted))
-      if ("sameAs" in appended) return published((yield* findInBoth(roomId, appended.sameAs)) ?? message)
+      if ("sameAs" in appended) {
+        const entry = yield* buffer.message(roomId, appended.sameAs)
+        if (entry === undefined) return published((yield* behind.find(roomId, appended.sameAs)) ?? message)
+        // Its first sender may have no copy: it had no answer, or is gone.
+        unflushed.message(entry)
+        return published(entry.message)
+      }
       unflushed.message({ version: 0, ordinal: appended.ordinal, key: key ?? null, message })
       mode.added(1)
       return published(message)

@@ -102,6 +102,20 @@ describe("RoomFeed", () => {
     assert.isFalse(feed.isResumable)
   })
 
+  it("skips an update that only the bus had while newer ones were delivered around it", () => {
+    const { ann, feed } = feedWith()
+    const updated = (version: number) => ({
+      ...event(),
+      type: "document.updated" as const,
+      event: JSON.stringify({ type: "document.updated", name: "main", version })
+    })
+    feed.deliverLocally({ ...updated(4), changeNumber: 1 })
+    for (const [n, version] of [3, 4, 5].entries())
+      assert.isTrue(take(feed, { ...updated(version), seq: n + 1, changeNumber: version === 4 ? 1 : 0 }))
+    feed.subscriptions.flush()
+    assert.deepEqual(ann.seqs(), [1, 2])
+  })
+
   it("counts connections by user, and says how many are left when one goes", () => {
     const { feed, ended } = feedWith()
     const [bob, again] = [makeSubscriber("bob"), makeSubscriber("bob")]
