@@ -30,12 +30,17 @@ export class Weather {
     this.#random = random
   }
 
-  /** Messages that the buffer was sent, and may have or not. */
+  /** Messages that the buffer or Postgres was sent, and may have or not: the other one may be sent them, too. */
   readonly unsure = new Set<string>()
 
-  readonly note = ({ group, method, port }: Crossing, [first]: ReadonlyArray<unknown>): void => {
-    this.failed[group]++
-    if (port === "WriteBuffer" && method === "append") this.unsure.add(text(first, "messageId"))
+  readonly note = (crossing: Crossing, args: ReadonlyArray<unknown>): void => {
+    this.failed[crossing.group]++
+    this.unanswered(crossing, args)
+  }
+
+  readonly unanswered = ({ method, port }: Crossing, [first]: ReadonlyArray<unknown>): void => {
+    const isMessage = method === (port === "MessageStore" ? "send" : "append")
+    if (isMessage && (port === "MessageStore" || port === "WriteBuffer")) this.unsure.add(text(first, "messageId"))
   }
 
   set(name: string, group: Group, state: LinkState): void {
