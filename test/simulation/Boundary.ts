@@ -31,8 +31,8 @@ export interface BoundaryOptions {
   /** Undefined: there is nothing between them now. */
   readonly passage: (crossing: Crossing) => Passage | undefined
   readonly trace: Trace["note"]
-  /** A call was done, and its instance does not learn of it: it is dead, does not wait any more, or the answer is lost. */
-  readonly unanswered: (crossing: Crossing, args: ReadonlyArray<unknown>) => void
+  /** A call was done. `isKnown`: its instance learns of it: it lives, waits for it still, and the answer is not lost. */
+  readonly answeredTo: (crossing: Crossing, args: ReadonlyArray<unknown>, isKnown: boolean) => void
   /** A call was not answered in time, or not sent. */
   readonly failed: (crossing: Crossing, args: ReadonlyArray<unknown>) => void
 }
@@ -83,7 +83,7 @@ export class Boundary {
   /** `away`: the error of a call that was not sent, or that was not answered within `timeoutMs`. */
   readonly around = (port: string, group: Group, timeoutMs: number, away: (isSent: boolean) => unknown): Around => {
     const { process } = this
-    const { failed, passage, trace, unanswered, world } = this.#options
+    const { answeredTo, failed, passage, trace, world } = this.#options
     const { loop } = process
     const ordered = group === "redis"
     return (method) => {
@@ -124,7 +124,7 @@ export class Boundary {
               }
               const answered = (exit: Exit.Exit<A, E>) => {
                 if (ordered) this.#atRedis--
-                if (process.isDead || isSettled || back === undefined) unanswered(crossing, args)
+                answeredTo(crossing, args, !process.isDead && !isSettled && back !== undefined)
                 trace(
                   process,
                   exit._tag === "Success" ? name : `${name} failed`,

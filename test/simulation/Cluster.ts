@@ -81,7 +81,7 @@ export class Cluster {
       world: this.world,
       passage: weather.passage,
       trace: trace.note,
-      unanswered: weather.unanswered,
+      answeredTo: weather.answeredTo,
       failed: weather.note
     })
     trace.note(process, "starts")

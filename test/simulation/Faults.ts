@@ -30,17 +30,23 @@ export class Weather {
     this.#random = random
   }
 
-  /** Messages that the buffer or Postgres was sent, and may have or not: the other one may be sent them, too. */
+  /** Messages that the buffer and Postgres may both have been sent, each without knowing of the other. */
   readonly unsure = new Set<string>()
 
   readonly note = (crossing: Crossing, args: ReadonlyArray<unknown>): void => {
     this.failed[crossing.group]++
-    this.unanswered(crossing, args)
+    this.answeredTo(crossing, args, false)
   }
 
-  readonly unanswered = ({ method, port }: Crossing, [first]: ReadonlyArray<unknown>): void => {
+  /** Messages by where they were written: one that is in Postgres is not known to a buffer that does not reach it. */
+  readonly #written = new Map<string, string>()
+
+  readonly answeredTo = ({ method, port }: Crossing, [first]: ReadonlyArray<unknown>, isKnown: boolean): void => {
     const isMessage = method === (port === "MessageStore" ? "send" : "append")
-    if (isMessage && (port === "MessageStore" || port === "WriteBuffer")) this.unsure.add(text(first, "messageId"))
+    if (!isMessage || (port !== "MessageStore" && port !== "WriteBuffer")) return
+    const messageId = text(first, "messageId")
+    if (!isKnown || (this.#written.get(messageId) ?? port) !== port) this.unsure.add(messageId)
+    this.#written.set(messageId, port)
   }
 
   set(name: string, group: Group, state: LinkState): void {

@@ -86,7 +86,7 @@ export const invariants: Readonly<Record<string, Invariant>> = {
 
   /**
    * Every acknowledged message was seen by each user who is in its room, and by no one twice: but one that the buffer may
-   * have taken without an answer is sent to Postgres as well, and its event may come again.
+   * have taken without an answer, or that it did not know from Postgres, is written to both, and its event may come again.
    *
    * Such a message's second event is kept from those who are connected, and their numbers fall behind those of the stream
    * by one. Who then resumes on another instance is sent the last event again, as many as were kept back (`repeatedBy`).
