@@ -31,6 +31,8 @@ export interface BoundaryOptions {
   /** Undefined: there is nothing between them now. */
   readonly passage: (crossing: Crossing) => Passage | undefined
   readonly trace: Trace["note"]
+  /** A call was done. `isKnown`: its instance learns of it: it lives, waits for it still, and the answer is not lost. */
+  readonly answeredTo: (crossing: Crossing, args: ReadonlyArray<unknown>, isKnown: boolean) => void
   /** A call was not answered in time, or not sent. */
   readonly failed: (crossing: Crossing, args: ReadonlyArray<unknown>) => void
 }
@@ -81,7 +83,7 @@ export class Boundary {
   /** `away`: the error of a call that was not sent, or that was not answered within `timeoutMs`. */
   readonly around = (port: string, group: Group, timeoutMs: number, away: (isSent: boolean) => unknown): Around => {
     const { process } = this
-    const { failed, passage, trace, world } = this.#options
+    const { answeredTo, failed, passage, trace, world } = this.#options
     const { loop } = process
     const ordered = group === "redis"
     return (method) => {
@@ -122,6 +124,7 @@ export class Boundary {
               }
               const answered = (exit: Exit.Exit<A, E>) => {
                 if (ordered) this.#atRedis--
+                answeredTo(crossing, args, !process.isDead && !isSettled && back !== undefined)
                 trace(
                   process,
                   exit._tag === "Success" ? name : `${name} failed`,

@@ -81,6 +81,7 @@ export class Cluster {
       world: this.world,
       passage: weather.passage,
       trace: trace.note,
+      answeredTo: weather.answeredTo,
       failed: weather.note
     })
     trace.note(process, "starts")

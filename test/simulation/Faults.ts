@@ -30,12 +30,23 @@ export class Weather {
     this.#random = random
   }
 
-  /** Messages that the buffer was sent, and may have or not. */
+  /** Messages that the buffer and Postgres may both have been sent, each without knowing of the other. */
   readonly unsure = new Set<string>()
 
-  readonly note = ({ group, method, port }: Crossing, [first]: ReadonlyArray<unknown>): void => {
-    this.failed[group]++
-    if (port === "WriteBuffer" && method === "append") this.unsure.add(text(first, "messageId"))
+  readonly note = (crossing: Crossing, args: ReadonlyArray<unknown>): void => {
+    this.failed[crossing.group]++
+    this.answeredTo(crossing, args, false)
+  }
+
+  /** Messages by where they were written: one that is in Postgres is not known to a buffer that does not reach it. */
+  readonly #written = new Map<string, string>()
+
+  readonly answeredTo = ({ method, port }: Crossing, [first]: ReadonlyArray<unknown>, isKnown: boolean): void => {
+    const isMessage = method === (port === "MessageStore" ? "send" : "append")
+    if (!isMessage || (port !== "MessageStore" && port !== "WriteBuffer")) return
+    const messageId = text(first, "messageId")
+    if (!isKnown || (this.#written.get(messageId) ?? port) !== port) this.unsure.add(messageId)
+    this.#written.set(messageId, port)
   }
 
   set(name: string, group: Group, state: LinkState): void {
