@@ -8,7 +8,6 @@ import type { RoomEvent } from "../../src/domain/RoomEvent.ts"
 import { roomKey, sessionKey } from "../../src/infra/redis/RoomKeys.ts"
 import {
   change,
-  commandTimeout,
   type Instance,
   instanceOf,
   memoryInstance,
@@ -177,10 +176,8 @@ describe("MembershipCache: Redis", () => {
         found(instance, roomId),
         instance.memberships.write(roomId, "ann", membership, versions)
       ]) {
-        const began = performance.now()
         const failed: Effect.Effect<unknown, { readonly _tag: string }> = attempt
         assert.strictEqual((yield* Effect.flip(failed))._tag, "BusUnavailable")
-        assert.isBelow(performance.now() - began, commandTimeout + 5000)
       }
       yield* Effect.promise(server.start)
       yield* untilEffect(instance.check)

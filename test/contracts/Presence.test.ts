@@ -4,7 +4,6 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { type ConnectionCount, leaseMs } from "../../src/cluster/rooms/PresenceCommands.ts"
 import {
-  commandTimeout,
   type Instance,
   instanceOf,
   type RedisInstance,
@@ -257,10 +256,8 @@ describe("Presence: instances", () => {
       yield* a.presence.set(roomId, [count("ann", 1)], false)
       yield* Effect.promise(server.kill)
       for (const attempt of [a.presence.set(roomId, [count("ann", 1)], false), a.presence.beat, a.presence.reap]) {
-        const began = performance.now()
         const failed: Effect.Effect<unknown, { readonly _tag: string }> = attempt
         assert.strictEqual((yield* Effect.flip(failed))._tag, "BusUnavailable")
-        assert.isBelow(performance.now() - began, commandTimeout + 5000)
       }
       assert.strictEqual((yield* Effect.flip(a.presence.list(roomId)))._tag, "BusUnavailable")
       yield* Effect.promise(server.start)

@@ -19,7 +19,7 @@ import { type RunningServer, startRedis } from "./Servers.ts"
 import { untilEffect } from "./UntilEffect.ts"
 
 /** Tests wait for it where Redis does not answer; elsewhere a busy machine has to answer within it. */
-export const commandTimeout = 1000
+export const commandTimeout = 5000
 
 export interface Instance {
   readonly bus: RoomBus["Service"]

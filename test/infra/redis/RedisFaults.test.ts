@@ -1,4 +1,5 @@
 // What a caller of Redis feels when the server is away, wedged, cut off or overloaded, and when it is back.
+import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Layer, Queue, Redacted, Scope, Tracer } from "effect"
 import { Redis } from "effect/persistence"
@@ -35,7 +36,7 @@ const warned = Effect.gen(function* () {
 })
 
 const message = (exit: Exit.Exit<unknown, Redis.RedisError>) =>
-  Exit.isFailure(exit) && exit.cause.reasons[0]?._tag === "Fail" ? String(exit.cause.reasons[0].error.cause) : "none"
+  Exit.isFailure(exit) && exit.cause.reasons[0]?._tag === "Fail" ? inspect(exit.cause.reasons[0].error.cause) : "none"
 
 const kinds: ReadonlyArray<readonly [string, () => Promise<RunningServer>]> = [
   ["a server", startRedis],
