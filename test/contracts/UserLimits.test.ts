@@ -22,7 +22,7 @@ const settings = Layer.effect(
 /** An instance with a connection of its own, once it has heard of the others. */
 const instance = Effect.fnUntraced(function* (url: string) {
   const { count, layer } = yield* makeCountingMetrics
-  const built = yield* overRedis(UserLimitsRedis.layer.pipe(Layer.provide([layer, settings])), url, 300)
+  const built = yield* overRedis(UserLimitsRedis.layer.pipe(Layer.provide([layer, settings])), url, 2000)
   const limits = Context.get(built.context, UserLimits)
   const isHeard = Effect.gen(function* () {
     const before = count("user_limits_local_total")
