@@ -4,6 +4,7 @@ import { Clock, Context, Effect, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import { monotonicMs } from "../../domain/Time.ts"
 import { makeBoundedMap } from "../../infra/BoundedMap.ts"
+import { makeLeases } from "./Leases.ts"
 import { acquireScript, advisoryScript, releaseScript, renewScript } from "./LockScripts.ts"
 
 /** Locks that are leased at a time. Beyond it every other lock is busy. */
@@ -11,42 +12,20 @@ const maxLeases = 100_000
 /** Names whose last fence is kept. A name that was forgotten gets greater fences all the same. */
 const maxFences = 100_000
 
-/**
- * The leases and fences of a store in memory. A lease is over by the monotonic clock, as it is on each instance, so
- * that setting the machine's clock moves no lease.
- */
+/** The leases and fences of a store in memory. */
 const makeLockState = (clock: Clock.Clock) => {
-  const leases = new Map<string, { readonly token: string; readonly expiresAt: number }>()
+  const leases = makeLeases(maxLeases)
   const fences = makeBoundedMap<number>(maxFences)
   let lastFence = 0
   const now = () => monotonicMs(clock)
-
-  /** The token that has the lock. */
-  const holderOf = (name: string): string | undefined => {
-    const known = leases.get(name)
-    if (known === undefined || known.expiresAt > now()) return known?.token
-    leases.delete(name)
-    return undefined
-  }
-  /** False if another token has the lock, or there is no room for one more. */
-  const lease = (name: string, token: string, ttlMs: number): boolean => {
-    const holder = holderOf(name)
-    if (holder !== undefined && holder !== token) return false
-    if (holder === undefined && leases.size >= maxLeases) {
-      for (const other of [...leases.keys()]) holderOf(other)
-      if (leases.size >= maxLeases) return false
-    }
-    leases.set(name, { token, expiresAt: now() + ttlMs })
-    return true
-  }
   const keepFence = (name: string, fence: number) => {
     lastFence = Math.max(lastFence, fence)
     fences.set(name, fence)
   }
 
   return {
-    lease,
-    holderOf,
+    lease: (name: string, token: string, ttlMs: number) => leases.lease(name, token, ttlMs, now()),
+    holderOf: (name: string) => leases.holderOf(name, now()),
     lastFenceOf: (name: string) => fences.get(name) ?? 0,
     keepFence,
     /**
@@ -58,10 +37,9 @@ const makeLockState = (clock: Clock.Clock) => {
       keepFence(name, fence)
       return fence
     },
-    /** False if another token has the lock. */
-    release: (name: string, token: string) => holderOf(name) === token && leases.delete(name),
+    release: (name: string, token: string) => leases.release(name, token, now()),
     /** Ends a lease before its time: its holder finds that the lock is lost. */
-    drop: (name: string) => leases.delete(name),
+    drop: leases.drop,
     /** Forgets all leases and fences, as a Redis does that restarts empty. */
     lose: () => {
       leases.clear()
