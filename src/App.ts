@@ -119,21 +119,23 @@ const RoomStores = RoomStoresSql.layer.pipe(Layer.provide(LockFences.layer))
 
 const DirectRoomStores = Layer.merge(RoomStores, Flusher.layerNone)
 
-/** Messages and documents are acknowledged by the buffer in Redis, and flushed to the stores behind it. */
-const WriteBuffering = Layer.unwrap(
-  Effect.map(Settings, ({ FLUSH_INTERVAL }) =>
-    WriteRouting.layer.pipe(
-      Layer.provideMerge(WriteMode.layer),
-      Layer.provide(WriterLeases.layer),
-      Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
-      Layer.provide(FlushTarget.layer),
-      Layer.provideMerge(WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL)))
-    )
-  )
+/**
+ * Messages and documents are acknowledged by the buffer, and flushed to the stores behind it. Over the ports WriteBuffer,
+ * WriterLeases and FlushTarget.
+ */
+export const Buffered = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
+  Layer.provideMerge(WriteRouting.layer),
+  Layer.provideMerge(WriteMode.layer),
+  Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer))
 )
 
-const BufferedRoomStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
-  Layer.provideMerge(WriteBuffering),
+const BufferInRedis = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL }) => WriteBufferRedis.layer(Duration.toMillis(FLUSH_INTERVAL)))
+)
+
+const BufferedRoomStores = Buffered.pipe(
+  Layer.provideMerge(BufferInRedis),
+  Layer.provide([WriterLeases.layer, FlushTarget.layer]),
   Layer.provideMerge(RoomStores)
 )
 

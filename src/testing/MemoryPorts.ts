@@ -1,5 +1,6 @@
 // Every port of an instance, over the memory that instances share.
 import { Duration, Effect, Layer } from "effect"
+import { Buffered } from "../App.ts"
 import { CatalogRedis } from "../catalog/CatalogRedis.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
@@ -15,14 +16,9 @@ import { LocalHosts } from "../infra/http/LocalHosts.ts"
 import { DatabaseHealth } from "../infra/postgres/DatabaseHealth.ts"
 import { RedisHealth } from "../infra/redis/RedisHealth.ts"
 import { Settings } from "../Settings.ts"
-import * as DocumentStoreBuffered from "../storage/buffer/DocumentStoreBuffered.ts"
 import { Flusher } from "../storage/buffer/Flusher.ts"
-import * as MessageStoreBuffered from "../storage/buffer/MessageStoreBuffered.ts"
 import * as FlushTargetMemory from "../storage/buffer/memory/FlushTargetMemory.ts"
 import * as WriteBufferMemory from "../storage/buffer/memory/WriteBufferMemory.ts"
-import { UnflushedWrites } from "../storage/buffer/UnflushedWrites.ts"
-import { WriteMode } from "../storage/buffer/WriteMode.ts"
-import { WriteRouting } from "../storage/buffer/WriteRouting.ts"
 import { WriterLeases } from "../storage/buffer/WriterLeases.ts"
 import { DeadLetters } from "../storage/DeadLetters.ts"
 import * as RecordDrain from "../storage/records/RecordDrain.ts"
@@ -38,22 +34,15 @@ const Records = Layer.mergeAll(RecordDrain.layer, RecordPartitions.layer).pipe(
   Layer.provideMerge(Layer.mergeAll(RecordStore.layerShared, RecordStream.layerShared, DeadLetters.layerShared))
 )
 
-const WriteBuffering = Layer.unwrap(
-  Effect.map(Settings, ({ FLUSH_INTERVAL }) =>
-    WriteRouting.layer.pipe(
-      Layer.provideMerge(WriteMode.layer),
-      Layer.provide(WriterLeases.layerShared),
-      Layer.provideMerge(Layer.mergeAll(Flusher.layer, UnflushedWrites.layer)),
-      Layer.provide(FlushTargetMemory.layer),
-      Layer.provideMerge(WriteBufferMemory.layerShared(Duration.toMillis(FLUSH_INTERVAL)))
-    )
-  )
+const BufferInMemory = Layer.unwrap(
+  Effect.map(Settings, ({ FLUSH_INTERVAL }) => WriteBufferMemory.layerShared(Duration.toMillis(FLUSH_INTERVAL)))
 ).pipe(Layer.provide(RoomBusMemory.layerLog))
 
 const DirectStores = Layer.merge(StoresMemory.layerShared, Flusher.layerNone)
 
-const BufferedStores = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
-  Layer.provideMerge(WriteBuffering),
+const BufferedStores = Buffered.pipe(
+  Layer.provideMerge(BufferInMemory),
+  Layer.provide([WriterLeases.layerShared, FlushTargetMemory.layer]),
   Layer.provideMerge(StoresMemory.layerShared),
   Layer.provide(DeadLetters.layerShared)
 )
