@@ -120,8 +120,8 @@ const RoomStores = RoomStoresSql.layer.pipe(Layer.provide(LockFences.layer))
 const DirectRoomStores = Layer.merge(RoomStores, Flusher.layerNone)
 
 /**
- * Messages and documents are acknowledged by the buffer, and flushed to the stores behind it. Over the ports WriteBuffer,
- * WriterLeases and FlushTarget.
+ * Messages and documents are acknowledged by the buffer, and flushed to the stores behind it. Over the ports
+ * WriteBuffer, WriterLeases and FlushTarget.
  */
 export const Buffered = Layer.mergeAll(DocumentStoreBuffered.layer, MessageStoreBuffered.layer).pipe(
   Layer.provideMerge(WriteRouting.layer),
