@@ -20,9 +20,6 @@ export default defineConfig({
     // More than one wait within it: what is missing is said by the wait, not by the end of the test.
     testTimeout: rounds(2, 20) * patienceMs,
     hookTimeout: 2 * patienceMs,
-    // Open: a Redis client that a file left behind has a command that times out, and nobody waits for it. It is in no file's
-    // own code, so it may not fail another file that runs by then.
-    onUnhandledError: (error) => error.message !== "Command timed out",
     maxWorkers: 4,
     sequence: { sequencer: ProcessesFirst },
     // A worker imports effect and src once, not once per file: 42 files without servers took 12 s of CPU instead of 33.

@@ -40,14 +40,20 @@ const connectionCommands = new Set(
 )
 
 /**
- * An async function for a Cluster, whose own errors (a slot without a node) are thrown. Each master must know a script.
+ * An async function for a Cluster, whose own errors (a slot without a node) are thrown. A command that was begun before
+ * that times out later. Its promise has no other reader, and an unhandled rejection would end the process. Each master
+ * must know a script.
  */
 const caller = (client: AnyClient, names: RedisNamespace) => {
   if (!(client instanceof Cluster)) {
     return (name: string, args: ReadonlyArray<string>): Promise<unknown> => client.call(name, ...names.args(name, args))
   }
   return async (name: string, args: ReadonlyArray<string>): Promise<unknown> => {
-    if (name !== "SCRIPT") return client.call(name, ...names.args(name, args))
+    if (name !== "SCRIPT") {
+      const command = new Command(name, [...names.args(name, args)], { replyEncoding: "utf8" })
+      command.promise.catch(() => {})
+      return client.sendCommand(command)
+    }
     const [answer] = await Promise.all(client.nodes("master").map((node) => node.call(name, ...args)))
     return answer
   }
