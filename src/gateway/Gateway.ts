@@ -62,7 +62,7 @@ export class Gateway extends Context.Service<
 
       const origins = makeOrigins(settings.ALLOWED_ORIGINS, isDevelopment(settings))
       const fork = Effect.runForkWith(context)
-      const upgrades = yield* makeUpgrades({ origins, size: connections.size, open, fork })
+      const upgrades = yield* makeUpgrades({ origins, connections, open, fork })
       const httpSockets = new HttpSockets(settings.MAX_HTTP_CONNECTIONS, metrics)
       const handler = yield* NodeHttpServer.makeHandler(router.asHttpEffect(), { scope })
       const server = createServer(serverOptions, plainRequests(origins, httpSockets, handler))

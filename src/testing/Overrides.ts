@@ -37,7 +37,3 @@ export const makeOverrides = (overrides: ReadonlyArray<readonly [key: string, ov
   }
   return outer
 }
-
-/** The layer, built so that its own services can be replaced even if it is not memoized (as `Layer.succeed` is not). */
-export const replaceable = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
-  Layer.fromBuildMemo((memoMap, scope) => Layer.buildWithMemoMap(layer, memoMap, scope))

@@ -4,7 +4,6 @@ import { Deferred, Effect, Predicate, Schema, type Scope } from "effect"
 import { UserLimits } from "../cluster/limits/UserLimits.ts"
 import { Connections } from "../gateway/connection/Connections.ts"
 import { Authentication } from "../gateway/http/Authentication.ts"
-import { Lifecycle } from "../observability/Lifecycle.ts"
 import type { MethodName, Params, Result } from "../protocol/methods/Methods.ts"
 import { Settings } from "../Settings.ts"
 import { type Closed, MemorySocket } from "./MemorySocket.ts"
@@ -210,20 +209,15 @@ export interface Credentials {
 /** What an upgrade does between the request and the open socket, without HTTP. */
 export const connect = Effect.fnUntraced(function* (
   credentials: Credentials
-): Effect.fn.Return<
-  TestClient,
-  ConnectRefused,
-  Authentication | Connections | Lifecycle | Settings | UserLimits | Scope.Scope
-> {
+): Effect.fn.Return<TestClient, ConnectRefused, Authentication | Connections | Settings | UserLimits | Scope.Scope> {
   const authentication = yield* Authentication
   const connections = yield* Connections
-  const lifecycle = yield* Lifecycle
   const users = yield* UserLimits
   const settings = yield* Settings
   const refuse = (status: number, reason: string) => new ConnectRefused({ status, reason })
 
-  if (lifecycle.state() === "draining") return yield* refuse(503, "the instance is shutting down")
-  if (connections.size() >= settings.MAX_CONNECTIONS) return yield* refuse(503, "MAX_CONNECTIONS")
+  const full = connections.fullBecause()
+  if (full !== undefined) return yield* refuse(503, full)
   const identity = yield* authentication
     .identify({
       authorization: credentials.token === undefined ? undefined : `Bearer ${credentials.token}`,

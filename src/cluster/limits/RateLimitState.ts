@@ -2,7 +2,7 @@
 // are made of.
 import { Context, Effect, Layer } from "effect"
 import { RateLimiter } from "effect/persistence"
-import { LRUCache } from "lru-cache"
+import { makeBoundedMap } from "../../infra/BoundedMap.ts"
 
 type Store = RateLimiter.RateLimiterStore["Service"]
 
@@ -13,13 +13,7 @@ const makeOne = Effect.provide(RateLimiter.RateLimiterStore, Layer.fresh(RateLim
 
 /** Each key has a store of its own. Beyond `maxKeys` the least recently used is forgotten: its count begins anew. */
 export const makeBoundedStore = (maxKeys: number, onForgotten: () => void): Store => {
-  const stores = new LRUCache<string, Store>({
-    maxSize: maxKeys,
-    sizeCalculation: () => 1,
-    dispose: (_store, _key, reason) => {
-      if (reason === "evict") onForgotten()
-    }
-  })
+  const stores = makeBoundedMap<Store>(maxKeys, onForgotten)
   const storeOf = (key: string) =>
     Effect.suspend(() => {
       const found = stores.get(key)

@@ -21,6 +21,8 @@ export class Connections extends Context.Service<
   Connections,
   {
     readonly size: () => number
+    /** Why no connection can be accepted now; undefined: one can. */
+    readonly fullBecause: () => string | undefined
     /**
      * Opens a connection, which sends `connected` first. `attach` connects the socket's events with it before that.
      * `use` is the connection's place among its user's, and is given back when the connection has closed.
@@ -110,6 +112,12 @@ export class Connections extends Context.Service<
       }
       return Connections.of({
         size: () => connections.size,
+        fullBecause: () =>
+          lifecycle.state() === "draining"
+            ? "the instance is shutting down: reconnect"
+            : connections.size >= settings.MAX_CONNECTIONS
+              ? "no room for another connection now (MAX_CONNECTIONS)"
+              : undefined,
         open: (socket, wire, identity, use, attach) => {
           const connection = new Connection(socket, wire, SecureRandom.uuidV7Unsafe(), identity, use, shared)
           attach(connection)

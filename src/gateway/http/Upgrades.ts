@@ -8,11 +8,11 @@ import { UserLimits } from "../../cluster/limits/UserLimits.ts"
 import type { UserUse } from "../../cluster/limits/UserUse.ts"
 import type { Identity } from "../../domain/Identity.ts"
 import { describeLimit } from "../../domain/Overload.ts"
-import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { makeLimitedLog } from "../../observability/LimitedLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { type ClientSocket, makeSocketServer } from "../connection/ClientSocket.ts"
+import type { Connections } from "../connection/Connections.ts"
 import { Authentication } from "./Authentication.ts"
 import { Handshakes } from "./Handshakes.ts"
 import { misdirected, type Origins } from "./Origins.ts"
@@ -49,16 +49,15 @@ const bearer = "bearer."
 
 interface Parts {
   readonly origins: Origins
-  /** Connections that are open now. */
-  readonly size: () => number
+  readonly connections: Pick<Connections["Service"], "fullBecause" | "size">
   readonly open: (socket: ClientSocket, wire: Duplex, identity: Identity, use: UserUse) => void
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
-export const makeUpgrades = Effect.fnUntraced(function* ({ fork, open, origins, size }: Parts) {
+export const makeUpgrades = Effect.fnUntraced(function* ({ connections, fork, open, origins }: Parts) {
+  const { fullBecause, size } = connections
   const settings = yield* Settings
   const metrics = yield* Metrics
-  const lifecycle = yield* Lifecycle
   const authentication = yield* Authentication
   const users = yield* UserLimits
   const clock = yield* Clock.Clock
@@ -67,14 +66,6 @@ export const makeUpgrades = Effect.fnUntraced(function* ({ fork, open, origins, 
   const handshakes = new Handshakes(() => settings.MAX_CONNECTIONS - size())
   metrics.gauge("upgrades_checking", "Upgrades whose caller is being checked", () => handshakes.checking)
   metrics.gauge("upgrades_refused_open", "Refused upgrades whose socket is not closed yet", () => handshakes.refused)
-
-  /** Why no connection can be accepted now; undefined: one can. */
-  const isFull = () =>
-    lifecycle.state() === "draining"
-      ? "the instance is shutting down: reconnect"
-      : size() >= settings.MAX_CONNECTIONS
-        ? "no room for another connection now (MAX_CONNECTIONS)"
-        : undefined
 
   const admit = Effect.fnUntraced(function* ({ headers, url = "/" }: IncomingMessage) {
     const at = url.indexOf("?")
@@ -93,7 +84,7 @@ export const makeUpgrades = Effect.fnUntraced(function* ({ fork, open, origins, 
       const example = `["${subprotocol}", "bearer.JWT"]`
       return yield* refusal(400, `a token as a subprotocol is offered beside ${subprotocol}: ${example}`)
     }
-    const full = isFull()
+    const full = fullBecause()
     if (full !== undefined) return yield* refusal(503, full)
     const credentials = {
       authorization: headers.authorization,
@@ -119,7 +110,7 @@ export const makeUpgrades = Effect.fnUntraced(function* ({ fork, open, origins, 
   const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity, use: UserUse) => {
     if (!handshakes.isChecking(socket)) return false
     // Others were let in while this one was checked.
-    const full = isFull()
+    const full = fullBecause()
     if (full !== undefined) {
       refuse(socket, refusal(503, full))
       return false
