@@ -1,41 +1,20 @@
 // One suite over every layer of CatalogStore: memory, embedded, a real PostgreSQL. Two instances over each.
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Option, Queue, Redacted, Stream } from "effect"
+import { Context, Effect, type Layer, Option, Queue, Stream } from "effect"
 import type { CatalogNotification, Change } from "../../src/catalog/CatalogEntry.ts"
 import { CatalogStore } from "../../src/catalog/CatalogStore.ts"
 import { CatalogStoreState } from "../../src/catalog/CatalogStoreState.ts"
-import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
-import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
-import { freshDatabase } from "../support/Databases.ts"
+import { embedded, pairOf, server } from "../support/DatabaseLayers.ts"
 
 class Pair extends Context.Service<
   Pair,
   { readonly a: CatalogStore["Service"]; readonly b: CatalogStore["Service"] }
 >()("test/CatalogStores") {}
 
-/** Two instances of the store over what they share. */
-const pairOf = <R, E, S>(instance: Layer.Layer<CatalogStore, E, R>, shared: Layer.Layer<R, S>) =>
-  Layer.effect(
-    Pair,
-    Effect.gen(function* () {
-      const one = Effect.map(Layer.build(Layer.fresh(instance)), (built) => Context.get(built, CatalogStore))
-      return { a: yield* one, b: yield* one }
-    })
-  ).pipe(Layer.provide(shared))
-
-const timeout = Duration.seconds(20)
-const server = Layer.unwrap(
-  Effect.map(
-    Effect.promise(() => freshDatabase()),
-    (url) => Postgres.layer({ url: Redacted.make(url), timeout })
-  )
-)
-const embedded = PostgresEmbedded.layer({ dataDir: "memory://", timeout }).pipe(Layer.provide(NodeServices.layer))
 const kinds = {
-  memory: pairOf(CatalogStore.layerShared, CatalogStoreState.layer),
-  embedded: pairOf(CatalogStore.layer, embedded),
-  PostgreSQL: pairOf(CatalogStore.layer, server)
+  memory: pairOf(Pair, CatalogStore, CatalogStore.layerShared, CatalogStoreState.layer),
+  embedded: pairOf(Pair, CatalogStore, CatalogStore.layer, embedded),
+  PostgreSQL: pairOf(Pair, CatalogStore, CatalogStore.layer, server)
 }
 
 const definition = { url: "http://x/", result: { b: "/b", a: "/a" } }

@@ -12,6 +12,7 @@ import { MemoryRooms } from "../../src/storage/rooms/memory/MemoryRooms.ts"
 import * as StoresMemory from "../../src/storage/rooms/memory/StoresMemory.ts"
 import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
+import { callRecord } from "../support/CallRecords.ts"
 import { at, id, tagOf } from "../support/RoomStores.ts"
 
 const States = Layer.mergeAll(
@@ -41,20 +42,7 @@ const two = <A, E, R, I, S>(service: Context.Key<I, S>, test: (a: S, b: S) => Ef
     return yield* test(Context.getUnsafe(a, service), Context.getUnsafe(b, service))
   }).pipe(Effect.scoped, Effect.provide(States))
 
-const record = {
-  recordId: makeRecordId(1_700_000_000_000),
-  user: "ann",
-  integration: "x",
-  input: "null",
-  configVersion: 1,
-  status: 200,
-  body: "null",
-  requestedAt: 1,
-  repliedAt: 1,
-  lookupMs: 0,
-  fetchMs: 0,
-  connectionId: "c"
-}
+const record = callRecord(makeRecordId(1_700_000_000_000))
 
 describe("two instances over one memory", () => {
   it.effect("records", () =>

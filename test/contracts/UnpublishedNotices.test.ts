@@ -1,40 +1,19 @@
 // One suite over every layer of UnpublishedNotices: memory, embedded, a real PostgreSQL. Two instances over each.
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Queue, Redacted, Stream } from "effect"
+import { Context, Effect, type Layer, Queue, Stream } from "effect"
 import type { Notification } from "../../src/infra/Notifications.ts"
-import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
-import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import { UnpublishedNotices, UnpublishedNoticesState } from "../../src/storage/rooms/UnpublishedNotices.ts"
-import { freshDatabase } from "../support/Databases.ts"
-
-const timeout = Duration.seconds(20)
-const server = Layer.unwrap(
-  Effect.map(
-    Effect.promise(() => freshDatabase()),
-    (url) => Postgres.layer({ url: Redacted.make(url), timeout })
-  )
-)
-const embedded = PostgresEmbedded.layer({ dataDir: "memory://", timeout }).pipe(Layer.provide(NodeServices.layer))
+import { embedded, pairOf, server } from "../support/DatabaseLayers.ts"
 
 class Pair extends Context.Service<
   Pair,
   { readonly a: UnpublishedNotices["Service"]; readonly b: UnpublishedNotices["Service"] }
 >()("test/Notices") {}
 
-const pairOf = <R, E, S>(instance: Layer.Layer<UnpublishedNotices, E, R>, shared: Layer.Layer<R, S>) =>
-  Layer.effect(
-    Pair,
-    Effect.gen(function* () {
-      const one = Effect.map(Layer.build(Layer.fresh(instance)), (built) => Context.get(built, UnpublishedNotices))
-      return { a: yield* one, b: yield* one }
-    })
-  ).pipe(Layer.provide(shared))
-
 const kinds = {
-  memory: pairOf(UnpublishedNotices.layerShared, UnpublishedNoticesState.layer),
-  embedded: pairOf(UnpublishedNotices.layer, embedded),
-  PostgreSQL: pairOf(UnpublishedNotices.layer, server)
+  memory: pairOf(Pair, UnpublishedNotices, UnpublishedNotices.layerShared, UnpublishedNoticesState.layer),
+  embedded: pairOf(Pair, UnpublishedNotices, UnpublishedNotices.layer, embedded),
+  PostgreSQL: pairOf(Pair, UnpublishedNotices, UnpublishedNotices.layer, server)
 }
 
 for (const [kind, pair] of Object.entries<Layer.Layer<Pair, unknown>>(kinds)) {

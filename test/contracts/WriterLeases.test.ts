@@ -1,32 +1,18 @@
 // One suite over every layer of WriterLeases: memory, embedded, a real PostgreSQL. Time is the server's: a lease that has to
 // run out lasts some milliseconds.
 import { randomUUID } from "node:crypto"
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted } from "effect"
-import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
-import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
+import { Effect, Layer } from "effect"
 import { WriterLeases } from "../../src/storage/buffer/WriterLeases.ts"
-import { freshDatabase } from "../support/Databases.ts"
+import { embedded, server } from "../support/DatabaseLayers.ts"
 import { patienceMs } from "../support/Patience.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
 
-const timeout = Duration.seconds(20)
 const long = 600_000
-
-const server = Layer.unwrap(
-  Effect.map(
-    Effect.promise(() => freshDatabase()),
-    (url) => Postgres.layer({ url: Redacted.make(url), timeout })
-  )
-)
 
 const kinds = {
   memory: WriterLeases.layerMemory,
-  embedded: WriterLeases.layer.pipe(
-    Layer.provide(PostgresEmbedded.layer({ dataDir: "memory://", timeout })),
-    Layer.provide(NodeServices.layer)
-  ),
+  embedded: WriterLeases.layer.pipe(Layer.provide(embedded)),
   PostgreSQL: WriterLeases.layer.pipe(Layer.provide(server))
 }
 

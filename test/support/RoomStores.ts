@@ -1,11 +1,8 @@
 // Every layer of the room stores, and what their suites say over and over.
 import { randomUUID } from "node:crypto"
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, layer, type Vitest } from "@effect/vitest"
-import { Duration, Effect, Layer, Logger, Redacted } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import type { Role } from "../../src/domain/Room.ts"
-import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
-import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import { FlushTarget } from "../../src/storage/buffer/FlushTarget.ts"
 import * as FlushTargetMemory from "../../src/storage/buffer/memory/FlushTargetMemory.ts"
 import { DeadLetters } from "../../src/storage/DeadLetters.ts"
@@ -22,7 +19,7 @@ import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import * as StoresSql from "../../src/storage/rooms/StoresSql.ts"
 import { ThreadStore } from "../../src/storage/rooms/ThreadStore.ts"
-import { freshDatabase } from "./Databases.ts"
+import { embedded, server } from "./DatabaseLayers.ts"
 import { patienceMs } from "./Patience.ts"
 import { isSoak } from "./Soak.ts"
 
@@ -44,15 +41,6 @@ export type AnyStore = Effect.Services<typeof allStores> | DeadLetters | Publish
 /** These suites read what a write committed: nobody publishes it. */
 export const noPublisher = Layer.succeed(Publisher, "publishes")
 
-const timeout = Duration.seconds(20)
-
-const server = Layer.unwrap(
-  Effect.map(
-    Effect.promise(() => freshDatabase()),
-    (url) => Postgres.layer({ url: Redacted.make(url), timeout })
-  )
-)
-
 export const memoryStores = FlushTargetMemory.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(StoresMemory.layer, DeadLetters.layerMemory)),
   Layer.merge(noPublisher)
@@ -66,10 +54,7 @@ const sqlStores = Layer.merge(StoresSql.layer, FlushTarget.layer).pipe(
 // With the database beside them, where there is one, for what would take too many writes to come to.
 export const storeKinds = {
   memory: memoryStores,
-  embedded: sqlStores.pipe(
-    Layer.provideMerge(PostgresEmbedded.layer({ dataDir: "memory://", timeout })),
-    Layer.provide(NodeServices.layer)
-  ),
+  embedded: sqlStores.pipe(Layer.provideMerge(embedded)),
   PostgreSQL: Layer.provideMerge(sqlStores, server)
 }
 

@@ -6,7 +6,6 @@ import { Call } from "../../src/calls/Call.ts"
 import { Presence } from "../../src/cluster/rooms/Presence.ts"
 import { BusUnavailable, RoomBus } from "../../src/cluster/rooms/RoomBus.ts"
 import * as RoomBusMemory from "../../src/cluster/rooms/RoomBusMemory.ts"
-import type { CallRecord } from "../../src/domain/CallRecord.ts"
 import { StorageUnavailable } from "../../src/domain/Room.ts"
 import { Http, type HttpRequest, HttpTimeout, HttpUnreachable } from "../../src/infra/http/Http.ts"
 import { DatabaseUnavailable } from "../../src/infra/postgres/Database.ts"
@@ -21,22 +20,8 @@ import { RecordStore } from "../../src/storage/records/RecordStore.ts"
 import { RecordStream } from "../../src/storage/records/RecordStream.ts"
 import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
 import * as Faults from "../../src/testing/Faults.ts"
+import { callRecord } from "../support/CallRecords.ts"
 import { draft, makeRoom, memoryStores } from "../support/RoomStores.ts"
-
-const record = (recordId: string): CallRecord => ({
-  recordId,
-  user: "ann",
-  integration: "x",
-  input: "null",
-  configVersion: 1,
-  status: 200,
-  body: "null",
-  requestedAt: 1,
-  repliedAt: 1,
-  lookupMs: 0,
-  fetchMs: 0,
-  connectionId: "c"
-})
 
 describe("stores", () => {
   it.effect("a message whose answer is lost is there, and sending it again with its key changes nothing", () =>
@@ -61,10 +46,12 @@ describe("stores", () => {
       const faults = Faults.makeSwitch(Faults.away)
       return Effect.gen(function* () {
         const store = yield* RecordStore
-        const away = yield* Effect.flip(store.insert([record("a")]))
+        const away = yield* Effect.flip(store.insert([callRecord("a")]))
         assert.deepStrictEqual(away, new DatabaseUnavailable({ reason: "away" }))
         yield* faults.set(Faults.hanging)
-        const hanging = yield* Effect.forkChild(Effect.flip(store.insert([record("b")])), { startImmediately: true })
+        const hanging = yield* Effect.forkChild(Effect.flip(store.insert([callRecord("b")])), {
+          startImmediately: true
+        })
         const ready = yield* Effect.forkChild(store.ready, { startImmediately: true })
         yield* TestClock.adjust("5 seconds")
         assert.instanceOf(yield* Fiber.join(hanging), DatabaseUnavailable)
@@ -81,7 +68,7 @@ describe("stores", () => {
     return Effect.gen(function* () {
       const stream = yield* RecordStream
       assert.isTrue(stream.hasRoom())
-      assert.strictEqual((yield* Effect.flip(stream.append(record("a")))).reason, "away")
+      assert.strictEqual((yield* Effect.flip(stream.append(callRecord("a")))).reason, "away")
       assert.isFalse(stream.hasRoom())
       assert.deepEqual(yield* stream.state, { waiting: 0 })
       assert.isTrue(stream.hasRoom())

@@ -11,21 +11,9 @@ import { RecordStream } from "../../../src/storage/records/RecordStream.ts"
 import { RecordWriter } from "../../../src/storage/records/RecordWriter.ts"
 import { UnflushedCopies } from "../../../src/storage/UnflushedCopies.ts"
 import * as Faults from "../../../src/testing/Faults.ts"
+import { callRecord } from "../../support/CallRecords.ts"
 
-const record = (n: number): CallRecord => ({
-  recordId: `record ${n}`,
-  user: "ann",
-  integration: "x",
-  input: "null",
-  configVersion: 1,
-  status: 200,
-  body: "null",
-  requestedAt: n,
-  repliedAt: n,
-  lookupMs: 0,
-  fetchMs: 0,
-  connectionId: "c"
-})
+const record = (n: number) => callRecord(`record ${n}`, n)
 
 describe("RecordDrain", () => {
   it.effect("stores what Redis lost while Postgres was down, as soon as Postgres is back", () => {
