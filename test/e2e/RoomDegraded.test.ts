@@ -82,12 +82,14 @@ describe("rooms, degraded", () => {
   })
 
   it("Redis is down", async () => {
-    const { ann, bob, owner, redis, roomId } = await scene()
+    const { ann, bob, one, owner, redis, roomId, two } = await scene()
     await redis.kill()
     await holds(roomId, [owner, ann], bob, "down")
     await redis.start()
-    await send(owner, roomId, "after")
-    assert.include(await bodies(ann, roomId), "after")
+    // Redis came back empty: connections that are in the room may be closed (4002) at any moment. These are not in it.
+    const [back, beside] = [await one.client("owner"), await two.client("ann")]
+    await send(back, roomId, "after")
+    assert.include(await bodies(beside, roomId), "after")
   })
 
   it("Redis is away for one instance alone", async () => {

@@ -39,7 +39,7 @@ export const openClient = async (url: string, options: ClientOptions = {}): Prom
   const socket = new WebSocket(url, { maxPayload: 64 * 1024 * 1024, ...options })
   const messages: Array<unknown> = []
   const waiting = new Map<number, (reply: Reply) => void>()
-  const lost: Array<() => void> = []
+  const lost: Array<(why: string) => void> = []
   let id = 0
   socket.on("message", (data) => {
     const message = JSON.parse(data.toString())
@@ -48,7 +48,7 @@ export const openClient = async (url: string, options: ClientOptions = {}): Prom
   })
   const closed = new Promise<{ code: number; reason: string }>((resolve) =>
     socket.once("close", (code, reason) => {
-      for (const settle of lost) settle()
+      for (const settle of lost) settle(`${code} ${reason}`)
       resolve({ code, reason: reason.toString() })
     })
   )
@@ -64,7 +64,7 @@ export const openClient = async (url: string, options: ClientOptions = {}): Prom
       new Promise((resolve, reject) => {
         const own = ++id
         waiting.set(own, resolve)
-        lost.push(() => reject(new Error("the socket closed before the reply")))
+        lost.push((why) => reject(new Error(`the socket closed before the reply: ${why}`)))
         socket.send(JSON.stringify({ jsonrpc: "2.0", id: own, method, params }))
       }),
     raw: async (text) => {
