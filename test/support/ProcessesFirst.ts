@@ -4,7 +4,12 @@
 import { relative } from "node:path"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
-const order = [/^test\/(e2e|readme|package|simulation)\//, /^test\/(contracts|infra|storage)\//, /^/]
+const order = [
+  /^test\/simulation\//,
+  /^test\/(e2e|readme|package|simulation)\//,
+  /^test\/(contracts|infra|storage)\//,
+  /^/
+]
 
 export class ProcessesFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>) {
