@@ -4,6 +4,7 @@ import type { Client } from "../support/Client.ts"
 import { freshDatabase, query } from "../support/Databases.ts"
 import { type Hotpath, startHotpath } from "../support/Hotpath.ts"
 import { type RunningServer, startPostgres, startRedis } from "../support/Servers.ts"
+import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
 const london = { integration: "weather", input: { city: "London" } }
@@ -35,16 +36,19 @@ describe("with something away", () => {
       readonly postgres: { readonly state: string }
     }
 
-  it("Redis is away at the start, and comes", async () => {
-    const redis = await server(startRedis)
-    await redis.kill()
-    const one = await hotpath({ DATABASE_URL: await freshDatabase(), REDIS_URL: redis.url })
-    const client = await one.client()
-    await served(client)
-    assert.strictEqual((await state(one)).redis.state, "away")
-    await redis.start()
-    await until(async () => (await state(one)).redis.state === "up", "Redis to be seen")
-    client.close()
+  // In every run infra/redis/RedisFaults.test.ts.
+  soakOnly(() => {
+    it("Redis is away at the start, and comes", async () => {
+      const redis = await server(startRedis)
+      await redis.kill()
+      const one = await hotpath({ DATABASE_URL: await freshDatabase(), REDIS_URL: redis.url })
+      const client = await one.client()
+      await served(client)
+      assert.strictEqual((await state(one)).redis.state, "away")
+      await redis.start()
+      await until(async () => (await state(one)).redis.state === "up", "Redis to be seen")
+      client.close()
+    })
   })
 
   it("Redis is killed, then wedged, during calls: they go on", async () => {
@@ -96,25 +100,32 @@ describe("with something away", () => {
     client.close()
   })
 
-  it("PostgreSQL is away during calls: they go on, and their records come when it does", async () => {
-    const postgres = await server(startPostgres)
-    const one = await hotpath({ DATABASE_URL: postgres.url, DATABASE_TIMEOUT: "1 second", CATALOG_REFRESH: "1 second" })
-    const client = await one.client()
-    await served(client)
-    await postgres.kill()
-    const ids: Array<unknown> = []
-    for (let n = 0; n < 50; n++) {
-      const { result } = await client.request("call", london)
-      ids.push(result?.["recordId"])
-    }
-    assert.notInclude(ids, undefined)
-    const refused = await client.request("call", { ...london, ack: "postgres" })
-    assert.strictEqual(refused.error?.data.type, "RecordUnavailable")
-    await postgres.start()
-    const stored = () =>
-      query(postgres.url, "SELECT 1 FROM call_records WHERE record_id = ANY($1::text[]::uuid[])", [ids])
-    await until(async () => (await stored()).length === ids.length, "the records")
-    client.close()
+  // In every run, over memory: storage/records/RecordDrain.test.ts.
+  soakOnly(() => {
+    it("PostgreSQL is away during calls: they go on, and their records come when it does", async () => {
+      const postgres = await server(startPostgres)
+      const one = await hotpath({
+        DATABASE_URL: postgres.url,
+        DATABASE_TIMEOUT: "1 second",
+        CATALOG_REFRESH: "1 second"
+      })
+      const client = await one.client()
+      await served(client)
+      await postgres.kill()
+      const ids: Array<unknown> = []
+      for (let n = 0; n < 50; n++) {
+        const { result } = await client.request("call", london)
+        ids.push(result?.["recordId"])
+      }
+      assert.notInclude(ids, undefined)
+      const refused = await client.request("call", { ...london, ack: "postgres" })
+      assert.strictEqual(refused.error?.data.type, "RecordUnavailable")
+      await postgres.start()
+      const stored = () =>
+        query(postgres.url, "SELECT 1 FROM call_records WHERE record_id = ANY($1::text[]::uuid[])", [ids])
+      await until(async () => (await stored()).length === ids.length, "the records")
+      client.close()
+    })
   })
 
   it("PostgreSQL is stopped in the middle (SIGSTOP): calls keep their pace, and the end is not held up", async () => {

@@ -95,7 +95,6 @@ describe("rooms, degraded", () => {
       assert.include(await bodies(beside, roomId), "after")
     })
   })
-  })
 
   it("Redis is away for one instance alone", async () => {
     const { ann, bob, database, owner: near, redis, roomId, start } = await scene()

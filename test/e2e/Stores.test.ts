@@ -177,28 +177,31 @@ describe("instances with different stores", () => {
     })
   })
 
-  it("services with prefixes of their own share a Redis, and do not meet", async () => {
-    const { url } = await redis()
-    const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
-    const { ann, roomId } = await inRoom(one)
-    const other = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url, REDIS_PREFIX: "other" })
-    assert.deepInclude(await readiness(other), { code: 200, works: "everything" })
-    const bob = await inRoom(other)
-    await reaches(bob.ann, bob.roomId, bob.ann, "apart")
-    assert.notInclude(bodies(ann), "apart")
-    const direct = new Redis(url)
-    const keys = await direct.keys("*")
-    assert.deepEqual(
-      keys.filter((key) => !/^\{?(hotpath|other):/.test(key)),
-      []
-    )
-    assert.isNotEmpty(keys.filter((key) => key.includes(`other:rooms:`)))
-    assert.isEmpty(keys.filter((key) => key.includes(roomId) && key.includes("other:")))
-    assert.sameMembers((await direct.pubsub("CHANNELS")) as Array<string>, [
-      "hotpath:rooms:events",
-      "other:rooms:events"
-    ])
-    direct.disconnect()
+  // Each key of each command has the prefix: infra/redis/RedisNamespace.test.ts.
+  soakOnly(() => {
+    it("services with prefixes of their own share a Redis, and do not meet", async () => {
+      const { url } = await redis()
+      const one = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url })
+      const { ann, roomId } = await inRoom(one)
+      const other = await start({ DATABASE_URL: await freshDatabase(), REDIS_URL: url, REDIS_PREFIX: "other" })
+      assert.deepInclude(await readiness(other), { code: 200, works: "everything" })
+      const bob = await inRoom(other)
+      await reaches(bob.ann, bob.roomId, bob.ann, "apart")
+      assert.notInclude(bodies(ann), "apart")
+      const direct = new Redis(url)
+      const keys = await direct.keys("*")
+      assert.deepEqual(
+        keys.filter((key) => !/^\{?(hotpath|other):/.test(key)),
+        []
+      )
+      assert.isNotEmpty(keys.filter((key) => key.includes(`other:rooms:`)))
+      assert.isEmpty(keys.filter((key) => key.includes(roomId) && key.includes("other:")))
+      assert.sameMembers((await direct.pubsub("CHANNELS")) as Array<string>, [
+        "hotpath:rooms:events",
+        "other:rooms:events"
+      ])
+      direct.disconnect()
+    })
   })
 
   soakOnly(() => {
@@ -254,36 +257,39 @@ describe("instances with different stores", () => {
     await reaches(again, roomId, ann, "after")
   })
 
-  it("a Redis that lost its data is used again", async () => {
-    const server = await redis()
-    const DATABASE_URL = await freshDatabase()
-    const all = { DATABASE_URL, REDIS_URL: server.url }
-    const [one, two] = await Promise.all([start(all), start(all)])
-    const { ann, roomId } = await inRoom(one)
-    assert.isUndefined((await (await two.client("ann")).request("rooms.join", { roomId })).error)
-    const direct = new Redis(server.url)
-    await direct.flushall()
-    direct.disconnect()
-    // Connections in the room are sent to begin anew: who sends is not in it.
-    const sender = await two.client("ann")
-    await until(
-      async () => (await sender.request("messages.send", { roomId, body: "flushed" })).error === undefined,
-      "a message to be taken"
-    )
-    await server.kill()
-    await server.start()
-    // Connections that were in the room are sent to begin anew, until numbers and presence are what they were.
-    const passes = async () => {
-      const members = await Promise.all([one.client("ann"), two.client("ann")])
-      for (const member of members) assert.isUndefined((await member.request("rooms.join", { roomId })).error)
-      await reaches(members[0], roomId, members[1], "emptied")
-      return true
-    }
-    await until(() => passes().catch(() => false), "what is sent on the one to come on the other")
-    for (const hotpath of [one, two]) {
-      assert.deepInclude(await readiness(hotpath), { code: 200, status: "ready" })
-      assert.notInclude(hotpath.output(), "the stores differ")
-    }
-    ann.close()
+  // A Redis that comes back empty is in every run of RoomFaults.test.ts.
+  soakOnly(() => {
+    it("a Redis that lost its data is used again", async () => {
+      const server = await redis()
+      const DATABASE_URL = await freshDatabase()
+      const all = { DATABASE_URL, REDIS_URL: server.url }
+      const [one, two] = await Promise.all([start(all), start(all)])
+      const { ann, roomId } = await inRoom(one)
+      assert.isUndefined((await (await two.client("ann")).request("rooms.join", { roomId })).error)
+      const direct = new Redis(server.url)
+      await direct.flushall()
+      direct.disconnect()
+      // Connections in the room are sent to begin anew: who sends is not in it.
+      const sender = await two.client("ann")
+      await until(
+        async () => (await sender.request("messages.send", { roomId, body: "flushed" })).error === undefined,
+        "a message to be taken"
+      )
+      await server.kill()
+      await server.start()
+      // Connections that were in the room are sent to begin anew, until numbers and presence are what they were.
+      const passes = async () => {
+        const members = await Promise.all([one.client("ann"), two.client("ann")])
+        for (const member of members) assert.isUndefined((await member.request("rooms.join", { roomId })).error)
+        await reaches(members[0], roomId, members[1], "emptied")
+        return true
+      }
+      await until(() => passes().catch(() => false), "what is sent on the one to come on the other")
+      for (const hotpath of [one, two]) {
+        assert.deepInclude(await readiness(hotpath), { code: 200, status: "ready" })
+        assert.notInclude(hotpath.output(), "the stores differ")
+      }
+      ann.close()
+    })
   })
 })
