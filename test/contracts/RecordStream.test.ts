@@ -140,6 +140,28 @@ for (const [kind, streams] of Object.entries<Layer.Layer<Streams, unknown>>(kind
         })
       )
 
+      test.effect("a loss is noticed though as much was appended again", () =>
+        Effect.gen(function* () {
+          const { a, b, lose } = yield* Streams
+          for (const one of [a, b]) yield* one.state
+          yield* a.append(record(1))
+          yield* lose
+          for (const one of [a, b]) yield* one.state
+          for (const one of [a, b]) one.takeLoss()
+          yield* a.append(record(2))
+          yield* lose
+          // Its place in the count is taken before the instance looks.
+          yield* b.append(record(3))
+          yield* a.state
+          assert.isDefined(a.takeLoss())
+          assert.isAtLeast(a.copies.size, 1)
+          yield* a.done((yield* a.claim("new", 100)).map(({ id }) => id))
+          yield* b.state
+          b.takeLoss()
+          for (const { copies } of [a, b]) copies.confirm(copies.keys())
+        })
+      )
+
       test.effect("each instance notices that records were lost, and has copies of its own", () =>
         Effect.gen(function* () {
           const { a, b, lose } = yield* Streams

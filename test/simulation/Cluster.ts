@@ -43,7 +43,6 @@ export class Cluster {
   /** Instances that were killed or stopped. */
   ended = 0
   #started = 0
-  readonly #appendedBefore: Array<number> = []
   readonly #options: ClusterOptions
 
   constructor(options: ClusterOptions) {
@@ -111,10 +110,6 @@ export class Cluster {
     }
   }
 
-  #appended({ log }: RecordStreamState["Service"]): number {
-    return Effect.runSync(Effect.orDie(log.state)).appended
-  }
-
   /** Redis comes back as another incarnation, with what it had, or empty. */
   restartRedis(isEmpty: boolean): void {
     const { shared } = this
@@ -128,9 +123,7 @@ export class Cluster {
     }
     const { history, loop } = this.#options
     const records = Context.get(shared, RecordStreamState)
-    const nth = history.losses.length
-    this.#appendedBefore.push(this.#appended(records))
-    history.losses.push({ at: loop.now, appended: () => this.#appendedBefore[nth + 1] ?? this.#appended(records) })
+    history.losses.push({ at: loop.now })
     Context.get(shared, MembershipCacheState).clear()
     records.lose()
     Context.get(shared, LockState).lose()

@@ -61,8 +61,8 @@ export class History {
   }> = []
   /** Bodies by message, the last one that was acknowledged; undefined: an edit's outcome is not known. */
   readonly bodies = new Map<string, { readonly possible: Set<string> }>()
-  /** When Redis came back without its data, and how many records were appended until the next time. */
-  readonly losses: Array<{ readonly at: number; readonly appended: () => number }> = []
+  /** When Redis came back without its data. */
+  readonly losses: Array<{ readonly at: number }> = []
   /** The messages that Postgres has now. */
   stored: () => ReadonlySet<string> = () => new Set()
   readonly deleted = new Set<string>()

@@ -204,9 +204,8 @@ export const invariants: Readonly<Record<string, Invariant>> = {
    * Every acknowledged call has its record, once, but for those that memory acknowledged on an instance that died. What an
    * instance accepted is stored, waits, or was dropped.
    *
-   * Excused: a record that was in a Redis which lost its data, if records were appended again before its instance looked:
-   * the loss is seen by the count of what was appended. And the sum, once Redis lost its data: a record that was stored,
-   * and lost by Redis before it was removed there, is counted by no instance.
+   * Excused: a record that was in a Redis which lost its data, and whose instance died as well. And the sum, once Redis lost
+   * its data: a record that was stored, and lost by Redis before it was removed there, is counted by no instance.
    */
   records: ({ cluster, history, weather }, violate) => {
     if (cluster.shared === undefined) return
@@ -214,8 +213,9 @@ export const invariants: Readonly<Record<string, Invariant>> = {
     const { log } = Context.get(cluster.shared, RecordStreamState)
     const alive = new Set(cluster.instances.map(({ name }) => name))
     for (const { ack, instance, recordId, sentAt } of history.records) {
-      if (ack === "memory" && !alive.has(instance)) continue
-      if (ack !== "postgres" && history.losses.some((loss) => sentAt <= loss.at && loss.appended() > 0)) continue
+      const isDead = !alive.has(instance)
+      if (isDead && ack === "memory") continue
+      if (isDead && ack === "redis" && history.losses.some(({ at }) => sentAt <= at)) continue
       if (!records.has(recordId)) violate(`the record ${recordId} (${ack}, ${instance}) is not stored`)
     }
     // An instance that died counts no more, and a record that Redis took without an answer counts twice.

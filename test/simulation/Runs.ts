@@ -104,7 +104,7 @@ export const shrink = (outcome: Outcome): Outcome => {
 /** What a person needs to see of a failed run. */
 export const explain = ({ operations, seed, trace, violations }: Outcome, steps = 200): string =>
   [
-    `seed ${seed} fails with ${operations} operations:`,
+    `seed ${seed} ${violations.length > 0 ? "fails" : "passes"} with ${operations} operations:`,
     ...violations.map(({ invariant, what }) => `  ${invariant}: ${what}`),
     `its last steps (s, process, what):`,
     ...trace.slice(-steps),

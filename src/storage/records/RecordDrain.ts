@@ -66,11 +66,16 @@ export const layer = Layer.effectDiscard(
       const regiving = stream.copies.size
       if (loss + regiving === 0) return
       lost.add(loss)
-      yield* Effect.logError("Redis lost records that it had acknowledged", { lost: loss, regiven: regiving })
+      yield* loss > 0
+        ? Effect.logError("Redis lost records that it had acknowledged", { lost: loss, regiven: regiving })
+        : Effect.logWarning("Redis began anew: records that it may have lost are stored from memory", {
+            regiven: regiving
+          })
       yield* stream.copies.replay((records) =>
         Effect.map(writer.write(records), () => {
           regiven.add(records.length)
-          recordsCompleted.add(records.length)
+          // Where no loss was measured they are most likely in Redis still, and counted when they are removed there.
+          if (loss > 0) recordsCompleted.add(records.length)
           stream.copies.confirm(records.map(({ recordId }) => recordId))
         })
       )

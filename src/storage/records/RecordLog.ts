@@ -21,6 +21,14 @@ export interface LogState {
   readonly waiting: number
 }
 
+/**
+ * `life`: another one when the log's store began anew, with all, some or nothing of what it had. The counts alone can't
+ * show a loss once others have appended as much again.
+ */
+export interface LogReading extends LogState {
+  readonly life: string
+}
+
 type Answer<A> = Effect.Effect<A, RecordStreamUnavailable>
 
 export interface RecordLog {
@@ -30,7 +38,7 @@ export interface RecordLog {
   /** Returns how many were there. */
   readonly done: (ids: ReadonlyArray<string>) => Answer<number>
   readonly sweep: Answer<void>
-  readonly state: Answer<LogState>
+  readonly state: Answer<LogReading>
 }
 
 /** How long after its claim an entry that is not done can be claimed again. */

@@ -9,6 +9,7 @@ const make = () => {
   /** In the order of their claims. */
   const claimed = new Map<string, { readonly entry: LogEntry; readonly at: number }>()
   let appended = 0
+  let lives = 1
   /** Ids are not used again after a loss. */
   let count = 0
   const state = () => ({ appended, waiting: unclaimed.size + claimed.size })
@@ -53,7 +54,7 @@ const make = () => {
     done: (ids) => Effect.sync(() => ids.filter((id) => claimed.delete(id) || unclaimed.delete(id)).length),
     // No consumer is noted here.
     sweep: Effect.void,
-    state: Effect.sync(state)
+    state: Effect.sync(() => ({ ...state(), life: String(lives) }))
   }
   return {
     log,
@@ -62,6 +63,7 @@ const make = () => {
       unclaimed.clear()
       claimed.clear()
       appended = 0
+      lives++
     }
   }
 }

@@ -6,6 +6,8 @@ import { abandonedMs, type LogEntry, type RecordLog, RecordStreamUnavailable } f
 
 const stream = "{hotpath:records}"
 const counter = "{hotpath:records}:appended"
+/** The name of this data. It is lost with the data, and a restart of the server is another life of it. */
+const born = "{hotpath:records}:born"
 const group = "hotpath"
 /** How long a consumer must be idle to be deleted. The consumer of a running instance is never idle. */
 const goneMs = 3_600_000
@@ -18,6 +20,14 @@ const append = Redis.script((max: number, texts: ReadonlyArray<string>) => [stre
     for n = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'r', ARGV[n]) end
     return {redis.call('INCRBY', KEYS[2], #ARGV - 1), waiting + #ARGV - 1}`
 }).withReturnType<readonly [appended: number, waiting: number]>()
+
+const read = Redis.script((name: string) => [stream, counter, born, name], {
+  numberOfKeys: 3,
+  lua: `
+    redis.call('SETNX', KEYS[3], ARGV[1])
+    return {redis.call('XLEN', KEYS[1]), tonumber(redis.call('GET', KEYS[2]) or 0),
+      redis.call('GET', KEYS[3]) .. string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+}).withReturnType<readonly [waiting: number, appended: number, life: string]>()
 
 const finish = Redis.script((ids: ReadonlyArray<string>) => [stream, group, ...ids], {
   numberOfKeys: 1,
@@ -34,6 +44,7 @@ export const makeRedisLog = Effect.map(Redis.Redis, (redis): RecordLog => {
   const consumer = randomUUID()
   const appendAll = redis.eval(append)
   const finishAll = redis.eval(finish)
+  const readAll = redis.eval(read)
 
   /** Sends a command in which no argument holds a blank. */
   const send = <A>(command: string) => {
@@ -88,9 +99,8 @@ export const makeRedisLog = Effect.map(Redis.Redis, (redis): RecordLog => {
         }
       })
     ),
-    state: Effect.map(
-      away(Effect.all([send<number>(`XLEN ${stream}`), send<string | null>(`GET ${counter}`)], { concurrency: 2 })),
-      ([waiting, appended]) => ({ appended: Number(appended ?? 0), waiting })
+    state: Effect.suspend(() =>
+      Effect.map(away(readAll(randomUUID())), ([waiting, appended, life]) => ({ appended, waiting, life }))
     )
   }
 })

@@ -1,11 +1,12 @@
 // The Redis stream of records that wait for Postgres. Every instance appends to it, and every instance stores from it.
 // An entry is appended (it is in Redis when `append` returns) → claimed by one instance → done: removed, after its
-// record is committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down,
-// is claimed again. So a record is stored at least once; `recordId` makes that idempotent.
+// record is committed in Postgres. An entry that is not done in time, because its instance died or Postgres is down, is
+// claimed again. So a record is stored at least once; `recordId` makes that idempotent.
 //
-// Redis itself can lose what it acknowledged: about a second of it with AOF (`everysec`), everything without. A
-// counter beside the stream, which only grows, shows a loss: its value is lower than before. Each instance therefore
-// keeps copies of the records it appended until they are in Postgres, see UnflushedCopies.ts.
+// Redis itself can lose what it acknowledged: about a second of it with AOF (`everysec`), everything without. A counter
+// beside the stream, which only grows, shows a loss: its value is lower than before. A Redis that began another life
+// may have lost records though the counter has its value again. Each instance therefore keeps copies of the records it
+// appended until they are in Postgres, see UnflushedCopies.ts.
 import { Context, Effect, Exit, Layer, type Option, Request, RequestResolver, Schema } from "effect"
 import { CallRecord, recordBytes } from "../../domain/CallRecord.ts"
 import { Metrics } from "../../observability/Metrics.ts"
@@ -55,7 +56,8 @@ export class RecordStream extends Context.Service<
     readonly state: Effect.Effect<{ readonly waiting: number }, RecordStreamUnavailable>
     /**
      * The loss that was detected since the last call, of all instances: at most so many entries were in the stream
-     * and are gone. It includes entries that other instances stored in the half second before the loss.
+     * and are gone. It includes entries that other instances stored in the half second before the loss. Zero: the
+     * store began another life, and its count says nothing.
      */
     readonly takeLoss: () => number | undefined
     /** Records that this instance appended, until they are known to be in Postgres. */
@@ -101,13 +103,14 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
   gauge("record_copies_bytes", "Memory of the copies of records that are in Redis and not stored", () => copies.bytes)
   /** The log's state, as known here. */
   let known: LogState = { appended: 0, waiting: 0 }
+  let life: string | undefined
   let isOpen = true
   let loss: number | undefined
   /** Compares the log's state with what is expected after `own` more entries. */
   const observe = (now: LogState, own: number) => {
     const missing = known.appended + own - now.appended
     if (missing > 0) loss = (loss ?? 0) + Math.max(0, Math.min(missing, known.waiting + own - now.waiting))
-    known = now
+    known = { appended: now.appended, waiting: now.waiting }
   }
 
   const resolver = RequestResolver.make<Append>(
@@ -138,6 +141,8 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
     state: log.state.pipe(
       Effect.map((now) => {
         observe(now, 0)
+        if (life !== undefined && life !== now.life) loss ??= 0
+        life = now.life
         isOpen = now.waiting < RECORD_STREAM
         return { waiting: now.waiting }
       }),
