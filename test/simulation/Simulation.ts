@@ -119,8 +119,8 @@ const simulate = (
       cluster.up.length >= instances &&
       users.every((user) => isIn(user) && user.unsure === 0 && user.client.inFlight === 0)
     until(quietMs, isQuiet, "quiet")
-    // What follows behind: flushes, records, presence, catalog.
-    until(nemesis.hasLostInstances || weather.faults > 0 ? 17_000 : 5000, () => false, "")
+    // What follows behind: flushes, records, presence (who vanished is pinged in vain for 5 seconds), catalog.
+    until(nemesis.hasLostInstances || weather.faults > 0 ? 17_000 : 8000, () => false, "")
     until(quietMs, isQuiet, "quiet again")
 
     const lists = new Map<User, Map<string, ReadonlyArray<{ messageId: string; body: string }>>>()
