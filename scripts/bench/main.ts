@@ -55,7 +55,7 @@ const read = () => {
 }
 
 const { name, ...options } = read()
-const limit = name === "buffer" ? bufferLimit(options) : 200 + options.rounds * 36
+const limit = name === "buffer" ? bufferLimit(options) : 300 + options.rounds * 80
 setTimeout(() => void end(1, `not done within ${limit} s`), limit * 1000).unref()
 try {
   console.log(await benches[name]?.(processes, options))

@@ -1,5 +1,6 @@
-// A call, on hotpath and on the hand-written pipeline: CPU time per call, latency at a fixed rate, memory per idle connection.
-// Rounds alternate, so that changes in the machine's load affect both sides. The records are counted at the end, so that neither
+// A call, on hotpath, on a hand-written pipeline with the bounds of a production service, and on the leanest one that does the job:
+// CPU time per call and latency at a fixed rate, both at saturation (each connection asks again when it is answered), and memory
+// per idle connection. Rounds alternate, so that changes in the machine's load affect all sides. The records are counted at the end, so that neither
 // side gains by losing them.
 import { Redis } from "ioredis"
 import postgres from "postgres"
@@ -7,7 +8,7 @@ import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
 import type { Child, Processes, Server } from "../lib/processes.ts"
-import { type Idle, report, type Side } from "../lib/report.ts"
+import { type Idle, noRounds, report, type Side } from "../lib/report.ts"
 import { cpuMillis, openFilesLimit, settledBytes } from "../lib/usage.ts"
 import { measureTiers } from "./tiers.ts"
 
@@ -24,6 +25,7 @@ interface Running extends Side {
 
 interface Seen {
   readonly calls: number
+  readonly perSecond: number
   readonly errors: Readonly<Record<string, number>>
   readonly p50: number
   readonly p99: number
@@ -38,17 +40,17 @@ const withSql = async <A>(url: string, use: (sql: postgres.Sql) => Promise<A>): 
   return result
 }
 
-const round = async (side: Running, seconds: number, counts: boolean) => {
-  // The process may have ended while the other side was measured.
+const round = async (side: Running, seconds: number, how: "at a rate" | "saturated", counts: boolean) => {
+  // The process may have ended while the other sides were measured.
   await Promise.race([side.server.ended, Promise.resolve()])
   const before = cpuMillis(side.server.pid)
-  side.load.write(`run ${seconds} ${rate}`)
+  side.load.write(how === "at a rate" ? `run ${seconds} ${rate}` : `saturate ${seconds}`)
   const seen = JSON.parse(await Promise.race([side.load.line(), side.server.ended])) as Seen
   if (seen.calls === 0) throw new Error(`${side.name} answered no call: ${JSON.stringify(seen.errors)}`)
   const cpu = ((cpuMillis(side.server.pid) - before) / seen.calls) * 1000
   const kinds = Object.entries(seen.errors).map(([kind, times]) => `${times} ${kind}`)
   say(
-    `  ${side.name.padEnd(14)}${cpu.toFixed(1)} µs CPU per call, p50 ${seen.p50.toFixed(2)} ms, p99 ${seen.p99.toFixed(2)} ms${kinds.length === 0 ? "" : `, errors: ${kinds.join(", ")}`}${counts ? "" : " (warming up)"}`
+    `  ${side.name.padEnd(14)}${seen.perSecond.toFixed(0)} calls/s, ${cpu.toFixed(1)} µs CPU per call, p50 ${seen.p50.toFixed(2)} ms, p99 ${seen.p99.toFixed(2)} ms${kinds.length === 0 ? "" : `, errors: ${kinds.join(", ")}`}${counts ? "" : " (warming up)"}`
   )
   side.answered += seen.calls
   for (const [kind, times] of Object.entries(seen.errors)) {
@@ -56,9 +58,11 @@ const round = async (side: Running, seconds: number, counts: boolean) => {
     side.errors.set(key, (side.errors.get(key) ?? 0) + times)
   }
   if (!counts) return
-  side.cpu.push(cpu)
-  side.p50.push(seen.p50)
-  side.p99.push(seen.p99)
+  const into = how === "at a rate" ? side.atRate : side.saturated
+  into.cpu.push(cpu)
+  into.p50.push(seen.p50)
+  into.p99.push(seen.p99)
+  into.perSecond.push(seen.perSecond)
 }
 
 const idleMemory = async (processes: Processes, name: string, server: Server, count: number): Promise<Idle> => {
@@ -111,9 +115,11 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
     ...(collector !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: collector.address })
   }
   const launchHotpath = () => processes.startServer("src/main.ts", "ws", env)
+  const launchMinimal = () => processes.startServer("scripts/bench/call/peer-minimal.ts", "ws", env)
   const launchPeer = () => processes.startServer("scripts/bench/call/peer.ts", "ws", env)
   const own = { name: "hotpath", launch: launchHotpath, table: "call_records", databaseUrl: database.url }
   const peer = { name: "hand-written", launch: launchPeer, table: "peer_records", databaseUrl: database.url }
+  const minimal = { name: "minimal", launch: launchMinimal, table: "minimal_records", databaseUrl: database.url }
   const other = async (folder: string) => {
     const [itsRedis, itsDatabase] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
     const itsEnv = { ...env, REDIS_URL: itsRedis.url, DATABASE_URL: itsDatabase.url }
@@ -123,11 +129,11 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
   }
   await seed(launchHotpath, database.url, redis.url, upstream.address)
   const contenders = self
-    ? ([
-        { ...peer, name: "peer A" },
-        { ...peer, name: "peer B" }
-      ] as const)
-    : ([own, beside === undefined ? peer : await other(beside)] as const)
+    ? [
+        { ...minimal, name: "minimal A" },
+        { ...minimal, name: "minimal B" }
+      ]
+    : [own, beside === undefined ? peer : await other(beside), minimal]
 
   if (!self) say("tiers: reading a configuration from memory, Redis, Postgres")
   const tiers = self ? [] : await measureTiers(redis.url, database.url)
@@ -139,13 +145,16 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
       CONNECTIONS: String(connections)
     })
     await load.line()
-    return { name, server, load, table, databaseUrl, cpu: [], p50: [], p99: [], errors: new Map(), answered: 0 }
+    return { name, server, load, table, databaseUrl, ...noRounds(), errors: new Map(), answered: 0 }
   }
-  const [first, second] = contenders
-  const sides = [await running(first), await running(second)] as const
-  say(`warming up, then ${rounds} rounds of ${seconds} s at ${rate} calls/s each`)
-  for (let n = 0; n < 2; n++) for (const one of sides) await round(one, seconds, false)
-  for (let n = 0; n < rounds; n++) for (const one of sides) await round(one, seconds, true)
+  const sides: Array<Running> = []
+  for (const one of contenders) sides.push(await running(one))
+  say(`warming up, then ${rounds} rounds of ${seconds} s at ${rate} calls/s, and at saturation, each`)
+  for (let n = 0; n < rounds + 2; n++) {
+    for (const how of ["at a rate", "saturated"] as const) {
+      for (const one of sides) await round(one, seconds, how, n >= 2)
+    }
+  }
   for (const one of sides) {
     await one.load.end()
     await one.server.end()
@@ -154,7 +163,9 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
   // With --self both write to the same table.
   const records = await Promise.all(
     sides
-      .filter(({ databaseUrl, table }, n) => n === 0 || databaseUrl !== first.databaseUrl || table !== first.table)
+      .filter(
+        (one, n) => sides.findIndex((other) => other.databaseUrl === one.databaseUrl && other.table === one.table) === n
+      )
       .map(async ({ databaseUrl, table }) => {
         const writers = sides.filter((one) => one.databaseUrl === databaseUrl && one.table === table)
         let stored = 0
@@ -168,9 +179,7 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
   )
 
   say(`${idle} idle connections`)
-  const memory = [
-    await idleMemory(processes, first.name, await first.launch(), idle),
-    await idleMemory(processes, second.name, await second.launch(), idle)
-  ] as const
+  const memory: Array<Idle> = []
+  for (const { launch, name } of contenders) memory.push(await idleMemory(processes, name, await launch(), idle))
   return report({ sides, memory, idle, rate, tiers, records })
 }

@@ -1,7 +1,8 @@
 // The load, as a separate process: opens connections, reports it, then reads commands from stdin. "run SECONDS RATE" calls at a
-// fixed rate and prints the results; "open" prints the number of open connections; "crowd" calls once on every connection at the
+// fixed rate and prints the results; "saturate SECONDS" keeps one call under way on every connection; "open" prints the number of open connections; "crowd" calls once on every connection at the
 // same moment. Latency counts from the time a call was due, not from when it could be sent.
 import { createInterface } from "node:readline"
+import { setTimeout } from "node:timers/promises"
 import { WebSocket } from "ws"
 
 const { URL: url = "", CONNECTIONS = "200", ACK } = process.env
@@ -9,6 +10,8 @@ const more = ACK === undefined ? "" : `,"ack":"${ACK}"`
 const count = Number(CONNECTIONS)
 const sockets: Array<WebSocket> = []
 const due = new Map<number, number>()
+/** Called with each reply's connection. */
+let onReply: (socket: WebSocket) => void = () => {}
 const errors = new Map<string, number>()
 let latencies: Array<number> = []
 let id = 0
@@ -22,7 +25,7 @@ const kindOf = (reply: string) => {
   return error?.data?.type ?? error?.message ?? "not a reply"
 }
 
-const receive = (data: Buffer) => {
+const receive = (socket: WebSocket, data: Buffer) => {
   const text = data.toString("latin1", 0, 60)
   const start = text.indexOf('"id":')
   if (start === -1) return
@@ -32,6 +35,20 @@ const receive = (data: Buffer) => {
   due.delete(own)
   if (text.includes('"result"')) latencies.push(performance.now() - at)
   else fail(kindOf(data.toString()))
+  onReply(socket)
+}
+
+const ask = (socket: WebSocket | undefined, at: number) => {
+  due.set(++id, at)
+  socket?.send(
+    `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}${more}}}`
+  )
+}
+
+const reset = () => {
+  latencies = []
+  errors.clear()
+  due.clear()
 }
 
 const open = (n: number) =>
@@ -40,7 +57,7 @@ const open = (n: number) =>
     socket.once("open", () => resolve())
     socket.once("error", reject)
     socket.once("close", () => fail("closed"))
-    socket.on("message", receive)
+    socket.on("message", (data: Buffer) => receive(socket, data))
     sockets.push(socket)
   })
 
@@ -54,21 +71,14 @@ say({ open: opened() })
 
 const run = (seconds: number, rate: number) =>
   new Promise<void>((resolve) => {
-    latencies = []
-    errors.clear()
-    due.clear()
+    reset()
     const began = performance.now()
     const total = seconds * rate
     let sent = 0
     const tick = setInterval(() => {
       const now = performance.now() - began
       const target = Math.min(total, Math.floor((now / 1000) * rate))
-      for (; sent < target; sent++) {
-        due.set(++id, began + (sent / rate) * 1000)
-        sockets[sent % count]?.send(
-          `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}${more}}}`
-        )
-      }
+      for (; sent < target; sent++) ask(sockets[sent % count], began + (sent / rate) * 1000)
       // Half a second for the writes behind the replies. A call without a reply after two seconds is an error.
       const after = now - seconds * 1000
       if (sent < total || after < 500 || (due.size > 0 && after < 2000)) return
@@ -78,17 +88,28 @@ const run = (seconds: number, rate: number) =>
     }, 1)
   })
 
+const saturate = async (seconds: number) => {
+  reset()
+  const began = performance.now()
+  onReply = (socket) => {
+    const now = performance.now()
+    if (now < began + seconds * 1000) ask(socket, now)
+  }
+  for (const socket of sockets) ask(socket, began)
+  await setTimeout(seconds * 1000)
+  const calls = latencies.length
+  // For the replies under way, and the writes behind them.
+  await setTimeout(500)
+  onReply = () => {}
+  fail("unanswered", due.size)
+  return calls / seconds
+}
+
 const crowd = () =>
   new Promise<{ readonly answered: number; readonly lastMs: number }>((resolve) => {
-    latencies = []
-    errors.clear()
+    reset()
     const began = performance.now()
-    for (const socket of sockets) {
-      due.set(++id, performance.now())
-      socket.send(
-        `{"jsonrpc":"2.0","id":${id},"method":"call","params":{"integration":"bench","input":{"city":"London"}}}`
-      )
-    }
+    for (const socket of sockets) ask(socket, performance.now())
     let left = due.size
     let lastMs = 0
     const tick = setInterval(() => {
@@ -111,10 +132,12 @@ for await (const line of createInterface({ input: process.stdin })) {
     const { answered, lastMs } = await crowd()
     say({ errors: Object.fromEntries(errors), answered, lastMs })
   } else {
-    await run(Number(seconds), Number(rate))
+    const each = command === "saturate" ? await saturate(Number(seconds)) : Number(rate)
+    if (command !== "saturate") await run(Number(seconds), Number(rate))
     const sorted = latencies.sort((a, b) => a - b)
     say({
       calls: sorted.length,
+      perSecond: each,
       errors: Object.fromEntries(errors),
       p50: percentile(sorted, 0.5),
       p99: percentile(sorted, 0.99)

@@ -1,11 +1,21 @@
 // The tables of the benchmark of calls: ratios first, because they outlast the machine, absolute values below.
 import type { Tier } from "../call/tiers.ts"
 
-export interface Side {
-  readonly name: string
+interface Rounds {
   readonly cpu: Array<number>
   readonly p50: Array<number>
   readonly p99: Array<number>
+  readonly perSecond: Array<number>
+}
+
+const empty = (): Rounds => ({ cpu: [], p50: [], p99: [], perSecond: [] })
+export const noRounds = () => ({ atRate: empty(), saturated: empty() })
+
+export interface Side {
+  readonly name: string
+  /** At a rate that all sides hold. */
+  readonly atRate: Rounds
+  readonly saturated: Rounds
   readonly errors: Map<string, number>
   answered: number
 }
@@ -17,8 +27,9 @@ export interface Idle {
 }
 
 interface Results {
-  readonly sides: readonly [Side, Side]
-  readonly memory: readonly [Idle, Idle]
+  /** The first one is compared with each of the others. */
+  readonly sides: ReadonlyArray<Side>
+  readonly memory: ReadonlyArray<Idle>
   readonly idle: number
   readonly rate: number
   readonly tiers: ReadonlyArray<Tier>
@@ -40,37 +51,55 @@ export const ratioRow = (what: string, ours: ReadonlyArray<number>, theirs: Read
   return [what, median(each).toFixed(2), `${Math.min(...each).toFixed(2)}–${Math.max(...each).toFixed(2)}`]
 }
 
+const compared = (own: Side, other: Side, rate: number) => [
+  ratioRow(`CPU time per call at ${rate} calls/s`, own.atRate.cpu, other.atRate.cpu),
+  ratioRow("CPU time per call at saturation", own.saturated.cpu, other.saturated.cpu),
+  ratioRow("calls a second at saturation", own.saturated.perSecond, other.saturated.perSecond),
+  ratioRow(`p50 at ${rate} calls/s`, own.atRate.p50, other.atRate.p50),
+  ratioRow(`p99 at ${rate} calls/s`, own.atRate.p99, other.atRate.p99)
+]
+
 export const report = ({ idle, memory, rate, records, sides, tiers }: Results): string => {
-  const [own, other] = sides
-  const [ownMemory, otherMemory] = memory
-  const rounds = [
-    [`CPU time per call`, own.cpu, other.cpu],
-    [`p50 at ${rate} calls/s`, own.p50, other.p50],
-    [`p99 at ${rate} calls/s`, own.p99, other.p99]
-  ] as const
-  const ratios = rounds.map(([what, ours, theirs]) => ratioRow(what, ours, theirs))
-  const once = [
-    ["resident memory per idle connection", ownMemory.each, otherMemory.each],
-    [`resident memory with ${idle} idle connections`, ownMemory.total, otherMemory.total]
-  ] as const
+  const [own, ...others] = sides
+  const [ownMemory, ...otherMemories] = memory
+  const ratios = others.flatMap((other, n) => {
+    const itsMemory = otherMemories[n]
+    if (own === undefined || ownMemory === undefined || itsMemory === undefined) return []
+    const once = [
+      ["resident memory per idle connection", ownMemory.each, itsMemory.each],
+      [`resident memory with ${idle} idle connections`, ownMemory.total, itsMemory.total]
+    ] as const
+    return table(
+      [`${own.name} / ${other.name}`, "ratio", "rounds, least–most"],
+      [
+        ...compared(own, other, rate),
+        ...once.map(([what, ours, theirs]) => [what, (ours / theirs).toFixed(2), "measured once"])
+      ]
+    )
+  })
+  const row = (what: string, digits: number, of: (side: Side) => number) => [
+    what,
+    ...sides.map((side) => of(side).toFixed(digits))
+  ]
+  const memoryRow = (what: string, of: (idle: Idle) => number) => [what, ...memory.map((one) => of(one).toFixed(0))]
   const errors = sides.map(({ errors, name }) => {
     const kinds = [...errors].map(([kind, times]) => `${times} ${kind}`)
     return `${name}: ${kinds.length === 0 ? "none" : kinds.join(", ")}`
   })
   return [
+    // The leanest peer first: it is the hardest one.
+    ...ratios.toReversed(),
     table(
-      [`${own.name} / ${other.name}`, "ratio", "rounds, least–most"],
-      [...ratios, ...once.map(([what, ours, theirs]) => [what, (ours / theirs).toFixed(2), "measured once"])]
-    ),
-    table(
-      ["here (medians)", own.name, other.name],
+      ["here (medians)", ...sides.map(({ name }) => name)],
       [
-        ["CPU per call, µs", median(own.cpu).toFixed(0), median(other.cpu).toFixed(0)],
-        ["p50, ms", median(own.p50).toFixed(2), median(other.p50).toFixed(2)],
-        ["p99, ms", median(own.p99).toFixed(2), median(other.p99).toFixed(2)],
-        ["bytes per idle connection", ownMemory.each.toFixed(0), otherMemory.each.toFixed(0)],
-        ["resident MB, no connection", (ownMemory.before / 1e6).toFixed(0), (otherMemory.before / 1e6).toFixed(0)],
-        [`resident MB, ${idle} connections`, (ownMemory.total / 1e6).toFixed(0), (otherMemory.total / 1e6).toFixed(0)]
+        row(`CPU per call at ${rate} calls/s, µs`, 0, ({ atRate }) => median(atRate.cpu)),
+        row("CPU per call at saturation, µs", 0, ({ saturated }) => median(saturated.cpu)),
+        row("calls a second at saturation", 0, ({ saturated }) => median(saturated.perSecond)),
+        row(`p50 at ${rate} calls/s, ms`, 2, ({ atRate }) => median(atRate.p50)),
+        row(`p99 at ${rate} calls/s, ms`, 2, ({ atRate }) => median(atRate.p99)),
+        memoryRow("bytes per idle connection", ({ each }) => each),
+        memoryRow("resident MB, no connection", ({ before }) => before / 1e6),
+        memoryRow(`resident MB, ${idle} connections`, ({ total }) => total / 1e6)
       ]
     ),
     ...(tiers.length === 0
