@@ -73,10 +73,11 @@ describe("rooms while servers are killed", () => {
       await ledgers[0]?.send("after")
       await check(ledgers, ["after"], false)
     })
-  soakOnly(() =>
+  // In every run DocumentOutages.test.ts, with both kinds of Redis.
+  soakOnly(() => {
     redisStory("is killed and comes back with everything", ["--appendonly", "yes", "--appendfsync", "always"])
-  )
-  redisStory("is killed and comes back empty", ["--save", ""])
+    redisStory("is killed and comes back empty", ["--save", ""])
+  })
 
   it("go on after the clients of an instance that shuts down came over", async () => {
     const { start } = await servers()

@@ -97,7 +97,11 @@ export const layer = Layer.effect(
       const { key, ...rest } = wanted
       const { messageId, roomId, threadId } = wanted
       const message = asSent(rest)
-      if (threadId !== null && !(yield* isInRoom(roomId)(threadId))) return yield* new ThreadNotFound()
+      if (threadId !== null && !(yield* isInRoom(roomId)(threadId))) {
+        // A key that was sent before is answered with its message, whatever is sent with it.
+        const before = key === undefined ? undefined : yield* findInBoth(roomId, messageId)
+        return before === undefined ? yield* new ThreadNotFound() : published(before)
+      }
       // The buffer knows the keys of one day, and none from before it lost its data. A keyed message has its id from
       // its key.
       if (key !== undefined && isConfirmed) {
