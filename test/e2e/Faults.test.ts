@@ -29,6 +29,14 @@ describe("with something away", () => {
   /** Once what a call needs was read: on a busy machine not within the first one's deadlines. */
   const served = (client: Client) =>
     until(async () => (await client.request("call", london)).result !== undefined, "calls to work")
+  /** Over a PostgreSQL of its own, with a client that was served. */
+  const overPostgres = async (env: Record<string, string>) => {
+    const postgres = await server(startPostgres)
+    const one = await hotpath({ DATABASE_URL: postgres.url, DATABASE_TIMEOUT: "1 second", ...env })
+    const client = await one.client()
+    await served(client)
+    return { client, one, postgres }
+  }
   const state = async (of: Hotpath) =>
     (await (await fetch(`${of.http}/readyz?verbose`)).json()) as {
       readonly status: string
@@ -103,14 +111,7 @@ describe("with something away", () => {
   // In every run, over memory: storage/records/RecordDrain.test.ts.
   soakOnly(() => {
     it("PostgreSQL is away during calls: they go on, and their records come when it does", async () => {
-      const postgres = await server(startPostgres)
-      const one = await hotpath({
-        DATABASE_URL: postgres.url,
-        DATABASE_TIMEOUT: "1 second",
-        CATALOG_REFRESH: "1 second"
-      })
-      const client = await one.client()
-      await served(client)
+      const { client, postgres } = await overPostgres({ CATALOG_REFRESH: "1 second" })
       await postgres.kill()
       const ids: Array<unknown> = []
       for (let n = 0; n < 50; n++) {
@@ -129,14 +130,7 @@ describe("with something away", () => {
   })
 
   it("PostgreSQL is stopped in the middle (SIGSTOP): calls keep their pace, and the end is not held up", async () => {
-    const postgres = await server(startPostgres)
-    const one = await hotpath({
-      DATABASE_URL: postgres.url,
-      DATABASE_TIMEOUT: "1 second",
-      SHUTDOWN_DEADLINE: "2 seconds"
-    })
-    const client = await one.client()
-    await served(client)
+    const { client, one, postgres } = await overPostgres({ SHUTDOWN_DEADLINE: "2 seconds" })
     postgres.signal("SIGSTOP")
     for (let n = 0; n < 50; n++) assert.isDefined((await client.request("call", london)).result)
     const code = await one.stop()

@@ -257,7 +257,7 @@ describe("instances with different stores", () => {
     await reaches(again, roomId, ann, "after")
   })
 
-  // A Redis that comes back empty is in every run of RoomFaults.test.ts.
+  // A Redis that comes back empty is in every run of DocumentOutages.test.ts.
   soakOnly(() => {
     it("a Redis that lost its data is used again", async () => {
       const server = await redis()

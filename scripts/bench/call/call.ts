@@ -1,14 +1,14 @@
 // A call, on hotpath, on a hand-written pipeline with the bounds of a production service, and on the leanest one that does the job:
 // CPU time per call and latency at a fixed rate, both at saturation (each connection asks again when it is answered), and memory
-// per idle connection. Rounds alternate, so that changes in the machine's load affect all sides. The records are counted at the end, so that neither
-// side gains by losing them.
+// per idle connection. Rounds alternate, so that changes in the machine's load affect all sides. The records are counted at the end,
+// so that no side gains by losing them.
 import { Redis } from "ioredis"
 import postgres from "postgres"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
 import type { Child, Processes, Server } from "../lib/processes.ts"
-import { type Idle, noRounds, report, type Side } from "../lib/report.ts"
+import { type Idle, type Measured, noRounds, report, type Side } from "../lib/report.ts"
 import { cpuMillis, openFilesLimit, settledBytes } from "../lib/usage.ts"
 import { measureTiers } from "./tiers.ts"
 
@@ -17,6 +17,7 @@ const users = 1000
 const rate = 2000
 
 interface Running extends Side {
+  readonly launch: () => Promise<Server>
   readonly server: Server
   readonly load: Child
   readonly table: string
@@ -114,12 +115,13 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
     REQUEST_BURST: "100000",
     ...(collector !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: collector.address })
   }
-  const launchHotpath = () => processes.startServer("src/main.ts", "ws", env)
-  const launchMinimal = () => processes.startServer("scripts/bench/call/peer-minimal.ts", "ws", env)
-  const launchPeer = () => processes.startServer("scripts/bench/call/peer.ts", "ws", env)
-  const own = { name: "hotpath", launch: launchHotpath, table: "call_records", databaseUrl: database.url }
-  const peer = { name: "hand-written", launch: launchPeer, table: "peer_records", databaseUrl: database.url }
-  const minimal = { name: "minimal", launch: launchMinimal, table: "minimal_records", databaseUrl: database.url }
+  const contender = (name: string, file: string, table: string) => {
+    const launch = () => processes.startServer(file, "ws", env)
+    return { name, launch, table, databaseUrl: database.url }
+  }
+  const own = contender("hotpath", "src/main.ts", "call_records")
+  const peer = contender("hand-written", "scripts/bench/call/peer.ts", "peer_records")
+  const minimal = contender("minimal", "scripts/bench/call/peer-minimal.ts", "minimal_records")
   const other = async (folder: string) => {
     const [itsRedis, itsDatabase] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
     const itsEnv = { ...env, REDIS_URL: itsRedis.url, DATABASE_URL: itsDatabase.url }
@@ -127,7 +129,7 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
     await seed(launch, itsDatabase.url, itsRedis.url, upstream.address)
     return { ...own, name: "beside", launch, databaseUrl: itsDatabase.url }
   }
-  await seed(launchHotpath, database.url, redis.url, upstream.address)
+  await seed(own.launch, database.url, redis.url, upstream.address)
   const contenders = self
     ? [
         { ...minimal, name: "minimal A" },
@@ -145,7 +147,7 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
       CONNECTIONS: String(connections)
     })
     await load.line()
-    return { name, server, load, table, databaseUrl, ...noRounds(), errors: new Map(), answered: 0 }
+    return { name, launch, server, load, table, databaseUrl, ...noRounds(), errors: new Map(), answered: 0 }
   }
   const sides: Array<Running> = []
   for (const one of contenders) sides.push(await running(one))
@@ -179,7 +181,9 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
   )
 
   say(`${idle} idle connections`)
-  const memory: Array<Idle> = []
-  for (const { launch, name } of contenders) memory.push(await idleMemory(processes, name, await launch(), idle))
-  return report({ sides, memory, idle, rate, tiers, records })
+  const measured: Array<Measured> = []
+  for (const side of sides) {
+    measured.push({ ...side, memory: await idleMemory(processes, side.name, await side.launch(), idle) })
+  }
+  return report({ sides: measured, idle, rate, tiers, records })
 }

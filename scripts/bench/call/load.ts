@@ -1,6 +1,7 @@
 // The load, as a separate process: opens connections, reports it, then reads commands from stdin. "run SECONDS RATE" calls at a
-// fixed rate and prints the results; "saturate SECONDS" keeps one call under way on every connection; "open" prints the number of open connections; "crowd" calls once on every connection at the
-// same moment. Latency counts from the time a call was due, not from when it could be sent.
+// fixed rate and prints the results; "saturate SECONDS" keeps one call under way on every connection; "open" prints the number of
+// open connections; "crowd" calls once on every connection at the same moment. Latency counts from the time a call was due, not
+// from when it could be sent.
 import { createInterface } from "node:readline"
 import { setTimeout } from "node:timers/promises"
 import { WebSocket } from "ws"
@@ -69,8 +70,9 @@ for (let n = 0; n < count; n += 100) {
 }
 say({ open: opened() })
 
+/** Calls a second, as all that measure. */
 const run = (seconds: number, rate: number) =>
-  new Promise<void>((resolve) => {
+  new Promise<number>((resolve) => {
     reset()
     const began = performance.now()
     const total = seconds * rate
@@ -84,7 +86,7 @@ const run = (seconds: number, rate: number) =>
       if (sent < total || after < 500 || (due.size > 0 && after < 2000)) return
       clearInterval(tick)
       fail("unanswered", due.size)
-      resolve()
+      resolve(rate)
     }, 1)
   })
 
@@ -132,12 +134,11 @@ for await (const line of createInterface({ input: process.stdin })) {
     const { answered, lastMs } = await crowd()
     say({ errors: Object.fromEntries(errors), answered, lastMs })
   } else {
-    const each = command === "saturate" ? await saturate(Number(seconds)) : Number(rate)
-    if (command !== "saturate") await run(Number(seconds), Number(rate))
+    const perSecond = await (command === "saturate" ? saturate(Number(seconds)) : run(Number(seconds), Number(rate)))
     const sorted = latencies.sort((a, b) => a - b)
     say({
       calls: sorted.length,
-      perSecond: each,
+      perSecond,
       errors: Object.fromEntries(errors),
       p50: percentile(sorted, 0.5),
       p99: percentile(sorted, 0.99)

@@ -26,10 +26,13 @@ export interface Idle {
   readonly total: number
 }
 
+export interface Measured extends Side {
+  readonly memory: Idle
+}
+
 interface Results {
   /** The first one is compared with each of the others. */
-  readonly sides: ReadonlyArray<Side>
-  readonly memory: ReadonlyArray<Idle>
+  readonly sides: ReadonlyArray<Measured>
   readonly idle: number
   readonly rate: number
   readonly tiers: ReadonlyArray<Tier>
@@ -51,44 +54,37 @@ export const ratioRow = (what: string, ours: ReadonlyArray<number>, theirs: Read
   return [what, median(each).toFixed(2), `${Math.min(...each).toFixed(2)}–${Math.max(...each).toFixed(2)}`]
 }
 
-const compared = (own: Side, other: Side, rate: number) => [
-  ratioRow(`CPU time per call at ${rate} calls/s`, own.atRate.cpu, other.atRate.cpu),
-  ratioRow("CPU time per call at saturation", own.saturated.cpu, other.saturated.cpu),
-  ratioRow("calls a second at saturation", own.saturated.perSecond, other.saturated.perSecond),
-  ratioRow(`p50 at ${rate} calls/s`, own.atRate.p50, other.atRate.p50),
-  ratioRow(`p99 at ${rate} calls/s`, own.atRate.p99, other.atRate.p99)
-]
+const compared = (own: Measured, other: Measured, rate: number, idle: number) => {
+  const once = [
+    ["resident memory per idle connection", own.memory.each, other.memory.each],
+    [`resident memory with ${idle} idle connections`, own.memory.total, other.memory.total]
+  ] as const
+  return table(
+    [`${own.name} / ${other.name}`, "ratio", "rounds, least–most"],
+    [
+      ratioRow(`CPU time per call at ${rate} calls/s`, own.atRate.cpu, other.atRate.cpu),
+      ratioRow("CPU time per call at saturation", own.saturated.cpu, other.saturated.cpu),
+      ratioRow("calls a second at saturation", own.saturated.perSecond, other.saturated.perSecond),
+      ratioRow(`p50 at ${rate} calls/s`, own.atRate.p50, other.atRate.p50),
+      ratioRow(`p99 at ${rate} calls/s`, own.atRate.p99, other.atRate.p99),
+      ...once.map(([what, ours, theirs]) => [what, (ours / theirs).toFixed(2), "measured once"])
+    ]
+  )
+}
 
-export const report = ({ idle, memory, rate, records, sides, tiers }: Results): string => {
+export const report = ({ idle, rate, records, sides, tiers }: Results): string => {
   const [own, ...others] = sides
-  const [ownMemory, ...otherMemories] = memory
-  const ratios = others.flatMap((other, n) => {
-    const itsMemory = otherMemories[n]
-    if (own === undefined || ownMemory === undefined || itsMemory === undefined) return []
-    const once = [
-      ["resident memory per idle connection", ownMemory.each, itsMemory.each],
-      [`resident memory with ${idle} idle connections`, ownMemory.total, itsMemory.total]
-    ] as const
-    return table(
-      [`${own.name} / ${other.name}`, "ratio", "rounds, least–most"],
-      [
-        ...compared(own, other, rate),
-        ...once.map(([what, ours, theirs]) => [what, (ours / theirs).toFixed(2), "measured once"])
-      ]
-    )
-  })
-  const row = (what: string, digits: number, of: (side: Side) => number) => [
+  const row = (what: string, digits: number, of: (side: Measured) => number) => [
     what,
     ...sides.map((side) => of(side).toFixed(digits))
   ]
-  const memoryRow = (what: string, of: (idle: Idle) => number) => [what, ...memory.map((one) => of(one).toFixed(0))]
   const errors = sides.map(({ errors, name }) => {
     const kinds = [...errors].map(([kind, times]) => `${times} ${kind}`)
     return `${name}: ${kinds.length === 0 ? "none" : kinds.join(", ")}`
   })
   return [
     // The leanest peer first: it is the hardest one.
-    ...ratios.toReversed(),
+    ...(own === undefined ? [] : others.toReversed().map((other) => compared(own, other, rate, idle))),
     table(
       ["here (medians)", ...sides.map(({ name }) => name)],
       [
@@ -97,9 +93,9 @@ export const report = ({ idle, memory, rate, records, sides, tiers }: Results): 
         row("calls a second at saturation", 0, ({ saturated }) => median(saturated.perSecond)),
         row(`p50 at ${rate} calls/s, ms`, 2, ({ atRate }) => median(atRate.p50)),
         row(`p99 at ${rate} calls/s, ms`, 2, ({ atRate }) => median(atRate.p99)),
-        memoryRow("bytes per idle connection", ({ each }) => each),
-        memoryRow("resident MB, no connection", ({ before }) => before / 1e6),
-        memoryRow(`resident MB, ${idle} connections`, ({ total }) => total / 1e6)
+        row("bytes per idle connection", 0, ({ memory }) => memory.each),
+        row("resident MB, no connection", 0, ({ memory }) => memory.before / 1e6),
+        row(`resident MB, ${idle} connections`, 0, ({ memory }) => memory.total / 1e6)
       ]
     ),
     ...(tiers.length === 0

@@ -22,8 +22,12 @@ const maxLocalKeys = 10_000
 
 type Consume = RateLimiter.RateLimiter["consume"]
 
-const limited = (limit: Limit, retryAfter: Duration.Duration) =>
-  new RateLimited({ limit, retryAfterMs: Math.max(1, Math.ceil(Duration.toMillis(retryAfter))) })
+/** By Redis's clock the time that is left may be a millisecond more than the window. */
+const limited = ({ name, window }: LimitRule, retryAfter: Duration.Duration) =>
+  new RateLimited({
+    limit: name,
+    retryAfterMs: Math.max(1, Math.ceil(Math.min(Duration.toMillis(retryAfter), Duration.toMillis(window))))
+  })
 
 /** Effect's limiter in memory, of at most so many keys. */
 export const makeLocalLimits = (maxKeys: number, onForgotten: () => void): Effect.Effect<Consume> =>
@@ -41,18 +45,20 @@ const makeLocal = Effect.flatMap(Metrics, ({ counter }) => {
 })
 
 const makeService = (consume: Consume): RateLimits["Service"] => {
-  const use = (key: string, { limit, name, window }: LimitRule, tokens: number) =>
-    consume({ algorithm: "fixed-window", onExceeded: "fail", limit, window, key, tokens }).pipe(
+  const use = (key: string, rule: LimitRule, tokens: number) => {
+    const { limit, window } = rule
+    return consume({ algorithm: "fixed-window", onExceeded: "fail", limit, window, key, tokens }).pipe(
       Effect.catchTag("RateLimiterError", ({ reason }) =>
-        reason._tag === "RateLimitExceeded" ? Effect.fail(limited(name, reason.retryAfter)) : Effect.die(reason)
+        reason._tag === "RateLimitExceeded" ? Effect.fail(limited(rule, reason.retryAfter)) : Effect.die(reason)
       )
     )
+  }
   return {
     consume: (key, rule, tokens = 1) => Effect.asVoid(use(key, rule, tokens)),
     // Zero tokens always fit; the answer still says how many remain, and when the window is over.
     check: (key, rule) =>
       Effect.flatMap(use(key, rule, 0), ({ remaining, resetAfter }) =>
-        remaining > 0 ? Effect.void : Effect.fail(limited(rule.name, resetAfter))
+        remaining > 0 ? Effect.void : Effect.fail(limited(rule, resetAfter))
       )
   }
 }

@@ -7,6 +7,7 @@ import type { Present } from "../../domain/Room.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { presentKey, roomKey, streamKey, totalsKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
+import { runIdLua } from "../../infra/redis/RunId.ts"
 import { type ConnectionCount, leaseMs, PresenceCommands } from "./PresenceCommands.ts"
 
 const instances = "{hotpath:instances}"
@@ -83,7 +84,7 @@ const beat = Redis.script((instance: string) => [instances, dead, instance, leas
       redis.call('ZREM', KEYS[1], gone)
       redis.call('ZADD', KEYS[2], now, gone)
     end
-    return {known and 1 or 0, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+    return {known and 1 or 0, ${runIdLua}}`
 }).withReturnType<readonly [isKnown: number, runId: string]>()
 
 /** The fields and values of a HGETALL reply. */

@@ -3,11 +3,12 @@
 // `gen` (the room's epoch counter), and the sequence number of the last change of each part of the room.
 //
 // A restarted server may have lost its last second, and with it sequence numbers that clients have seen. So another
-// incarnation means another epoch, whose first eight digits name the incarnation. Reading the run id costs 5 µs. After
-// a document switch was published, the open document is looked up again (storage/buffer/WriteScripts.ts).
+// incarnation means another epoch, whose first eight digits name the incarnation. After a document switch was
+// published, the open document is looked up again (storage/buffer/WriteScripts.ts).
 import { SecureRandom } from "effect/crypto"
 import type { RedisHealth } from "./RedisHealth.ts"
 import { channel, shardOf } from "./RoomKeys.ts"
+import { runIdLua } from "./RunId.ts"
 
 /**
  * About how many events of a room are kept for clients that resume (fewer if they are big), and how long after the
@@ -26,7 +27,7 @@ local function open(create, ...)
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'rev', 'run', 'gen', ...)
   if not meta[1] and not create then return false end
   if not meta[1] then redis.call('DEL', KEYS[2]) end
-  run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  run = ${runIdLua}
   epoch, seq, rev, more = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0), {unpack(meta, 6)}
   local gen, known = tonumber(ARGV[2]), tonumber(meta[5] or 0)
   if meta[4] ~= run or gen > known then

@@ -2,6 +2,7 @@
 // messages, and how much waits and was lost. WriteScripts.ts lists the keys.
 import { Redis } from "effect/persistence"
 import { type Common, own } from "../../infra/redis/RoomLog.ts"
+import { runIdLua } from "../../infra/redis/RunId.ts"
 import { dirtyAtOnce, dirtyBytes, type Settled, type WaitingQuery } from "./WriteBuffer.ts"
 import { count, depthKey, dueKey, keys, orderLua, rememberedMs, sinceKey, start, timeLua } from "./WriteScripts.ts"
 
@@ -199,7 +200,7 @@ export const depth = Redis.script((tag: string, born: string) => [sinceKey(tag),
     local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
     local age = oldest and math.max(0, now - oldest) or -1
     return {tonumber(redis.call('HGET', KEYS[2], 'entries') or 0), age,
-      string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), redis.call('HGET', KEYS[2], 'born')}`
+      ${runIdLua}, redis.call('HGET', KEYS[2], 'born')}`
 }).withReturnType<readonly [entries: number, oldestAgeMs: number, run: string, born: string]>()
 
 const rescuedKey = (run: string) => `{hotpath:rescued:${run}}`

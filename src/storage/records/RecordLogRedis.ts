@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { Effect } from "effect"
 import { Redis } from "effect/persistence"
+import { runIdLua } from "../../infra/redis/RunId.ts"
 import { abandonedMs, type LogEntry, type RecordLog, RecordStreamUnavailable } from "./RecordLog.ts"
 
 const stream = "{hotpath:records}"
@@ -26,7 +27,7 @@ const read = Redis.script((name: string) => [stream, counter, born, name], {
   lua: `
     redis.call('SETNX', KEYS[3], ARGV[1])
     return {redis.call('XLEN', KEYS[1]), tonumber(redis.call('GET', KEYS[2]) or 0),
-      redis.call('GET', KEYS[3]) .. string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')}`
+      redis.call('GET', KEYS[3]) .. ${runIdLua}}`
 }).withReturnType<readonly [waiting: number, appended: number, life: string]>()
 
 const finish = Redis.script((ids: ReadonlyArray<string>) => [stream, group, ...ids], {

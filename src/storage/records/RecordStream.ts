@@ -110,7 +110,7 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
   const observe = (now: LogState, own: number) => {
     const missing = known.appended + own - now.appended
     if (missing > 0) loss = (loss ?? 0) + Math.max(0, Math.min(missing, known.waiting + own - now.waiting))
-    known = { appended: now.appended, waiting: now.waiting }
+    known = now
   }
 
   const resolver = RequestResolver.make<Append>(
