@@ -149,19 +149,17 @@ overPairs("rooms and their model", (start) => {
     return undefined
   }
   const settle = async () => {
-    let wrong: string | undefined
+    /** By candidate. */
+    let wrong: ReadonlyArray<string | undefined> = []
     const isSettled = () => {
       for (const place of places) follow(place)
-      const right = worlds.filter((candidate) => {
-        const other = difference(candidate)
-        wrong = other ?? wrong
-        return other === undefined
-      })
+      wrong = worlds.map(difference)
+      const right = worlds.filter((_, n) => wrong[n] === undefined)
       if (right.length > 0) worlds = right
       return right.length > 0 && otherwise.every(({ forms }) => isExplained(forms))
     }
     await until(isSettled, "the events").catch((error) =>
-      fail(`${isBroken ? error : "never told"}: ${wrong} ${JSON.stringify(otherwise)}`)
+      fail(`${isBroken ? error : "never told"}: ${wrong.join("; or ")} ${JSON.stringify(otherwise)}`)
     )
     otherwise.length = 0
   }

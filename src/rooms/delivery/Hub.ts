@@ -1,7 +1,7 @@
 // The rooms that this instance has connections in. Takes every event from the bus to its room's feed: each event is
 // framed once, and all connections are sent the same bytes. FeedSync.ts: a room and its states. RoomFeed.ts: which
 // event is next, under which number. RoomSubscriptions.ts: which connections get its frame, and when.
-import { Context, Deferred, Effect, Layer, type Scope } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, type Scope } from "effect"
 import { type BusEvent, type EphemeralEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../../domain/Room.ts"
@@ -11,7 +11,7 @@ import { RequestContext } from "../../observability/RequestContext.ts"
 import { Settings } from "../../Settings.ts"
 import { RoomStore } from "../../storage/rooms/RoomStore.ts"
 import { HubRoom, makeFeedSync, type StoredPosition } from "./FeedSync.ts"
-import { type MissedEvents, makeReadMissedEvents, type ResumingMember } from "./Recovery.ts"
+import { type MissedEvents, makeReadMissedEvents, patience, type ResumingMember } from "./Recovery.ts"
 import { RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
 
@@ -48,6 +48,11 @@ export class Hub extends Context.Service<
       subscriber: Subscriber,
       stored: StoredPosition
     ) => Effect.Effect<PendingSubscription, TooManyRooms | StorageUnavailable>
+    /**
+     * Waits, at most 3 seconds, until the room here has delivered what the bus had when this was called. After an
+     * admission: a `member.left` that came before it would end the new subscription too.
+     */
+    readonly caughtUp: (roomId: string) => Effect.Effect<void>
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
     /** A write by the current request: its connection gets no event of a later change before the reply was sent. */
@@ -188,8 +193,20 @@ export class Hub extends Context.Service<
           )
         })
 
+      const caughtUp = (roomId: string): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          const room = rooms.get(roomId)
+          // A room that is not open here starts from what the bus has.
+          if (room === undefined) return Effect.void
+          const catchingUp = sync.startCatchingUp(room)
+          return catchingUp === undefined
+            ? Effect.flatMap(Effect.sleep("20 millis"), () => caughtUp(roomId))
+            : Fiber.join(catchingUp)
+        })
+
       return Hub.of({
         subscribe,
+        caughtUp: (roomId) => Effect.ignore(Effect.timeoutOption(caughtUp(roomId), patience)),
         replyFirst: (roomId, write) =>
           Effect.flatMap(RequestContext, (request) => {
             const room = rooms.get(roomId)

@@ -11,8 +11,8 @@ import { messageIdOf } from "./EventFrame.ts"
 import type { FeedSync, HubRoom, StoredPosition } from "./FeedSync.ts"
 import { parseCursor } from "./RoomFeed.ts"
 
-/** How long a resume waits for the instance to catch up with its client, and how often it checks. */
-const patience = "3 seconds"
+/** How long a join or resume waits for the instance to catch up, and how often a resume checks. */
+export const patience = "3 seconds"
 const attempts = 5
 
 export interface ResumingMember {
