@@ -1,4 +1,4 @@
-// The whole suite: one run of servers for all of it, four files at a time: they wait more than they work.
+// The whole suite: one run of servers for all of it, five files at a time: they wait more than they work.
 import { join } from "node:path"
 import { defineConfig } from "vitest/config"
 import { patienceMs } from "./support/Patience.ts"
@@ -20,7 +20,7 @@ export default defineConfig({
     // More than one wait within it: what is missing is said by the wait, not by the end of the test.
     testTimeout: rounds(2, 20) * patienceMs,
     hookTimeout: 2 * patienceMs,
-    maxWorkers: 4,
+    maxWorkers: 5,
     sequence: { sequencer: ProcessesFirst },
     // A worker imports effect and src once, not once per file: 42 files without servers took 12 s of CPU instead of 33.
     // `pool: "threads"` took 14.
