@@ -130,6 +130,11 @@ export class Cluster {
     for (const state of [bus, presence, buffer]) state.lose()
   }
 
+  /** As a client of Redis does that has a connection again: what the bus brought meanwhile may be missing. */
+  resubscribe(): void {
+    if (this.shared !== undefined) Context.get(this.shared, RoomBusState).resubscribe()
+  }
+
   get up(): ReadonlyArray<Instance> {
     return this.instances.filter(({ state }) => state === "up")
   }

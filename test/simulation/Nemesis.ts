@@ -72,6 +72,7 @@ export class Nemesis {
       this.#after(ms, () => {
         this.#note(`${group} is back for ${name}`)
         weather.set(name, group, "up")
+        if (group === "redis") cluster.resubscribe()
       })
     }
     const who = () => (random.chance(0.5) || victim === undefined ? "all" : victim.name)
@@ -140,6 +141,7 @@ export class Nemesis {
     this.#note("heals")
     weather.clear()
     weather.isOn = false
+    cluster.resubscribe()
     for (const { process } of cluster.instances) process.isStalled = false
     const alive = cluster.instances.filter(({ state }) => state !== "stopping")
     for (let count = alive.length; count < instances; count++) cluster.start()

@@ -156,9 +156,12 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     append: (roomId, event) => append(roomId, open(roomId, 0), 0, event)
   }
 
+  const resubscribe = () => {
+    for (const { gap } of subscribers.values()) gap.openUnsafe()
+  }
   const restart = () => {
     incarnation = SecureRandom.uuidV4Unsafe().slice(0, 8)
-    for (const { gap } of subscribers.values()) gap.openUnsafe()
+    resubscribe()
   }
 
   return {
@@ -186,6 +189,8 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
         }),
         ({ queue }) => Effect.sync(() => void subscribers.delete(queue))
       ),
+    /** Every instance's subscription was away, and is back. */
+    resubscribe,
     /** It comes back as another incarnation with what it had: epochs end, numbers go on, and events may be missed. */
     restart,
     /** It comes back as another incarnation, and empty. */
