@@ -47,6 +47,8 @@ export class Ledger {
   #socket: WebSocket | undefined
   #cursor: string | undefined
   #isIn = false
+  /** It was given a state in place of events, and has not read all messages since. */
+  #mustRead = false
   #ended = false
   #id = 0
   #attempt = 0
@@ -107,13 +109,18 @@ export class Ledger {
     else if (answer.result.recovered === true) this.resumed++
     else {
       this.renewed++
-      await this.#readAll()
+      this.#mustRead = true
     }
-    this.#isIn = true
+    // A page may be refused while the stores are away.
+    while (this.#mustRead && socket.readyState === WebSocket.OPEN) {
+      this.#mustRead = !(await this.#readAll())
+      if (this.#mustRead) await pause(20)
+    }
+    this.#isIn = !this.#mustRead
   }
 
-  /** What could not be told again is read: messages that were not seen come in their order. */
-  async #readAll(): Promise<void> {
+  /** What no events bring is read: messages that were not seen come in their order. False: a page could not be read. */
+  async #readAll(): Promise<boolean> {
     const known = new Set(this.seen)
     const pages: Array<ReadonlyArray<Message>> = []
     for (let before: string | undefined; ; ) {
@@ -122,7 +129,7 @@ export class Ledger {
         limit: 100,
         ...(before !== undefined && { before })
       })
-      if (answer?.result === undefined) return
+      if (answer?.result === undefined) return false
       pages.unshift(answer.result.messages)
       if (!answer.result.more) break
       before = answer.result.messages[0].messageId
@@ -133,6 +140,7 @@ export class Ledger {
       if (known.has(body) || now.has(body)) this.#inState.add(body)
       else this.#read(body)
     }
+    return true
   }
 
   #note(params: Params): void {
