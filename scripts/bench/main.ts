@@ -7,6 +7,7 @@ import { flush } from "./buffer/flush.ts"
 import { ack } from "./call/ack.ts"
 import { call } from "./call/call.ts"
 import { crowd } from "./call/crowd.ts"
+import { flood } from "./call/flood.ts"
 import { staleness } from "./catalog/staleness.ts"
 import { type Options, readOptions } from "./lib/options.ts"
 import { Processes } from "./lib/processes.ts"
@@ -18,6 +19,7 @@ const benches: Readonly<Record<string, (processes: Processes, options: Options) 
   buffer,
   call,
   crowd,
+  flood,
   flush,
   pages,
   rooms,
