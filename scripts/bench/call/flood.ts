@@ -74,8 +74,9 @@ export const flood = async (processes: Processes, { quick, rounds: asked }: Opti
         const beside = median(seen.map((one) => one.beside.p99))
         const lost = seen.reduce((sum, one) => sum + rate * seconds - one.beside.calls, 0)
         const sent = median(seen.map((one) => one.flooded.sent)) / seconds
+        const closes = median(seen.map((one) => one.flooded.closes))
         worst = Math.max(worst, beside / Math.max(3 * alone, 25))
-        const cells = [kind, connections, limits, sent.toFixed(0), alone.toFixed(1), beside.toFixed(1)]
+        const cells = [kind, connections, limits, sent.toFixed(0), closes, alone.toFixed(1), beside.toFixed(1)]
         lines.push(`| ${[...cells, (beside / alone).toFixed(1), lost].join(" | ")} |`)
         say(`  ${lines.at(-1)}`)
       }
@@ -85,8 +86,8 @@ export const flood = async (processes: Processes, { quick, rounds: asked }: Opti
     await server.end()
   }
   return [
-    "| flood of | connections | limits | frames/s sent | bystander's p99 alone, ms | beside it, ms | ratio | calls not answered |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    "| flood of | connections | limits | frames/s sent | closed | bystander's p99 alone, ms | beside it, ms | ratio | calls not answered |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ...lines,
     "",
     `The worst is ${worst.toFixed(1)} × of what it may be: three times alone, or 25 ms.`
