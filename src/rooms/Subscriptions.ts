@@ -145,8 +145,8 @@ export class Subscriptions extends Context.Service<
               yield* Effect.catchTag(accept, "InviteInvalid", (invalid) =>
                 Effect.catchTag(access.member(roomId, user), "NotAMember", () => Effect.fail(invalid))
               )
-              // The user may have left on another connection just before.
-              yield* hub.caughtUp(roomId)
+              // The user may have left on another connection just before. What the bus does not take goes around it.
+              if (!unpublished.has(roomId)) yield* hub.caughtUp(roomId)
             } else if (present.session.role !== "owner") {
               // A member uses an invite only for a higher role, and is admitted even if it is not valid.
               yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })

@@ -1,7 +1,7 @@
 // A room as the hub keeps it, and what brings its feed level with the bus: at its start, and whenever events are
 // missing. If those are in no stream any more, or the epoch has changed and changes are missing, the room's
 // connections are closed (4002): their clients reconnect and read the state again.
-import { Deferred, Effect, type Fiber, FiberSet, Schedule } from "effect"
+import { Deferred, Effect, Fiber, FiberSet, Schedule } from "effect"
 import { type BusEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
@@ -146,6 +146,15 @@ export const makeFeedSync = Effect.gen(function* () {
     return fork(catchUp(room))
   }
 
-  return { start, startCatchingUp, flush, resync }
+  /** Catches up, and is true. False: another catching up was under way, and a moment has passed. */
+  const tryCatchUp = (room: HubRoom): Effect.Effect<boolean> =>
+    Effect.suspend(() => {
+      const catchingUp = startCatchingUp(room)
+      return catchingUp === undefined
+        ? Effect.as(Effect.sleep("20 millis"), false)
+        : Effect.as(Fiber.join(catchingUp), true)
+    })
+
+  return { start, startCatchingUp, tryCatchUp, flush, resync }
 })
 export type FeedSync = Effect.Success<typeof makeFeedSync>

@@ -1,7 +1,7 @@
 // The rooms that this instance has connections in. Takes every event from the bus to its room's feed: each event is
 // framed once, and all connections are sent the same bytes. FeedSync.ts: a room and its states. RoomFeed.ts: which
 // event is next, under which number. RoomSubscriptions.ts: which connections get its frame, and when.
-import { Context, Deferred, Effect, Fiber, Layer, type Scope } from "effect"
+import { Context, Deferred, Effect, Layer, type Scope } from "effect"
 import { type BusEvent, type EphemeralEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../../domain/Room.ts"
@@ -198,10 +198,7 @@ export class Hub extends Context.Service<
           const room = rooms.get(roomId)
           // A room that is not open here starts from what the bus has.
           if (room === undefined) return Effect.void
-          const catchingUp = sync.startCatchingUp(room)
-          return catchingUp === undefined
-            ? Effect.flatMap(Effect.sleep("20 millis"), () => caughtUp(roomId))
-            : Fiber.join(catchingUp)
+          return Effect.flatMap(sync.tryCatchUp(room), (isDone) => (isDone ? Effect.void : caughtUp(roomId)))
         })
 
       return Hub.of({

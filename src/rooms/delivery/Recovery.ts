@@ -3,7 +3,7 @@
 // form. Every event keeps its number and type, so that the numbers have no gap. Both rules follow from the events
 // alone, which are all there up to now: who joined or left, and what was changed, after the cursor has an event among
 // them. A resume asks no other store.
-import { Effect, Fiber, Option, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import type { BusUnavailable, RoomBus, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
 import { Message } from "../../domain/Message.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
@@ -89,12 +89,9 @@ export const recoverable = (
 }
 
 /** `advance` moves the subscription's start to now, and returns the new cursor. */
-export const makeReadMissedEvents = (bus: RoomBus["Service"], { startCatchingUp }: FeedSync) => {
+export const makeReadMissedEvents = (bus: RoomBus["Service"], { tryCatchUp }: FeedSync) => {
   /** Does not wait longer than `patience`, while catching up goes on for the other connections. */
-  const waitForFeed = (room: HubRoom) => {
-    const catchingUp = startCatchingUp(room)
-    return catchingUp === undefined ? Effect.sleep("20 millis") : Effect.timeoutOption(Fiber.join(catchingUp), patience)
-  }
+  const waitForFeed = (room: HubRoom) => Effect.timeoutOption(tryCatchUp(room), patience)
 
   // Untraced: it is part of the resume's span.
   return Effect.fnUntraced(
