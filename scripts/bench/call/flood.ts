@@ -6,25 +6,22 @@ import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
 import type { Child, Processes, Server } from "../lib/processes.ts"
+import { median, table } from "../lib/report.ts"
 
 const rate = 200
 const lifted = { ...liftedLimits, REQUEST_RATE: "1000000", REQUEST_BURST: "1000000" }
 
 interface Calls {
   readonly calls: number
-  readonly errors: Readonly<Record<string, number>>
-  readonly p50: number
   readonly p99: number
 }
 
 interface Flooded {
   readonly sent: number
-  readonly replies: number
   readonly closes: number
 }
 
 const say = (text: string) => process.stderr.write(`${text}\n`)
-const median = (values: ReadonlyArray<number>) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 
 const ask = async <A>(child: Child, server: Server, line: string): Promise<A> => {
   child.write(line)
@@ -46,7 +43,7 @@ export const flood = async (processes: Processes, { quick, rounds: asked }: Opti
   await sql.end({ timeout: 1 })
   await seeding.end()
 
-  const lines: Array<string> = []
+  const rows: Array<ReadonlyArray<string>> = []
   let worst = 0
   for (const [limits, settings] of [
     ["as they come", {}],
@@ -76,20 +73,28 @@ export const flood = async (processes: Processes, { quick, rounds: asked }: Opti
         const sent = median(seen.map((one) => one.flooded.sent)) / seconds
         const closes = median(seen.map((one) => one.flooded.closes))
         worst = Math.max(worst, beside / Math.max(3 * alone, 25))
-        const cells = [kind, connections, limits, sent.toFixed(0), closes, alone.toFixed(1), beside.toFixed(1)]
-        lines.push(`| ${[...cells, (beside / alone).toFixed(1), lost].join(" | ")} |`)
-        say(`  ${lines.at(-1)}`)
+        const figures = [alone, beside, beside / alone].map((figure) => figure.toFixed(1))
+        rows.push([kind, `${connections}`, limits, sent.toFixed(0), `${closes}`, ...figures, `${lost}`])
+        say(`  ${rows.at(-1)?.join(", ")}`)
       }
       await flooder.end()
     }
     await bystander.end()
     await server.end()
   }
-  return [
-    "| flood of | connections | limits | frames/s sent | closed | bystander's p99 alone, ms | beside it, ms | ratio | calls not answered |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ...lines,
-    "",
-    `The worst is ${worst.toFixed(1)} × of what it may be: three times alone, or 25 ms.`
-  ].join("\n")
+  const alone = "bystander's p99 alone, ms"
+  const head = [
+    "flood of",
+    "connections",
+    "limits",
+    "frames/s sent",
+    "closed",
+    alone,
+    "beside it, ms",
+    "ratio",
+    "calls lost"
+  ]
+  return [table(head, rows), `The worst is ${worst.toFixed(1)} × of what it may be: three times alone, or 25 ms.`].join(
+    "\n\n"
+  )
 }
