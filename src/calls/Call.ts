@@ -2,7 +2,7 @@
 // stored behind it, unless `ack` asks for more: then the reply waits for that.
 import { Clock, Context, Effect, Layer, type Schema } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
-import { makeRecordId } from "../domain/Ids.ts"
+import { makeRecordIds } from "../domain/Ids.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
 import { Overloaded } from "../domain/Overload.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
@@ -55,10 +55,13 @@ export class Call extends Context.Service<
       const fetch = yield* Fetch
       const record = yield* Record
       const { stages } = yield* Metrics
+      const makeRecordId = makeRecordIds()
 
       // Untraced: the request's span shows the call, and each stage has a span of its own.
       const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
         const requestedAt = yield* Clock.currentTimeMillis
+        // Here, not with the record: ids are in the order of the requests, not of the answers.
+        const recordId = makeRecordId(requestedAt)
         const found = yield* timed(stages.lookup, () => lookup.get(call.integration, call.user), "call.lookup")
         // From here on an interruption (the caller left) ends the exchange and nothing else: a place that was reserved is
         // filled or given back, and what the integration answered is recorded.
@@ -81,7 +84,7 @@ export class Call extends Context.Service<
               fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
             )
             const row: CallRecord = {
-              recordId: makeRecordId(requestedAt),
+              recordId,
               user: call.user,
               integration: call.integration,
               input: inputText,

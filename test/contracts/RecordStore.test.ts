@@ -3,13 +3,15 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import type { CallRecord } from "../../src/domain/CallRecord.ts"
-import { makeRecordId } from "../../src/domain/Ids.ts"
+import { makeRecordIds } from "../../src/domain/Ids.ts"
 import { Database } from "../../src/infra/postgres/Database.ts"
 import * as PostgresEmbedded from "../../src/infra/postgres/PostgresEmbedded.ts"
 import * as Postgres from "../../src/infra/postgres/PostgresServer.ts"
 import { RecordStore } from "../../src/storage/records/RecordStore.ts"
 import { freshDatabase } from "../support/Databases.ts"
 import { patienceMs } from "../support/Patience.ts"
+
+const makeRecordId = makeRecordIds()
 
 const record = (user: string, n: number, more: Partial<CallRecord> = {}): CallRecord => ({
   recordId: makeRecordId(1_700_000_000_000 + n),

@@ -5,7 +5,7 @@ import { Clock, ConfigProvider, Context, Duration, Effect, Layer, Option, Redact
 import { Redis as EffectRedis } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import type { CallRecord } from "../../src/domain/CallRecord.ts"
-import { makeRecordId } from "../../src/domain/Ids.ts"
+import { makeRecordIds } from "../../src/domain/Ids.ts"
 import * as Redis from "../../src/infra/redis/Redis.ts"
 import { RedisHealth } from "../../src/infra/redis/RedisHealth.ts"
 import { Metrics } from "../../src/observability/Metrics.ts"
@@ -14,6 +14,8 @@ import { RecordStreamState } from "../../src/storage/records/RecordLogMemory.ts"
 import { RecordStream } from "../../src/storage/records/RecordStream.ts"
 import { startRedis } from "../support/Servers.ts"
 import { untilEffect } from "../support/UntilEffect.ts"
+
+const makeRecordId = makeRecordIds()
 
 const server = Layer.unwrap(
   Effect.map(

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Option } from "effect"
 import { CatalogRedis, CatalogRedisState } from "../../src/catalog/CatalogRedis.ts"
-import { makeRecordId } from "../../src/domain/Ids.ts"
+import { makeRecordIds } from "../../src/domain/Ids.ts"
 import { WriterLeasesState } from "../../src/storage/buffer/memory/WriterLeasesState.ts"
 import { WriterLeases } from "../../src/storage/buffer/WriterLeases.ts"
 import { DeadLetters, DeadLettersState } from "../../src/storage/DeadLetters.ts"
@@ -14,6 +14,8 @@ import { RoomPurge } from "../../src/storage/rooms/RoomPurge.ts"
 import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import { callRecord } from "../support/CallRecords.ts"
 import { at, id, tagOf } from "../support/RoomStores.ts"
+
+const makeRecordId = makeRecordIds()
 
 const States = Layer.mergeAll(
   CatalogRedisState.layer,

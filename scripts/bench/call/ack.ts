@@ -3,7 +3,7 @@
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import postgres from "postgres"
 import type { CallRecord } from "../../../src/domain/CallRecord.ts"
-import { makeRecordId } from "../../../src/domain/Ids.ts"
+import { makeRecordIds } from "../../../src/domain/Ids.ts"
 import { Database } from "../../../src/infra/postgres/Database.ts"
 import * as Postgres from "../../../src/infra/postgres/PostgresServer.ts"
 import { RecordStore } from "../../../src/storage/records/RecordStore.ts"
@@ -12,6 +12,8 @@ import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
 import type { Processes } from "../lib/processes.ts"
 import { table } from "../lib/report.ts"
+
+const makeRecordId = makeRecordIds()
 
 const rate = 1000
 const levels = ["memory", "redis", "postgres"] as const
