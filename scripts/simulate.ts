@@ -40,6 +40,7 @@ const {
 } = await runSeeds({
   from,
   count,
+  operations,
   ...(workers !== undefined && { workers }),
   progress: (finished) => {
     if (process.stderr.isTTY) process.stderr.write(`\r${finished} of ${count}`)

@@ -7,6 +7,8 @@ import { type Outcome, Simulator } from "./Simulation.ts"
 export interface RunsOptions {
   readonly from: number
   readonly count: number
+  /** Of every run; without it each seed draws its own. */
+  readonly operations?: number | undefined
   readonly workers?: number
   /** Called every now and then with how many are done. */
   readonly progress?: (done: number) => void
@@ -22,6 +24,7 @@ export interface Runs {
 export interface Share {
   readonly from: number
   readonly count: number
+  readonly operations?: number | undefined
   readonly step: number
 }
 export interface Report {
@@ -39,7 +42,7 @@ const add = (sums: Record<string, number>, counts: Readonly<Record<string, numbe
 }
 
 /** Simulates the seeds of a share, and reports now and then. */
-export const work = ({ count, from, step }: Share, report: (report: Report) => void): void => {
+export const work = ({ count, from, operations, step }: Share, report: (report: Report) => void): void => {
   let [done, counts]: [number, Record<string, number>] = [0, {}]
   let failed: Array<Outcome> = []
   const flush = () => {
@@ -48,7 +51,7 @@ export const work = ({ count, from, step }: Share, report: (report: Report) => v
   }
   const simulator = new Simulator()
   for (let index = 0; index < count; index++) {
-    const outcome = simulator.run({ seed: from + index * step })
+    const outcome = simulator.run({ seed: from + index * step, operations })
     done++
     add(counts, outcome.counts)
     if (outcome.violations.length > 0) failed.push(outcome)
@@ -62,6 +65,7 @@ const workerFile = fileURLToPath(new URL("./RunsWorker.ts", import.meta.url))
 export const runSeeds = async ({
   count,
   from,
+  operations,
   progress,
   workers = availableParallelism()
 }: RunsOptions): Promise<Runs> => {
@@ -70,7 +74,12 @@ export const runSeeds = async ({
   let done = 0
   const one = (index: number) =>
     new Promise<void>((resolve, reject) => {
-      const share: Share = { from: from + index, step: workers, count: Math.ceil((count - index) / workers) }
+      const share: Share = {
+        from: from + index,
+        step: workers,
+        count: Math.ceil((count - index) / workers),
+        operations
+      }
       const child = fork(workerFile, { execArgv: [] })
       child.on("message", (report: Report) => {
         done += report.done

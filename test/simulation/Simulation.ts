@@ -15,7 +15,7 @@ import { User } from "./Workload.ts"
 export interface RunOptions {
   readonly seed: number
   /** What the users do, at most. */
-  readonly operations?: number
+  readonly operations?: number | undefined
   readonly instances?: number
   /** Keeps the last steps. */
   readonly isTraced?: boolean
