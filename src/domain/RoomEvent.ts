@@ -35,6 +35,15 @@ export const RoomEvent = Schema.Union([
 ]).annotate({ identifier: "RoomEvent" })
 export type RoomEvent = typeof RoomEvent.Type
 
+/**
+ * The type of a change that no client is sent: acknowledged writes, which were in no store for a while, are there
+ * again. Who has read the room meanwhile reads it again.
+ */
+export const rescued = "room.rescued"
+export const rescuedEvent = JSON.stringify({ type: rescued })
+/** What a room's log has. */
+export type LoggedType = RoomEvent["type"] | typeof rescued
+
 /** An event of a committed write, before it gets its `seq`. */
 export interface RoomChange {
   readonly roomId: string
@@ -43,7 +52,7 @@ export interface RoomChange {
   /** Grows when the room's numbering can no longer be trusted; see rooms/delivery/Hub.ts. */
   readonly epochCounter: number
   readonly at: string
-  readonly type: RoomEvent["type"]
+  readonly type: LoggedType
   /** For `member.*` and `presence.*` the user; for `document.updated` the connection that made the edit; else empty. */
   readonly subject: string
   /** The event as JSON text. */

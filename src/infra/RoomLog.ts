@@ -1,7 +1,7 @@
 // The rooms' logs in memory, as the write buffer appends to them: its write and the event of it are one step, as a
 // script is in Redis (infra/redis/RoomLog.ts). What instances share of rooms in memory provides it.
 import { Context } from "effect"
-import type { RoomEvent } from "../domain/RoomEvent.ts"
+import type { LoggedType } from "../domain/RoomEvent.ts"
 
 export interface RoomLogNumbers {
   readonly epoch: string
@@ -21,7 +21,7 @@ export class RoomLog extends Context.Service<
     /** Gives the event the room's next seq, without a change number, and sends it to all instances. */
     readonly append: (
       roomId: string,
-      event: { readonly at: string; readonly type: RoomEvent["type"]; readonly subject: string; readonly event: string }
+      event: { readonly at: string; readonly type: LoggedType; readonly subject: string; readonly event: string }
     ) => void
   }
 >()("hotpath/infra/RoomLog") {}

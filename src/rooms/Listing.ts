@@ -32,6 +32,8 @@ export interface JsonPage {
   readonly starts: ReadonlyArray<number>
   /** Whether there are others, older or later ones. */
   readonly more: boolean
+  /** Read around the write buffer (MessageStore.ts). */
+  readonly isDirect?: boolean
 }
 
 const join = (texts: ReadonlyArray<string>, more: boolean): JsonPage => {
@@ -74,7 +76,7 @@ export const lastItems = (page: JsonPage, count: number): JsonPage => {
   if (starts.length <= count) return page
   const lastStarts = starts.slice(-count)
   const from = lastStarts[0] ?? text.length
-  return { text: text.slice(from), starts: lastStarts.map((start) => start - from), more: true }
+  return { ...page, text: text.slice(from), starts: lastStarts.map((start) => start - from), more: true }
 }
 
 /** Bytes in memory. */

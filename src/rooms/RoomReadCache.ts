@@ -35,8 +35,6 @@ const cachedSizes = [50, 100] as const
 
 const keyOfThread = ({ createdAt, threadId }: Thread) => [createdAt, threadId] as const
 
-/** `isDirect`: the versions of its key may be newer than what it was read from. */
-type ReadPage = JsonPage & { readonly isDirect?: boolean }
 type Read<A> = Effect.Effect<A, StorageUnavailable>
 
 export class RoomReadCache extends Context.Service<
@@ -76,7 +74,7 @@ export class RoomReadCache extends Context.Service<
         name: "messages" | "threads" | "participants",
         part: Exclude<keyof Versions, "epoch">,
         lifetime: Duration.Input,
-        read: (roomId: string, which: Which) => Read<ReadPage>
+        read: (roomId: string, which: Which) => Read<JsonPage>
       ) {
         const metrics = cache[name]
         const ttl = Duration.toMillis(lifetime)
@@ -84,6 +82,7 @@ export class RoomReadCache extends Context.Service<
         const flights = yield* Cache.makeWith(
           ({ key, roomId, which }: { readonly key: string; readonly roomId: string; readonly which: Which }) =>
             Effect.map(read(roomId, which), (page) => {
+              // The versions of its key may be newer than what it was read from.
               if (page.isDirect !== true) pages.set(key, page, { ttl })
               return page
             }),
@@ -125,13 +124,13 @@ export class RoomReadCache extends Context.Service<
         (roomId, { limit, threadId }: { readonly limit: number; readonly threadId: string | undefined }) =>
           messages.page(roomId, { limit, threadId, maxBytes: pageBytes }).pipe(
             Effect.map(
-              ({ isDirect = false, messages, more }): ReadPage => ({
+              ({ isDirect = false, messages, more }): JsonPage => ({
                 ...lastOf(messages, limit, more),
                 isDirect
               })
             ),
             // Only a page that ends before a message can fail with it.
-            Effect.catchTag("MessageNotFound", () => Effect.succeed<ReadPage>(lastOf([], 0, false)))
+            Effect.catchTag("MessageNotFound", () => Effect.succeed<JsonPage>(lastOf([], 0, false)))
           )
       )
       const participants = yield* make("participants", "people", "5 minutes", (roomId) =>

@@ -2,7 +2,7 @@
 // connection is subscribed first, and its events are held back; then the state is read, which so contains everything
 // up to the cursor; and the events are released when the reply has left.
 import { Context, Effect, Layer } from "effect"
-import { RoomBus, type SequencedEvent } from "../cluster/rooms/RoomBus.ts"
+import { RoomBus, type SequencedEvent, type Versions } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
 import type { RateLimited } from "../domain/Overload.ts"
 import type { InviteInvalid, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
@@ -31,6 +31,8 @@ export interface Guest extends Subscriber {
 
 /** Messages in a state. */
 const newest = 50
+/** How often and how long such messages are waited for: until an instance that left the buffer has saved them. */
+const untilSaved = { times: 20, everyMs: 100 } as const
 /** Events of a resume: a client that missed more gets the state, which is smaller. */
 const resumeBytes = 524_288
 
@@ -85,6 +87,20 @@ export class Subscriptions extends Context.Service<
       const document = (roomId: string): Effect.Effect<Document, StorageUnavailable> =>
         Effect.catchTag(documents.get(roomId), "RoomNotFound", () => Effect.succeed(emptyDocument(firstDocument)))
 
+      /**
+       * The newest messages. Around the write buffer, one that was just sent may be missing: the buffer published it,
+       * was left, and another instance saves it now, before it is acknowledged.
+       */
+      const newestMessages = Effect.fnUntraced(function* (roomId: string, versions: Versions | undefined) {
+        for (let tried = 1; ; tried++) {
+          const page = yield* reads.newest(roomId, undefined, newest, versions)
+          const isMissing = (messageId: string) => !page.text.includes(messageId)
+          if (page.isDirect !== true || tried === untilSaved.times) return page
+          if (!hub.latestMessages(roomId).some(isMissing)) return page
+          yield* Effect.sleep(untilSaved.everyMs)
+        }
+      })
+
       const state = Effect.fnUntraced(function* ({ room }: RoomSnapshot, cursor: string) {
         const { roomId } = room
         // Read after the cursor: what is read under these versions contains everything before it.
@@ -96,7 +112,7 @@ export class Subscriptions extends Context.Service<
           [
             document(roomId),
             reads.participants(roomId, versions),
-            reads.newest(roomId, undefined, newest, versions),
+            newestMessages(roomId, versions),
             presence.list(roomId)
           ],
           { concurrency: 4 }

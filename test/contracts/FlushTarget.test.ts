@@ -6,6 +6,8 @@ import type { BufferedMessage } from "../../src/storage/buffer/WriteBuffer.ts"
 import { DeadLetters } from "../../src/storage/DeadLetters.ts"
 import { DocumentStore } from "../../src/storage/rooms/DocumentStore.ts"
 import { MessageStore } from "../../src/storage/rooms/MessageStore.ts"
+import { Outbox } from "../../src/storage/rooms/Outbox.ts"
+import { RoomStore } from "../../src/storage/rooms/RoomStore.ts"
 import { at, by, changesNothing, draft, full, id, inRoom, makeThread, overStores, send } from "../support/RoomStores.ts"
 
 const unsaved = (roomId: string, version: number, more: Partial<UnsavedDocument> = {}): UnsavedDocument => ({
@@ -110,6 +112,44 @@ overStores("FlushTarget", (it) => {
       // Of no room that is there.
       assert.deepEqual(yield* saves(entry(id(), 1), entry(roomId, 40)), none)
       assert.lengthOf((yield* messages(roomId, { limit: 10 })).messages, 5)
+    })
+  )
+
+  it.effect("rescues what is missing with one change of each room, and what is there with none", () =>
+    Effect.gen(function* () {
+      const { pending } = yield* Outbox
+      const { find: message } = yield* MessageStore
+      const { get: document } = yield* DocumentStore
+      const { rescue, save } = yield* FlushTarget
+      const { delete: deleteRoom } = yield* RoomStore
+      const rooms = [yield* inRoom, yield* inRoom, yield* inRoom, yield* inRoom] as const
+      const [roomId, edited, whole, gone] = rooms
+      const { changes: before } = yield* send(roomId, "ann")
+      const after = before[0]?.changeNumber ?? 0
+      const [there, older] = [entry(whole, 10), entry(edited, 20)]
+      yield* save({ documents: [unsaved(whole, 1)], messages: [there, older] })
+      yield* deleteRoom(gone, by("ann"))
+      const newer = { ...older, version: 2, message: { ...older.message, body: "newer" } }
+      const missing = [entry(roomId, 30), entry(roomId, 40)]
+      const rescued = {
+        documents: [unsaved(whole, 1), unsaved(edited, 7)],
+        messages: [...missing, there, newer, entry(gone, 1)]
+      }
+      // Several at once store each once.
+      yield* Effect.all([rescue(rescued), rescue(rescued), rescue(rescued)], { concurrency: "unbounded" })
+      const changesOf = Effect.fnUntraced(function* (room: string, from = 0) {
+        const changes = yield* pending(room, from)
+        return changes.map(({ changeNumber, type }) => `${type} ${changeNumber}`).slice(from === 0 ? -1 : 0)
+      })
+      assert.deepEqual(yield* changesOf(roomId, after), [`room.rescued ${after + 1}`])
+      assert.match(String(yield* changesOf(edited)), /^room.rescued/)
+      assert.notMatch(String(yield* changesOf(whole)), /rescued/)
+      assert.notMatch(String(yield* changesOf(gone)), /rescued/)
+      for (const { message: one } of [...missing, newer])
+        assert.deepEqual(yield* message(one.roomId, one.messageId), one)
+      assert.deepEqual(yield* document(edited), full(7, "text 7"))
+      const { changes: next } = yield* send(roomId, "ann")
+      assert.strictEqual(next[0]?.changeNumber, after + 2)
     })
   )
 

@@ -90,20 +90,23 @@ describe("a store that refuses us", () => {
     const admin = (await server(startPostgres)).url
     const database = await freshDatabase(admin)
     const name = new URL(database).pathname.slice(1)
-    const setReadOnly = async (to: "on" | "off") => {
+    // Ends the connections from before, again and again: one that was being made has the old value, and is listed later.
+    const setReadOnly = async (to: "on" | "off", isSeen: () => Promise<boolean>) => {
       await query(admin, `ALTER DATABASE ${name} SET default_transaction_read_only = ${to}`)
-      await query(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [name])
+      const [{ now } = { now: "" }] = await query<{ now: string }>(admin, "SELECT clock_timestamp()::text AS now")
+      await until(async () => {
+        const before = "datname = $1 AND backend_start < $2::timestamptz"
+        await query(admin, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${before}`, [name, now])
+        return isSeen()
+      }, `read-only ${to} to be seen`)
     }
     const one = await hotpath({ DATABASE_URL: database, DATABASE_TIMEOUT: "1 second" })
-    await setReadOnly("on")
     // The ended connections may be seen first, as a PostgreSQL that is away.
-    const isSeen = async () => /PostgreSQL: it takes no writes/.test(String((await ready(one)).reasons))
-    await until(isSeen, "the refusal to be seen")
+    await setReadOnly("on", async () => /PostgreSQL: it takes no writes/.test(String((await ready(one)).reasons)))
     assert.strictEqual((await ready(one)).status, 503)
     assert.isFalse(await one.isUp("postgres"))
     assert.match(await refusal({ DATABASE_URL: database }), /DATABASE_URL=.*takes no writes: it is a standby/)
-    await setReadOnly("off")
-    await until(async () => (await ready(one)).status === 200, "writes to be taken again")
+    await setReadOnly("off", async () => (await ready(one)).status === 200)
   })
 
   it("PostgreSQL that is lost and back is logged", async () => {

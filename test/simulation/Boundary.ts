@@ -55,6 +55,9 @@ const shown = (value: unknown) => {
 }
 
 /** How an instance is connected with what it shares. */
+const noted: ReadonlySet<string> = new Set(["MessageStore.send", "WriteBuffer.append"])
+const isNoted = ({ method, port }: Crossing) => noted.has(`${port}.${method}`)
+
 export class Boundary {
   readonly process: SimulatedProcess
   readonly #options: BoundaryOptions
@@ -95,7 +98,11 @@ export class Boundary {
             if (Context.get(fiber.context, Inside)) return effect
             const isFirst = !ordered || (this.#toRedis.isEmpty && this.#atRedis === 0 && this.#fromRedis.isEmpty)
             const passed = passage(crossing) ?? (isFirst ? undefined : atOnce)
-            if (passed === undefined) return effect
+            // What passes at once is noted as well.
+            if (passed === undefined)
+              return isNoted(crossing)
+                ? Effect.tap(effect, () => Effect.sync(() => answeredTo(crossing, args, true)))
+                : effect
             const context = fiber.context.pipe(
               Context.add(Inside, true),
               Context.add(Scheduler.Scheduler, world.scheduler),

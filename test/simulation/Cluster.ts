@@ -6,7 +6,6 @@ import { PresenceState } from "../../src/cluster/rooms/PresenceMemory.ts"
 import { RoomBusState } from "../../src/cluster/rooms/RoomBusState.ts"
 import { WriteBufferState } from "../../src/storage/buffer/memory/WriteBufferState.ts"
 import { RecordStreamState } from "../../src/storage/records/RecordLogMemory.ts"
-import { MemoryRooms } from "../../src/storage/rooms/memory/MemoryRooms.ts"
 import type { Random } from "../support/Random.ts"
 import { Boundary } from "./Boundary.ts"
 import { type EventLoop, type SimulatedProcess, Way } from "./EventLoop.ts"
@@ -62,8 +61,6 @@ export class Cluster {
   open(done: () => void): void {
     this.run(this.world, "what is shared", buildShared, ({ context }) => {
       this.shared = context
-      const { messages } = Context.get(context, MemoryRooms)
-      this.#options.history.stored = () => new Set(messages.keys())
       done()
     })
   }

@@ -30,11 +30,15 @@ export class Weather {
     this.#random = random
   }
 
+  /** Whether a room's unpublished changes could not be read. */
+  failedOutbox = false
+
   /** Messages that the buffer and Postgres may both have been sent, each without knowing of the other. */
   readonly unsure = new Set<string>()
 
   readonly note = (crossing: Crossing, args: ReadonlyArray<unknown>): void => {
     this.failed[crossing.group]++
+    if (crossing.port === "Outbox" && crossing.method === "pending") this.failedOutbox = true
     this.answeredTo(crossing, args, false)
   }
 

@@ -42,6 +42,8 @@ export interface Version {
   readonly isDirect: boolean
   readonly text: string
   readonly user: string
+  readonly instance: string
+  readonly sentAt: number
 }
 
 export class History {
@@ -63,8 +65,8 @@ export class History {
   readonly bodies = new Map<string, { readonly possible: Set<string> }>()
   /** When Redis came back without its data. */
   readonly losses: Array<{ readonly at: number }> = []
-  /** The messages that Postgres has now. */
-  stored: () => ReadonlySet<string> = () => new Set()
+  /** When which instance was stalled for seconds. */
+  readonly stalls: Array<{ readonly instance: string; readonly at: number }> = []
   readonly deleted = new Set<string>()
   readonly maybeDeleted = new Set<string>()
 

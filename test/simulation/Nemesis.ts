@@ -3,6 +3,7 @@ import type { Random } from "../support/Random.ts"
 import type { Cluster } from "./Cluster.ts"
 import type { EventLoop } from "./EventLoop.ts"
 import type { LinkState, Weather } from "./Faults.ts"
+import type { History } from "./History.ts"
 import type { Trace } from "./Trace.ts"
 
 export interface NemesisOptions {
@@ -11,6 +12,7 @@ export interface NemesisOptions {
   readonly cluster: Cluster
   readonly weather: Weather
   readonly trace: Trace
+  readonly history: History
   readonly instances: number
 }
 
@@ -61,7 +63,7 @@ export class Nemesis {
   }
 
   #strike(): void {
-    const { cluster, instances, random } = this.#options
+    const { cluster, history, instances, loop, random } = this.#options
     const { up } = cluster
     const [victim] = up.length === 0 ? [] : [random.pick(up)]
     const link = (group: "redis" | "postgres", state: LinkState, name: string) => {
@@ -117,6 +119,7 @@ export class Nemesis {
           this.hasLostInstances = true
           this.#note(`stalls ${victim.name} for ${ms} ms`)
           victim.process.isStalled = true
+          if (ms >= 3000) history.stalls.push({ instance: victim.name, at: loop.now })
           this.#after(ms, () => {
             victim.process.isStalled = false
             this.#note(`${victim.name} goes on`)

@@ -16,11 +16,6 @@ const field = (value: unknown, name: string): unknown =>
   typeof value === "object" && value !== null ? (value as Fields)[name] : undefined
 export const text = (value: unknown, name: string): string => String(field(value, name))
 
-export interface WholeRead {
-  readonly askedAt: number
-  readonly stored: ReadonlySet<string>
-}
-
 export class RoomView {
   readonly roomId: string
   readonly user: string
@@ -37,8 +32,6 @@ export class RoomView {
   readonly repeats: Array<{ readonly messageId: string; readonly place: number }> = []
   /** Messages that a state or a list held. */
   readonly inState = new Set<string>()
-  /** When the room was last read as a whole, and which messages Postgres had then. */
-  read: WholeRead = { askedAt: 0, stored: new Set() }
   readonly deleted = new Set<string>()
   document: { name: string; version: number; text: string } = { name: "main", version: 0, text: "" }
   /** Events by epoch and seq, as far as the numbers are the bus's own. */

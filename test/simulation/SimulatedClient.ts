@@ -4,7 +4,7 @@ import type { Random } from "../support/Random.ts"
 import type { SimulatedProcess } from "./EventLoop.ts"
 import type { Answer, Asked, Fields, History } from "./History.ts"
 import type { Link, LinkClient } from "./Link.ts"
-import { type Page, RoomView, text, type WholeRead } from "./RoomView.ts"
+import { type Page, RoomView, text } from "./RoomView.ts"
 import type { Trace } from "./Trace.ts"
 
 export interface ClientHost {
@@ -195,10 +195,8 @@ export class SimulatedClient {
   /** All messages of the room, as far as they can be read. */
   readAll(view: RoomView, before?: string, done: (isWhole: boolean) => void = () => {}): void {
     const { roomId } = view
-    const read: WholeRead = { askedAt: this.now, stored: this.history.stored() }
     this.request("messages.list", { roomId, limit: 100, ...(before !== undefined && { before }) }, (answer) => {
       if (answer?.result === undefined) return done(false)
-      if (before === undefined) view.read = read
       const { messages, more } = answer.result as unknown as Page
       for (const message of messages) view.inState.add(text(message, "messageId"))
       const [first] = messages

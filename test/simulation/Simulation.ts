@@ -74,7 +74,7 @@ const simulate = (
     const host = { process: clientProcess, connect: cluster.connect, trace: trace.note }
     const users = names.map((name) => new User(new SimulatedClient(name, host, userRandom, history), userRandom))
     for (const { client } of users) cluster.clients.push(client)
-    const nemesis = new Nemesis({ loop, random: nemesisRandom, cluster, weather, trace, instances })
+    const nemesis = new Nemesis({ history, loop, random: nemesisRandom, cluster, weather, trace, instances })
 
     const until = (ms: number, isDone: () => boolean, what: string): boolean => {
       const end = loop.now + ms

@@ -154,6 +154,7 @@ export class User {
     const label = this.#label("d")
     const named = this.#random.chance(0.5)
     const params: Fields = { roomId, baseVersion: version, text: label, ...(named && { name }) }
+    const { instance, now: sentAt } = this.client
     this.#history.updates.push({ roomId, text: label, user: this.client.user })
     this.client.request("document.update", params, (answer) => {
       const acknowledged = answer?.result?.["version"]
@@ -164,7 +165,9 @@ export class User {
           version: acknowledged,
           isDirect: answer?.result?.["savedVersion"] === acknowledged,
           text: label,
-          user: this.client.user
+          user: this.client.user,
+          instance,
+          sentAt
         })
         return
       }

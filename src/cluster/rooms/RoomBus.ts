@@ -5,7 +5,7 @@
 // Each change gets one seq, however often it is published: a change number that is not above the last one is skipped.
 // In order: a change whose predecessors were not published is refused; the publisher brings those first.
 import { Context, Effect, Schema } from "effect"
-import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
+import type { LoggedType, RoomChange } from "../../domain/RoomEvent.ts"
 import { isRefusal } from "../../infra/redis/RedisUnavailable.ts"
 
 /** Redis is away, or did not answer in time: what was to be published may have been. */
@@ -16,7 +16,7 @@ export class BusUnavailable extends Schema.TaggedError<BusUnavailable>()("BusUna
 /** An event without a change number: it changes nothing in Postgres. */
 export interface EphemeralEvent {
   readonly at: string
-  readonly type: RoomEvent["type"]
+  readonly type: LoggedType
   readonly subject: string
   readonly event: string
 }

@@ -2,7 +2,7 @@
 // one subscription for all rooms.
 import { Effect, Latch, Layer, Queue } from "effect"
 import { Redis } from "effect/persistence"
-import type { RoomChange, RoomEvent } from "../../domain/RoomEvent.ts"
+import type { LoggedType, RoomChange } from "../../domain/RoomEvent.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { channel, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
@@ -124,7 +124,7 @@ const fromEntry = ([
   seq: Number.parseInt(id, 10),
   changeNumber: Number(changeNumber),
   at,
-  type: type as RoomEvent["type"],
+  type: type as LoggedType,
   subject,
   event
 })
@@ -138,7 +138,7 @@ const parse = (message: string): BusEvent | undefined => {
     seq: Number(seq),
     changeNumber: Number(changeNumber),
     at,
-    type: type as RoomEvent["type"],
+    type: type as LoggedType,
     subject,
     event
   }

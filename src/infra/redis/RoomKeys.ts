@@ -3,7 +3,7 @@
 //
 // A room's id is a UUID, which rooms/Access.ts verifies before a key is made. Other parts that clients choose (a user,
 // a document's name, a message's key) stand last in a key, so that they can't be mistaken for another part.
-import type { RoomEvent } from "../../domain/RoomEvent.ts"
+import { type LoggedType, rescued } from "../../domain/RoomEvent.ts"
 
 const count = 64
 export const tags: ReadonlyArray<string> = Array.from({ length: count }, (_, n) => `{hotpath:rooms:${n}}`)
@@ -24,8 +24,8 @@ export const shardOf = (roomId: string): string => `${tagOf(roomId)}:events`
 export const shards: ReadonlyArray<string> = tags.map((tag) => `${tag}:events`)
 
 /** Which part of a room an event changes. */
-export const partOf = (type: RoomEvent["type"]): "messages" | "threads" | "people" | "all" | "none" => {
-  if (type.startsWith("message.")) return "messages"
+export const partOf = (type: LoggedType): "messages" | "threads" | "people" | "all" | "none" => {
+  if (type.startsWith("message.") || type === rescued) return "messages"
   if (type.startsWith("thread.")) return "threads"
   if (type.startsWith("member.")) return "people"
   return type === "room.deleted" ? "all" : "none"

@@ -12,7 +12,7 @@ import { Settings } from "../../Settings.ts"
 import { RoomStore } from "../../storage/rooms/RoomStore.ts"
 import { HubRoom, makeFeedSync, type StoredPosition } from "./FeedSync.ts"
 import { type MissedEvents, makeReadMissedEvents, patience, type ResumingMember } from "./Recovery.ts"
-import { RoomFeed } from "./RoomFeed.ts"
+import { isRescue, RoomFeed } from "./RoomFeed.ts"
 import type { Subscriber } from "./Subscription.ts"
 
 /** How long a join or resume waits until the room is live here. */
@@ -53,6 +53,8 @@ export class Hub extends Context.Service<
      * admission: a `member.left` that came before it would end the new subscription too.
      */
     readonly caughtUp: (roomId: string) => Effect.Effect<void>
+    /** The ids of the last messages that the room's connections were sent, within seconds. */
+    readonly latestMessages: (roomId: string) => ReadonlyArray<string>
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
     /** A write by the current request: its connection gets no event of a later change before the reply was sent. */
@@ -210,6 +212,7 @@ export class Hub extends Context.Service<
             if (room !== undefined) request?.whenAnswered(room.feed.subscriptions.beginWrite(request.connectionId))
             return write
           }),
+        latestMessages: (roomId) => rooms.get(roomId)?.feed.latestMessages ?? [],
         leave: (roomId, connectionId) => rooms.get(roomId)?.feed.subscriptions.leave(connectionId),
         deliverLocally: Effect.fnUntraced(
           function* (roomId, events) {
@@ -219,8 +222,11 @@ export class Hub extends Context.Service<
               yield* advanceEpoch(roomId)
               room.isEpochAdvanced = true
             }
-            for (const event of events) if (room.feed.deliverLocally(event)) localEvents.add()
+            const until = events.findIndex((event) => isRescue(event) && !room.feed.isRead(event.changeNumber ?? 0))
+            for (const event of until === -1 ? events : events.slice(0, until))
+              if (room.feed.deliverLocally(event)) localEvents.add()
             sync.flush(room)
+            if (until !== -1) yield* sync.resync(room)
           },
           Effect.catch((error) => Effect.logWarning("events were not delivered locally", { reason: error._tag }))
         ),

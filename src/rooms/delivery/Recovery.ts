@@ -9,7 +9,7 @@ import { Message } from "../../domain/Message.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { messageIdOf } from "./EventFrame.ts"
 import type { FeedSync, HubRoom, StoredPosition } from "./FeedSync.ts"
-import { parseCursor } from "./RoomFeed.ts"
+import { isRescue, parseCursor } from "./RoomFeed.ts"
 
 /** How long a join or resume waits for the instance to catch up, and how often a resume checks. */
 export const patience = "3 seconds"
@@ -80,7 +80,7 @@ export const recoverable = (
   stored: ReadonlyArray<SequencedEvent>,
   member: ResumingMember
 ): ReadonlyArray<SequencedEvent> | undefined => {
-  if (reachesBack(missed, member)) return undefined
+  if (missed.some(isRescue) || reachesBack(missed, member)) return undefined
   const changes = lastChanges(stored)
   if (changes === undefined) return undefined
   if (changes.size === 0) return missed

@@ -7,6 +7,7 @@
 import { hash } from "node:crypto"
 import { Option, Schema } from "effect"
 import type { EphemeralEvent, History, SequencedEvent } from "../../cluster/rooms/RoomBus.ts"
+import { rescued } from "../../domain/RoomEvent.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { messageIdOf } from "./EventFrame.ts"
 import { RoomSubscriptions } from "./RoomSubscriptions.ts"
@@ -24,6 +25,9 @@ const maxLocal = 10_000
 /** A last event longer than this is replaced by its digest when the room is at rest. */
 const maxLastCharacters = 1024
 const digestOf = (event: string) => hash("sha256", event, "base64")
+
+/** After it, subscribers have to read the room's state again (RoomEvent.ts); before it they lacked nothing. */
+export const isRescue = ({ type }: Pick<EphemeralEvent, "type">): boolean => type === rescued
 
 /** A change that was acknowledged by the write buffer and was not in Postgres yet. */
 const isBuffered = ({ changeNumber, type }: SequencedEvent): boolean =>
@@ -84,7 +88,15 @@ class DuplicateFilter {
     }
     return false
   }
+
+  /** The last messages that were delivered since `from`, at most `count`. */
+  since(from: number, count: number): ReadonlyArray<string> {
+    return [...this.#deliveredAt].slice(-count).flatMap(([id, at]) => (at >= from ? [id] : []))
+  }
 }
+
+/** So many of the last messages a state has to contain, if they were sent within so many milliseconds. */
+const latest = { count: 10, ms: 5000 }
 
 export class RoomFeed {
   readonly roomId: string
@@ -145,28 +157,33 @@ export class RoomFeed {
     return offset === 0 ? `${epoch}:${clientSeq}` : `${epoch}~${offset}:${clientSeq}`
   }
 
-  /** Takes an event from the bus; false: it is of another epoch, or events before it are missing. */
+  /**
+   * Takes an event from the bus; false: it is of another epoch, or events before it are missing, or it says that
+   * subscribers may lack what was rescued.
+   */
   take(event: SequencedEvent & { readonly epoch: string }): boolean {
     if (event.epoch !== this.epoch || event.seq > this.seq + 1) return false
     if (event.seq <= this.seq) return true
+    if (isRescue(event)) return false
     if (event.changeNumber > this.changeNumber + 1 && !this.#hasAllChanges([event])) return false
     this.#advance(event)
     return true
   }
 
   /**
-   * Takes the events that were missed; false: they are not all there. A history of this epoch begins after `seq`, one
+   * Takes the events that were missed; false: they are not all there, or subscribers may lack what was rescued. A
+   * history of this epoch begins after `seq`, one
    * of another epoch begins with the event at `seq`. A feed that started locally needs all that the stream has.
    */
   catchUp(history: History): boolean {
     if (history.epoch === this.epoch) {
       if (!history.isWhole) return history.seq === this.seq
-      if (!this.#hasAllChanges(history.events)) return false
+      if (history.events.some(isRescue) || !this.#hasAllChanges(history.events)) return false
       for (const event of history.events) this.#advance(event)
       return true
     }
     const missed = this.epoch === "" ? this.#changesSinceStart(history) : this.#eventsAfterLast(history)
-    if (missed === undefined) return false
+    if (missed === undefined || missed.some(isRescue)) return false
     for (const event of missed) this.#advance(event)
     this.epoch = history.epoch
     this.seq = history.seq
@@ -179,6 +196,7 @@ export class RoomFeed {
   /** Delivers an event that the bus can't bring; false: it was delivered already, or the bus has to bring it. */
   deliverLocally(event: EphemeralEvent & { readonly changeNumber?: number }): boolean {
     const { changeNumber = 0 } = event
+    if (isRescue(event)) return false
     if (changeNumber > 0) {
       const isDelivered = changeNumber <= this.changeNumber || this.#local.has(changeNumber)
       if (isDelivered || this.#local.size >= maxLocal) return false
@@ -188,6 +206,16 @@ export class RoomFeed {
     this.#lateUpdates.deliveredLocally(event)
     this.#deliver(event)
     return true
+  }
+
+  /** Whether every subscriber's state contains the change. */
+  isRead(changeNumber: number): boolean {
+    return changeNumber <= Math.max(this.changeNumber, this.#storedChangeNumber)
+  }
+
+  /** The ids of the last messages that subscribers were sent. */
+  get latestMessages(): ReadonlyArray<string> {
+    return this.#duplicates.since(Date.now() - latest.ms, latest.count)
   }
 
   digestLast(): void {

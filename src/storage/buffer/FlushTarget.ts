@@ -4,8 +4,9 @@
 // that two flushes at once lock them in the same order and do not deadlock. A batch that Postgres refuses is halved
 // until the refused row is alone, which becomes a dead letter.
 import { Array as Arr, Context, Effect, Layer } from "effect"
+import type { SqlError } from "effect/sql"
 import type { StorageUnavailable } from "../../domain/Room.ts"
-import type { DatabaseRefused, DatabaseUnavailable } from "../../infra/postgres/Database.ts"
+import { rescued, rescuedEvent } from "../../domain/RoomEvent.ts"
 import { DeadLetters, insertOrDeadLetter } from "../DeadLetters.ts"
 import { makeRoomTransaction } from "../rooms/RoomTransaction.ts"
 import type { BufferedMessage, DirtyDocument } from "./WriteBuffer.ts"
@@ -37,6 +38,12 @@ export class FlushTarget extends Context.Service<
   {
     /** Stores what is newer than the stored version. Safe to repeat, late, and from two instances at once. */
     readonly save: (unsaved: Unsaved) => Effect.Effect<Saved, StorageUnavailable>
+    /**
+     * As `save`, for writes that the buffer lost. They were missing in what others have read since, and their events
+     * are past: in the same transaction each room that they change gets a change of the type `room.rescued`, which
+     * makes cached pages stale, and subscribers read the state again.
+     */
+    readonly rescue: (unsaved: Unsaved) => Effect.Effect<Saved, StorageUnavailable>
   }
 >()("hotpath/storage/buffer/FlushTarget") {
   static readonly layer = Layer.effect(
@@ -45,8 +52,11 @@ export class FlushTarget extends Context.Service<
       const { orUnavailable, run, sql } = yield* makeRoomTransaction
       const deadLetters = yield* DeadLetters
 
-      const documents = (rows: ReadonlyArray<UnsavedDocument>) =>
-        run(sql<{ conflicts: number }>`WITH batch AS (
+      /** How many conflicts there were, and the rooms that are changed. */
+      type Stored = Effect.Effect<{ readonly saved: Saved; readonly rooms: ReadonlyArray<string> }, SqlError.SqlError>
+
+      const documents = (rows: ReadonlyArray<UnsavedDocument>): Stored =>
+        sql<{ conflicts: number; rooms: ReadonlyArray<string> }>`WITH batch AS (
           SELECT b.* FROM unnest(${rows.map((row) => row.roomId)}::uuid[], ${rows.map((row) => row.name)}::text[],
             ${rows.map((row) => row.text)}::text[], ${rows.map((row) => String(row.version))}::text[],
             ${rows.map((row) => row.author)}::text[], ${rows.map((row) => row.at)}::text[])
@@ -56,15 +66,18 @@ export class FlushTarget extends Context.Service<
           SELECT room_id, name, text, version::bigint, author, at::timestamptz FROM batch ORDER BY room_id, name
           ON CONFLICT (room_id, name) DO UPDATE SET text = excluded.text, version = excluded.version,
             author = excluded.author, updated_at = excluded.updated_at WHERE d.version < excluded.version
-          RETURNING 1)
-        SELECT count(*)::float8 AS conflicts FROM batch JOIN documents d USING (room_id, name)
-          WHERE d.version > batch.version::bigint OR (d.version = batch.version::bigint AND d.text <> batch.text)`).pipe(
-          Effect.map(([row]): Saved => ({ conflicts: row?.conflicts ?? 0, dead: 0 }))
+          RETURNING room_id)
+        SELECT count(*)::float8 AS conflicts, ARRAY(SELECT DISTINCT room_id::text FROM saved) AS rooms
+          FROM batch JOIN documents d USING (room_id, name)
+          WHERE d.version > batch.version::bigint OR (d.version = batch.version::bigint AND d.text <> batch.text)`.pipe(
+          Effect.map(([row]) => ({ saved: { conflicts: row?.conflicts ?? 0, dead: 0 }, rooms: row?.rooms ?? [] }))
         )
 
-      const messages = (rows: ReadonlyArray<BufferedMessage>) => {
+      const messages = (rows: ReadonlyArray<BufferedMessage>): Stored => {
         const column = (of: (row: BufferedMessage) => string) => rows.map(of)
-        return run(sql`INSERT INTO messages AS m (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at,
+        const saved = sql<{
+          roomId: string
+        }>`INSERT INTO messages AS m (message_id, room_id, thread_id, author, kind, body, at, edited_at, deleted_at,
           reactions, position, key, edition, answer)
         SELECT b.message_id, b.room_id, nullif(b.thread_id, '')::uuid, b.author, b.kind, b.body, b.at::timestamptz,
           nullif(b.edited_at, '')::timestamptz, nullif(b.deleted_at, '')::timestamptz, b.reactions::jsonb,
@@ -83,18 +96,44 @@ export class FlushTarget extends Context.Service<
         ON CONFLICT (message_id) DO UPDATE SET body = excluded.body, edited_at = excluded.edited_at,
           deleted_at = excluded.deleted_at, reactions = excluded.reactions, edition = excluded.edition,
           thread_id = excluded.thread_id, answer = excluded.answer
-          WHERE m.edition < excluded.edition`).pipe(Effect.as(nothing))
+          WHERE m.edition < excluded.edition
+        RETURNING m.room_id AS "roomId"`
+        return Effect.map(saved, (stored) => ({ saved: nothing, rooms: stored.map(({ roomId }) => roomId) }))
       }
+
+      /** How rows are stored: by themselves. */
+      const alone =
+        <Row>(store: (rows: ReadonlyArray<Row>) => Stored) =>
+        (rows: ReadonlyArray<Row>) =>
+          Effect.map(store(rows), ({ saved }) => saved)
+
+      /** How rows are stored: with a change of their rooms, which are locked first, as by any write in a room. */
+      const asChanges =
+        <Row>(store: (rows: ReadonlyArray<Row>) => Stored, roomOf: (row: Row) => string) =>
+        (rows: ReadonlyArray<Row>) =>
+          sql.withTransaction(
+            Effect.gen(function* () {
+              const locked = [...new Set(rows.map(roomOf))]
+              yield* sql`SELECT FROM rooms WHERE room_id = ANY(${locked}::uuid[]) ORDER BY room_id FOR NO KEY UPDATE`
+              const { rooms, saved } = yield* store(rows)
+              if (rooms.length === 0) return saved
+              yield* sql`WITH changed AS (UPDATE rooms SET revision = revision + 1
+                WHERE room_id = ANY(${rooms}::uuid[]) AND deleted_at IS NULL RETURNING room_id, revision)
+              INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
+                SELECT room_id, revision, clock_timestamp(), ${rescued}, '', ${rescuedEvent} FROM changed`
+              return saved
+            })
+          )
 
       const save = <Row>(
         rows: ReadonlyArray<Row>,
         idOf: (row: Row) => string,
-        insert: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, DatabaseUnavailable | DatabaseRefused>
+        store: (rows: ReadonlyArray<Row>) => Effect.Effect<Saved, SqlError.SqlError>
       ) =>
         Effect.map(
           insertOrDeadLetter(
             Arr.chunksOf(rows, rowsAtOnce),
-            insert,
+            (some) => run(store(some)),
             Effect.fnUntraced(function* (row, refused) {
               const { sqlState } = refused
               // Any other refusal is a fault of the statement, not of the row: the rows stay in the buffer.
@@ -108,17 +147,28 @@ export class FlushTarget extends Context.Service<
           (saved) => saved.reduce(sum, nothing)
         )
 
-      return FlushTarget.of({
-        save: (unsaved) =>
+      const inBoth =
+        (
+          storeDocuments: (rows: ReadonlyArray<UnsavedDocument>) => Effect.Effect<Saved, SqlError.SqlError>,
+          storeMessages: (rows: ReadonlyArray<BufferedMessage>) => Effect.Effect<Saved, SqlError.SqlError>
+        ) =>
+        ({ documents, messages }: Unsaved) =>
           orUnavailable<Saved, never>(
             run(
               Effect.zipWith(
-                save(unsaved.documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, documents),
-                save(unsaved.messages, ({ message }) => message.messageId, messages),
+                save(documents, ({ name, roomId, version }) => `${roomId} ${name} ${version}`, storeDocuments),
+                save(messages, ({ message }) => message.messageId, storeMessages),
                 sum
               )
             )
           )
+
+      return FlushTarget.of({
+        save: inBoth(alone(documents), alone(messages)),
+        rescue: inBoth(
+          asChanges(documents, ({ roomId }) => roomId),
+          asChanges(messages, ({ message }) => message.roomId)
+        )
       })
     })
   )

@@ -38,6 +38,8 @@ export class UnflushedWrites extends Context.Service<
     readonly savedUntil: (at: number) => void
     /** Stores all copies in Postgres and returns their number. They stay until `savedUntil` confirms them. */
     readonly save: Effect.Effect<number, StorageUnavailable>
+    /** As `save`, when the buffer has lost them. */
+    readonly rescue: Effect.Effect<number, StorageUnavailable>
   }
 >()("hotpath/storage/buffer/UnflushedWrites") {
   static readonly layer = Layer.effect(
@@ -59,12 +61,23 @@ export class UnflushedWrites extends Context.Service<
       gauge("buffer_copies", "Acknowledged entries in memory until they are in Postgres", () => copies.size)
       gauge("buffer_copies_bytes", "Approximate memory these copies take", () => copies.bytes)
 
-      const replay = copies.replay((some) =>
-        target.save({
-          documents: some.flatMap(({ document }) => document ?? []),
-          messages: some.flatMap(({ message }) => message ?? [])
-        })
-      )
+      const store = (to: FlushTarget["Service"]["save"]) =>
+        copies
+          .replay((some) =>
+            to({
+              documents: some.flatMap(({ document }) => document ?? []),
+              messages: some.flatMap(({ message }) => message ?? [])
+            })
+          )
+          .pipe(
+            Effect.tap((entries) => {
+              if (entries === 0) return Effect.void
+              rescued.add(entries)
+              return Effect.logInfo("acknowledged writes that may be missing in Postgres were stored from memory", {
+                entries
+              })
+            })
+          )
 
       return UnflushedWrites.of({
         document: (document) =>
@@ -80,13 +93,8 @@ export class UnflushedWrites extends Context.Service<
             message
           }),
         savedUntil: (at) => copies.confirmWhile((copy) => copy.at < at),
-        save: Effect.tap(replay, (entries) => {
-          if (entries === 0) return Effect.void
-          rescued.add(entries)
-          return Effect.logInfo("acknowledged writes that may be missing in Postgres were stored from memory", {
-            entries
-          })
-        })
+        save: store(target.save),
+        rescue: store(target.rescue)
       })
     })
   )

@@ -32,6 +32,10 @@ export class WriteMode extends Context.Service<
   {
     /** The lease under which the buffer is used now; undefined: it is not. */
     readonly current: Effect.Effect<Lease | undefined>
+    /** Whether what the buffer took under the lease may be acknowledged. The answer may come when it was left already. */
+    readonly isLeased: (lease: Lease) => boolean
+    /** Saves what the buffer took when it was left already: then it may be acknowledged all the same. */
+    readonly save: Effect.Effect<void, StorageUnavailable>
     /** The buffer did not answer, or with a run that is not known here: it is probed before its next use. */
     readonly suspect: (run?: string) => Effect.Effect<void>
     /** Required before a direct write: everything that this instance acknowledged is in Postgres. */
@@ -101,7 +105,7 @@ export class WriteMode extends Context.Service<
       /** This incarnation counts as seen once everything that the former one may have lost is saved. */
       const rescue = Effect.gen(function* () {
         const missing = Math.max(0, pressure.entries() - depth.entries)
-        const count = yield* unflushed.save
+        const count = yield* unflushed.rescue
         yield* lossReport.note(depth.run, missing, count)
         pressure.note(depth)
         return { _tag: "Rescued" } as const
@@ -261,6 +265,8 @@ export class WriteMode extends Context.Service<
           if (isFresh && probing === undefined) return Effect.undefined
           return Effect.map(Effect.timeoutOption(probed, 2 * timings.patienceMs), granted)
         }),
+        isLeased: (lease) => State.isLeased(state, lease, now()),
+        save: Effect.asVoid(unflushed.save),
         suspect: (run) =>
           Effect.sync(() => {
             if (run === undefined || now() - state.probedAt > freshMs || pressure.depth()?.runs.includes(run) !== true)

@@ -2,7 +2,9 @@
 // available.
 //
 // A write whose outcome in the buffer is unknown fails. Repeating it, on either route, keeps it once. Everything else
-// that the buffer did not answer is tried again, up to three times in all.
+// that the buffer did not answer is tried again, up to three times in all. An answer may also come when the buffer was
+// left: its copies are saved, and others read Postgres. Then something new is saved before it is acknowledged, and a
+// change counts as unknown, as another one may have been made directly.
 import { Context, Effect, Layer } from "effect"
 import { BufferFull, StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
@@ -48,8 +50,14 @@ export class WriteRouting extends Context.Service<
         orElse: () => Effect.fail(usedElsewhere())
       })
 
+      /** Before it is acknowledged: what the buffer took under a lease that may be over. */
+      const acknowledge = (what: "insert" | "update", lease: Lease): Effect.Effect<void, StorageUnavailable> => {
+        if (mode.isLeased(lease)) return Effect.void
+        return what === "insert" ? Effect.catch(mode.save, () => Effect.fail(uncertain())) : Effect.fail(uncertain())
+      }
+
       const route = <A, E, A2, E2, R>(
-        what: "read" | "write",
+        what: "read" | "insert" | "update",
         buffered: Buffered<A, E, R>,
         direct: Effect.Effect<A2, E2, R>,
         left = attempts
@@ -57,12 +65,14 @@ export class WriteRouting extends Context.Service<
         Effect.flatMap(mode.current, (lease): Routed<A, E, A2, E2, R> => {
           const again = () => route(what, buffered, direct, left - 1)
           if (lease === undefined) {
-            if (what === "write") return Effect.andThen(mode.requireSaved, direct)
+            if (what !== "read") return Effect.andThen(mode.requireSaved, direct)
             return Effect.flatMap(leaveAll, (isLeft) => (isLeft || left === 1 ? direct : again()))
           }
-          return Effect.catch(buffered(lease), (error) => {
+          const taken: Effect.Effect<A, E | BufferUnavailable | StorageUnavailable, R> =
+            what === "read" ? buffered(lease) : Effect.tap(buffered(lease), () => acknowledge(what, lease))
+          return Effect.catch(taken, (error) => {
             if (!(error instanceof BufferUnavailable)) return Effect.fail(error)
-            const mayRepeat = left > 1 && !(error.isSent && what === "write")
+            const mayRepeat = left > 1 && !(error.isSent && what !== "read")
             return Effect.andThen(mode.suspect(), mayRepeat ? again() : Effect.fail(uncertain()))
           })
         })
@@ -80,8 +90,8 @@ export class WriteRouting extends Context.Service<
 
       return WriteRouting.of({
         read: (buffered, direct) => route("read", buffered, direct),
-        insert: (buffered, direct) => route("write", buffered, direct),
-        update: (buffered, direct) => whenUnleased(route("write", buffered, mode.bypass(direct))),
+        insert: (buffered, direct) => route("insert", buffered, direct),
+        update: (buffered, direct) => whenUnleased(route("update", buffered, mode.bypass(direct))),
         unlessFull: <A, E, R>(write: Effect.Effect<A, E, R>) =>
           Effect.suspend(
             (): Effect.Effect<A, E | BufferFull, R> => (mode.isFull() ? Effect.fail(new BufferFull()) : write)

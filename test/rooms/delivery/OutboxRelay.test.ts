@@ -30,7 +30,7 @@ const over = <A, E>(
                 return { missingAfter: undefined }
               })
           }),
-          Layer.mock(Hub, { leave: () => {}, present: () => new Map() }),
+          Layer.mock(Hub, { latestMessages: () => [], leave: () => {}, present: () => new Map() }),
           UnpublishedRooms.layerMemory,
           Metrics.layer
         ])

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import type { EphemeralEvent, History, SequencedEvent } from "../../../src/cluster/rooms/RoomBus.ts"
+import { rescued, rescuedEvent } from "../../../src/domain/RoomEvent.ts"
 import { CloseCodes } from "../../../src/protocol/CloseCodes.ts"
 
 import { eventParams } from "../../../src/rooms/delivery/EventFrame.ts"
@@ -44,6 +45,25 @@ describe("RoomFeed", () => {
     assert.strictEqual(feed.subscriptions.flush(), 0)
     assert.deepEqual(ann.seqs(), [6, 7])
     assert.deepEqual([feed.seq, feed.clientSeq, feed.changeNumber], [7, 7, 2])
+  })
+
+  it("goes no further than a rescue, of which no subscriber is sent anything, unless all have read the room since", () => {
+    const rescue = (seq: number, changeNumber: number): SequencedEvent => ({
+      ...numbered(seq, changeNumber),
+      type: rescued,
+      event: rescuedEvent
+    })
+    const { ann, feed } = feedWith()
+    assert.isTrue(take(feed, numbered(1, 1)))
+    assert.isFalse(take(feed, rescue(2, 2)))
+    assert.isFalse(feed.catchUp(history("e", [rescue(2, 2), numbered(3, 3)])))
+    assert.isFalse(feed.catchUp(history("f", [numbered(1, 1), rescue(2, 2)])))
+    assert.isFalse(feed.deliverLocally(rescue(2, 2)))
+    assert.strictEqual(feed.subscriptions.flush(), 1)
+    assert.deepEqual(ann.seqs(), [1])
+    assert.deepEqual([feed.isRead(1), feed.isRead(2)], [true, false])
+    const { feed: later } = feedWith({ seq: 1, changeNumber: 1, known: 2 })
+    assert.isTrue(later.isRead(2))
   })
 
   it("recognises its last event in another epoch by the digest of a room at rest", () => {
