@@ -1,18 +1,18 @@
 // The hot path on one screen: Lookup → Fetch → Record → Reply. The record is queued before the reply leaves and
 // stored behind it, unless `ack` asks for more: then the reply waits for that.
-import { Clock, Context, Effect, Layer, type Schema } from "effect"
+import { Clock, Context, Effect, type Fiber, Layer, type Schema } from "effect"
 import type { CallRecord, RecordUnavailable } from "../domain/CallRecord.ts"
 import { makeRecordIds } from "../domain/Ids.ts"
 import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
 import { Overloaded } from "../domain/Overload.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { timed } from "../observability/Tracing.ts"
+import { thenAtOnce, timedIn } from "../observability/Tracing.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import * as CallsMemory from "./CallsMemory.ts"
 import type { FetchError } from "./fetch/Exchange.ts"
 import { Fetch } from "./fetch/Fetch.ts"
-import { Lookup } from "./Lookup.ts"
+import { type Found, Lookup } from "./Lookup.ts"
 import { Record } from "./Record.ts"
 
 export interface CallRequest {
@@ -31,6 +31,11 @@ export interface CallReply {
   readonly recordId: string
   /** What held when the reply left. */
   readonly ack: Ack
+}
+
+interface RecordId {
+  readonly recordId: string
+  readonly requestedAt: number
 }
 
 /** The reply as JSON, from a body that is JSON text already. */
@@ -55,55 +60,63 @@ export class Call extends Context.Service<
       const fetch = yield* Fetch
       const record = yield* Record
       const { stages } = yield* Metrics
+      const clock = yield* Clock.Clock
       const makeRecordId = makeRecordIds()
 
-      // Untraced: the request's span shows the call, and each stage has a span of its own.
-      const run: Call["Service"]["run"] = Effect.fnUntraced(function* (call) {
-        const requestedAt = yield* Clock.currentTimeMillis
-        // Here, not with the record: ids are in the order of the requests, not of the answers.
-        const recordId = makeRecordId(requestedAt)
-        const found = yield* timed(stages.lookup, () => lookup.get(call.integration, call.user), "call.lookup")
-        // From here on an interruption (the caller left) ends the exchange and nothing else: a place that was reserved is
-        // filled or given back, and what the integration answered is recorded.
-        return yield* Effect.uninterruptibleMask((restore) =>
-          Effect.gen(function* () {
-            const { ack, overflow } = found.endpoint.integration.definition
-            const wanted = call.ack ?? ack
-            const place = record.reserve(overflow, wanted)
-            if (place === undefined) return yield* new Overloaded({ what: "records" })
-            const inputText = JSON.stringify(call.input)
-            // The deadline runs from the request on, so the exchange has what the lookup left of it.
-            const exchange = () => restore(fetch.exchange(found, call.input, inputText, found.lookupMs))
-            const fetchedAt = performance.now()
-            const { status, text: body } = yield* timed(stages.fetch, exchange, "call.fetch").pipe(
-              Effect.onError(() => Effect.sync(() => record.release(place)))
-            )
-            const fetchMs = performance.now() - fetchedAt
-            const repliedAt = yield* Clock.currentTimeMillis
-            const span = yield* Effect.withFiberSucceed((fiber) =>
-              fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
-            )
-            const row: CallRecord = {
-              recordId,
-              user: call.user,
-              integration: call.integration,
-              input: inputText,
-              configVersion: found.config.version,
-              status,
-              body,
-              requestedAt,
-              repliedAt,
-              lookupMs: found.lookupMs,
-              fetchMs: Math.round(fetchMs * 1000) / 1000,
-              connectionId: call.connectionId,
-              traceId: span?.traceId
+      // From here on an interruption (the caller left) ends the exchange and nothing else: a place that was reserved is
+      // filled or given back, and what the integration answered is recorded.
+      const fetched = (fiber: Fiber.Fiber<unknown, unknown>, call: CallRequest, found: Found, id: RecordId) =>
+        Effect.uninterruptibleMask((restore) => {
+          const { ack, overflow } = found.endpoint.integration.definition
+          const wanted = call.ack ?? ack
+          const place = record.reserve(overflow, wanted)
+          if (place === undefined) return Effect.fail(new Overloaded({ what: "records" }))
+          const inputText = JSON.stringify(call.input)
+          const fetchedAt = performance.now()
+          // The deadline runs from the request on, so the exchange has what the lookup left of it.
+          const exchange = () => restore(fetch.exchange(found, call.input, inputText, found.lookupMs))
+          return Effect.matchCauseEffect(timedIn(fiber, stages.fetch, exchange, "call.fetch"), {
+            onFailure: (cause) => {
+              record.release(place)
+              return Effect.failCause(cause)
+            },
+            onSuccess: ({ status, text: body }) => {
+              const span =
+                fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
+              const row: CallRecord = {
+                recordId: id.recordId,
+                user: call.user,
+                integration: call.integration,
+                input: inputText,
+                configVersion: found.config.version,
+                status,
+                body,
+                requestedAt: id.requestedAt,
+                repliedAt: clock.currentTimeMillisUnsafe(),
+                lookupMs: found.lookupMs,
+                fetchMs: Math.round((performance.now() - fetchedAt) * 1000) / 1000,
+                connectionId: call.connectionId,
+                traceId: span?.traceId
+              }
+              // The record comes before the reply, because the reply says what became of it.
+              const recorded = timedIn(fiber, stages.record, () => record.keep(row, span, place, wanted), "call.record")
+              return thenAtOnce(recorded, (level) =>
+                timedIn(fiber, stages.reply, () => Effect.succeed(encodeReply(row, level)), "call.reply")
+              )
             }
-            // The record comes before the reply, because the reply says what became of it.
-            const level = yield* timed(stages.record, () => record.keep(row, span, place, wanted), "call.record")
-            return yield* timed(stages.reply, () => Effect.succeed(encodeReply(row, level)), "call.reply")
           })
-        )
-      })
+        })
+
+      // Untraced: the request's span shows the call, and each stage has a span of its own. No generator: what is there
+      // already (the usual case of all stages but the exchange) is gone on with at once, and makes no effect.
+      const run: Call["Service"]["run"] = (call) =>
+        Effect.withFiber((fiber) => {
+          const requestedAt = clock.currentTimeMillisUnsafe()
+          // Here, not with the record: ids are in the order of the requests, not of the answers.
+          const id = { requestedAt, recordId: makeRecordId(requestedAt) }
+          const found = timedIn(fiber, stages.lookup, () => lookup.get(call.integration, call.user), "call.lookup")
+          return thenAtOnce(found, (target) => fetched(fiber, call, target, id))
+        })
 
       return Call.of({ run })
     })

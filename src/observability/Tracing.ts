@@ -1,6 +1,6 @@
 // Decides which requests are traced before any span is created. An unsampled request runs with tracing off and pays
 // nothing; a sampled one records its stages, and the Redis, HTTP and SQL work under them, as spans of one trace.
-import { Effect, Exit, type Tracer } from "effect"
+import { Effect, Exit, type Fiber, type Tracer } from "effect"
 import type { Histogram } from "./Instruments.ts"
 
 /** Runs the effect in a span of its own if the fiber belongs to a sampled trace, otherwise unchanged. */
@@ -21,15 +21,30 @@ export const spanIfSampled =
  * returned as it is, so timing it costs nothing but two readings of the clock.
  */
 export const timed = <A, E, R>(duration: Histogram, make: () => Effect.Effect<A, E, R>, span?: string) =>
-  Effect.withFiber((fiber): Effect.Effect<A, E, R> => {
-    const began = performance.now()
-    const observe = () => duration.observe((performance.now() - began) / 1000)
-    const isTraced = span !== undefined && fiber.cache.tracerEnabled
-    const work = isTraced ? spanIfSampled(span)(Effect.suspend(make)) : make()
-    if (!Exit.isExit(work)) return Effect.ensuring(work, Effect.sync(observe))
-    observe()
-    return work
-  })
+  Effect.withFiber((fiber): Effect.Effect<A, E, R> => timedIn(fiber, duration, make, span))
+
+/** `timed`, within the fiber that runs: the work is begun when this is called. */
+export const timedIn = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  duration: Histogram,
+  make: () => Effect.Effect<A, E, R>,
+  span?: string
+): Effect.Effect<A, E, R> => {
+  const began = performance.now()
+  const observe = () => duration.observe((performance.now() - began) / 1000)
+  const isTraced = span !== undefined && fiber.cache.tracerEnabled
+  const work: Effect.Effect<A, E, R> = isTraced ? spanIfSampled(span)(Effect.suspend(make)) : make()
+  if (!Exit.isExit(work)) return Effect.ensuring(work, Effect.sync(observe))
+  observe()
+  return work
+}
+
+/** Goes on with a value: at once, without an effect in between, if it is there already. */
+export const thenAtOnce = <A, E, R, B, E2, R2>(
+  effect: Effect.Effect<A, E, R>,
+  next: (value: A) => Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E | E2, R | R2> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect) ? next(effect.value as A) : Effect.flatMap(effect, next)
 
 export interface TraceParent {
   readonly traceId: string

@@ -92,6 +92,9 @@ const isFailing = (recent: ReadonlyArray<Outcome>) =>
 export class Breaker extends Context.Service<
   Breaker,
   {
+    /** Whether `run` may refuse: otherwise the exchange may run by itself, if its end is noted. */
+    readonly isWatched: (circuit: string) => boolean
+    readonly note: (guarded: Guarded, exit: Exit.Exit<HttpAnswer, HttpError>) => void
     readonly run: (
       guarded: Guarded,
       exchange: Effect.Effect<HttpAnswer, HttpError>
@@ -152,13 +155,10 @@ export class Breaker extends Context.Service<
         }
         if (entry.streak >= successesInARow && entry.users.size === 0) watched.delete(circuit)
       }
-      const observe =
-        ({ circuit, isStarved, user }: Guarded) =>
-        (exit: Exit.Exit<HttpAnswer, HttpError>) => {
-          if (Exit.isSuccess(exit) && exit.value.status < 500) succeeded(circuit, user)
-          else if (classify(isStarved)(exit)._tag === "Failure") failed(circuit, user)
-          return Effect.void
-        }
+      const note = ({ circuit, isStarved, user }: Guarded, exit: Exit.Exit<HttpAnswer, HttpError>) => {
+        if (Exit.isSuccess(exit) && exit.value.status < 500) succeeded(circuit, user)
+        else if (classify(isStarved)(exit)._tag === "Failure") failed(circuit, user)
+      }
 
       // What the library counts for the shared circuit. While it is closed, that is one failure, when the window is
       // failing.
@@ -186,9 +186,11 @@ export class Breaker extends Context.Service<
         }
 
       return Breaker.of({
+        isWatched: (circuit) => watched.get(circuit) !== undefined,
+        note,
         run: (guarded, exchange) => {
           const { circuit, isStarved, user } = guarded
-          const observed = Effect.onExit(exchange, observe(guarded))
+          const observed = Effect.onExit(exchange, (exit) => Effect.sync(() => note(guarded, exit)))
           const entry = watched.get(circuit)
           if (entry === undefined) return observed
           const inShared =

@@ -27,6 +27,8 @@ export interface Bulkhead {
     timeoutMs: number,
     use: (leftMs: number) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | Overloaded | IntegrationTimeout, R>
+  /** Takes a slot if `run` would begin at once, and returns what gives it back. */
+  readonly enter: (user: string) => (() => void) | undefined
   readonly waiting: () => number
   readonly running: () => number
 }
@@ -139,6 +141,15 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
   })
 
   return {
+    enter: (name) => {
+      const user = userOf(name)
+      if (user.waiters.size > 0 || !mayTake(user)) {
+        forgetIdle(user)
+        return undefined
+      }
+      take(user)
+      return () => release(user)
+    },
     waiting: () => waiting,
     running: () => running,
     approach: <A, E, R>(name: string, reading: Effect.Effect<A, E, R>) =>

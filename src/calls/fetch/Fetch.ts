@@ -2,16 +2,18 @@
 // leaves, the fiber is interrupted and the socket to the integration closed. Around the exchange, from the inside
 // out: the breaker, the bulkhead, the retries (GET only, with growing jittered pauses, within the deadline), the
 // response cache.
-import { Clock, Context, Duration, Effect, Layer, Result, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Option, Result, Schedule } from "effect"
 import { type InexactNumber, inexactNumbers, isBigInteger, mark, unmark } from "../../domain/ExactNumbers.ts"
 import {
   IntegrationInvalidResponse,
+  type IntegrationOpen,
   IntegrationRejected,
   IntegrationTimeout,
   IntegrationUnreachable
 } from "../../domain/Integration.ts"
+import type { Overloaded } from "../../domain/Overload.ts"
 import { isStorable } from "../../domain/StorableJson.ts"
-import { Http, type HttpAnswer } from "../../infra/http/Http.ts"
+import { Http, type HttpAnswer, type HttpError } from "../../infra/http/Http.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { nestsDeeperThan } from "../../protocol/JsonRpc.ts"
 import { Settings } from "../../Settings.ts"
@@ -20,6 +22,9 @@ import type { Endpoint, Sent } from "./Endpoint.ts"
 import { type Answer, type FetchError, makeExchangeMeters, type Target } from "./Exchange.ts"
 import { ResponseCache } from "./ResponseCache.ts"
 import { cut, type TextOptions, TextStream, textOf } from "./TextStream.ts"
+
+/** How an exchange in its turn fails, before that has a meaning. */
+type ExchangeError = HttpError | Overloaded | IntegrationOpen | IntegrationTimeout
 
 const acceptsParts = "text/event-stream, application/x-ndjson, application/json"
 /** The pauses before retries: about 100 ms, then twice as long each time. */
@@ -118,6 +123,25 @@ export class Fetch extends Context.Service<
           : Result.succeed({ status, body: text, text: JSON.stringify(text), bytes: 0 })
       }
 
+      const meaning = (endpoint: Endpoint, error: ExchangeError): FetchError => {
+        const { definition, name } = endpoint.integration
+        switch (error._tag) {
+          case "IntegrationTimeout":
+            return timedOut(endpoint, "no slot came in time")
+          case "HttpTimeout":
+            return timedOut(endpoint, `no whole answer within ${definition.timeoutMs} ms`)
+          case "HttpUnreachable":
+            return new IntegrationUnreachable({ integration: name, reason: error.reason })
+          // The text of an error answer that is too long is not read; its status is known.
+          case "HttpAnswerTooLarge":
+            return error.status < 200 || error.status > 299
+              ? rejected(endpoint, error.status, "")
+              : invalidResponse(endpoint, error.status, `more than ${error.limit} bytes`)
+          default:
+            return error
+        }
+      }
+
       const attempt = (
         target: Target,
         request: Sent,
@@ -128,37 +152,50 @@ export class Fetch extends Context.Service<
         const { circuit, integration } = endpoint
         const meter = meterOf(integration.name)
         const began = performance.now()
-        return bulkhead
-          .run(user, leftMs, (timeoutMs) => {
-            const isStarved = timeoutMs < integration.definition.timeoutMs / 2
-            const sent = { ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }
-            return breaker.run({ circuit, user, isStarved }, http.send(sent, stream))
-          })
-          .pipe(
-            Effect.flatMap((answer) => {
-              const result = stream?.isInParts === true ? readParts(endpoint, answer, stream) : read(endpoint, answer)
-              if (Result.isSuccess(result)) {
-                meter.outcome("answered").add()
-                meter.duration.observe((performance.now() - began) / 1000)
-              }
-              return Effect.fromResult(result)
-            }),
-            Effect.catchTags({
-              IntegrationTimeout: () => Effect.fail(timedOut(endpoint, "no slot came in time")),
-              HttpTimeout: () =>
-                Effect.fail(timedOut(endpoint, `no whole answer within ${integration.definition.timeoutMs} ms`)),
-              HttpUnreachable: ({ reason }) =>
-                Effect.fail(new IntegrationUnreachable({ integration: integration.name, reason })),
-              // The text of an error answer that is too long is not read; its status is known.
-              HttpAnswerTooLarge: ({ limit, status }): Effect.Effect<never, FetchError> =>
-                Effect.fail(
-                  status < 200 || status > 299
-                    ? rejected(endpoint, status, "")
-                    : invalidResponse(endpoint, status, `more than ${limit} bytes`)
-                )
-            }),
-            Effect.tapError((error) => Effect.sync(() => meter.outcome(error._tag).add()))
+        const send = (timeoutMs: number) => http.send({ ...request, timeoutMs, maxBytes: MAX_ANSWER_BYTES }, stream)
+        const guarded = (timeoutMs: number) => ({
+          circuit,
+          user,
+          isStarved: timeoutMs < integration.definition.timeoutMs / 2
+        })
+        const answered = (answer: HttpAnswer): Effect.Effect<Answer, FetchError> => {
+          const result = stream?.isInParts === true ? readParts(endpoint, answer, stream) : read(endpoint, answer)
+          if (Result.isFailure(result)) {
+            meter.outcome(result.failure._tag).add()
+            return Effect.fail(result.failure)
+          }
+          meter.answered.add()
+          meter.duration.observe((performance.now() - began) / 1000)
+          return Effect.succeed(result.success)
+        }
+        const failed = (error: ExchangeError): Effect.Effect<never, FetchError> => {
+          const meant = meaning(endpoint, error)
+          meter.outcome(meant._tag).add()
+          return Effect.fail(meant)
+        }
+        const inTurn = () =>
+          Effect.matchEffect(
+            bulkhead.run(user, leftMs, (timeoutMs) => breaker.run(guarded(timeoutMs), send(timeoutMs))),
+            { onFailure: failed, onSuccess: answered }
           )
+        // The usual case: a slot is free and the integration works. One frame does what four would.
+        return Effect.uninterruptibleMask((restore) => {
+          const leave = breaker.isWatched(circuit) ? undefined : bulkhead.enter(user)
+          if (leave === undefined) return restore(inTurn())
+          return Effect.matchCauseEffect(restore(send(leftMs)), {
+            onFailure: (cause) => {
+              breaker.note(guarded(leftMs), Exit.failCause(cause))
+              leave()
+              const error = Cause.findErrorOption(cause)
+              return Option.isSome(error) ? failed(error.value) : Effect.failCause(cause as Cause.Cause<never>)
+            },
+            onSuccess: (answer) => {
+              if (answer.status > 499) breaker.note(guarded(leftMs), Exit.succeed(answer))
+              leave()
+              return answered(answer)
+            }
+          })
+        })
       }
 
       // A retry whose pause would pass the deadline is not begun: the caller gets the last error at once.

@@ -5,7 +5,6 @@ import { lookup as resolve } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { Agent, buildConnector, type Dispatcher } from "undici"
-import { spanIfSampled } from "../../observability/Tracing.ts"
 import { EgressPolicy } from "./EgressPolicy.ts"
 import { LocalHosts } from "./LocalHosts.ts"
 import { reasonOf } from "./NetworkReasons.ts"
@@ -253,18 +252,28 @@ export class Http extends Context.Service<
           return Effect.sync(() => handler.stop())
         })
 
-      const send = (request: HttpRequest, reader?: AnswerReader): Effect.Effect<HttpAnswer, HttpError> =>
-        Effect.withFiber((fiber) => {
-          const span = fiber.cache.tracerEnabled ? fiber.cache.span : undefined
-          return exchange(request, reader, span?.sampled === true ? `00-${span.traceId}-${span.spanId}-01` : undefined)
-        })
+      const traced = (request: HttpRequest, reader: AnswerReader | undefined) =>
+        Effect.withFiber<HttpAnswer, HttpError>((fiber) => {
+          const { span } = fiber.cache
+          return exchange(request, reader, span === undefined ? undefined : `00-${span.traceId}-${span.spanId}-01`)
+        }).pipe(
+          Effect.withSpan(
+            `http ${request.method}`,
+            {
+              kind: "client",
+              attributes: { "server.address": request.origin, "http.request.method": request.method }
+            },
+            { captureStackTrace: false }
+          )
+        )
 
       return Http.of({
         send: (request, reader) =>
-          spanIfSampled(`http ${request.method}`, {
-            kind: "client",
-            attributes: { "server.address": request.origin, "http.request.method": request.method }
-          })(send(request, reader))
+          Effect.withFiber((fiber) =>
+            fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true
+              ? traced(request, reader)
+              : exchange(request, reader, undefined)
+          )
       })
     })
   )
