@@ -5,6 +5,7 @@ import { lookup as resolve } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { Agent, buildConnector, type Dispatcher } from "undici"
+import { Deadlines } from "./Deadlines.ts"
 import { EgressPolicy } from "./EgressPolicy.ts"
 import { LocalHosts } from "./LocalHosts.ts"
 import { reasonOf } from "./NetworkReasons.ts"
@@ -63,7 +64,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #maxBytes: number
   readonly #reader: AnswerReader | undefined
   #isRead = false
-  readonly #timer: NodeJS.Timeout
+  readonly #forget: () => void
   #controller: Dispatcher.DispatchController | undefined
   #settled = false
   #status = 0
@@ -74,18 +75,23 @@ class Exchange implements Dispatcher.DispatchHandler {
   constructor(
     request: HttpRequest,
     reader: AnswerReader | undefined,
+    deadlines: Deadlines,
     settle: (exit: Effect.Effect<HttpAnswer, HttpError>) => void
   ) {
     this.#settle = settle
     this.#reader = reader
     this.#maxBytes = request.maxBytes
-    this.#timer = setTimeout(() => this.stop(Effect.fail(new HttpTimeout())), request.timeoutMs)
+    this.#forget = deadlines.add(request.timeoutMs, this)
+  }
+
+  expire() {
+    this.stop(Effect.fail(new HttpTimeout()))
   }
 
   #end(exit: Effect.Effect<HttpAnswer, HttpError> | undefined) {
     if (this.#settled) return
     this.#settled = true
-    clearTimeout(this.#timer)
+    this.#forget()
     if (exit !== undefined) this.#settle(exit)
   }
 
@@ -236,9 +242,10 @@ export class Http extends Context.Service<
         (opened) => Effect.promise(() => opened.destroy())
       )
 
+      const deadlines = new Deadlines()
       const exchange = (request: HttpRequest, reader: AnswerReader | undefined, traceparent: string | undefined) =>
         Effect.callback<HttpAnswer, HttpError>((resume) => {
-          const handler = new Exchange(request, reader, resume)
+          const handler = new Exchange(request, reader, deadlines, resume)
           agent.dispatch(
             {
               origin: request.origin,
