@@ -19,7 +19,7 @@ import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
 import { chunksBy } from "../Chunks.ts"
 import { FlushTarget, type Unsaved } from "./FlushTarget.ts"
-import { type BufferUnavailable, type Dirty, WriteBuffer } from "./WriteBuffer.ts"
+import { type BufferUnavailable, claimedAtOnce, type Dirty, WriteBuffer } from "./WriteBuffer.ts"
 
 /** How long a room stays claimed: the longest that reading and saving it may take. */
 const leaseMs = 15_000
@@ -34,9 +34,6 @@ const workers = 2
 const maxDrain = Duration.seconds(10)
 /** How long a request waits for its room: the deadlines of its own statements, and of the rooms before it. */
 const maxWait = Duration.seconds(15)
-/** A claim gives up to so many rooms at a time; after one of fewer, no room is left. */
-const claimedRooms = 500
-
 type Failed = StorageUnavailable | BufferUnavailable
 type Flushed<A> = Effect.Effect<A, Failed>
 
@@ -154,7 +151,7 @@ export class Flusher extends Context.Service<
             count = yield* flush(true)
             saved += count
             if (count > 0) yield* Effect.logInfo("saving buffered writes", { rooms: saved })
-          } while (count >= claimedRooms)
+          } while (count >= claimedAtOnce)
         })
         return yield* Effect.timeoutOrElse(all, {
           duration: Duration.min(left, maxDrain),

@@ -151,6 +151,8 @@ export class WriteBuffer extends Context.Service<
 /** A room with so many messages that wait, or so many bytes of them, is due at once. */
 export const dueAt = 200
 export const dueBytes = 524_288
+/** A claim gives up to so many rooms at a time (in a Cluster, of each hash tag); after one of fewer, none is left. */
+export const claimedAtOnce = 500
 /** About how much of a room is read for one flush. */
 export const dirtyAtOnce = 1000
 export const dirtyBytes = 2_000_000

@@ -42,6 +42,8 @@ export const layer = (intervalMs: number) =>
       const redis = yield* Redis.Redis
       const health = yield* RedisHealth
       const common = makeCommon(health)
+      // What one script may ask for at a time: in a Cluster the keys of one slot.
+      const groups = health.isCluster ? tags.map((tag) => [tag]) : [tags]
 
       const script = <Config extends { readonly params: ReadonlyArray<unknown>; readonly result: unknown }>(
         of: Redis.Script<Config>
@@ -112,7 +114,7 @@ export const layer = (intervalMs: number) =>
         }),
         claim: ({ all, leaseMs }) =>
           Effect.map(
-            Effect.forEach(tags, (tag) => claim(tag, all, leaseMs), { concurrency: 16 }),
+            Effect.forEach(groups, (some) => claim(some, all, leaseMs), { concurrency: 16 }),
             (rooms) => rooms.flat()
           ),
         dirty: Effect.fnUntraced(function* (roomId) {
@@ -131,9 +133,18 @@ export const layer = (intervalMs: number) =>
         // A Redis that is full answers reads, and takes no writes.
         depth: Effect.andThen(
           unavailable(health.check),
-          Effect.forEach(tags, (tag) => depth(tag, SecureRandom.uuidV4Unsafe()), { concurrency: 16 })
+          Effect.forEach(
+            groups,
+            (some) =>
+              depth(
+                some,
+                some.map(() => SecureRandom.uuidV4Unsafe())
+              ),
+            { concurrency: 16 }
+          )
         ).pipe(
-          Effect.map((all) => {
+          Effect.map((groups) => {
+            const all = groups.flat()
             const oldestAgeMs = Math.max(...all.map(([, age]) => age))
             const runs = all.map(([, , run]) => run)
             const origins = all.map(([, , , born]) => born)

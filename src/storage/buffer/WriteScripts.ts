@@ -129,7 +129,7 @@ export const update = (common: Common) =>
       local added = redis.call('SADD', KEYS[6], name)
       if added == 1 then
         redis.call('PERSIST', KEYS[8])
-        waits(redis.call('TIME'), interval)
+        waits(clock(), interval)
       end
       append(0, at, 'document.updated', connection, 'none', event)
       close()
@@ -197,26 +197,25 @@ export const append = (common: Common) =>
       lua: `${lua}
       open(true, 'position', 'indexed', 'waiting')
       local id, hasKey, tail, at, event, interval = unpack(ARGV, ${own + 1})
-      if hasKey == '1' then
-        local known = redis.call('GET', KEYS[8])
-        if known then return {known, '0'} end
-        redis.call('SET', KEYS[8], id, 'PX', ${rememberedMs})
+      if hasKey == '1' and not redis.call('SET', KEYS[8], id, 'NX', 'PX', ${rememberedMs}) then
+        return {redis.call('GET', KEYS[8]), '0'}
       end
-      if redis.call('HEXISTS', KEYS[7], id) == 1 then return {id, '0'} end
-      local time, last = redis.call('TIME'), tonumber(more[1] or 0)
+      local time, last = clock(), tonumber(more[1] or 0)
       local position = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
       local entry = '{"${names.version}":0,"${names.ordinal}":' .. position .. tail
-      local before, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
-      if before == 0 then
+      if redis.call('HSETNX', KEYS[7], id, entry) == 0 then return {id, '0'} end
+      local waiting, indexed, bytes = redis.call('HLEN', KEYS[7]), more[1] and more[1] == more[2], tonumber(more[3] or 0)
+      if waiting == 1 then
         redis.call('DEL', order)
         indexed, bytes = true, 0
-      end
+        waits(time, interval)
+      else redis.call('HINCRBY', KEYS[5], 'entries', 1) end
       bytes = bytes + #entry
-      redis.call('HSET', KEYS[1], 'position', position, 'indexed', indexed and position or '', 'waiting', bytes)
-      redis.call('HSET', KEYS[7], id, entry)
+      set('position', position)
+      set('indexed', indexed and position or '')
+      set('waiting', bytes)
       if indexed then redis.call('ZADD', order, position, id) end
-      waits(time, interval)
-      if before + 1 >= ${dueAt} or bytes >= ${dueBytes} then redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4]) end
+      if waiting >= ${dueAt} or bytes >= ${dueBytes} then redis.call('ZADD', KEYS[3], 'LT', millis(time), ARGV[4]) end
       append(0, at, 'message.sent', '', 'messages', event)
       close()
       return {id, position}`
@@ -243,7 +242,7 @@ export const replace = (common: Common) =>
       if not there or versionOf(there) ~= before then return 0 end
       redis.call('HSET', KEYS[7], id, entry)
       if redis.call('HINCRBY', KEYS[1], 'waiting', #entry - #there) >= ${dueBytes} then
-        redis.call('ZADD', KEYS[3], 'LT', millis(redis.call('TIME')), ARGV[4])
+        redis.call('ZADD', KEYS[3], 'LT', millis(clock()), ARGV[4])
       end
       append(0, at, change, '', 'messages', event)
       close()

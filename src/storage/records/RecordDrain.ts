@@ -12,8 +12,8 @@ import { RecordWriter } from "./RecordWriter.ts"
 /** Entries of one claim. */
 const maxBatch = 500
 const drains = 2
-/** The pause after a claim that found no entries. */
-const idle = "50 millis"
+/** The pause after a claim that found no entries: while this instance has records in Redis, and while it has none. */
+const pauses = { waiting: "50 millis", idle: "250 millis" } as const
 /** How often a loss is looked for: until then this process must live to store its copies. */
 const watchEvery = "500 millis"
 const reclaimEvery = "2 seconds"
@@ -54,7 +54,10 @@ export const layer = Layer.effectDiscard(
     // An outage of Redis is expected, and visible elsewhere.
     const drain = Effect.flatMap(
       Effect.orElseSucceed(drainOnce("new"), () => 0),
-      (entries) => (entries === 0 ? Effect.sleep(idle) : Effect.void)
+      (entries) => {
+        if (entries > 0) return Effect.void
+        return Effect.sleep(stream.copies.size > 0 ? pauses.waiting : pauses.idle)
+      }
     )
 
     const watch = Effect.gen(function* () {
