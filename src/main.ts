@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 // Launches App, prints where it listens, and shuts down on signals: the first SIGTERM or SIGINT drains, the second
 // exits at once. Exit code 0: all work was completed; 1: the start failed, or work was left at the deadline.
+import { existsSync } from "node:fs"
+import { join } from "node:path"
 import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Redacted, References, Scope } from "effect"
 import { App } from "./App.ts"
 import { AdminToken } from "./admin/AdminGuard.ts"
@@ -11,8 +13,8 @@ import { isDevelopment, Settings } from "./Settings.ts"
 // Files of this process are private to its user; the embedded database's would have mode 0666 otherwise.
 process.umask(0o077)
 
-/** scripts/call is in the repository, whose TypeScript runs as it is, and not in the package. */
-const hasScripts = import.meta.filename.endsWith(".ts")
+/** scripts/call is in the repository, beside src/ and dist/server/ (scripts/bundle.ts), and not in the package. */
+const hasScripts = ["../scripts/call", "../../scripts/call"].some((path) => existsSync(join(import.meta.dirname, path)))
 
 const welcome = Effect.gen(function* () {
   const { address } = yield* Gateway

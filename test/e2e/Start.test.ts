@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { PGlite } from "@electric-sql/pglite"
 import { afterEach, assert, describe, it } from "vitest"
 import { makeMemoryFiles } from "../../src/infra/postgres/EmbeddedFiles.ts"
-import { type Hotpath, launch, startFromSource } from "../support/Hotpath.ts"
+import { type Hotpath, launch, startAsUser } from "../support/Hotpath.ts"
 import { soakOnly } from "../support/Soak.ts"
 import { until } from "../support/Until.ts"
 
@@ -18,7 +18,7 @@ describe("a start", () => {
     return made
   }
   const hotpath = async (env: Record<string, string> = {}) => {
-    const started = await startFromSource(env)
+    const started = await startAsUser(env)
     running.push(started)
     return started
   }

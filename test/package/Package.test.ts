@@ -15,6 +15,7 @@ beforeAll(async () => {
 }, 240_000)
 afterAll(() => project?.remove())
 
+const isOfServer = (file: string) => file.startsWith("server/")
 const filesBelow = (folder: string) => readdirSync(folder, { recursive: true, encoding: "utf8" })
 
 describe("the package", () => {
@@ -26,9 +27,13 @@ describe("the package", () => {
       built.filter((file) => !isModule(file)),
       []
     )
+    const [server, library] = [built.filter(isOfServer), built.filter((file) => !isOfServer(file))]
+    // The service in one file, and what that loads late.
+    assert.include(server, "server/main.js")
+    assert.isBelow(server.length, 20)
     const modules = filesBelow(join(root, "src")).filter((file) => file.endsWith(".ts"))
     assert.sameMembers(
-      built,
+      library,
       modules.flatMap((file) => [file.replace(/\.ts$/, ".js"), file.replace(/\.ts$/, ".d.ts")])
     )
   })
@@ -51,7 +56,7 @@ describe("the package", () => {
   it("imports only what it depends on, so no test runner", () => {
     const dist = join(project.installed, "dist")
     const imported = filesBelow(dist)
-      .filter((file) => /\.(js|d\.ts)$/.test(file))
+      .filter((file) => /\.(js|d\.ts)$/.test(file) && !isOfServer(file))
       .flatMap((file) => [
         ...readFileSync(join(dist, file), "utf8")
           .replaceAll(/^\s*(\/\/|\*).*$/gm, "")
@@ -68,6 +73,22 @@ describe("the package", () => {
     assert.includeMembers(imported, ["effect", "ws", "@electric-sql/pglite-prepopulatedfs"])
     assert.deepStrictEqual(
       [...new Set(imported)].filter((name) => !Object.hasOwn(dependencies, name)),
+      []
+    )
+  })
+
+  it("has a service that imports nothing but the embedded database", () => {
+    const server = join(project.installed, "dist/server")
+    const imported = filesBelow(server).flatMap((file) =>
+      // Without a space: with one it stands in a text.
+      [...readFileSync(join(server, file), "utf8").matchAll(/\b(?:from|import\(?)["'`]([@\w][\w./:-]*)["'`]/g)].map(
+        ([, name = ""]) => name
+      )
+    )
+    assert.include(imported, "node:http")
+    assert.include(imported, "@electric-sql/pglite")
+    assert.deepStrictEqual(
+      [...new Set(imported)].filter((name) => !isBuiltin(name) && !name.startsWith("@electric-sql/")),
       []
     )
   })

@@ -25,7 +25,7 @@ export interface Hotpath {
 const root = join(import.meta.dirname, "../..")
 
 /** As a user starts it, when nothing else is said. */
-export const launch = (env: Readonly<Record<string, string>>, main = "src/main.ts") => {
+export const launch = (env: Readonly<Record<string, string>>, main = "scripts/start.ts") => {
   const child = spawn(process.execPath, [main], {
     cwd: root,
     env: {
@@ -59,7 +59,7 @@ export const startHotpath = async (given: Readonly<Record<string, string>> = {})
 }
 
 /** As a user starts it. */
-export const startFromSource = (env: Readonly<Record<string, string>> = {}): Promise<Hotpath> => listening(launch(env))
+export const startAsUser = (env: Readonly<Record<string, string>> = {}): Promise<Hotpath> => listening(launch(env))
 
 const listening = async ({ child, exitCode, output }: ReturnType<typeof launch>): Promise<Hotpath> => {
   const address = () => /ws:\/\/[^"\s]+/.exec(output())?.[0]

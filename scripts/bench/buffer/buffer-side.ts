@@ -5,7 +5,7 @@ import postgres from "postgres"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import { machineMs } from "../lib/machine-clock.ts"
-import type { Child, Processes, Server } from "../lib/processes.ts"
+import { type Child, type Processes, type Server, service } from "../lib/processes.ts"
 import { longest, type Scraped, scrape } from "../lib/scrape.ts"
 import type { Edits } from "./load-edits.ts"
 import { allCpuNames, type Cpu, Meters, since, type Written, writtenNames } from "./meters.ts"
@@ -78,7 +78,7 @@ export class BufferSide {
       REQUEST_BURST: "100000",
       LOG_FORMAT: "json"
     }
-    const hotpath = await processes.startServer("src/main.ts", "ws", env, folder)
+    const hotpath = await processes.startServer(service, "ws", env, folder)
     const load = processes.start("scripts/bench/buffer/load-edits.ts", {
       URL: hotpath.address,
       SESSIONS: String(sessions)

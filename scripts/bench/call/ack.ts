@@ -10,7 +10,7 @@ import { RecordStore } from "../../../src/storage/records/RecordStore.ts"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
-import type { Processes } from "../lib/processes.ts"
+import { type Processes, service } from "../lib/processes.ts"
 import { table } from "../lib/report.ts"
 
 const makeRecordId = makeRecordIds()
@@ -107,7 +107,7 @@ export const ack = async (processes: Processes, { quick, rounds }: Options): Pro
     processes.own(startPostgres())
   ])
   const upstream = await processes.startServer("scripts/bench/call/upstream.ts", "http", {})
-  const server = await processes.startServer("src/main.ts", "ws", {
+  const server = await processes.startServer(service, "ws", {
     PORT: "0",
     REDIS_URL: redis.url,
     DATABASE_URL: database.url,

@@ -7,7 +7,7 @@ import postgres from "postgres"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
-import type { Child, Processes, Server } from "../lib/processes.ts"
+import { type Child, type Processes, type Server, service } from "../lib/processes.ts"
 import { type Idle, type Measured, noRounds, report, type Side } from "../lib/report.ts"
 import { cpuMillis, openFilesLimit, settledBytes } from "../lib/usage.ts"
 import { measureTiers } from "./tiers.ts"
@@ -119,13 +119,13 @@ export const call = async (processes: Processes, { beside, quick, rounds, self, 
     const launch = () => processes.startServer(file, "ws", env)
     return { name, launch, table, databaseUrl: database.url }
   }
-  const own = contender("hotpath", "src/main.ts", "call_records")
+  const own = contender("hotpath", service, "call_records")
   const peer = contender("hand-written", "scripts/bench/call/peer.ts", "peer_records")
   const minimal = contender("minimal", "scripts/bench/call/peer-minimal.ts", "minimal_records")
   const other = async (folder: string) => {
     const [itsRedis, itsDatabase] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
     const itsEnv = { ...env, REDIS_URL: itsRedis.url, DATABASE_URL: itsDatabase.url }
-    const launch = () => processes.startServer("src/main.ts", "ws", itsEnv, folder)
+    const launch = () => processes.startServer(service, "ws", itsEnv, folder)
     await seed(launch, itsDatabase.url, itsRedis.url, upstream.address)
     return { ...own, name: "beside", launch, databaseUrl: itsDatabase.url }
   }

@@ -3,7 +3,7 @@
 import postgres from "postgres"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
-import type { Processes } from "../lib/processes.ts"
+import { type Processes, service } from "../lib/processes.ts"
 import { openFilesLimit, residentBytes } from "../lib/usage.ts"
 
 interface Seen {
@@ -19,7 +19,7 @@ export const crowd = async (processes: Processes, { quick }: Options): Promise<s
   const [redis, database] = await Promise.all([processes.own(startRedis()), processes.own(startPostgres())])
   const upstream = await processes.startServer("scripts/bench/call/upstream.ts", "http", { LATENCY: "2000" })
   const launch = () =>
-    processes.startServer("src/main.ts", "ws", {
+    processes.startServer(service, "ws", {
       PORT: "0",
       REDIS_URL: redis.url,
       DATABASE_URL: database.url,

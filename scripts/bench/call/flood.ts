@@ -5,7 +5,7 @@ import postgres from "postgres"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
-import type { Child, Processes, Server } from "../lib/processes.ts"
+import { type Child, type Processes, type Server, service } from "../lib/processes.ts"
 import { median, table } from "../lib/report.ts"
 
 const rate = 200
@@ -35,7 +35,7 @@ export const flood = async (processes: Processes, { quick, rounds: asked }: Opti
   const upstream = await processes.startServer("scripts/bench/call/upstream.ts", "http", {})
   const env = { PORT: "0", REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_FORMAT: "json" }
   const launch = (limits: Readonly<Record<string, string>>) =>
-    processes.startServer("src/main.ts", "ws", { ...env, ...limits })
+    processes.startServer(service, "ws", { ...env, ...limits })
   const seeding = await launch({})
   const sql = postgres(database.url, { max: 1, onnotice: () => {} })
   await sql`INSERT INTO integrations (name, definition)

@@ -8,7 +8,7 @@ import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startProxy } from "../../../test/support/Proxy.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
-import type { Processes } from "../lib/processes.ts"
+import { type Processes, service } from "../lib/processes.ts"
 
 const users = 12
 const token = "bench-admin-token"
@@ -79,7 +79,7 @@ export const staleness = async (processes: Processes, { quick }: Options): Promi
     LOG_LEVEL: "error",
     LOG_FORMAT: "json"
   }
-  const launch = async () => (await processes.startServer("src/main.ts", "ws", { ...env, LOG_LEVEL: "info" })).address
+  const launch = async () => (await processes.startServer(service, "ws", { ...env, LOG_LEVEL: "info" })).address
   const instances = [await launch(), await launch()]
   const sql = postgres(database.url, { max: 4, onnotice: () => {} })
   await sql`INSERT INTO integrations (name, definition)

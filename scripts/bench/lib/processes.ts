@@ -1,5 +1,6 @@
 // Child processes and servers of a benchmark. All of them end when it ends, for whatever reason.
 import { type ChildProcess, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 
@@ -18,6 +19,9 @@ export interface Child {
 export interface Server extends Child {
   readonly address: string
 }
+
+/** The service as `npm start` runs it. */
+export const service = "scripts/start.ts"
 
 /** Owns everything that a benchmark starts, so that one call ends all of it: processes, and servers with their files. */
 export class Processes {
@@ -77,7 +81,9 @@ export class Processes {
     env: Readonly<Record<string, string>>,
     folder = root
   ): Promise<Server> {
-    const child = this.start(script, env, folder)
+    // An earlier checkout starts from its sources.
+    const isEarlier = script === service && !existsSync(join(folder, service))
+    const child = this.start(isEarlier ? "src/main.ts" : script, env, folder)
     const address = new RegExp(`${scheme}://[^"\\s]+`)
     for (;;) {
       const found = address.exec(await child.line())?.[0]

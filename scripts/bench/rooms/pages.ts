@@ -11,7 +11,7 @@ import { openClient } from "../../../test/support/Client.ts"
 import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import type { Options } from "../lib/options.ts"
-import type { Processes } from "../lib/processes.ts"
+import { type Processes, service } from "../lib/processes.ts"
 import { table } from "../lib/report.ts"
 
 const messages = 100_000
@@ -68,7 +68,7 @@ export const pages = async (processes: Processes, options: Options): Promise<str
   const reads = options.quick ? 2000 : 10_000
   const database = await processes.own(startPostgres())
   const redis = await processes.own(startRedis())
-  const hotpath = await processes.startServer("src/main.ts", "ws", {
+  const hotpath = await processes.startServer(service, "ws", {
     PORT: "0",
     DATABASE_URL: database.url,
     REDIS_URL: redis.url,

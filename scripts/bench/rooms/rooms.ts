@@ -6,7 +6,7 @@ import { liftedLimits } from "../../../test/support/LiftedLimits.ts"
 import { startPostgres, startRedis } from "../../../test/support/Servers.ts"
 import { machineMs } from "../lib/machine-clock.ts"
 import type { Options } from "../lib/options.ts"
-import type { Child, Processes, Server } from "../lib/processes.ts"
+import { type Child, type Processes, type Server, service } from "../lib/processes.ts"
 import { redisCpuMillis } from "../lib/redis-cpu.ts"
 import { cpuMillis } from "../lib/usage.ts"
 import type { Room } from "./dialects.ts"
@@ -160,7 +160,7 @@ export const rooms = async (processes: Processes, { beside, quick, rounds, self 
   // The default of five rounds is one minute for each side.
   const seconds = quick ? 5 : 12
   const peer = { script: "scripts/bench/rooms/peer-rooms.ts", dialect: "socket.io" }
-  const own = { name: "hotpath", script: "src/main.ts", dialect: "hotpath" }
+  const own = { name: "hotpath", script: service, dialect: "hotpath" }
   const contenders: readonly [Contender, Contender] = self
     ? [
         { ...peer, name: "Socket.IO A" },
