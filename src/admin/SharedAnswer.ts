@@ -19,12 +19,10 @@ export const sharedAnswer = <A, E, R>(compute: Effect.Effect<A, E, R>): Effect.E
         at = now
         const isFresh = waiting > 0 || tokens < 1
         if (!isFresh) tokens -= 1
-        waiting++
-        return Effect.ensuring(
-          isFresh ? answer : Effect.andThen(invalidate, answer),
-          Effect.sync(() => {
-            waiting--
-          })
+        return Effect.acquireUseRelease(
+          Effect.sync(() => waiting++),
+          () => (isFresh ? answer : Effect.andThen(invalidate, answer)),
+          () => Effect.sync(() => waiting--)
         )
       })
     )

@@ -59,18 +59,25 @@ export class Cancellation extends Context.Service<
         unlessCancelled: (name, effect, cancelled, before) =>
           Effect.suspend(() => {
             const cancelledHere = Deferred.makeUnsafe<void>()
-            const runs = running.get(name) ?? new Set()
-            running.set(name, runs.add(cancelledHere))
-            const leave = Effect.sync(() => {
-              runs.delete(cancelledHere)
-              if (runs.size === 0) running.delete(name)
+            const enter = Effect.sync(() => {
+              const runs = running.get(name) ?? new Set()
+              running.set(name, runs.add(cancelledHere))
+              return runs
             })
             const failed = Effect.fail(cancelled)
             const ended = Effect.andThen(Effect.raceFirst(Deferred.await(cancelledHere), marked(name, before)), failed)
             // Checked before anything begins: it may have been cancelled while it waited.
-            return isMarked(name, before).pipe(
-              Effect.flatMap((isCancelled) => (isCancelled ? failed : Effect.raceFirst(effect, ended))),
-              Effect.ensuring(leave)
+            const checked = Effect.flatMap(isMarked(name, before), (isCancelled) =>
+              isCancelled ? failed : Effect.raceFirst(effect, ended)
+            )
+            return Effect.acquireUseRelease(
+              enter,
+              () => checked,
+              (runs) =>
+                Effect.sync(() => {
+                  runs.delete(cancelledHere)
+                  if (runs.size === 0) running.delete(name)
+                })
             )
           })
       })

@@ -15,13 +15,11 @@ export const makePlaces = Effect.fnUntraced(function* (all: number, what: string
   const full = Effect.fail(new Overloaded({ what }))
   let taken = 0
   const counted = <A, E>(work: Effect.Effect<A, E>) =>
-    Effect.suspend(() => {
-      taken++
-      return Effect.ensuring(
-        work,
-        Effect.sync(() => taken--)
-      )
-    })
+    Effect.acquireUseRelease(
+      Effect.sync(() => taken++),
+      () => work,
+      () => Effect.sync(() => taken--)
+    )
   return {
     within: <A, E>(user: string, work: Effect.Effect<A, E>): Effect.Effect<A, E | Overloaded> =>
       RcMap.get(ofUsers, user).pipe(

@@ -6,12 +6,16 @@ export const makeKeyedMutex = () => {
   // An entry lives as long as its key is locked or waited for.
   const locks = new Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>()
   return <A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => {
-      const lock = locks.get(key) ?? { semaphore: Semaphore.makeUnsafe(1), users: 0 }
-      if (lock.users++ === 0) locks.set(key, lock)
-      const left = Effect.sync(() => {
-        if (--lock.users === 0) locks.delete(key)
-      })
-      return Effect.ensuring(lock.semaphore.withPermit(effect), left)
-    })
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const lock = locks.get(key) ?? { semaphore: Semaphore.makeUnsafe(1), users: 0 }
+        if (lock.users++ === 0) locks.set(key, lock)
+        return lock
+      }),
+      (lock) => lock.semaphore.withPermit(effect),
+      (lock) =>
+        Effect.sync(() => {
+          if (--lock.users === 0) locks.delete(key)
+        })
+    )
 }

@@ -157,15 +157,18 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
         if (running + waiting + approaching >= maxConcurrent + maxWaiting) return full
         const user = userOf(name)
         if (user.running + user.waiters.size + user.approaching >= maxOfUser) return userFull
-        approaching++
-        user.approaching++
-        return Effect.ensuring(
-          reading,
+        return Effect.acquireUseRelease(
           Effect.sync(() => {
-            approaching--
-            user.approaching--
-            forgetIdle(user)
-          })
+            approaching++
+            user.approaching++
+          }),
+          () => reading,
+          () =>
+            Effect.sync(() => {
+              approaching--
+              user.approaching--
+              forgetIdle(user)
+            })
         )
       }),
     run: <A, E, R>(name: string, timeoutMs: number, use: (leftMs: number) => Effect.Effect<A, E, R>) =>

@@ -174,15 +174,15 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
   aside<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.suspend(() => {
       if (this.asides >= maxAside) return work
-      this.asides++
-      this.inFlight--
-      // Later, and not within this call: a request from the backlog may come here as well.
-      if (this.#inbound.paused) setImmediate(() => this.#inbound.workOff())
-      const back = Effect.sync(() => {
-        this.asides--
-        this.inFlight++
-      })
-      return Effect.ensuring(work, back)
+      const move = (count: 1 | -1) =>
+        Effect.sync(() => {
+          this.asides += count
+          this.inFlight -= count
+          // Later, and not within this call: a request from the backlog may come here as well.
+          if (count === 1 && this.#inbound.paused) setImmediate(() => this.#inbound.workOff())
+        })
+      const back = () => move(-1)
+      return Effect.acquireUseRelease(move(1), () => work, back)
     })
   }
 

@@ -208,10 +208,11 @@ export class WriteMode extends Context.Service<
         }
       })
 
-      // One probe at a time; everybody who asks meanwhile waits for it. It goes on when they don't.
+      // One probe at a time; everybody who asks meanwhile waits for it. It goes on when they don't. It is begun by who
+      // can't be interrupted then: noted and not begun, it would never end.
       let probing: Deferred.Deferred<void> | undefined
-      const probed = Effect.suspend(() => {
-        if (probing !== undefined) return Deferred.await(probing)
+      const probed = Effect.uninterruptibleMask((restore) => {
+        if (probing !== undefined) return restore(Deferred.await(probing))
         const done = Deferred.makeUnsafe<void>()
         probing = done
         const ended = Effect.sync(() => {
@@ -223,7 +224,7 @@ export class WriteMode extends Context.Service<
           Effect.catchCause((cause) => Effect.logError("the buffer could not be probed", cause)),
           Effect.ensuring(ended),
           Effect.forkIn(scope, { startImmediately: true }),
-          Effect.andThen(Deferred.await(done))
+          Effect.andThen(restore(Deferred.await(done)))
         )
       })
 
