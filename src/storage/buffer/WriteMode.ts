@@ -18,6 +18,8 @@ import { BufferLeased, compareOrigin, WriterLeases } from "./WriterLeases.ts"
 
 export type Lease = State.Lease
 
+/** An age in the buffer is in whole milliseconds, by another clock than that of the copies. */
+const ageMarginMs = 100
 /** A successful probe this recent shows that nothing was lost. */
 const freshMs = 200
 /** How often, and with which pause, Postgres is asked whether all instances have seen this incarnation of Redis. */
@@ -97,7 +99,9 @@ export class WriteMode extends Context.Service<
         depth = found.value
         const incarnation = pressure.depth()?.run
         const isNewIncarnation = incarnation !== undefined && incarnation !== depth.run
-        if (incarnation === depth.run) unflushed.savedUntil(askedAt - (depth.oldestAgeMs ?? 0))
+        const { oldestAgeMs } = depth
+        const savedUntil = oldestAgeMs === undefined ? askedAt : askedAt - oldestAgeMs - ageMarginMs
+        if (incarnation === depth.run) unflushed.savedUntil(savedUntil)
         if (!isNewIncarnation) pressure.note(depth)
         return { _tag: "BufferReached", isNewIncarnation }
       })
