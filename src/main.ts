@@ -13,7 +13,7 @@ import { isDevelopment, Settings } from "./Settings.ts"
 // Files of this process are private to its user; the embedded database's would have mode 0666 otherwise.
 process.umask(0o077)
 
-/** scripts/call is in the repository, beside src/ and dist/server/ (scripts/bundle.ts), and not in the package. */
+/** scripts/call is in the repository, beside src/ and dist/server/ (scripts/bundle.mjs), and not in the package. */
 const hasScripts = ["../scripts/call", "../../scripts/call"].some((path) => existsSync(join(import.meta.dirname, path)))
 
 const welcome = Effect.gen(function* () {

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { bundle } from "../../scripts/bundle.ts"
+import { bundle } from "../../scripts/bundle.mjs"
 
 const root = join(import.meta.dirname, "../..")
 

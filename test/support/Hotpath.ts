@@ -25,7 +25,7 @@ export interface Hotpath {
 const root = join(import.meta.dirname, "../..")
 
 /** As a user starts it, when nothing else is said. */
-export const launch = (env: Readonly<Record<string, string>>, main = "scripts/start.ts") => {
+export const launch = (env: Readonly<Record<string, string>>, main = "scripts/start.mjs") => {
   const child = spawn(process.execPath, [main], {
     cwd: root,
     env: {

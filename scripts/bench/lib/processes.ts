@@ -21,7 +21,7 @@ export interface Server extends Child {
 }
 
 /** The service as `npm start` runs it. */
-export const service = "scripts/start.ts"
+export const service = "scripts/start.mjs"
 
 /** Owns everything that a benchmark starts, so that one call ends all of it: processes, and servers with their files. */
 export class Processes {

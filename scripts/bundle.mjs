@@ -3,16 +3,19 @@
 //
 // It is made by `npm ci`, and again before a start that finds other sources than it was made of. Without the bundler
 // (an install without development dependencies) there is none, and src/main.ts runs as it is.
+//
+// JavaScript, as start.mjs is: what strips types takes 30 MB of the process for as long as it runs.
 import { createHash, randomUUID } from "node:crypto"
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
 const root = join(import.meta.dirname, "..")
 const folder = join(root, "dist/server")
-const stampOf = (made: string) => join(made, "sources")
+/** @param {string} made */
+const stampOf = (made) => join(made, "sources")
 
 /** Changes with any source: by names, sizes and times, as reading them all would take as long as it saves. */
-const sources = (): string => {
+const sources = () => {
   const hash = createHash("sha256")
   const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((file) =>
     /\.ts$/.test(file)
@@ -24,11 +27,15 @@ const sources = (): string => {
   return hash.digest("hex")
 }
 
-const isMadeOf = (wanted: string): boolean =>
-  existsSync(stampOf(folder)) && readFileSync(stampOf(folder), "utf8") === wanted
+/** @param {string} wanted */
+const isMadeOf = (wanted) => existsSync(stampOf(folder)) && readFileSync(stampOf(folder), "utf8") === wanted
 
-/** Writes main.js and what it loads late. The embedded database reads files beside its modules: it stays a package. */
-export const bundle = async (into: string): Promise<void> => {
+/**
+ * Writes main.js and what it loads late. The embedded database reads files beside its modules: it stays a package.
+ *
+ * @param {string} into
+ */
+export const bundle = async (into) => {
   const { rolldown } = await import("rolldown")
   const build = await rolldown({
     input: join(root, "src/main.ts"),
@@ -48,7 +55,7 @@ export const bundle = async (into: string): Promise<void> => {
 }
 
 /** The file to start: dist/server/main.js, made now if the sources are others; src/main.ts if it can't be made. */
-export const entry = async (): Promise<string> => {
+export const entry = async () => {
   const wanted = sources()
   if (!isMadeOf(wanted)) {
     // Several may begin at once: each makes its own, and the last one stays.
