@@ -120,7 +120,7 @@ overStores("FlushTarget", (it) => {
       const { pending } = yield* Outbox
       const { find: message } = yield* MessageStore
       const { get: document } = yield* DocumentStore
-      const { rescue, save } = yield* FlushTarget
+      const { markStale, rescue, save } = yield* FlushTarget
       const { delete: deleteRoom } = yield* RoomStore
       const rooms = [yield* inRoom, yield* inRoom, yield* inRoom, yield* inRoom] as const
       const [roomId, edited, whole, gone] = rooms
@@ -148,8 +148,11 @@ overStores("FlushTarget", (it) => {
       for (const { message: one } of [...missing, newer])
         assert.deepEqual(yield* message(one.roomId, one.messageId), one)
       assert.deepEqual(yield* document(edited), full(7, "text 7"))
+      yield* markStale([roomId, gone, id()])
+      assert.deepEqual(yield* changesOf(roomId, after + 1), [`room.rescued ${after + 2}`])
+      assert.notMatch(String(yield* changesOf(gone)), /rescued/)
       const { changes: next } = yield* send(roomId, "ann")
-      assert.strictEqual(next[0]?.changeNumber, after + 2)
+      assert.strictEqual(next[0]?.changeNumber, after + 3)
     })
   )
 

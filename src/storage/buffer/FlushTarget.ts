@@ -44,6 +44,8 @@ export class FlushTarget extends Context.Service<
      * makes cached pages stale, and subscribers read the state again.
      */
     readonly rescue: (unsaved: Unsaved) => Effect.Effect<Saved, StorageUnavailable>
+    /** The same change of each room, for writes that were saved before it was known that the buffer lost them. */
+    readonly markStale: (roomIds: ReadonlyArray<string>) => Effect.Effect<void, StorageUnavailable>
   }
 >()("hotpath/storage/buffer/FlushTarget") {
   static readonly layer = Layer.effect(
@@ -107,20 +109,22 @@ export class FlushTarget extends Context.Service<
         (rows: ReadonlyArray<Row>) =>
           Effect.map(store(rows), ({ saved }) => saved)
 
+      const lock = (roomIds: ReadonlyArray<string>) =>
+        sql`SELECT FROM rooms WHERE room_id = ANY(${roomIds}::uuid[]) ORDER BY room_id FOR NO KEY UPDATE`
+      const change = (roomIds: ReadonlyArray<string>) => sql`WITH changed AS (UPDATE rooms SET revision = revision + 1
+          WHERE room_id = ANY(${roomIds}::uuid[]) AND deleted_at IS NULL RETURNING room_id, revision)
+        INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
+          SELECT room_id, revision, clock_timestamp(), ${rescued}, '', ${rescuedEvent} FROM changed`
+
       /** How rows are stored: with a change of their rooms, which are locked first, as by any write in a room. */
       const asChanges =
         <Row>(store: (rows: ReadonlyArray<Row>) => Stored, roomOf: (row: Row) => string) =>
         (rows: ReadonlyArray<Row>) =>
           sql.withTransaction(
             Effect.gen(function* () {
-              const locked = [...new Set(rows.map(roomOf))]
-              yield* sql`SELECT FROM rooms WHERE room_id = ANY(${locked}::uuid[]) ORDER BY room_id FOR NO KEY UPDATE`
+              yield* lock([...new Set(rows.map(roomOf))])
               const { rooms, saved } = yield* store(rows)
-              if (rooms.length === 0) return saved
-              yield* sql`WITH changed AS (UPDATE rooms SET revision = revision + 1
-                WHERE room_id = ANY(${rooms}::uuid[]) AND deleted_at IS NULL RETURNING room_id, revision)
-              INSERT INTO room_outbox (room_id, revision, at, type, subject, event)
-                SELECT room_id, revision, clock_timestamp(), ${rescued}, '', ${rescuedEvent} FROM changed`
+              if (rooms.length > 0) yield* change(rooms)
               return saved
             })
           )
@@ -165,6 +169,12 @@ export class FlushTarget extends Context.Service<
 
       return FlushTarget.of({
         save: inBoth(alone(documents), alone(messages)),
+        markStale: (roomIds) =>
+          roomIds.length === 0
+            ? Effect.void
+            : orUnavailable<void, never>(
+                Effect.asVoid(run(sql.withTransaction(Effect.andThen(lock(roomIds), change(roomIds)))))
+              ),
         rescue: inBoth(
           asChanges(documents, ({ roomId }) => roomId),
           asChanges(messages, ({ message }) => message.roomId)

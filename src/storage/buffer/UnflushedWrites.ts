@@ -34,7 +34,7 @@ export class UnflushedWrites extends Context.Service<
   {
     readonly document: (document: UnsavedDocument) => void
     readonly message: (message: BufferedMessage) => void
-    /** Everything acknowledged before `at` (by `monotonicMs`) is in Postgres. */
+    /** Everything acknowledged before `at` (by `monotonicMs`) is in Postgres; the buffer has lost nothing. */
     readonly savedUntil: (at: number) => void
     /** Stores all copies in Postgres and returns their number. They stay until `savedUntil` confirms them. */
     readonly save: Effect.Effect<number, StorageUnavailable>
@@ -61,14 +61,19 @@ export class UnflushedWrites extends Context.Service<
       gauge("buffer_copies", "Acknowledged entries in memory until they are in Postgres", () => copies.size)
       gauge("buffer_copies_bytes", "Approximate memory these copies take", () => copies.bytes)
 
-      const store = (to: FlushTarget["Service"]["save"]) =>
+      // Rooms whose copies were saved while the buffer was away. If it turns out to have lost them, others may have read
+      // these rooms before they were saved, and their events are past.
+      const savedRooms = new Set<string>()
+      const store = (to: FlushTarget["Service"]["save"], onStored: (roomId: string) => void) =>
         copies
-          .replay((some) =>
-            to({
-              documents: some.flatMap(({ document }) => document ?? []),
-              messages: some.flatMap(({ message }) => message ?? [])
+          .replay((some) => {
+            const documents = some.flatMap(({ document }) => document ?? [])
+            const messages = some.flatMap(({ message }) => message ?? [])
+            return Effect.map(to({ documents, messages }), () => {
+              for (const { roomId } of documents) onStored(roomId)
+              for (const { message } of messages) onStored(message.roomId)
             })
-          )
+          })
           .pipe(
             Effect.tap((entries) => {
               if (entries === 0) return Effect.void
@@ -78,6 +83,7 @@ export class UnflushedWrites extends Context.Service<
               })
             })
           )
+      const markStale = Effect.suspend(() => Effect.map(target.markStale([...savedRooms]), () => savedRooms.clear()))
 
       return UnflushedWrites.of({
         document: (document) =>
@@ -92,9 +98,15 @@ export class UnflushedWrites extends Context.Service<
             bytes: bytesOfMessage(message.message),
             message
           }),
-        savedUntil: (at) => copies.confirmWhile((copy) => copy.at < at),
-        save: store(target.save),
-        rescue: store(target.rescue)
+        savedUntil: (at) => {
+          savedRooms.clear()
+          copies.confirmWhile((copy) => copy.at < at)
+        },
+        save: store(target.save, (roomId) => savedRooms.add(roomId)),
+        rescue: Effect.tap(
+          store(target.rescue, () => {}),
+          () => markStale
+        )
       })
     })
   )

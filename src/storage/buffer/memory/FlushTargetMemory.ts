@@ -77,9 +77,7 @@ export const layer = Layer.effect(
           Effect.mapError(({ _tag }) => new StorageUnavailable({ reason: _tag }))
         )
       })
-    const rescue = Effect.fnUntraced(function* (unsaved: Unsaved) {
-      const changed = new Set<StoredRoom>()
-      const saved = yield* save(unsaved, (room) => changed.add(room))
+    const change = Effect.fnUntraced(function* (changed: Iterable<StoredRoom>) {
       const now = yield* Clock.currentTimeMillis
       const at = new Date(now).toISOString()
       for (const room of changed) {
@@ -91,8 +89,16 @@ export const layer = Layer.effect(
           storedAt: now
         })
       }
-      return saved
     })
-    return FlushTarget.of({ save: (unsaved) => save(unsaved, () => {}), rescue })
+    return FlushTarget.of({
+      save: (unsaved) => save(unsaved, () => {}),
+      rescue: Effect.fnUntraced(function* (unsaved) {
+        const changed = new Set<StoredRoom>()
+        const saved = yield* save(unsaved, (room) => changed.add(room))
+        yield* change(changed)
+        return saved
+      }),
+      markStale: (roomIds) => change(roomIds.flatMap((roomId) => rooms.get(roomId) ?? []))
+    })
   })
 )
