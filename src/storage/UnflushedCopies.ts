@@ -52,10 +52,6 @@ export class UnflushedCopies<A extends object> {
     return [...this.#copies.rkeys()]
   }
 
-  get(key: string): A | undefined {
-    return this.#copies.peek(key)
-  }
-
   /** Replaces the copy with the same key. */
   add(key: string, copy: A): void {
     this.#copies.set(key, copy)

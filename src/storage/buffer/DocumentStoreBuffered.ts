@@ -35,23 +35,13 @@ export const layer = Layer.effect(
     // The open document of each room as last read. The buffer refuses an update of another one.
     const openNames = makeBoundedMap<string>(maxRooms)
 
-    // A buffer without a document whose copy here is newer than Postgres's has lost it since the last probe. The copy is
-    // saved first: an update of the older version would take its place.
-    const loadOne = Effect.fnUntraced(function* (roomId: string, document: Document, isOpen: boolean, lease: number) {
-      if ((unflushed.versionOf(roomId, document.name) ?? 0) > document.version) {
-        yield* mode.suspect()
-        return yield* new BufferUnavailable({ isSent: false, cause: "it has lost a document" })
-      }
-      yield* buffer.load(roomId, document, isOpen, lease)
-    })
-
     /** Loads the room's open document (and the named one) into the buffer; the name of the open one. */
     const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
       const open = yield* behind.get(roomId)
-      yield* loadOne(roomId, open, true, lease)
+      yield* buffer.load(roomId, open, true, lease)
       openNames.set(roomId, open.name)
       if (name !== undefined && name !== open.name) {
-        yield* loadOne(roomId, yield* behind.get(roomId, name), false, lease)
+        yield* buffer.load(roomId, yield* behind.get(roomId, name), false, lease)
       }
       return open.name
     })

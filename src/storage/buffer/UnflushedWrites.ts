@@ -34,8 +34,6 @@ export class UnflushedWrites extends Context.Service<
   {
     readonly document: (document: UnsavedDocument) => void
     readonly message: (message: BufferedMessage) => void
-    /** The version of the document's copy. */
-    readonly versionOf: (roomId: string, name: string) => number | undefined
     /** Everything acknowledged before `at` (by `monotonicMs`) is in Postgres; the buffer has lost nothing. */
     readonly savedUntil: (at: number) => void
     /** Stores all copies in Postgres and returns their number. They stay until `savedUntil` confirms them. */
@@ -100,7 +98,6 @@ export class UnflushedWrites extends Context.Service<
             bytes: bytesOfMessage(message.message),
             message
           }),
-        versionOf: (roomId, name) => copies.get(`${roomId} ${name}`)?.document?.version,
         savedUntil: (at) => {
           savedRooms.clear()
           copies.confirmWhile((copy) => copy.at < at)
