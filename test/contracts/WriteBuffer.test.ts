@@ -4,7 +4,17 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type BufferedMessage, dirtyAtOnce } from "../../src/storage/buffer/WriteBuffer.ts"
 import { time } from "../support/RoomInstances.ts"
-import { allOf, append, changing, overBuffers, saved, saying, updating, waiting } from "../support/WriteBuffers.ts"
+import {
+  allOf,
+  append,
+  changing,
+  load,
+  overBuffers,
+  saved,
+  saying,
+  updating,
+  waiting
+} from "../support/WriteBuffers.ts"
 
 overBuffers("WriteBuffer", ({ open, opened }) => {
   it.live("knows no document that was not loaded", () =>
@@ -17,12 +27,12 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       })
       yield* isUnknown(0)
       // Known, but nobody said that it is open.
-      yield* buffer.load(roomId, saved(2), false, 1)
+      yield* load(buffer, roomId, saved(2), false, 1)
       assert.isUndefined(yield* buffer.document(roomId, undefined, 1))
       assert.deepEqual(yield* buffer.document(roomId, "main", 1), saved(2))
       yield* isUnknown(2)
       // Another one is; only that one can be updated.
-      yield* buffer.load(roomId, saved(7, "other", "notes"), true, 1)
+      yield* load(buffer, roomId, saved(7, "other", "notes"), true, 1)
       assert.deepEqual(yield* buffer.document(roomId, undefined, 1), saved(7, "other", "notes"))
       assert.deepEqual(yield* buffer.update(roomId, updating(2, "x")), { _tag: "NotOpen", name: "notes" })
       assert.deepEqual(yield* buffer.document(roomId, "main", 1), saved(2))
@@ -58,7 +68,7 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       const { buffer, roomId } = yield* opened(3)
       yield* buffer.update(roomId, updating(3, "four"))
       yield* buffer.update(roomId, updating(4, "five"))
-      for (const version of [2, 4, 5]) yield* buffer.load(roomId, saved(version), true, 1)
+      for (const version of [2, 4, 5]) yield* load(buffer, roomId, saved(version), true, 1)
       assert.deepEqual(yield* buffer.document(roomId, undefined, 1), {
         name: "main",
         text: "five",
@@ -67,7 +77,7 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       })
       assert.deepEqual(yield* waiting(buffer, roomId), ["main 5"])
       const { entries } = yield* buffer.depth
-      yield* buffer.load(roomId, saved(6), true, 1)
+      yield* load(buffer, roomId, saved(6), true, 1)
       assert.deepEqual(yield* buffer.document(roomId, undefined, 1), saved(6))
       assert.deepEqual(yield* waiting(buffer, roomId), [])
       assert.strictEqual((yield* buffer.depth).entries, entries - 1)
@@ -87,18 +97,18 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       for (const name of [undefined, "main"]) assert.isUndefined(yield* buffer.document(roomId, name, 2))
       assert.strictEqual((yield* buffer.update(roomId, updating(4, "x", { lease: 2 })))._tag, "Unknown")
       // Saved with what is here; then what others acknowledged instead of it.
-      yield* buffer.load(roomId, saved(4, "four"), true, 1)
-      yield* buffer.load(roomId, saved(4, "past it"), true, 1)
+      yield* load(buffer, roomId, saved(4, "four"), true, 1)
+      yield* load(buffer, roomId, saved(4, "past it"), true, 1)
       assert.strictEqual((yield* buffer.document(roomId, undefined, 1))?.text, "four")
       assert.deepEqual(yield* waiting(buffer, roomId), ["main 4"])
-      yield* buffer.load(roomId, saved(4, "past it"), true, 2)
+      yield* load(buffer, roomId, saved(4, "past it"), true, 2)
       assert.deepEqual(yield* buffer.document(roomId, undefined, 2), saved(4, "past it"))
       assert.deepEqual(yield* waiting(buffer, roomId), [])
       assert.strictEqual((yield* buffer.update(roomId, updating(4, "x")))._tag, "Unknown")
       const next = yield* buffer.update(roomId, updating(4, "five", { lease: 2 }))
       assert.deepEqual(next, { _tag: "Updated", savedVersion: 4, isNew: true })
       // What is here is newer than what is saved.
-      yield* buffer.load(roomId, saved(4, "past it"), true, 3)
+      yield* load(buffer, roomId, saved(4, "past it"), true, 3)
       assert.deepInclude(yield* buffer.document(roomId, undefined, 3), { text: "five", version: 5, savedVersion: 4 })
       assert.deepEqual(yield* waiting(buffer, roomId), ["main 5"])
     }).pipe(Effect.scoped)
@@ -133,7 +143,7 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       })
       assert.deepEqual(yield* waiting(buffer, roomId), ["main 3"])
       // Of two documents only the one that was saved; the other's updates wait though it is closed.
-      yield* buffer.load(roomId, saved(0, "", "notes"), true, 1)
+      yield* load(buffer, roomId, saved(0, "", "notes"), true, 1)
       yield* buffer.update(roomId, updating(0, "n", { name: "notes" }))
       assert.deepEqual(yield* waiting(buffer, roomId), ["main 3", "notes 1"])
       yield* buffer.settle(roomId, { readAt: 0, documents: [{ name: "notes", version: 1 }], messages: [] })
@@ -261,7 +271,7 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
         rooms,
         (roomId, n) =>
           Effect.gen(function* () {
-            yield* buffer.load(roomId, saved(n), true, 1)
+            yield* load(buffer, roomId, saved(n), true, 1)
             yield* buffer.update(roomId, updating(n, roomId))
             yield* append(buffer, saying(roomId, { body: roomId }), "k")
           }),

@@ -10,6 +10,7 @@ import {
   type Buffer,
   changing,
   hour,
+  load,
   memoryBuffers,
   redisBuffer,
   saved,
@@ -53,7 +54,7 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
     it.live("a write publishes its event, once and in order; one that is refused publishes nothing", () =>
       Effect.gen(function* () {
         const { buffer, bus, events, publish, roomId } = inRoom(yield* world)
-        yield* buffer.load(roomId, saved(0), true, 1)
+        yield* load(buffer, roomId, saved(0), true, 1)
         const message = saying(roomId)
         const sent = '{"type":"message.sent"}'
         yield* buffer.append(message, "k", sent)
@@ -90,7 +91,7 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
     it.live("an update is unsure when members changed since they were checked, or in another epoch", () =>
       Effect.gen(function* () {
         const { buffer, publish, events, roomId, seen } = inRoom(yield* world)
-        yield* buffer.load(roomId, saved(0), true, 1)
+        yield* load(buffer, roomId, saved(0), true, 1)
         yield* publish("member.joined")
         const before = yield* seen
         yield* publish("member.left")
@@ -108,12 +109,12 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
     it.live("after another document was opened, the open one is looked up again", () =>
       Effect.gen(function* () {
         const { buffer, publish, roomId } = inRoom(yield* world)
-        yield* buffer.load(roomId, saved(0), true, 1)
+        yield* load(buffer, roomId, saved(0), true, 1)
         yield* publish("document.switched")
         assert.isUndefined(yield* buffer.document(roomId, undefined, 1))
         assert.deepEqual(yield* buffer.document(roomId, "main", 1), saved(0))
         assert.strictEqual((yield* buffer.update(roomId, updating(0, "x")))._tag, "Unknown")
-        yield* buffer.load(roomId, saved(0, "", "notes"), true, 1)
+        yield* load(buffer, roomId, saved(0, "", "notes"), true, 1)
         assert.deepInclude(yield* buffer.update(roomId, updating(0, "x")), { _tag: "NotOpen", name: "notes" })
         assert.strictEqual((yield* buffer.update(roomId, updating(0, "x", { name: "notes" })))._tag, "Updated")
       }).pipe(Effect.scoped)

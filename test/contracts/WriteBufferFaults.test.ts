@@ -10,6 +10,7 @@ import {
   append,
   changing,
   claims,
+  load,
   memoryBuffers,
   redisBuffer,
   saved,
@@ -58,7 +59,7 @@ for (const [kind, two] of Object.entries(kinds)) {
     it.live("of updates of one version at once one is taken, and all see it", () =>
       Effect.gen(function* () {
         const { a, b, roomId } = yield* two(false)
-        yield* a.load(roomId, saved(0), true, 1)
+        yield* load(a, roomId, saved(0), true, 1)
         for (let version = 0; version < 20; version++) {
           const updates = [a, b, a, b].map((buffer, n) => buffer.update(roomId, updating(version, `by ${n}`)))
           const done = yield* Effect.all(updates, { concurrency: "unbounded" })
@@ -100,7 +101,7 @@ for (const [kind, two] of Object.entries(kinds)) {
     it.live("one of them claims a room; whoever dies with it leaves it for the other", () =>
       Effect.gen(function* () {
         const { a, b, roomId } = yield* two(false)
-        yield* a.load(roomId, saved(0), true, 1)
+        yield* load(a, roomId, saved(0), true, 1)
         yield* a.update(roomId, updating(0, "one"))
         assert.isTrue(yield* claims(a, roomId, true, hour))
         assert.isFalse(yield* claims(b, roomId, false, hour))
@@ -125,13 +126,14 @@ for (const [kind, two] of Object.entries(kinds)) {
     it.live("comes back empty: that is seen, and nothing is known", () =>
       Effect.gen(function* () {
         const { a, b, restart, roomId } = yield* two(false)
-        yield* a.load(roomId, saved(3), true, 1)
+        yield* load(a, roomId, saved(3), true, 1)
         yield* a.update(roomId, updating(3, "four"))
         const message = saying(roomId)
         yield* append(a, message, "k")
-        const { run } = yield* a.depth
+        const { parts, run } = yield* a.depth
         assert.strictEqual((yield* b.depth).run, run)
         yield* restart
+        assert.isFalse(yield* b.load(roomId, saved(3), true, 1, parts))
         const after = yield* b.depth
         assert.notStrictEqual(after.run, run)
         assert.deepInclude(after, { entries: 0, oldestAgeMs: undefined })
@@ -140,7 +142,7 @@ for (const [kind, two] of Object.entries(kinds)) {
         assert.deepEqual(yield* allOf(b, roomId), [])
         assert.isFalse(yield* claims(b, roomId, true, 1))
         // What is saved is loaded; what a client still has is not known any more.
-        yield* b.load(roomId, saved(3), true, 1)
+        yield* load(b, roomId, saved(3), true, 1)
         assert.deepInclude(yield* a.update(roomId, updating(4, "five")), { _tag: "Conflict", version: 3 })
         assert.deepInclude(yield* a.update(roomId, updating(3, "four")), { _tag: "Updated", savedVersion: 3 })
         assert.deepEqual(yield* waiting(b, roomId), ["main 4"])
@@ -151,13 +153,18 @@ for (const [kind, two] of Object.entries(kinds)) {
     it.live("is emptied: that is seen as another run; what all lost for good is counted once", () =>
       Effect.gen(function* () {
         const { a, b, empty, roomId } = yield* two(false)
-        yield* a.load(roomId, saved(0), true, 1)
+        yield* load(a, roomId, saved(0), true, 1)
         yield* a.update(roomId, updating(0, "one"))
         yield* append(b, saying(roomId))
-        const { run } = yield* a.depth
+        const { parts, run } = yield* a.depth
         assert.strictEqual((yield* b.depth).run, run)
         yield* empty
+        // It may have lost a later version; and still when it has been asked.
+        assert.isFalse(yield* b.load(roomId, saved(0), true, 1, parts))
         const after = yield* a.depth
+        assert.isFalse(yield* b.load(roomId, saved(0), true, 1, parts))
+        assert.isUndefined(yield* b.document(roomId, undefined, 1))
+        assert.isTrue(yield* b.load(roomId, saved(0), true, 1, after.parts))
         assert.notStrictEqual(after.run, run)
         assert.strictEqual((yield* b.depth).run, after.run)
         for (const buffer of [a, b]) yield* buffer.rescued(after.run, 2)
@@ -170,7 +177,7 @@ for (const [kind, two] of Object.entries(kinds)) {
         const { a, b, restart, roomId } = yield* two(true)
         const other = randomUUID()
         for (const room of [roomId, other]) {
-          yield* a.load(room, saved(3), true, 1)
+          yield* load(a, room, saved(3), true, 1)
           yield* a.update(room, updating(3, "four"))
         }
         const message = saying(roomId)
@@ -188,9 +195,9 @@ for (const [kind, two] of Object.entries(kinds)) {
           assert.deepEqual(yield* b.update(room, updating(4, "x")), { _tag: "Unknown", run: after.runs[0] ?? "" })
         }
         // It has the greater version; and Postgres has.
-        yield* b.load(roomId, saved(3), true, 1)
+        yield* load(b, roomId, saved(3), true, 1)
         assert.deepInclude(yield* a.document(roomId, undefined, 1), { version: 4, text: "four", savedVersion: 3 })
-        yield* b.load(other, saved(6), true, 1)
+        yield* load(b, other, saved(6), true, 1)
         assert.deepEqual(yield* a.document(other, undefined, 1), saved(6))
         assert.deepEqual(yield* waiting(b, other), [])
         const dirty = yield* b.dirty(roomId)
@@ -213,12 +220,12 @@ describe("WriteBuffer: while Redis is away", () => {
   it.live("everything fails", () =>
     Effect.gen(function* () {
       const { a, roomId, kill } = yield* overRedis(false)
-      yield* a.load(roomId, saved(0), true, 1)
+      yield* load(a, roomId, saved(0), true, 1)
       yield* kill
       const message = saying(roomId)
       const attempts: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }>> = [
         a.document(roomId, undefined, 1),
-        a.load(roomId, saved(0), true, 1),
+        load(a, roomId, saved(0), true, 1),
         a.update(roomId, updating(0, "x")),
         a.append(message, "k", "{}"),
         a.message(roomId, message.messageId),

@@ -42,6 +42,10 @@ export const redisBuffer = Effect.fnUntraced(function* (url: string, intervalMs:
   return { buffer: Context.get(context, WriteBuffer), redis, check }
 })
 
+/** Into the buffer as it is now. */
+export const load = (buffer: Buffer, roomId: string, document: Document, isOpen: boolean, lease: number) =>
+  Effect.flatMap(buffer.depth, ({ parts }) => buffer.load(roomId, document, isOpen, lease, parts))
+
 export const saved = (version: number, text = `saved ${version}`, name = "main"): Document => ({
   name,
   text,
@@ -119,7 +123,7 @@ export const overBuffers = (what: string, suite: (of: BufferSuite) => void) => {
         Effect.gen(function* () {
           const buffer = yield* open(intervalMs)
           const roomId = randomUUID()
-          yield* buffer.load(roomId, saved(version), true, 1)
+          yield* load(buffer, roomId, saved(version), true, 1)
           return { buffer, roomId }
         })
       suite({ isInMemory: start === undefined, url: () => server?.url ?? "", open, opened })

@@ -56,7 +56,9 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
   )
   const each = <E>(one: (roomId: string) => Effect.Effect<unknown, E>) =>
     Effect.forEach(rooms, one, { concurrency: 64, discard: true })
-  yield* each((roomId) => buffer.load(roomId, { name: "main", text: "", version: 0, savedVersion: 0 }, true, lease))
+  const { parts } = yield* buffer.depth
+  const document = { name: "main", text: "", version: 0, savedVersion: 0 }
+  yield* each((roomId) => buffer.load(roomId, document, true, lease, parts))
   const took: Array<number> = []
   const delays: Array<number> = []
   for (let round = 0; round < rounds + 1; round++) {

@@ -35,20 +35,28 @@ export const layer = Layer.effect(
     // The open document of each room as last read. The buffer refuses an update of another one.
     const openNames = makeBoundedMap<string>(maxRooms)
 
+    // A buffer that came back without its data would take an older version than was acknowledged, and the next update
+    // the place of the copy that is to be saved. So it takes one only while it is known to have lost nothing.
+    const loadOne = Effect.fnUntraced(function* (roomId: string, document: Document, isOpen: boolean, lease: Lease) {
+      const parts = mode.partsOf(lease)
+      if (parts !== undefined && (yield* buffer.load(roomId, document, isOpen, lease.number, parts))) return
+      return yield* new BufferUnavailable({ isSent: false, cause: "the lease is over, or the buffer is another one" })
+    })
+
     /** Loads the room's open document (and the named one) into the buffer; the name of the open one. */
-    const load = Effect.fnUntraced(function* (roomId: string, lease: number, name?: string) {
+    const load = Effect.fnUntraced(function* (roomId: string, lease: Lease, name?: string) {
       const open = yield* behind.get(roomId)
-      yield* buffer.load(roomId, open, true, lease)
+      yield* loadOne(roomId, open, true, lease)
       openNames.set(roomId, open.name)
       if (name !== undefined && name !== open.name) {
-        yield* buffer.load(roomId, yield* behind.get(roomId, name), false, lease)
+        yield* loadOne(roomId, yield* behind.get(roomId, name), false, lease)
       }
       return open.name
     })
 
     // Untraced, as it is on the hot path: Documents.update has the span.
     const updateInBuffer = Effect.fnUntraced(function* (
-      { number: lease }: Lease,
+      lease: Lease,
       roomId: string,
       { baseVersion, membershipSeen: seen, name, text }: DocumentUpdate,
       { at, connectionId = "", user }: Actor
@@ -56,18 +64,18 @@ export const layer = Layer.effect(
       // Postgres may be away: it is asked only when neither this instance nor the buffer knows the open document.
       let open: string =
         openNames.get(roomId) ??
-        (yield* buffer.document(roomId, undefined, lease))?.name ??
+        (yield* buffer.document(roomId, undefined, lease.number))?.name ??
         (yield* load(roomId, lease))
       for (let left = attempts; left > 0; left--) {
         if (name !== undefined && name !== open) {
-          const current = yield* buffer.document(roomId, undefined, lease)
+          const current = yield* buffer.document(roomId, undefined, lease.number)
           if (current !== undefined && current.name !== name) return yield* conflictWith(current)
           open = current?.name ?? (yield* load(roomId, lease))
           continue
         }
         const version = baseVersion + 1
         const event = updatedEvent(open, version, user, text)
-        const wanted = { name: open, baseVersion, text, user, connectionId, at, event, lease, seen }
+        const wanted = { name: open, baseVersion, text, user, connectionId, at, event, lease: lease.number, seen }
         const updated = yield* buffer.update(roomId, wanted)
         switch (updated._tag) {
           case "Updated": {
@@ -88,7 +96,7 @@ export const layer = Layer.effect(
           case "Unknown":
             // What a former run of the buffer may have lost is saved before Postgres is read.
             yield* mode.suspect(updated.run)
-            if ((yield* mode.current)?.number !== lease) {
+            if ((yield* mode.current)?.number !== lease.number) {
               return yield* new BufferUnavailable({ isSent: false, cause: "the lease is over" })
             }
             open = yield* load(roomId, lease)
@@ -99,21 +107,17 @@ export const layer = Layer.effect(
 
     const get: DocumentStore["Service"]["get"] = (roomId, name) =>
       routing.read(
-        Effect.fnUntraced(function* ({ number }) {
+        Effect.fnUntraced(function* (lease) {
+          const { number } = lease
           const found = yield* buffer.document(roomId, name, number)
           if (found !== undefined) return found
-          const open = yield* load(roomId, number, name)
+          const open = yield* load(roomId, lease, name)
           return (yield* buffer.document(roomId, name ?? open, number)) ?? (yield* behind.get(roomId, name))
         }),
         behind.get(roomId, name)
       )
 
-    const switchInBuffer = Effect.fnUntraced(function* (
-      { number: lease }: Lease,
-      roomId: string,
-      name: string,
-      actor: Actor
-    ) {
+    const switchInBuffer = Effect.fnUntraced(function* (lease: Lease, roomId: string, name: string, actor: Actor) {
       // All updates of the former document are in Postgres before it is closed.
       yield* Effect.mapError(flusher.flushRoom(roomId), (error) =>
         error._tag === "BufferUnavailable" ? new BufferUnavailable({ isSent: false, cause: error.cause }) : error

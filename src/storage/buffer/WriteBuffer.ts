@@ -109,6 +109,8 @@ export interface Depth {
   readonly run: string
   /** The runs of its servers. */
   readonly runs: ReadonlyArray<string>
+  /** Of each hash tag of the rooms, the run of its server and the name of its data. */
+  readonly parts: ReadonlyArray<string>
   /** The name of the data in Redis. Another Redis, another prefix and emptied data have another name. */
   readonly origin: string
 }
@@ -122,9 +124,16 @@ export class WriteBuffer extends Context.Service<
     readonly document: (roomId: string, name: string | undefined, lease: number) => Buffered<Document | undefined>
     /**
      * Makes a document from Postgres known in this lease. A later version in the buffer stays; so does one of the same
-     * version that was known in this lease before. `isOpen`: the room has this document open.
+     * version that was known in this lease before. `isOpen`: the room has this document open. False, and nothing is
+     * done: the room's part is not one of `parts` any more, so it may have lost a later version.
      */
-    readonly load: (roomId: string, document: Document, isOpen: boolean, lease: number) => Buffered<void>
+    readonly load: (
+      roomId: string,
+      document: Document,
+      isOpen: boolean,
+      lease: number,
+      parts: ReadonlyArray<string>
+    ) => Buffered<boolean>
     readonly update: (roomId: string, update: Update) => Buffered<Updated>
     readonly append: (message: Message, key: string | undefined, event: string) => Buffered<Appended>
     readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>

@@ -69,7 +69,7 @@ export const layer = (intervalMs: number) =>
         onReturn: health.onReconnected,
         rescued: script(Waits.rescued),
         loss: script(Waits.loss),
-        load,
+        load: (...loaded) => Effect.map(load(...loaded), (isLoaded) => isLoaded === 1),
         document: Effect.fnUntraced(function* (roomId, wanted, lease) {
           const found = yield* document(roomId, wanted ?? "", lease)
           if (found === null) return undefined
@@ -153,6 +153,7 @@ export const layer = (intervalMs: number) =>
               oldestAgeMs: oldestAgeMs < 0 ? undefined : oldestAgeMs,
               run: hash("sha256", JSON.stringify([runs, origins]), "hex"),
               runs,
+              parts: all.map(([, , run, born]) => `${run} ${born}`),
               origin: hash("sha256", JSON.stringify(origins), "hex")
             }
           })

@@ -36,6 +36,8 @@ export class WriteMode extends Context.Service<
     readonly current: Effect.Effect<Lease | undefined>
     /** Whether what the buffer took under the lease may be acknowledged. The answer may come when it was left already. */
     readonly isLeased: (lease: Lease) => boolean
+    /** The parts of the buffer (`Depth`) under whose lease this is; undefined: it is over, or suspected to be. */
+    readonly partsOf: (lease: Lease) => ReadonlyArray<string> | undefined
     /** Saves what the buffer took when it was left already: then it may be acknowledged all the same. */
     readonly save: Effect.Effect<void, StorageUnavailable>
     /** The buffer did not answer, or with a run that is not known here: it is probed before its next use. */
@@ -90,7 +92,7 @@ export class WriteMode extends Context.Service<
       }
 
       /** What the probe under way read. */
-      let depth: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], origin: "" }
+      let depth: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], parts: [], origin: "" }
 
       const probe = Effect.gen(function* (): Effect.fn.Return<State.Event> {
         const askedAt = now()
@@ -271,6 +273,7 @@ export class WriteMode extends Context.Service<
           return Effect.map(Effect.timeoutOption(probed, 2 * timings.patienceMs), granted)
         }),
         isLeased: (lease) => State.isLeased(state, lease, now()),
+        partsOf: ({ number }) => (granted()?.number === number ? pressure.depth()?.parts : undefined),
         save: Effect.asVoid(unflushed.save),
         suspect: (run) =>
           Effect.sync(() => {

@@ -24,7 +24,7 @@ import { Effect, Schema } from "effect"
 import { Redis } from "effect/persistence"
 import { type Document, updatedEvent } from "../../domain/Document.ts"
 import type { Message } from "../../domain/Message.ts"
-import { roomKey, streamKey, tagOf } from "../../infra/redis/RoomKeys.ts"
+import { roomKey, streamKey, tagOf, tags } from "../../infra/redis/RoomKeys.ts"
 import { type Common, own, prologue } from "../../infra/redis/RoomLog.ts"
 import { BufferedMessage, BufferUnavailable, type Change, dueAt, dueBytes, type Update } from "./WriteBuffer.ts"
 
@@ -139,19 +139,27 @@ export const update = (common: Common) =>
 
 export const load = (common: Common) =>
   Redis.script(
-    (roomId: string, { name, text, version }: Document, isOpen: boolean, lease: number) => [
+    (
+      roomId: string,
+      { name, text, version }: Document,
+      isOpen: boolean,
+      lease: number,
+      parts: ReadonlyArray<string>
+    ) => [
       ...start(common, roomId, documentKey(roomId, name)),
       name,
       updatedEvent(name, version, "", text),
       version,
       isOpen ? 1 : 0,
-      lease
+      lease,
+      parts[tags.indexOf(tagOf(roomId))] ?? ""
     ],
     {
       numberOfKeys: count + 1,
       lua: `${lua}
       open(true)
-      local name, event, version, isOpen, lease = unpack(ARGV, ${own + 1})
+      local name, event, version, isOpen, lease, part = unpack(ARGV, ${own + 1})
+      if part ~= run .. ' ' .. (redis.call('HGET', KEYS[5], 'born') or '') then return 0 end
       local loaded, mark = tonumber(version), run .. lease
       if isOpen == '1' then redis.call('HSET', KEYS[1], 'doc', name, 'docmark', mark) end
       local there = redis.call('HMGET', KEYS[8], 'version', 'saved', 'mark')
@@ -162,9 +170,10 @@ export const load = (common: Common) =>
       end
       local saved = string.format('%.0f', math.max(tonumber(there[2] or 0), loaded))
       redis.call('HSET', KEYS[8], 'mark', mark, 'saved', saved)
-      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ${rememberedMs}) end`
+      if redis.call('SISMEMBER', KEYS[6], name) == 0 then redis.call('PEXPIRE', KEYS[8], ${rememberedMs}) end
+      return 1`
     }
-  )
+  ).withReturnType<number>()
 
 export const document = (common: Common) =>
   Redis.script((roomId: string, name: string, lease: number) => [...start(common, roomId), name, lease], {

@@ -12,6 +12,7 @@ const left = (saves: boolean, saved: Array<string>) =>
       Layer.mock(WriteMode, {
         current: Effect.succeed({ number: 1, isConfirmed: true }),
         isLeased: () => false,
+        partsOf: () => undefined,
         isFull: () => false,
         added: () => {},
         patienceMs: 1000,

@@ -57,6 +57,7 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
   const hurry = (roomId: string, { bytes, messages }: StoredRoom, now: number) => {
     if (messages.size >= dueAt || bytes >= dueBytes) due.set(roomId, Math.min(due.get(roomId) ?? now, now))
   }
+  const part = () => `${state.run()} ${state.origin()}`
   const peek = (roomId: string) => rooms.get(roomId) ?? new StoredRoom()
 
   return WriteBuffer.of({
@@ -75,8 +76,9 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
         const found = wanted === undefined ? undefined : room.documents.get(wanted)
         return found?.lease === lease ? Struct.pick(found, ["name", "text", "version", "savedVersion"]) : undefined
       }),
-    load: (roomId, { name, text, version }, isOpen, lease) =>
+    load: (roomId, { name, text, version }, isOpen, lease, parts) =>
       step(() => {
+        if (!parts.includes(part())) return false
         const room = roomOf(roomId)
         const { switches } = log.open(roomId)
         if (isOpen) room.open = { name, lease, switches }
@@ -90,6 +92,7 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
           lease,
           savedVersion: Math.max(known.savedVersion, version)
         })
+        return true
       }),
     update: (roomId, { at, baseVersion, connectionId, event, lease, name, seen, text, user }) =>
       step((now) => {
@@ -194,6 +197,7 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
       oldestAgeMs: since.size === 0 ? undefined : now - [...since.values()].reduce((a, b) => Math.min(a, b)),
       run: state.run(),
       runs: [state.run()],
+      parts: [part()],
       origin: state.origin()
     }))
   })
