@@ -39,6 +39,8 @@ export class Weather {
   readonly note = (crossing: Crossing, args: ReadonlyArray<unknown>): void => {
     this.failed[crossing.group]++
     if (crossing.port === "Outbox" && crossing.method === "pending") this.failedOutbox = true
+    // Then a buffer that has lost the message takes it again.
+    if (crossing.port === "MessageStore" && crossing.method === "find") this.unsure.add(String(args[1]))
     this.answeredTo(crossing, args, false)
   }
 

@@ -1,15 +1,15 @@
 // Flushes the write buffer to Postgres, in batches of many rooms.
 //
-// A room with buffered writes is *waiting*. It becomes *due* after FLUSH_INTERVAL, when too many of its messages
-// wait, or on request (its last connection left, its document was switched, the instance shuts down). Any instance
-// *claims* due rooms for a lease, reads their buffered writes, saves them (one statement for many rooms), and
-// *settles* them: the buffer drops what it still has in exactly the saved version. A room with nothing left is no
+// A room with buffered writes is *waiting*. It becomes *due* after FLUSH_INTERVAL, when too many of its messages wait,
+// or on request (its last connection left, its document was switched, the instance shuts down). Any instance that uses
+// the buffer *claims* due rooms for a lease, reads their buffered writes, saves them (one statement for many rooms),
+// and *settles* them: the buffer drops what it still has in exactly the saved version. A room with nothing left is no
 // longer waiting; any other waits anew.
 //
 // An instance that dies between two steps leaves its rooms claimed. When the lease ends they are due again, and the
-// next instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and
-// the buffer drops only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that
-// Postgres refuses become dead letters, and the other rows are saved.
+// next instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and the
+// buffer drops only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that Postgres
+// refuses become dead letters, and the other rows are saved.
 import { Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { background } from "../../observability/Background.ts"
@@ -46,13 +46,19 @@ export class Flusher extends Context.Service<
     readonly flush: (all: boolean) => Flushed<number>
     /** Saves all rooms at the shutdown, as far as the time allows. */
     readonly drain: Flushed<void>
+    /**
+     * Rooms that are due are saved only while this instance uses the buffer. What it saves otherwise, rooms may have
+     * been read without: each of them gets a change (`FlushTarget.rescue`).
+     */
+    readonly whileUsed: (isUsed: () => boolean) => void
   }
 >()("hotpath/storage/buffer/Flusher") {
   /** Without a write buffer: every write is in Postgres already. */
   static readonly layerNone = Layer.succeed(Flusher, {
     flushRoom: () => Effect.void,
     flush: () => Effect.succeed(0),
-    drain: Effect.void
+    drain: Effect.void,
+    whileUsed: () => {}
   })
 
   static readonly layer = Layer.effect(
@@ -63,6 +69,7 @@ export class Flusher extends Context.Service<
       const lifecycle = yield* Lifecycle
       const { FLUSH_INTERVAL } = yield* Settings
       const { counter, histogram } = yield* Metrics
+      let isUsed = () => false
       const tickMs = Math.min(1000, Math.max(20, Duration.toMillis(FLUSH_INTERVAL) / 5))
 
       const flushed = counter("buffer_flushed_total", "Documents and messages that were saved")
@@ -81,7 +88,7 @@ export class Flusher extends Context.Service<
         }
         const count = unsaved.documents.length + unsaved.messages.length
         if (count > 0) {
-          const saved = yield* target.save(unsaved)
+          const saved = yield* isUsed() ? target.save(unsaved) : target.rescue(unsaved)
           conflicts.add(saved.conflicts)
           dead.add(saved.dead)
           if (saved.conflicts > 0) yield* Effect.logWarning("documents were newer in Postgres", saved)
@@ -140,7 +147,8 @@ export class Flusher extends Context.Service<
         )
       })
 
-      yield* background("flush", flush(false), tickMs)
+      const flushDue = Effect.suspend(() => (isUsed() ? flush(false) : Effect.void))
+      yield* background("flush", flushDue, tickMs)
 
       const drain = Effect.gen(function* () {
         const left = yield* lifecycle.remaining
@@ -159,7 +167,14 @@ export class Flusher extends Context.Service<
         })
       })
 
-      return Flusher.of({ drain, flush, flushRoom })
+      return Flusher.of({
+        drain,
+        flush,
+        flushRoom,
+        whileUsed: (is) => {
+          isUsed = is
+        }
+      })
     })
   )
 }

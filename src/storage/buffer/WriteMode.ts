@@ -91,7 +91,6 @@ export class WriteMode extends Context.Service<
         return action
       }
 
-      /** What the probe under way read. */
       let depth: Depth = { entries: 0, oldestAgeMs: undefined, run: "", runs: [], parts: [], origin: "" }
 
       const probe = Effect.gen(function* (): Effect.fn.Return<State.Event> {
@@ -166,7 +165,6 @@ export class WriteMode extends Context.Service<
         ),
         Effect.andThen(Effect.ignore(Effect.timeout(leases.release(instance), timings.patienceMs)))
       )
-
       const othersChecked = Effect.map(
         leases.isLeasedElsewhere(instance),
         (areLeased): State.Event => ({ _tag: "OthersChecked", areLeased })
@@ -235,7 +233,13 @@ export class WriteMode extends Context.Service<
       })
 
       yield* buffer.onReturn(() => send({ _tag: "Suspected" }))
-      yield* Effect.addFinalizer(() => run({ _tag: "ShutDown" }))
+      const isUsed = () => State.numberInUse(state, now()) !== undefined
+      let wasUsed = false
+      flusher.whileUsed(() => wasUsed || isUsed())
+      yield* Effect.addFinalizer(() => {
+        wasUsed = isUsed()
+        return run({ _tag: "ShutDown" })
+      })
       yield* Effect.timeoutOption(probed, timings.patienceMs)
       yield* background("write mode", probed, () => (state.mode._tag === "Redis" ? timings.renewMs : timings.retryMs))
       // As long as a limit is near, everything is flushed again and again.
@@ -277,8 +281,8 @@ export class WriteMode extends Context.Service<
         save: Effect.asVoid(unflushed.save),
         suspect: (run) =>
           Effect.sync(() => {
-            if (run === undefined || now() - state.probedAt > freshMs || pressure.depth()?.runs.includes(run) !== true)
-              send({ _tag: "Suspected" })
+            const isKnown = now() - state.probedAt <= freshMs && pressure.depth()?.runs.includes(run ?? "")
+            if (isKnown !== true) send({ _tag: "Suspected" })
           }),
         requireSaved,
         requireAllSaved: Effect.andThen(requireSaved, othersGone),

@@ -145,14 +145,17 @@ interface Step {
 export const leaseAt = ({ mode }: State, now: number): Lease | undefined =>
   mode._tag === "Redis" && now < mode.until ? mode.lease : undefined
 
+/** The number of the lease since whose beginning no instance can have read or written around the buffer. */
+export const numberInUse = ({ mode }: State, now: number): number | undefined => {
+  if (mode._tag === "Redis") return now <= mode.returnUntil ? mode.lease.number : undefined
+  return mode._tag === "Acquiring" && !mode.isSaved && now <= mode.returnUntil ? mode.known : undefined
+}
+
 /**
  * Whether what the buffer took under the lease may be acknowledged: no instance can have read or written around the
  * buffer since, and the copy that is made now is among those that will be saved when the buffer is left.
  */
-export const isLeased = ({ mode }: State, { number }: Lease, now: number): boolean => {
-  if (mode._tag === "Redis") return mode.lease.number === number && now <= mode.returnUntil
-  return mode._tag === "Acquiring" && !mode.isSaved && mode.known === number && now <= mode.returnUntil
-}
+export const isLeased = (state: State, { number }: Lease, now: number): boolean => numberInUse(state, now) === number
 
 /** Whether all that this instance acknowledged is in Postgres: only then it reads and writes there. */
 export const isSaved = ({ mode }: State): boolean =>
