@@ -39,7 +39,7 @@ const maxBatch = 100
 /** Published changes that are not deleted yet; those beyond it are left to the sweep. */
 const maxPublished = 10_000
 const sweepEveryMs = 1000
-/** How long a notification may take before the change it is about is acknowledged. */
+/** How much later than to this instance a notification may come to the others before its change is acknowledged. */
 const noticeMs = 25
 /** A change that is in the outbox for longer has lost its instance. */
 const orphanedMs = 1500
@@ -114,7 +114,7 @@ export class OutboxRelay extends Context.Service<
         // A bus of this process alone has no other instances.
         if (bus.kind === "shared") yield* unpublished.add(roomId)
         yield* hub.deliverLocally(roomId, changes)
-        // The others are notified within milliseconds: by the time of the reply they know.
+        // The others are notified at the same time, within milliseconds: by the time of the reply they know.
         if (bus.kind === "shared") yield* Effect.sleep(noticeMs)
         if (isAway) return
         isAway = true
