@@ -33,6 +33,8 @@ class Streams extends Context.Service<
   {
     readonly a: RecordStream["Service"]
     readonly b: RecordStream["Service"]
+    /** A third one, that did not read the state yet. */
+    readonly unread: RecordStream["Service"]
     /** The store loses all. */
     readonly lose: Effect.Effect<unknown, unknown>
     readonly put: (text: string) => Effect.Effect<unknown, unknown>
@@ -50,7 +52,7 @@ const pairOf = <R, E>(
     Effect.gen(function* () {
       const own = Layer.provide(instance, [Settings.layer, Metrics.layer])
       const one = Effect.map(Layer.build(Layer.fresh(own)), (built) => Context.get(built, RecordStream))
-      return { a: yield* one, b: yield* one, ...(yield* faults) }
+      return { a: yield* one, b: yield* one, unread: yield* one, ...(yield* faults) }
     })
   ).pipe(Layer.provide(settings))
 
@@ -93,6 +95,7 @@ for (const [kind, streams] of Object.entries<Layer.Layer<Streams, unknown>>(kind
       test.effect("gives what was appended, once, as it was, and keeps it until it is done", () =>
         Effect.gen(function* () {
           const { a, b } = yield* Streams
+          for (const one of [a, b]) yield* one.state
           const records = Array.from({ length: 30 }, (_, n) => record(n))
           yield* Effect.forEach(records, a.append, { concurrency: "unbounded" })
           const first = yield* b.claim("new", 20)
@@ -161,6 +164,27 @@ for (const [kind, streams] of Object.entries<Layer.Layer<Streams, unknown>>(kind
           yield* b.state
           b.takeLoss()
           for (const { copies } of [a, b]) copies.confirm(copies.keys())
+        })
+      )
+
+      test.effect("a loss is noticed though the first append came before the first look", () =>
+        Effect.gen(function* () {
+          const { a, b, lose, unread } = yield* Streams
+          yield* lose
+          yield* unread.append(record(1))
+          yield* lose
+          yield* b.append(record(2))
+          yield* unread.state
+          assert.isDefined(unread.takeLoss())
+          assert.strictEqual(unread.copies.size, 1)
+          yield* unread.state
+          assert.isUndefined(unread.takeLoss())
+          yield* unread.done((yield* unread.claim("new", 100)).map(({ id }) => id))
+          for (const one of [a, b]) {
+            yield* one.state
+            one.takeLoss()
+            one.copies.confirm(one.copies.keys())
+          }
         })
       )
 

@@ -93,6 +93,8 @@ export const layer = Layer.effectDiscard(
     })
     // Separate loops: a batch that waits for Postgres must not stop the others.
     for (let n = 0; n < drains; n++) yield* background("record drain", drain)
+    // At once: the stream's life is to be known before the first record is appended.
+    yield* Effect.forkScoped(Effect.ignore(measure))
     yield* background("record stream depth", measure, watchEvery)
     yield* background("record loss", watch, watchEvery)
     yield* background("record reclaim", reclaim, reclaimEvery)

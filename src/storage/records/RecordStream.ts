@@ -141,7 +141,8 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
     state: log.state.pipe(
       Effect.map((now) => {
         observe(now, 0)
-        if (life !== undefined && life !== now.life) loss ??= 0
+        // No life was read before the first record was appended: its life may have ended since.
+        if (life !== now.life && (life !== undefined || copies.size > 0)) loss ??= 0
         life = now.life
         isOpen = now.waiting < RECORD_STREAM
         return { waiting: now.waiting }
