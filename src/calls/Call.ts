@@ -7,7 +7,7 @@ import type { Ack, IntegrationNotFound } from "../domain/Integration.ts"
 import { Overloaded } from "../domain/Overload.ts"
 import type { ConfigUnavailable } from "../domain/UserConfig.ts"
 import { Metrics } from "../observability/Metrics.ts"
-import { thenAtOnce, timedIn } from "../observability/Tracing.ts"
+import { sampledSpan, thenAtOnce, timedIn } from "../observability/Tracing.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
 import * as CallsMemory from "./CallsMemory.ts"
 import type { FetchError } from "./fetch/Exchange.ts"
@@ -33,10 +33,7 @@ export interface CallReply {
   readonly ack: Ack
 }
 
-interface RecordId {
-  readonly recordId: string
-  readonly requestedAt: number
-}
+type RecordId = Pick<CallRecord, "recordId" | "requestedAt">
 
 /** The reply as JSON, from a body that is JSON text already. */
 const encodeReply = ({ status, body, configVersion, recordId }: CallRecord, ack: Ack): EncodedJson<CallReply> =>
@@ -81,8 +78,7 @@ export class Call extends Context.Service<
               return Effect.failCause(cause)
             },
             onSuccess: ({ status, text: body }) => {
-              const span =
-                fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true ? fiber.cache.span : undefined
+              const span = sampledSpan(fiber)
               const row: CallRecord = {
                 recordId: id.recordId,
                 user: call.user,

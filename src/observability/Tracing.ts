@@ -3,14 +3,18 @@
 import { Effect, Exit, type Fiber, type Tracer } from "effect"
 import type { Histogram } from "./Instruments.ts"
 
+/** The fiber's span, if it belongs to a sampled trace. */
+export const sampledSpan = ({ cache }: Fiber.Fiber<unknown, unknown>): Tracer.AnySpan | undefined =>
+  cache.tracerEnabled && cache.span?.sampled === true ? cache.span : undefined
+
 /** Runs the effect in a span of its own if the fiber belongs to a sampled trace, otherwise unchanged. */
 export const spanIfSampled =
   (name: string, options?: Tracer.SpanOptionsNoTrace) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
     Effect.withFiber((fiber) =>
-      fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true
-        ? Effect.withSpan(name, options, { captureStackTrace: false })(effect)
-        : (effect as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>)
+      sampledSpan(fiber) === undefined
+        ? (effect as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>)
+        : Effect.withSpan(name, options, { captureStackTrace: false })(effect)
     )
 
 /**

@@ -31,7 +31,7 @@ export interface Guest extends Subscriber {
 
 /** Messages in a state. */
 const newest = 50
-/** How often and how long such messages are waited for: until an instance that left the buffer has saved them. */
+/** How often a state that lacks messages is read: until an instance that left the write buffer has saved them. */
 const untilSaved = { times: 20, everyMs: 100 } as const
 /** Events of a resume: a client that missed more gets the state, which is smaller. */
 const resumeBytes = 524_288

@@ -76,6 +76,8 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
     if (user.running + user.approaching + user.waiters.size === 0) users.delete(user.name)
   }
   const mayTake = (user: User) => running < maxConcurrent && (user.running < userSlots || running < half)
+  /** A slot that comes free goes to a waiter of the user's first. */
+  const mayEnter = (user: User) => user.waiters.size === 0 && mayTake(user)
   const take = (user: User) => {
     running++
     user.running++
@@ -143,7 +145,7 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
   return {
     enter: (name) => {
       const user = userOf(name)
-      if (user.waiters.size > 0 || !mayTake(user)) {
+      if (!mayEnter(user)) {
         forgetIdle(user)
         return undefined
       }
@@ -174,7 +176,7 @@ export const makeBulkhead = (maxConcurrent: number, maxWaiting: number, share = 
     run: <A, E, R>(name: string, timeoutMs: number, use: (leftMs: number) => Effect.Effect<A, E, R>) =>
       Effect.uninterruptibleMask((restore): Effect.Effect<A, E | Overloaded | IntegrationTimeout, R> => {
         const user = userOf(name)
-        if (user.waiters.size === 0 && mayTake(user)) {
+        if (mayEnter(user)) {
           take(user)
           return inSlot(user, restore(use(timeoutMs)))
         }

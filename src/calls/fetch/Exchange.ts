@@ -60,24 +60,18 @@ const memoized = <A extends {}>(make: (key: string) => A) => {
  */
 export const makeExchangeMeters = ({ counter, histogram }: Metrics["Service"]) => {
   const own = new Set<string>()
-  const series = memoized((integration) => {
-    const outcome = memoized(
+  const series = memoized((integration) => ({
+    outcome: memoized(
       (outcome): Counter =>
         counter("integration_exchanges_total", "Exchanges with integrations, by their outcome", {
           integration,
           outcome
         })
-    )
-    return {
-      outcome,
-      get answered() {
-        return outcome("answered")
-      },
-      duration: histogram("integration_duration_seconds", "Time of an exchange that was answered", undefined, {
-        integration
-      })
-    }
-  })
+    ),
+    duration: histogram("integration_duration_seconds", "Time of an exchange that was answered", undefined, {
+      integration
+    })
+  }))
   return (integration: string) => {
     if (own.size < maxIntegrations) own.add(integration)
     return series(own.has(integration) ? integration : "other")

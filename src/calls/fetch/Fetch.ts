@@ -164,7 +164,7 @@ export class Fetch extends Context.Service<
             meter.outcome(result.failure._tag).add()
             return Effect.fail(result.failure)
           }
-          meter.answered.add()
+          meter.outcome("answered").add()
           meter.duration.observe((performance.now() - began) / 1000)
           return Effect.succeed(result.success)
         }
@@ -190,7 +190,7 @@ export class Fetch extends Context.Service<
               return Option.isSome(error) ? failed(error.value) : Effect.failCause(cause as Cause.Cause<never>)
             },
             onSuccess: (answer) => {
-              if (answer.status > 499) breaker.note(guarded(leftMs), Exit.succeed(answer))
+              breaker.note(guarded(leftMs), Exit.succeed(answer))
               leave()
               return answered(answer)
             }

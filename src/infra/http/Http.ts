@@ -5,6 +5,7 @@ import { lookup as resolve } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
 import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { Agent, buildConnector, type Dispatcher } from "undici"
+import { sampledSpan, spanIfSampled } from "../../observability/Tracing.ts"
 import { Deadlines } from "./Deadlines.ts"
 import { EgressPolicy } from "./EgressPolicy.ts"
 import { LocalHosts } from "./LocalHosts.ts"
@@ -260,26 +261,20 @@ export class Http extends Context.Service<
         })
 
       const traced = (request: HttpRequest, reader: AnswerReader | undefined) =>
-        Effect.withFiber<HttpAnswer, HttpError>((fiber) => {
-          const { span } = fiber.cache
-          return exchange(request, reader, span === undefined ? undefined : `00-${span.traceId}-${span.spanId}-01`)
-        }).pipe(
-          Effect.withSpan(
-            `http ${request.method}`,
-            {
-              kind: "client",
-              attributes: { "server.address": request.origin, "http.request.method": request.method }
-            },
-            { captureStackTrace: false }
-          )
+        spanIfSampled(`http ${request.method}`, {
+          kind: "client",
+          attributes: { "server.address": request.origin, "http.request.method": request.method }
+        })(
+          Effect.withFiber<HttpAnswer, HttpError>((fiber) => {
+            const span = sampledSpan(fiber)
+            return exchange(request, reader, span === undefined ? undefined : `00-${span.traceId}-${span.spanId}-01`)
+          })
         )
 
       return Http.of({
         send: (request, reader) =>
           Effect.withFiber((fiber) =>
-            fiber.cache.tracerEnabled && fiber.cache.span?.sampled === true
-              ? traced(request, reader)
-              : exchange(request, reader, undefined)
+            sampledSpan(fiber) === undefined ? exchange(request, reader, undefined) : traced(request, reader)
           )
       })
     })

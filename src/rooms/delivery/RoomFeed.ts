@@ -172,8 +172,8 @@ export class RoomFeed {
 
   /**
    * Takes the events that were missed; false: they are not all there, or subscribers may lack what was rescued. A
-   * history of this epoch begins after `seq`, one
-   * of another epoch begins with the event at `seq`. A feed that started locally needs all that the stream has.
+   * history of this epoch begins after `seq`, one of another epoch begins with the event at `seq`. A feed that started
+   * locally needs all that the stream has.
    */
   catchUp(history: History): boolean {
     if (history.epoch === this.epoch) {

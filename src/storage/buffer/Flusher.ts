@@ -34,6 +34,7 @@ const workers = 2
 const maxDrain = Duration.seconds(10)
 /** How long a request waits for its room: the deadlines of its own statements, and of the rooms before it. */
 const maxWait = Duration.seconds(15)
+
 type Failed = StorageUnavailable | BufferUnavailable
 type Flushed<A> = Effect.Effect<A, Failed>
 
