@@ -71,10 +71,15 @@ export class UnflushedCopies<A extends object> {
     }
   }
 
-  /** Stores all copies, the oldest first, and returns their number. They stay until they are confirmed. */
-  replay<E>(store: (copies: ReadonlyArray<A>) => Effect.Effect<unknown, E>): Effect.Effect<number, E> {
+  /** Stores the copies, the oldest first, and returns their number. They stay until they are confirmed. */
+  replay<E>(
+    store: (copies: ReadonlyArray<A>) => Effect.Effect<unknown, E>,
+    isWanted: (copy: A) => boolean = () => true
+  ): Effect.Effect<number, E> {
     const all = Effect.suspend(() => {
-      const copies = this.keys().flatMap((key) => this.#copies.peek(key) ?? [])
+      const copies = this.keys()
+        .flatMap((key) => this.#copies.peek(key) ?? [])
+        .filter(isWanted)
       const chunks = chunksBy(copies, { sizeOf: this.#bytesOf, maxSize: chunkBytes })
       return Effect.as(Effect.forEach(chunks, store, { discard: true }), copies.length)
     })

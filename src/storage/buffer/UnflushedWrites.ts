@@ -38,6 +38,8 @@ export class UnflushedWrites extends Context.Service<
     readonly savedUntil: (at: number) => void
     /** Stores all copies in Postgres and returns their number. They stay until `savedUntil` confirms them. */
     readonly save: Effect.Effect<number, StorageUnavailable>
+    /** As `save`, those that were made at or after `at` (by `monotonicMs`). */
+    readonly saveSince: (at: number) => Effect.Effect<number, StorageUnavailable>
     /** As `save`, when the buffer has lost them. */
     readonly rescue: Effect.Effect<number, StorageUnavailable>
   }
@@ -64,16 +66,23 @@ export class UnflushedWrites extends Context.Service<
       // Rooms whose copies were saved while the buffer was away. If it turns out to have lost them, others may have read
       // these rooms before they were saved, and their events are past.
       const savedRooms = new Set<string>()
-      const store = (to: FlushTarget["Service"]["save"], onStored: (roomId: string) => void) =>
+      const store = (
+        to: FlushTarget["Service"]["save"],
+        onStored: (roomId: string) => void,
+        since = Number.NEGATIVE_INFINITY
+      ) =>
         copies
-          .replay((some) => {
-            const documents = some.flatMap(({ document }) => document ?? [])
-            const messages = some.flatMap(({ message }) => message ?? [])
-            return Effect.map(to({ documents, messages }), () => {
-              for (const { roomId } of documents) onStored(roomId)
-              for (const { message } of messages) onStored(message.roomId)
-            })
-          })
+          .replay(
+            (some) => {
+              const documents = some.flatMap(({ document }) => document ?? [])
+              const messages = some.flatMap(({ message }) => message ?? [])
+              return Effect.map(to({ documents, messages }), () => {
+                for (const { roomId } of documents) onStored(roomId)
+                for (const { message } of messages) onStored(message.roomId)
+              })
+            },
+            ({ at }) => at >= since
+          )
           .pipe(
             Effect.tap((entries) => {
               if (entries === 0) return Effect.void
@@ -103,6 +112,7 @@ export class UnflushedWrites extends Context.Service<
           copies.confirmWhile((copy) => copy.at < at)
         },
         save: store(target.save, (roomId) => savedRooms.add(roomId)),
+        saveSince: (at) => store(target.save, (roomId) => savedRooms.add(roomId), at),
         rescue: Effect.tap(
           store(target.rescue, () => {}),
           () => markStale

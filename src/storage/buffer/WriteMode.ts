@@ -38,8 +38,8 @@ export class WriteMode extends Context.Service<
     readonly isLeased: (lease: Lease) => boolean
     /** The parts of the buffer (`Depth`) under whose lease this is; undefined: it is over, or suspected to be. */
     readonly partsOf: (lease: Lease) => ReadonlyArray<string> | undefined
-    /** Saves what the buffer took when it was left already: then it may be acknowledged all the same. */
-    readonly save: Effect.Effect<void, StorageUnavailable>
+    /** Saves what the buffer took since `at` and when it was left already: then it may be acknowledged all the same. */
+    readonly saveSince: (at: number) => Effect.Effect<unknown, StorageUnavailable>
     /** The buffer did not answer, or with a run that is not known here: it is probed before its next use. */
     readonly suspect: (run?: string) => Effect.Effect<void>
     /** Required before a direct write: everything that this instance acknowledged is in Postgres. */
@@ -278,7 +278,7 @@ export class WriteMode extends Context.Service<
         }),
         isLeased: (lease) => State.isLeased(state, lease, now()),
         partsOf: ({ number }) => (granted()?.number === number ? pressure.depth()?.parts : undefined),
-        save: Effect.asVoid(unflushed.save),
+        saveSince: unflushed.saveSince,
         suspect: (run) =>
           Effect.sync(() => {
             const isKnown = now() - state.probedAt <= freshMs && pressure.depth()?.runs.includes(run ?? "")

@@ -5,7 +5,7 @@
 // that the buffer did not answer is tried again, up to three times in all. An answer may also come when the buffer was
 // left: its copies are saved, and others read Postgres. Then something new is saved before it is acknowledged, and a
 // change counts as unknown, as another one may have been made directly.
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import { BufferFull, StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
 import { BufferUnavailable } from "./WriteBuffer.ts"
@@ -42,6 +42,7 @@ export class WriteRouting extends Context.Service<
     WriteRouting,
     Effect.gen(function* () {
       const mode = yield* WriteMode
+      const clock = yield* Clock.Clock
       /** By then every instance that lost the buffer has left it. Instances that still use it are not waited for. */
       const patienceMs = mode.patienceMs + 2 * retryEveryMs
 
@@ -50,10 +51,11 @@ export class WriteRouting extends Context.Service<
         orElse: () => Effect.fail(usedElsewhere())
       })
 
-      /** Before it is acknowledged: what the buffer took under a lease that may be over. */
-      const acknowledge = (what: "insert" | "update", lease: Lease): Effect.Effect<void, StorageUnavailable> => {
+      /** Before it is acknowledged: what the buffer took, since `began`, under a lease that may be over. */
+      const acknowledge = (what: "insert" | "update", lease: Lease, began: number) => {
         if (mode.isLeased(lease)) return Effect.void
-        return what === "insert" ? Effect.catch(mode.save, () => Effect.fail(uncertain())) : Effect.fail(uncertain())
+        if (what === "update") return Effect.fail(uncertain())
+        return Effect.catch(mode.saveSince(began), () => Effect.fail(uncertain()))
       }
 
       const route = <A, E, A2, E2, R>(
@@ -68,8 +70,9 @@ export class WriteRouting extends Context.Service<
             if (what !== "read") return Effect.andThen(mode.requireSaved, direct)
             return Effect.flatMap(leaveAll, (isLeft) => (isLeft || left === 1 ? direct : again()))
           }
+          const began = monotonicMs(clock)
           const taken: Effect.Effect<A, E | BufferUnavailable | StorageUnavailable, R> =
-            what === "read" ? buffered(lease) : Effect.tap(buffered(lease), () => acknowledge(what, lease))
+            what === "read" ? buffered(lease) : Effect.tap(buffered(lease), () => acknowledge(what, lease, began))
           return Effect.catch(taken, (error) => {
             if (!(error instanceof BufferUnavailable)) return Effect.fail(error)
             const mayRepeat = left > 1 && !(error.isSent && what !== "read")
@@ -79,7 +82,7 @@ export class WriteRouting extends Context.Service<
 
       /** Repeats a write that another instance's lease refuses, until that lease must have ended. */
       const whenUnleased = <A, E, R>(write: Effect.Effect<A, E | BufferLeased, R>) =>
-        Effect.clockWith((clock) => {
+        Effect.suspend(() => {
           const until = monotonicMs(clock) + patienceMs
           const attempt: Effect.Effect<A, E | StorageUnavailable, R> = Effect.catch(write, (error) => {
             if (!(error instanceof BufferLeased)) return Effect.fail(error)

@@ -18,11 +18,12 @@ const left = (saves: boolean, saved: Array<string>) =>
         patienceMs: 1000,
         requireAllSaved: Effect.succeed(true),
         bypass: (write) => write,
-        save: Effect.suspend(() => {
-          if (!saves) return Effect.fail(new StorageUnavailable({ reason: "away" }))
-          saved.push("copies")
-          return Effect.void
-        })
+        saveSince: () =>
+          Effect.suspend(() => {
+            if (!saves) return Effect.fail(new StorageUnavailable({ reason: "away" }))
+            saved.push("copies")
+            return Effect.void
+          })
       })
     )
   )
