@@ -10,8 +10,9 @@
 // next instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and the
 // buffer drops only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that Postgres
 // refuses become dead letters, and the other rows are saved.
-import { Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
 import { StorageUnavailable } from "../../domain/Room.ts"
+import { monotonicMs } from "../../domain/Time.ts"
 import { background } from "../../observability/Background.ts"
 import { sizeBoundaries } from "../../observability/Instruments.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
@@ -34,6 +35,26 @@ const workers = 2
 const maxDrain = Duration.seconds(10)
 /** How long a request waits for its room: the deadlines of its own statements, and of the rooms before it. */
 const maxWait = Duration.seconds(15)
+/** Ages in the buffer and of a lease are in whole milliseconds, by other clocks than this process's. */
+const ageMarginMs = 100
+
+/** How an instance uses the buffer. Times are by `monotonicMs`. */
+export interface BufferUse {
+  /** Rooms that are due are saved only then. */
+  readonly isUsed: () => boolean
+  /**
+   * Others may have read around the buffer until then: writes that have waited since before may be missing in what was
+   * read, so that their rooms are to be read again (`FlushTarget.rescue`).
+   */
+  readonly unreadUntil: () => number
+}
+
+interface Read {
+  readonly roomId: string
+  readonly dirty: Dirty
+  /** Since when its writes have waited, at the earliest. */
+  readonly since: number
+}
 
 type Failed = StorageUnavailable | BufferUnavailable
 type Flushed<A> = Effect.Effect<A, Failed>
@@ -47,11 +68,8 @@ export class Flusher extends Context.Service<
     readonly flush: (all: boolean) => Flushed<number>
     /** Saves all rooms at the shutdown, as far as the time allows. */
     readonly drain: Flushed<void>
-    /**
-     * Rooms that are due are saved only while this instance uses the buffer. What it saves otherwise, rooms may have
-     * been read without: each of them gets a change (`FlushTarget.rescue`).
-     */
-    readonly whileUsed: (isUsed: () => boolean) => void
+    /** Says, from now on, how this instance uses the buffer; before that it does not. */
+    readonly follow: (use: BufferUse) => void
   }
 >()("hotpath/storage/buffer/Flusher") {
   /** Without a write buffer: every write is in Postgres already. */
@@ -59,7 +77,7 @@ export class Flusher extends Context.Service<
     flushRoom: () => Effect.void,
     flush: () => Effect.succeed(0),
     drain: Effect.void,
-    whileUsed: () => {}
+    follow: () => {}
   })
 
   static readonly layer = Layer.effect(
@@ -70,7 +88,8 @@ export class Flusher extends Context.Service<
       const lifecycle = yield* Lifecycle
       const { FLUSH_INTERVAL } = yield* Settings
       const { counter, histogram } = yield* Metrics
-      let isUsed = () => false
+      const clock = yield* Clock.Clock
+      let use: BufferUse = { isUsed: () => false, unreadUntil: () => Number.POSITIVE_INFINITY }
       const tickMs = Math.min(1000, Math.max(20, Duration.toMillis(FLUSH_INTERVAL) / 5))
 
       const flushed = counter("buffer_flushed_total", "Documents and messages that were saved")
@@ -82,19 +101,19 @@ export class Flusher extends Context.Service<
       const rows = histogram("buffer_flush_rows", "Rows of one flush", sizeBoundaries)
       const took = histogram("buffer_flush_duration_seconds", "Time of one flush")
 
-      const save = Effect.fnUntraced(function* (batch: ReadonlyArray<readonly [string, Dirty]>) {
+      const save = Effect.fnUntraced(function* (batch: ReadonlyArray<Read>, to: FlushTarget["Service"]["save"]) {
         const unsaved: Unsaved = {
-          documents: batch.flatMap(([roomId, { documents }]) => documents.map((one) => ({ ...one, roomId }))),
-          messages: batch.flatMap(([, { messages }]) => messages)
+          documents: batch.flatMap(({ dirty, roomId }) => dirty.documents.map((one) => ({ ...one, roomId }))),
+          messages: batch.flatMap(({ dirty }) => dirty.messages)
         }
         const count = unsaved.documents.length + unsaved.messages.length
         if (count > 0) {
-          const saved = yield* isUsed() ? target.save(unsaved) : target.rescue(unsaved)
+          const saved = yield* to(unsaved)
           conflicts.add(saved.conflicts)
           dead.add(saved.dead)
           if (saved.conflicts > 0) yield* Effect.logWarning("documents were newer in Postgres", saved)
         }
-        yield* Effect.forEach(batch, ([roomId, dirty]) => buffer.settle(roomId, dirty), {
+        yield* Effect.forEach(batch, ({ dirty, roomId }) => buffer.settle(roomId, dirty), {
           concurrency: roomsAtOnce,
           discard: true
         })
@@ -102,23 +121,33 @@ export class Flusher extends Context.Service<
         return count
       })
 
-      const charactersOf = ([, { documents, messages }]: readonly [string, Dirty]) =>
+      const charactersOf = ({ dirty: { documents, messages } }: Read) =>
         documents.reduce((sum, { text }) => sum + text.length, 0) +
         messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
+
+      const readRoom = (roomId: string): Effect.Effect<Read, BufferUnavailable> =>
+        Effect.suspend(() => {
+          const askedAt = monotonicMs(clock)
+          return Effect.map(buffer.dirty(roomId), (dirty) => ({ roomId, dirty, since: askedAt - dirty.waitedMs }))
+        })
 
       const flushRooms: (rooms: ReadonlyArray<string>) => Flushed<number> = Effect.fnUntraced(function* (rooms) {
         const began = performance.now()
         let count = 0
         for (let from = 0; from < rooms.length; from += roomsAtOnce) {
-          const read = yield* Effect.forEach(
-            rooms.slice(from, from + roomsAtOnce),
-            (roomId) => Effect.map(buffer.dirty(roomId), (dirty) => [roomId, dirty] as const),
-            { concurrency: roomsAtOnce }
-          )
-          for (const part of chunksBy(read, { sizeOf: charactersOf, maxSize: maxCharacters })) {
-            count += yield* save(part)
-          }
-          const more = read.flatMap(([roomId, { isWhole }]) => (isWhole ? [] : [roomId]))
+          const read = yield* Effect.forEach(rooms.slice(from, from + roomsAtOnce), readRoom, {
+            concurrency: roomsAtOnce
+          })
+          const unreadUntil = use.unreadUntil() + ageMarginMs
+          const unread = read.filter(({ since }) => since <= unreadUntil)
+          const others = read.filter(({ since }) => since > unreadUntil)
+          for (const [some, to] of [
+            [others, target.save],
+            [unread, target.rescue]
+          ] as const)
+            for (const part of chunksBy(some, { sizeOf: charactersOf, maxSize: maxCharacters }))
+              count += yield* save(part, to)
+          const more = read.flatMap(({ dirty, roomId }) => (dirty.isWhole ? [] : [roomId]))
           if (more.length > 0) yield* flushRooms(more)
         }
         if (count > 0) {
@@ -148,7 +177,7 @@ export class Flusher extends Context.Service<
         )
       })
 
-      const flushDue = Effect.suspend(() => (isUsed() ? flush(false) : Effect.void))
+      const flushDue = Effect.suspend(() => (use.isUsed() ? flush(false) : Effect.void))
       yield* background("flush", flushDue, tickMs)
 
       const drain = Effect.gen(function* () {
@@ -172,8 +201,8 @@ export class Flusher extends Context.Service<
         drain,
         flush,
         flushRoom,
-        whileUsed: (is) => {
-          isUsed = is
+        follow: (next) => {
+          use = next
         }
       })
     })

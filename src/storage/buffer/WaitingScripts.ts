@@ -66,10 +66,13 @@ export const dirty = (common: Common) =>
         end
       end
     end
+    local since = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or now)
     -- With messages left out, the room waits since when it did before.
-    if #messages < count then readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt) end
-    return {readAt, documents, messages, count}`
-  }).withReturnType<readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number]>()
+    if #messages < count then readAt = since end
+    return {readAt, documents, messages, count, now - since}`
+  }).withReturnType<
+    readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number, waitedMs: number]
+  >()
 
 /** Documents' versions by name, then messages' versions by id. */
 export const settle = (common: Common) =>

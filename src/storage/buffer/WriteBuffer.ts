@@ -72,6 +72,8 @@ export interface Settled {
 }
 
 export interface Dirty extends Settled {
+  /** How long the oldest of them has waited, at most. */
+  readonly waitedMs: number
   /** Whether these are all: very many messages are read in parts. */
   readonly isWhole: boolean
   readonly documents: ReadonlyArray<DirtyDocument>

@@ -118,10 +118,11 @@ export const layer = (intervalMs: number) =>
             (rooms) => rooms.flat()
           ),
         dirty: Effect.fnUntraced(function* (roomId) {
-          const [readAt, documents, texts, count] = yield* dirty(roomId)
+          const [readAt, documents, texts, count, waitedMs] = yield* dirty(roomId)
           const messages = yield* Effect.forEach(texts, Writes.decodeMessage)
           return {
             readAt,
+            waitedMs,
             isWhole: texts.length === count,
             documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
               Effect.map(Writes.decodeDocument(event), (text) => ({ name, text, version, author, at }))

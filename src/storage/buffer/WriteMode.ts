@@ -1,12 +1,13 @@
 // Whether this instance may use the write buffer: drives the state machine of WriteModeState.ts, which has the rules.
-import { Clock, Context, Deferred, Duration, Effect, Layer, Option, Schedule } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Option, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { StorageUnavailable } from "../../domain/Room.ts"
 import { monotonicMs } from "../../domain/Time.ts"
+import { makeSharedRun } from "../../infra/SharedRun.ts"
 import { background } from "../../observability/Background.ts"
-import { Lifecycle } from "../../observability/Lifecycle.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import { Settings } from "../../Settings.ts"
+import { makeDrain } from "./BufferDrain.ts"
 import { makePressure } from "./BufferPressure.ts"
 import { Flusher } from "./Flusher.ts"
 import { makeLossReport } from "./LossReport.ts"
@@ -26,8 +27,6 @@ const freshMs = 200
 const agreement = { times: 10, everyMs: 100 }
 /** At the most this often everything is flushed because a limit is near. */
 const pressureFlushMs = 500
-/** How long the shutdown may take to save from memory. */
-const saveLimit = Duration.seconds(5)
 
 export class WriteMode extends Context.Service<
   WriteMode,
@@ -65,7 +64,6 @@ export class WriteMode extends Context.Service<
       const leases = yield* WriterLeases
       const flusher = yield* Flusher
       const unflushed = yield* UnflushedWrites
-      const lifecycle = yield* Lifecycle
       const { REDIS_TIMEOUT } = yield* Settings
       const { counter, gauge } = yield* Metrics
       const pressure = yield* makePressure
@@ -116,10 +114,16 @@ export class WriteMode extends Context.Service<
         return { _tag: "Rescued" } as const
       })
 
+      /** When the lease's number began, at the latest: until then all may have read around the buffer. */
+      let numberBegan = Number.POSITIVE_INFINITY
+      let isPreparing = false
       let askedAt = now()
       const lease = Effect.suspend(() => {
         askedAt = now()
-        return Effect.map(leases.lease(instance, depth.run, timings.ttlMs), (granted) => ({ lease: granted, askedAt }))
+        return Effect.map(leases.lease(instance, depth.run, timings.ttlMs), (granted) => {
+          numberBegan = now() - granted.ageMs
+          return { lease: granted, askedAt }
+        })
       }).pipe(
         Effect.filterOrFail(
           (granted) => granted.lease.isAgreed,
@@ -151,19 +155,9 @@ export class WriteMode extends Context.Service<
         return { _tag: "Prepared", granted } as const
       })
 
-      // What waits is flushed; if the buffer is away, the copies are saved; if Postgres is, it stays in the buffer.
-      const saveInTime = Effect.flatMap(lifecycle.remaining, (left) =>
-        Effect.timeout(unflushed.save, Duration.min(left, saveLimit))
-      )
-      const drain = flusher.drain.pipe(
-        Effect.catch(({ _tag }) =>
-          Effect.catch(Effect.asVoid(saveInTime), () =>
-            _tag === "BufferUnavailable"
-              ? lifecycle.leave("acknowledged writes of rooms were not saved")
-              : Effect.logWarning("what waits stays in the buffer, for another instance")
-          )
-        ),
-        Effect.andThen(Effect.ignore(Effect.timeout(leases.release(instance), timings.patienceMs)))
+      const drain = Effect.andThen(
+        yield* makeDrain,
+        Effect.ignore(Effect.timeout(leases.release(instance), timings.patienceMs))
       )
       const othersChecked = Effect.map(
         leases.isLeasedElsewhere(instance),
@@ -179,7 +173,13 @@ export class WriteMode extends Context.Service<
           case "Lease":
             return action.afterMs === 0 ? lease : Effect.delay(lease, action.afterMs)
           case "Prepare":
-            return prepare(action.granted)
+            isPreparing = true
+            return Effect.ensuring(
+              prepare(action.granted),
+              Effect.sync(() => {
+                isPreparing = false
+              })
+            )
           case "Flush":
             return Effect.as(Effect.forkIn(Effect.ignore(flusher.flush(true)), scope), undefined)
           case "Save":
@@ -212,30 +212,28 @@ export class WriteMode extends Context.Service<
         }
       })
 
-      // One probe at a time; everybody who asks meanwhile waits for it. It goes on when they don't. It is begun by who
-      // can't be interrupted then: noted and not begun, it would never end.
-      let probing: Deferred.Deferred<void> | undefined
-      const probed = Effect.uninterruptibleMask((restore) => {
-        if (probing !== undefined) return restore(Deferred.await(probing))
-        const done = Deferred.makeUnsafe<void>()
-        probing = done
-        const ended = Effect.sync(() => {
-          probing = undefined
-          send({ _tag: "ProbeEnded" })
-          Deferred.doneUnsafe(done, Effect.void)
-        })
-        return run({ _tag: "ProbeDue" }).pipe(
+      let isProbing = false
+      const probed = makeSharedRun(
+        Effect.suspend(() => {
+          isProbing = true
+          return run({ _tag: "ProbeDue" })
+        }).pipe(
           Effect.catchCause((cause) => Effect.logError("the buffer could not be probed", cause)),
-          Effect.ensuring(ended),
-          Effect.forkIn(scope, { startImmediately: true }),
-          Effect.andThen(restore(Deferred.await(done)))
-        )
-      })
+          Effect.ensuring(
+            Effect.sync(() => {
+              isProbing = false
+              send({ _tag: "ProbeEnded" })
+            })
+          )
+        ),
+        scope
+      )
 
       yield* buffer.onReturn(() => send({ _tag: "Suspected" }))
-      const isUsed = () => State.numberInUse(state, now()) !== undefined
       let wasUsed = false
-      flusher.whileUsed(() => wasUsed || isUsed())
+      const isUsed = () => wasUsed || State.numberInUse(state, now()) !== undefined
+      const unreadUntil = () => (isPreparing || isUsed() ? numberBegan : Number.POSITIVE_INFINITY)
+      flusher.follow({ isUsed, unreadUntil })
       yield* Effect.addFinalizer(() => {
         wasUsed = isUsed()
         return run({ _tag: "ShutDown" })
@@ -273,7 +271,7 @@ export class WriteMode extends Context.Service<
           const lease = granted()
           if (lease !== undefined) return Effect.succeed(lease)
           const isFresh = State.isSaved(state) && now() - state.probedAt < timings.retryMs
-          if (isFresh && probing === undefined) return Effect.undefined
+          if (isFresh && !isProbing) return Effect.undefined
           return Effect.map(Effect.timeoutOption(probed, 2 * timings.patienceMs), granted)
         }),
         isLeased: (lease) => State.isLeased(state, lease, now()),

@@ -164,7 +164,8 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
         const documents = [...room.waiting]
           .flatMap((name) => room.documents.get(name) ?? [])
           .map(Struct.pick(["name", "text", "version", "author", "at"]))
-        return { readAt: isWhole ? now : (since.get(roomId) ?? now), isWhole, documents, messages }
+        const from = since.get(roomId) ?? now
+        return { readAt: isWhole ? now : from, waitedMs: now - from, isWhole, documents, messages }
       }),
     settle: (roomId, saved) =>
       step((now) => {
