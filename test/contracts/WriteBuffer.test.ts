@@ -114,6 +114,24 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("says under which lease what waits began to wait", () =>
+    Effect.gen(function* () {
+      const { buffer, roomId } = yield* opened()
+      const lease = Effect.map(buffer.dirty(roomId), (dirty) => dirty.lease)
+      yield* buffer.update(roomId, updating(0, "one"))
+      assert.strictEqual(yield* lease, 1)
+      const read = yield* buffer.dirty(roomId)
+      yield* buffer.append(saying(roomId), undefined, "{}", 2)
+      assert.strictEqual(yield* lease, 1)
+      // A part of it was saved: what else waits began under the saver's.
+      yield* buffer.settle(roomId, { ...read, lease: 3 })
+      assert.strictEqual(yield* lease, 3)
+      yield* buffer.settle(roomId, { ...(yield* buffer.dirty(roomId)), lease: undefined })
+      yield* buffer.append(saying(roomId), undefined, "{}", 4)
+      assert.strictEqual(yield* lease, 4)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("lets go of the version that was saved, and of no other", () =>
     Effect.gen(function* () {
       const { buffer, roomId } = yield* opened()
@@ -201,13 +219,13 @@ overBuffers("WriteBuffer", ({ open, opened }) => {
       const first = saying(roomId)
       const ordinal = yield* append(buffer, first, "k")
       const again = (author = "ann", key: string | undefined = "k", room = roomId) =>
-        buffer.append(saying(room, { author }), key, "{}")
+        buffer.append(saying(room, { author }), key, "{}", 1)
       assert.deepEqual(yield* again(), { sameAs: first.messageId })
       for (const other of [yield* again("bob"), yield* again("ann", "K"), yield* again("ann", "k", elsewhere)]) {
         assert.isAtLeast("ordinal" in other ? other.ordinal : 0, ordinal - 5_000_000)
       }
       for (const key of [undefined, "new"]) {
-        assert.deepEqual(yield* buffer.append(first, key, "{}"), { sameAs: first.messageId })
+        assert.deepEqual(yield* buffer.append(first, key, "{}", 1), { sameAs: first.messageId })
       }
       assert.lengthOf(yield* allOf(buffer, roomId), 3)
       yield* buffer.settle(roomId, yield* buffer.dirty(roomId))

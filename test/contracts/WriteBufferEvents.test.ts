@@ -57,9 +57,9 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
         yield* load(buffer, roomId, saved(0), true, 1)
         const message = saying(roomId)
         const sent = '{"type":"message.sent"}'
-        yield* buffer.append(message, "k", sent)
-        yield* buffer.append(saying(roomId), "k", sent)
-        yield* buffer.append(message, undefined, sent)
+        yield* buffer.append(message, "k", sent, 1)
+        yield* buffer.append(saying(roomId), "k", sent, 1)
+        yield* buffer.append(message, undefined, sent, 1)
         const update = updating(0, "one")
         yield* buffer.update(roomId, update)
         yield* buffer.update(roomId, update)

@@ -189,7 +189,7 @@ for (const [kind, two] of Object.entries(kinds)) {
         assert.strictEqual(after.entries, 3)
         assert.isAtLeast(after.oldestAgeMs ?? 0, before.oldestAgeMs ?? Number.NaN)
         assert.deepEqual(yield* allOf(b, roomId), [{ version: 0, ordinal, key: "k", message }])
-        assert.deepEqual(yield* b.append(saying(roomId), "k", "{}"), { sameAs: message.messageId })
+        assert.deepEqual(yield* b.append(saying(roomId), "k", "{}", 1), { sameAs: message.messageId })
         for (const room of [roomId, other]) {
           for (const name of [undefined, "main"]) assert.isUndefined(yield* b.document(room, name, 1))
           assert.deepEqual(yield* b.update(room, updating(4, "x")), { _tag: "Unknown", run: after.runs[0] ?? "" })
@@ -227,7 +227,7 @@ describe("WriteBuffer: while Redis is away", () => {
         a.document(roomId, undefined, 1),
         load(a, roomId, saved(0), true, 1),
         a.update(roomId, updating(0, "x")),
-        a.append(message, "k", "{}"),
+        a.append(message, "k", "{}", 1),
         a.message(roomId, message.messageId),
         a.roomOfMessage(message.messageId),
         a.replace({ version: 1, ordinal: 1, key: null, message }, changing()),

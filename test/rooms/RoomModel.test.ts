@@ -148,6 +148,30 @@ overPairs("rooms and their model", (start) => {
     }
     return undefined
   }
+  /** A connection that is in the room, or may be. */
+  const readerOf = ({ isDeleted, members }: World["rooms"][number]) => {
+    const readers = places.filter(({ client, user }) => client !== undefined && members[user] !== undefined)
+    return isDeleted || readers.length === 0 ? undefined : random.pick(readers).client
+  }
+  const fitting = (roomId: string, page: Parameters<typeof plainPage>[0]) =>
+    worlds.filter((candidate) => {
+      const own = candidate.rooms.find((one) => one.roomId === roomId)
+      if (own === undefined) return false
+      const { messages, more } = stateOf(candidate, own)
+      return isDeepStrictEqual(plainPage(page), { messages, more })
+    })
+  /**
+   * The pages show in which order was done what was asked for at once. The events alone don't: while none has come, they
+   * fit an order in which nothing changed.
+   */
+  const narrow = async () => {
+    for (const room of worlds.length > 1 ? world().rooms : []) {
+      const client = readerOf(room)
+      if (client === undefined) continue
+      const fit = fitting(room.roomId, await client.call("messages.list", { roomId: room.roomId, limit: 50 }))
+      if (fit.length > 0) worlds = fit
+    }
+  }
   const settle = async () => {
     /** By candidate. */
     let wrong: ReadonlyArray<string | undefined> = []
@@ -168,23 +192,15 @@ overPairs("rooms and their model", (start) => {
   const look = async () => {
     for (const room of world().rooms) {
       const { roomId } = room
-      const readers = places.filter(({ client, user }) => client !== undefined && room.members[user] !== undefined)
-      if (room.isDeleted || readers.length === 0) continue
-      const { client } = random.pick(readers)
+      const client = readerOf(room)
       if (client === undefined) continue
       const present = async () => plainPresent((await client.call("presence.list", { roomId })).present)
       const [page, threads] = await Promise.all([
         client.call("messages.list", { roomId, limit: 50 }),
         client.call("threads.list", { roomId })
       ])
-      // What was asked for at once, and nobody was there to be told of, only the page shows in which order it was done.
-      const fitting = worlds.filter((candidate) => {
-        const own = candidate.rooms.find((one) => one.roomId === roomId)
-        if (own === undefined) return false
-        const { messages, more } = stateOf(candidate, own)
-        return isDeepStrictEqual(plainPage(page), { messages, more })
-      })
-      if (fitting.length > 0) worlds = fitting
+      const fit = fitting(roomId, page)
+      if (fit.length > 0) worlds = fit
       const own = world().rooms.find((one) => one.roomId === roomId) ?? room
       const { messages, more } = stateOf(world(), own)
       assert.deepEqual(plainPage(page), { messages, more })
@@ -306,6 +322,7 @@ overPairs("rooms and their model", (start) => {
   }, async () => {
     for (let done = 0; done < requests; ) {
       done += await step()
+      await narrow()
       await settle()
       await look()
     }

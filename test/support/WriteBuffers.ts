@@ -87,7 +87,7 @@ export const changing = (type: Change["type"] = "message.edited"): Change => ({
 
 /** Appends it; its ordinal. */
 export const append = (buffer: Buffer, message: Message, key?: string) =>
-  Effect.map(buffer.append(message, key, '{"type":"message.sent"}'), (appended) =>
+  Effect.map(buffer.append(message, key, '{"type":"message.sent"}', 1), (appended) =>
     "ordinal" in appended ? appended.ordinal : Number.NaN
   )
 

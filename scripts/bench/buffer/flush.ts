@@ -45,7 +45,7 @@ const measure = Effect.fnUntraced(function* (databaseUrl: string, redisUrl: stri
   yield* untilEffect(Context.get(context, RedisHealth).check)
   const buffer = Context.get(context, WriteBuffer)
   const flusher = Context.get(context, Flusher)
-  flusher.follow({ isUsed: () => true, unreadUntil: () => Number.NEGATIVE_INFINITY })
+  flusher.follow({ isUsed: () => true, lease: () => lease })
   const sql = yield* Effect.acquireRelease(
     Effect.sync(() => postgres(databaseUrl, { max: 1, onnotice: () => {} })),
     (one) => Effect.promise(() => one.end())

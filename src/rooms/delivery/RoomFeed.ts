@@ -113,6 +113,7 @@ export class RoomFeed {
   readonly #local = new Set<number>()
   /** The room's change number in Postgres at the start: those changes are in every subscriber's state. */
   #storedChangeNumber = 0
+  #startedLocallyAt = 0
   /** Whether an event of this epoch was delivered locally, so that clients and bus disagree about its numbers. */
   #isDiverged = false
   /** The event at `seq`. A stream of another epoch that still has it has lost nothing before it. */
@@ -138,6 +139,7 @@ export class RoomFeed {
 
   /** Starts without the bus. */
   startLocally(storedChangeNumber: number): void {
+    this.#startedLocallyAt = Date.now()
     this.changeNumber = storedChangeNumber
   }
 
@@ -252,10 +254,13 @@ export class RoomFeed {
 
   /**
    * The changes since the feed started without the bus, whatever their seqs; undefined: some are missing, or there are
-   * buffered ones. Those have no change number, so nothing says whether the subscribers' state contained them.
+   * buffered ones, or may have been: the bus has lost what it had at that time. Those have no change number, so nothing
+   * says whether the subscribers' state contained them.
    */
   #changesSinceStart({ changeNumber, events }: History): ReadonlyArray<SequencedEvent> | undefined {
-    if (events.some(isBuffered)) return undefined
+    const [first] = events
+    const isLost = first === undefined || (first.seq === 1 && Date.parse(first.at) > this.#startedLocallyAt)
+    if (isLost || events.some(isBuffered)) return undefined
     const isTooMany = changeNumber - this.changeNumber > retention.events
     if (isTooMany || !this.#hasAllChanges(events, changeNumber)) return undefined
     return events.filter((event) => event.changeNumber > 0)

@@ -10,9 +10,8 @@
 // next instance saves the same writes. Two instances at once do no harm: Postgres replaces only older versions, and the
 // buffer drops only what was saved. While Postgres is away, rooms stay claimed and are retried. Rows that Postgres
 // refuses become dead letters, and the other rows are saved.
-import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Layer, Queue } from "effect"
 import { StorageUnavailable } from "../../domain/Room.ts"
-import { monotonicMs } from "../../domain/Time.ts"
 import { background } from "../../observability/Background.ts"
 import { sizeBoundaries } from "../../observability/Instruments.ts"
 import { Lifecycle } from "../../observability/Lifecycle.ts"
@@ -35,26 +34,19 @@ const workers = 2
 const maxDrain = Duration.seconds(10)
 /** How long a request waits for its room: the deadlines of its own statements, and of the rooms before it. */
 const maxWait = Duration.seconds(15)
-/** Ages in the buffer and of a lease are in whole milliseconds, by other clocks than this process's. */
-const ageMarginMs = 100
 
-/** How an instance uses the buffer. Times are by `monotonicMs`. */
+/** How an instance uses the buffer. */
 export interface BufferUse {
   /** Rooms that are due are saved only then. */
   readonly isUsed: () => boolean
   /**
-   * Others may have read around the buffer until then: writes that have waited since before may be missing in what was
-   * read, so that their rooms are to be read again (`FlushTarget.rescue`).
+   * The number of its lease. Others may have read around the buffer before it began: what waits under another one may
+   * be missing in what was read, so its room is to be read again (`FlushTarget.rescue`).
    */
-  readonly unreadUntil: () => number
+  readonly lease: () => number | undefined
 }
 
-interface Read {
-  readonly roomId: string
-  readonly dirty: Dirty
-  /** Since when its writes have waited, at the earliest. */
-  readonly since: number
-}
+type Read = readonly [roomId: string, dirty: Dirty]
 
 type Failed = StorageUnavailable | BufferUnavailable
 type Flushed<A> = Effect.Effect<A, Failed>
@@ -88,8 +80,7 @@ export class Flusher extends Context.Service<
       const lifecycle = yield* Lifecycle
       const { FLUSH_INTERVAL } = yield* Settings
       const { counter, histogram } = yield* Metrics
-      const clock = yield* Clock.Clock
-      let use: BufferUse = { isUsed: () => false, unreadUntil: () => Number.POSITIVE_INFINITY }
+      let use: BufferUse = { isUsed: () => false, lease: () => undefined }
       const tickMs = Math.min(1000, Math.max(20, Duration.toMillis(FLUSH_INTERVAL) / 5))
 
       const flushed = counter("buffer_flushed_total", "Documents and messages that were saved")
@@ -101,53 +92,47 @@ export class Flusher extends Context.Service<
       const rows = histogram("buffer_flush_rows", "Rows of one flush", sizeBoundaries)
       const took = histogram("buffer_flush_duration_seconds", "Time of one flush")
 
-      const save = Effect.fnUntraced(function* (batch: ReadonlyArray<Read>, to: FlushTarget["Service"]["save"]) {
+      const save = Effect.fnUntraced(function* (batch: ReadonlyArray<Read>, lease: number | undefined) {
         const unsaved: Unsaved = {
-          documents: batch.flatMap(({ dirty, roomId }) => dirty.documents.map((one) => ({ ...one, roomId }))),
-          messages: batch.flatMap(({ dirty }) => dirty.messages)
+          documents: batch.flatMap(([roomId, { documents }]) => documents.map((one) => ({ ...one, roomId }))),
+          messages: batch.flatMap(([, { messages }]) => messages)
         }
         const count = unsaved.documents.length + unsaved.messages.length
         if (count > 0) {
-          const saved = yield* to(unsaved)
+          const isOver = use.lease() !== lease
+          const isUnread = batch.some(([, dirty]) => dirty.lease !== undefined && (isOver || dirty.lease !== lease))
+          const saved = yield* isUnread ? target.rescue(unsaved) : target.save(unsaved)
           conflicts.add(saved.conflicts)
           dead.add(saved.dead)
           if (saved.conflicts > 0) yield* Effect.logWarning("documents were newer in Postgres", saved)
         }
-        yield* Effect.forEach(batch, ({ dirty, roomId }) => buffer.settle(roomId, dirty), {
-          concurrency: roomsAtOnce,
-          discard: true
-        })
+        // What else waits came after the read; but for rooms that were read in part.
+        const settle = ([roomId, dirty]: Read) =>
+          buffer.settle(roomId, { ...dirty, lease: dirty.isWhole ? lease : undefined })
+        yield* Effect.forEach(batch, settle, { concurrency: roomsAtOnce, discard: true })
         flushed.add(count)
         return count
       })
 
-      const charactersOf = ({ dirty: { documents, messages } }: Read) =>
+      const charactersOf = ([, { documents, messages }]: Read) =>
         documents.reduce((sum, { text }) => sum + text.length, 0) +
         messages.reduce((sum, { message }) => sum + message.body.length + 500, 0)
-
-      const readRoom = (roomId: string): Effect.Effect<Read, BufferUnavailable> =>
-        Effect.suspend(() => {
-          const askedAt = monotonicMs(clock)
-          return Effect.map(buffer.dirty(roomId), (dirty) => ({ roomId, dirty, since: askedAt - dirty.waitedMs }))
-        })
 
       const flushRooms: (rooms: ReadonlyArray<string>) => Flushed<number> = Effect.fnUntraced(function* (rooms) {
         const began = performance.now()
         let count = 0
         for (let from = 0; from < rooms.length; from += roomsAtOnce) {
-          const read = yield* Effect.forEach(rooms.slice(from, from + roomsAtOnce), readRoom, {
-            concurrency: roomsAtOnce
-          })
-          const unreadUntil = use.unreadUntil() + ageMarginMs
-          const unread = read.filter(({ since }) => since <= unreadUntil)
-          const others = read.filter(({ since }) => since > unreadUntil)
-          for (const [some, to] of [
-            [others, target.save],
-            [unread, target.rescue]
-          ] as const)
+          const lease = use.lease()
+          const read = yield* Effect.forEach(
+            rooms.slice(from, from + roomsAtOnce),
+            (roomId) => Effect.map(buffer.dirty(roomId), (dirty): Read => [roomId, dirty]),
+            { concurrency: roomsAtOnce }
+          )
+          const isOwn = ([, dirty]: Read) => dirty.lease === undefined || dirty.lease === lease
+          for (const some of [read.filter(isOwn), read.filter((one) => !isOwn(one))])
             for (const part of chunksBy(some, { sizeOf: charactersOf, maxSize: maxCharacters }))
-              count += yield* save(part, to)
-          const more = read.flatMap(({ dirty, roomId }) => (dirty.isWhole ? [] : [roomId]))
+              count += yield* save(part, lease)
+          const more = read.flatMap(([roomId, { isWhole }]) => (isWhole ? [] : [roomId]))
           if (more.length > 0) yield* flushRooms(more)
         }
         if (count > 0) {

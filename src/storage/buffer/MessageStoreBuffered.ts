@@ -93,7 +93,7 @@ export const layer = Layer.effect(
     })
 
     // Untraced, as it is on the hot path: Messages.send has the span.
-    const sendToBuffer = Effect.fnUntraced(function* (wanted: NewMessage, { isConfirmed }: Lease) {
+    const sendToBuffer = Effect.fnUntraced(function* (wanted: NewMessage, { isConfirmed, number: lease }: Lease) {
       const { key, ...rest } = wanted
       const { messageId, roomId, threadId } = wanted
       const message = asSent(rest)
@@ -112,7 +112,7 @@ export const layer = Layer.effect(
         )
         if (stored !== undefined) return published((yield* findInBoth(roomId, messageId)) ?? stored)
       }
-      const appended = yield* buffer.append(message, key, messageEvent("message.sent", message)).pipe(
+      const appended = yield* buffer.append(message, key, messageEvent("message.sent", message), lease).pipe(
         Effect.catchIf(
           ({ isSent }) => isSent,
           () => Effect.undefined

@@ -46,7 +46,7 @@ export const dirty = (common: Common) =>
       if found[2] then table.insert(documents, {name, found[1], tonumber(found[2]), found[3], found[4]}) end
     end
     local count, messages = redis.call('HLEN', KEYS[7]), {}
-    local meta = redis.call('HMGET', KEYS[1], 'position', 'indexed')
+    local meta = redis.call('HMGET', KEYS[1], 'position', 'indexed', 'leased')
     if meta[1] and meta[1] == meta[2] and redis.call('ZCARD', order) >= count then
       -- The oldest first.
       local bytes = 0
@@ -66,21 +66,21 @@ export const dirty = (common: Common) =>
         end
       end
     end
-    local since = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or now)
     -- With messages left out, the room waits since when it did before.
-    if #messages < count then readAt = since end
-    return {readAt, documents, messages, count, now - since}`
+    if #messages < count then readAt = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[4]) or readAt) end
+    return {readAt, documents, messages, count, meta[3]}`
   }).withReturnType<
-    readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number, waitedMs: number]
+    readonly [readAt: number, ReadonlyArray<DocumentReply>, ReadonlyArray<string>, count: number, lease: string | null]
   >()
 
 /** Documents' versions by name, then messages' versions by id. */
 export const settle = (common: Common) =>
   Redis.script(
-    (roomId: string, { documents, messages, readAt }: Settled, interval: number) => [
+    (roomId: string, { documents, lease, messages, readAt }: Settled, interval: number) => [
       ...start(common, roomId),
       interval,
       readAt,
+      lease ?? "",
       documents.length,
       ...documents.flatMap(({ name, version }) => [name, version]),
       ...messages.flatMap(({ message, version }) => [message.messageId, version])
@@ -89,8 +89,8 @@ export const settle = (common: Common) =>
       numberOfKeys: count,
       lua: `${allowedWhenFull}
       ${orderLua}${now}
-      local done, first, bytes = 0, ${own + 4}, 0
-      local between = first + 2 * tonumber(ARGV[${own + 3}])
+      local done, first, bytes = 0, ${own + 5}, 0
+      local between = first + 2 * tonumber(ARGV[${own + 4}])
       for i = first, between - 1, 2 do
         local key, version = KEYS[1] .. ':doc:' .. ARGV[i], tonumber(ARGV[i + 1])
         local found = redis.call('HMGET', key, 'version', 'saved')
@@ -132,6 +132,7 @@ export const settle = (common: Common) =>
       else
         redis.call('ZADD', KEYS[3], now + tonumber(ARGV[${own + 1}]), ARGV[4])
         redis.call('ZADD', KEYS[4], ARGV[${own + 2}], ARGV[4])
+        if meta[1] and ARGV[${own + 3}] ~= '' then redis.call('HSET', KEYS[1], 'leased', ARGV[${own + 3}]) end
       end`
     }
   )

@@ -67,13 +67,13 @@ export interface DirtyDocument extends Omit<Document, "savedVersion"> {
 export interface Settled {
   /** When they were read, by the buffer's clock, ms. What else waits came later. */
   readonly readAt: number
+  /** The lease under which they began to wait; settled: under which what else waits began. Undefined: not known. */
+  readonly lease?: number | undefined
   readonly documents: ReadonlyArray<Pick<DirtyDocument, "name" | "version">>
   readonly messages: ReadonlyArray<Pick<BufferedMessage, "version" | "message">>
 }
 
 export interface Dirty extends Settled {
-  /** How long the oldest of them has waited, at most. */
-  readonly waitedMs: number
   /** Whether these are all: very many messages are read in parts. */
   readonly isWhole: boolean
   readonly documents: ReadonlyArray<DirtyDocument>
@@ -137,7 +137,7 @@ export class WriteBuffer extends Context.Service<
       parts: ReadonlyArray<string>
     ) => Buffered<boolean>
     readonly update: (roomId: string, update: Update) => Buffered<Updated>
-    readonly append: (message: Message, key: string | undefined, event: string) => Buffered<Appended>
+    readonly append: (message: Message, key: string | undefined, event: string, lease: number) => Buffered<Appended>
     readonly message: (roomId: string, messageId: string) => Buffered<BufferedMessage | undefined>
     /** The room of a message that was appended in the last hours. */
     readonly roomOfMessage: (messageId: string) => Buffered<string | undefined>

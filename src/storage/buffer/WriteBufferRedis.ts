@@ -77,11 +77,11 @@ export const layer = (intervalMs: number) =>
           return { name, text: yield* Writes.decodeDocument(event), version, savedVersion }
         }),
         update: (roomId, wanted) => Effect.flatMap(update(roomId, wanted, intervalMs), toUpdated),
-        append: Effect.fnUntraced(function* (message, key, event) {
+        append: Effect.fnUntraced(function* (message, key, event, lease) {
           const { messageId, roomId } = message
           // Sent before the message, so that a receiver of its event finds its room.
           const indexed = redis.send("SET", messageRoomKey(messageId), roomId, "PX", String(messageRoomMs))
-          const both = [Effect.exit(indexed), Effect.exit(append(message, key, event, intervalMs))] as const
+          const both = [Effect.exit(indexed), Effect.exit(append(message, key, event, lease, intervalMs))] as const
           const [found, appended] = yield* Effect.all(both, { concurrency: 2 })
           const [id, ordinal] = yield* appended
           // In a cluster one may fail without the other. A message that was appended and can't be found has an unknown
@@ -118,11 +118,11 @@ export const layer = (intervalMs: number) =>
             (rooms) => rooms.flat()
           ),
         dirty: Effect.fnUntraced(function* (roomId) {
-          const [readAt, documents, texts, count, waitedMs] = yield* dirty(roomId)
+          const [readAt, documents, texts, count, leased] = yield* dirty(roomId)
           const messages = yield* Effect.forEach(texts, Writes.decodeMessage)
           return {
             readAt,
-            waitedMs,
+            lease: leased === null ? undefined : Number(leased),
             isWhole: texts.length === count,
             documents: yield* Effect.forEach(documents, ([name, event, version, author, at]) =>
               Effect.map(Writes.decodeDocument(event), (text) => ({ name, text, version, author, at }))

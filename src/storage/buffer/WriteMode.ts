@@ -114,16 +114,12 @@ export class WriteMode extends Context.Service<
         return { _tag: "Rescued" } as const
       })
 
-      /** When the lease's number began, at the latest: until then all may have read around the buffer. */
-      let numberBegan = Number.POSITIVE_INFINITY
-      let isPreparing = false
+      /** The number of the lease under which what waits is flushed, before the lease is used. */
+      let preparing: number | undefined
       let askedAt = now()
       const lease = Effect.suspend(() => {
         askedAt = now()
-        return Effect.map(leases.lease(instance, depth.run, timings.ttlMs), (granted) => {
-          numberBegan = now() - granted.ageMs
-          return { lease: granted, askedAt }
-        })
+        return Effect.map(leases.lease(instance, depth.run, timings.ttlMs), (granted) => ({ lease: granted, askedAt }))
       }).pipe(
         Effect.filterOrFail(
           (granted) => granted.lease.isAgreed,
@@ -173,11 +169,11 @@ export class WriteMode extends Context.Service<
           case "Lease":
             return action.afterMs === 0 ? lease : Effect.delay(lease, action.afterMs)
           case "Prepare":
-            isPreparing = true
+            preparing = action.granted.lease.number
             return Effect.ensuring(
               prepare(action.granted),
               Effect.sync(() => {
-                isPreparing = false
+                preparing = undefined
               })
             )
           case "Flush":
@@ -230,12 +226,12 @@ export class WriteMode extends Context.Service<
       )
 
       yield* buffer.onReturn(() => send({ _tag: "Suspected" }))
-      let wasUsed = false
-      const isUsed = () => wasUsed || State.numberInUse(state, now()) !== undefined
-      const unreadUntil = () => (isPreparing || isUsed() ? numberBegan : Number.POSITIVE_INFINITY)
-      flusher.follow({ isUsed, unreadUntil })
+      /** At the shutdown. */
+      let lastNumber: number | undefined
+      const numberInUse = () => lastNumber ?? State.numberInUse(state, now())
+      flusher.follow({ isUsed: () => numberInUse() !== undefined, lease: () => preparing ?? numberInUse() })
       yield* Effect.addFinalizer(() => {
-        wasUsed = isUsed()
+        lastNumber = numberInUse()
         return run({ _tag: "ShutDown" })
       })
       yield* Effect.timeoutOption(probed, timings.patienceMs)

@@ -16,7 +16,8 @@
 // | `:depth`          | Hash: how many `entries` wait; `born`, the name of this data.                                |
 //
 // A `mark` is the server's run and the lease in which a document was compared with Postgres. In the room's hash, `doc`
-// is the name of the open document and `docmark` the mark of that.
+// is the name of the open document and `docmark` the mark of that; `leased` is the lease under which the room began to
+// wait.
 //
 // A message is JSON that begins with its version and its ordinal, where the scripts find them. A document's text is
 // stored once, in the event of its last update.
@@ -80,10 +81,10 @@ local function positionOf(text) return string.match(text, '^{"${names.version}":
 export const timeLua = "local function millis(time) return time[1] * 1000 + math.floor(time[2] / 1000) end"
 
 const lua = `${prologue}${orderLua}${timeLua}
-local function waits(time, interval)
+local function waits(time, interval, lease)
   local now = millis(time)
   redis.call('ZADD', KEYS[3], 'NX', now + interval, ARGV[4])
-  redis.call('ZADD', KEYS[4], 'NX', now, ARGV[4])
+  if redis.call('ZADD', KEYS[4], 'NX', now, ARGV[4]) == 1 then set('leased', lease) end
   redis.call('HINCRBY', KEYS[5], 'entries', 1)
 end
 `
@@ -129,7 +130,7 @@ export const update = (common: Common) =>
       local added = redis.call('SADD', KEYS[6], name)
       if added == 1 then
         redis.call('PERSIST', KEYS[8])
-        waits(clock(), interval)
+        waits(clock(), interval, lease)
       end
       append(0, at, 'document.updated', connection, 'none', event)
       close()
@@ -192,20 +193,21 @@ export const document = (common: Common) =>
 
 export const append = (common: Common) =>
   Redis.script(
-    (message: Message, key: string | undefined, event: string, interval: number) => [
+    (message: Message, key: string | undefined, event: string, lease: number, interval: number) => [
       ...start(common, message.roomId, onceKey(message.roomId, message.author, key ?? "")),
       message.messageId,
       key === undefined ? 0 : 1,
       messageTail({ key: key ?? null, message }),
       message.at,
       event,
+      lease,
       interval
     ],
     {
       numberOfKeys: count + 1,
       lua: `${lua}
       open(true, 'position', 'indexed', 'waiting')
-      local id, hasKey, tail, at, event, interval = unpack(ARGV, ${own + 1})
+      local id, hasKey, tail, at, event, lease, interval = unpack(ARGV, ${own + 1})
       if hasKey == '1' and not redis.call('SET', KEYS[8], id, 'NX', 'PX', ${rememberedMs}) then
         return {redis.call('GET', KEYS[8]), '0'}
       end
@@ -217,7 +219,7 @@ export const append = (common: Common) =>
       if waiting == 1 then
         redis.call('DEL', order)
         indexed, bytes = true, 0
-        waits(time, interval)
+        waits(time, interval, lease)
       else redis.call('HINCRBY', KEYS[5], 'entries', 1) end
       bytes = bytes + #entry
       set('position', position)

@@ -288,6 +288,21 @@ describe("RoomFeed", () => {
     assert.strictEqual(feed.cursor, "e:0")
   })
 
+  it("without the bus from the start: its subscribers begin anew if the bus has lost what it had then", () => {
+    const at = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString()
+    const cases: ReadonlyArray<readonly [ReadonlyArray<SequencedEvent>, boolean]> = [
+      [[], false],
+      [[{ ...numbered(1, 0), at: at(1) }], false],
+      [[{ ...numbered(1, 0), at: at(-1) }], true],
+      [[{ ...numbered(2, 0), at: at(1) }], true]
+    ]
+    for (const [events, isSame] of cases) {
+      const alone = new RoomFeed("room", () => {})
+      alone.startLocally(0)
+      assert.strictEqual(alone.catchUp(history("e", events)), isSame)
+    }
+  })
+
   it("catches up within its epoch: all that came after, or nothing", () => {
     const { ann, feed } = feedWith({ seq: 3, changeNumber: 3 })
     const events = [numbered(4, 4), numbered(5, 0), numbered(6, 5)]

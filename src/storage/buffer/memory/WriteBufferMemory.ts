@@ -49,9 +49,11 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
   /** The name of the open document, unless another one was opened since, or it is not known in this lease. */
   const openIn = (roomId: string, { open }: StoredRoom, lease: number) =>
     open?.lease === lease && open.switches === log.find(roomId)?.switches ? open.name : undefined
-  const wait = (roomId: string, now: number) => {
+  const wait = (roomId: string, room: StoredRoom, lease: number, now: number) => {
     if (!due.has(roomId)) due.set(roomId, now + intervalMs)
-    if (!since.has(roomId)) since.set(roomId, now)
+    if (since.has(roomId)) return
+    since.set(roomId, now)
+    room.waitsUnder = lease
   }
   /** With too many messages, or too big ones, a room is due at once. */
   const hurry = (roomId: string, { bytes, messages }: StoredRoom, now: number) => {
@@ -110,11 +112,11 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
         room.put({ ...known, text, version: version + 1, author: user, at })
         const isNew = !room.waiting.has(name)
         room.waiting.add(name)
-        wait(roomId, now)
+        wait(roomId, room, lease, now)
         log.append(roomId, { at, type: "document.updated", subject: connectionId, event })
         return { _tag: "Updated", savedVersion, isNew } as const
       }),
-    append: (message, key, event) =>
+    append: (message, key, event, lease) =>
       step((now) => {
         const { at, author, messageId, roomId } = message
         const room = roomOf(roomId)
@@ -130,7 +132,7 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
         const entry = { version: 0, ordinal, key: key ?? null, message }
         room.messages.set(messageId, entry)
         room.bytes += bytesOf(entry)
-        wait(roomId, now)
+        wait(roomId, room, lease, now)
         hurry(roomId, room, now)
         log.append(roomId, { at, type: "message.sent", subject: "", event })
         return { ordinal }
@@ -164,8 +166,8 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
         const documents = [...room.waiting]
           .flatMap((name) => room.documents.get(name) ?? [])
           .map(Struct.pick(["name", "text", "version", "author", "at"]))
-        const from = since.get(roomId) ?? now
-        return { readAt: isWhole ? now : from, waitedMs: now - from, isWhole, documents, messages }
+        const readAt = isWhole ? now : (since.get(roomId) ?? now)
+        return { readAt, lease: room.waitsUnder, isWhole, documents, messages }
       }),
     settle: (roomId, saved) =>
       step((now) => {
@@ -188,6 +190,7 @@ const make = (state: WriteBufferState["Service"], log: RoomLog["Service"], inter
         } else {
           due.set(roomId, now + intervalMs)
           since.set(roomId, saved.readAt)
+          if (saved.lease !== undefined) room.waitsUnder = saved.lease
         }
       }),
     depth: step((now) => ({

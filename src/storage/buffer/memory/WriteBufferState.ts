@@ -25,6 +25,8 @@ export class StoredRoom {
   /** The open document, in which lease it was loaded, and how many switches the room's log had then. */
   open: { readonly name: string; readonly lease: number | undefined; readonly switches: number } | undefined
   ordinal = 0
+  /** The lease under which it began to wait. */
+  waitsUnder: number | undefined
   /** Those that were written last come last. */
   readonly documents = new Map<string, StoredDocument>()
   /** Names of documents that wait. */
