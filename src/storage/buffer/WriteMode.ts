@@ -248,6 +248,12 @@ export class WriteMode extends Context.Service<
       )
 
       const granted = () => State.leaseAt(state, now())
+      const probedUntilUsed: Effect.Effect<void> = Effect.andThen(
+        probed,
+        Effect.suspend(() =>
+          State.isPaused(state, now()) ? Effect.delay(probedUntilUsed, agreement.everyMs) : Effect.void
+        )
+      )
       const requireSaved = Effect.suspend(() =>
         State.isSaved(state)
           ? Effect.void
@@ -268,7 +274,7 @@ export class WriteMode extends Context.Service<
           if (lease !== undefined) return Effect.succeed(lease)
           const isFresh = State.isSaved(state) && now() - state.probedAt < timings.retryMs
           if (isFresh && !isProbing) return Effect.undefined
-          return Effect.map(Effect.timeoutOption(probed, 2 * timings.patienceMs), granted)
+          return Effect.map(Effect.timeoutOption(probedUntilUsed, 2 * timings.patienceMs), granted)
         }),
         isLeased: (lease) => State.isLeased(state, lease, now()),
         partsOf: ({ number }) => (granted()?.number === number ? pressure.depth()?.parts : undefined),

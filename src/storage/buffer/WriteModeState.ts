@@ -35,7 +35,9 @@
 // a suspected buffer (it did not answer a request) is not used until the next probe: `until` has passed.
 //
 // An instance without a lease can't go on without Postgres: others may have bypassed the buffer since it had one. An
-// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease.
+// instance that has one can: after Postgres is back, direct changes wait until it had the time to renew its lease. They
+// do so only if Postgres was away for so long that all have noticed (`contactGapMs`): before that is certain, a lease
+// counts no longer than it was granted.
 // (Where one instance reaches only the buffer and another only Postgres, both go on. Of one version acknowledged by
 // both, the one in Postgres stays.)
 import type { WriteModeTimings } from "./WriteModeTimings.ts"
@@ -75,6 +77,10 @@ export interface State {
   /** When Postgres answered last, and since when it has done so without a gap. */
   readonly contactAt: number
   readonly contactSince: number
+  /** Since when Postgres was asked and did not answer; Infinity: it has answered. */
+  readonly deniedSince: number
+  /** Until when the last lease that Postgres granted counts here. */
+  readonly grantedUntil: number
 }
 
 const never = Number.NEGATIVE_INFINITY
@@ -85,7 +91,9 @@ export const initial: State = {
   areOthersGone: true,
   leftAt: 0,
   contactAt: never,
-  contactSince: Number.POSITIVE_INFINITY
+  contactSince: Number.POSITIVE_INFINITY,
+  deniedSince: Number.POSITIVE_INFINITY,
+  grantedUntil: never
 }
 
 /** What Postgres said of a lease that was asked for at `askedAt`. */
@@ -145,6 +153,10 @@ interface Step {
 export const leaseAt = ({ mode }: State, now: number): Lease | undefined =>
   mode._tag === "Redis" && now < mode.until ? mode.lease : undefined
 
+/** Whether the lease is denied, and not used until all must have noticed that Postgres is away: within a moment. */
+export const isPaused = ({ mode }: State, now: number): boolean =>
+  mode._tag === "Redis" && !mode.lease.isConfirmed && now >= mode.until
+
 /** The number of the lease since whose beginning no instance can have read or written around the buffer. */
 export const numberInUse = ({ mode }: State, now: number): number | undefined => {
   if (mode._tag === "Redis") return now <= mode.returnUntil ? mode.lease.number : undefined
@@ -187,12 +199,19 @@ const contacts: ReadonlySet<Event["_tag"]> = new Set(["LeaseGranted", "Released"
 const contacted = (state: State, { contactGapMs }: WriteModeTimings, now: number): State => ({
   ...state,
   contactAt: now,
-  contactSince: now - state.contactAt > contactGapMs ? now : state.contactSince
+  contactSince: now - state.contactAt > contactGapMs ? now : state.contactSince,
+  deniedSince: Number.POSITIVE_INFINITY
 })
+
+/** What is known of Postgres after the event. */
+const withContact = (state: State, event: Event, timings: WriteModeTimings, now: number): State => {
+  if (contacts.has(event._tag)) return contacted(state, timings, now)
+  return event._tag === "LeaseDenied" ? { ...state, deniedSince: Math.min(state.deniedSince, event.askedAt) } : state
+}
 
 /** An event that does not belong to the mode changes nothing: a shutdown came before it. */
 export const step = (timings: WriteModeTimings, before: State, event: Event, now: number): Step => {
-  const state = contacts.has(event._tag) ? contacted(before, timings, now) : before
+  const state = withContact(before, event, timings, now)
   const { mode } = state
   const stay: Step = { state }
   if (mode._tag === "Draining") return stay
@@ -200,12 +219,14 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
   const to = (next: Mode, action?: Action): Step => ({ state: { ...state, mode: next }, action })
   const acquire = (lastKnown: LastLease, action: Action) => to({ ...lastKnown, _tag: "Acquiring" }, action)
   const leave = () => to({ ...last, _tag: "Leaving", isSaved: false }, { _tag: "Save" })
-  const use = (lease: Lease, until: number, returnUntil: number, action?: Action): Step => {
+  const use = (lease: Lease, until: number, returnUntil: number, grantedUntil = state.grantedUntil): State => {
     const next: Mode = { _tag: "Redis", lease, until, returnUntil }
-    return { state: { ...state, mode: next, areOthersGone: false, leftAt: Number.POSITIVE_INFINITY }, action }
+    return { ...state, mode: next, areOthersGone: false, leftAt: Number.POSITIVE_INFINITY, grantedUntil }
   }
-  const useGranted = ({ askedAt, lease: { number } }: Granted, action?: Action) =>
-    use({ number, isConfirmed: true }, askedAt + timings.grantedMs, askedAt + timings.ttlMs, action)
+  const useGranted = ({ askedAt, lease: { number } }: Granted, action?: Action): Step => {
+    const until = askedAt + timings.grantedMs
+    return { state: use({ number, isConfirmed: true }, until, askedAt + timings.ttlMs, until), action }
+  }
   /** Instances whose leases ran out may be alive and only cut off: they save their copies as soon as they are back. */
   const useWhole = (granted: Granted, lastKnown: LastLease): Step =>
     granted.lease.isWhole || granted.lease.ageMs >= timings.rejoinMs
@@ -239,15 +260,17 @@ export const step = (timings: WriteModeTimings, before: State, event: Event, now
       if (mode._tag === "Acquiring") return useWhole(granted, last)
       return useGranted(granted, mode.lease.isConfirmed ? undefined : { _tag: "Flush" })
     }
-    case "LeaseDenied":
+    case "LeaseDenied": {
       if (mode._tag !== "Acquiring" && mode._tag !== "Redis") return stay
       if (last.known === undefined || event.askedAt > last.returnUntil) return leave()
-      return use(
-        { number: last.known, isConfirmed: false },
-        // A stalled instance learns late that it was denied. Only the time that Postgres had for its answer counts.
-        Math.min(now, event.askedAt + timings.patienceMs) + timings.unconfirmedMs,
-        event.askedAt + timings.steadyMs
-      )
+      const lease = { number: last.known, isConfirmed: false }
+      // A stalled instance learns late that it was denied. Only the time that Postgres had for its answer counts.
+      const deniedAt = Math.min(now, event.askedAt + timings.patienceMs)
+      const until = deniedAt + timings.unconfirmedMs
+      return deniedAt - state.deniedSince > timings.contactGapMs
+        ? { state: use(lease, until, event.askedAt + timings.steadyMs) }
+        : { state: use(lease, Math.min(until, state.grantedUntil), last.returnUntil) }
+    }
     case "Prepared":
       if (mode._tag !== "Acquiring") return stay
       return useWhole(event.granted, { known: event.granted.lease.number, returnUntil: never, isSaved: true })

@@ -4,6 +4,7 @@ import { Schema } from "effect"
 import {
   type Event,
   initial,
+  isPaused,
   isSaved,
   leaseAt,
   type Mode,
@@ -142,6 +143,27 @@ describe("the write mode", () => {
     },
     { arbitrary }
   )
+
+  it("counts a denied lease no longer than it was granted, until all have noticed that Postgres is away", () => {
+    let state = initial
+    const send = (event: Event, now: number) => {
+      state = step(timings, state, event, now).state
+    }
+    const granted = { lease: { number: 1, ageMs: 0, isAgreed: true, isWhole: true }, askedAt: 0 }
+    send({ _tag: "BufferReached", isNewIncarnation: false }, 0)
+    send({ _tag: "LeaseGranted", granted }, 0)
+    send({ _tag: "Prepared", granted }, 0)
+    // Postgres may be back at once, and no other instance have noticed: when the lease has run out they write directly.
+    const asked = timings.grantedMs - 100
+    send({ _tag: "LeaseDenied", askedAt: asked }, asked)
+    assert.deepEqual(leaseAt(state, timings.grantedMs - 1), { number: 1, isConfirmed: false })
+    assert.isUndefined(leaseAt(state, timings.grantedMs))
+    assert.isTrue(isPaused(state, timings.grantedMs))
+    const again = asked + timings.contactGapMs + 1
+    send({ _tag: "LeaseDenied", askedAt: again }, again)
+    assert.isFalse(isPaused(state, again))
+    assert.deepEqual(leaseAt(state, again + timings.unconfirmedMs - 1), { number: 1, isConfirmed: false })
+  })
 
   it.prop(
     "is left unconfirmed only for the lease's renewal, or for saving what it acknowledged",
