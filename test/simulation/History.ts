@@ -61,8 +61,11 @@ export class History {
     readonly instance: string
     readonly sentAt: number
   }> = []
-  /** Bodies by message, the last one that was acknowledged; undefined: an edit's outcome is not known. */
-  readonly bodies = new Map<string, { readonly possible: Set<string> }>()
+  /**
+   * Bodies by message: the last one that was acknowledged, and those of edits whose outcome is not known. A statement of
+   * such a `late` one may be on its way, and come after a later edit was acknowledged.
+   */
+  readonly bodies = new Map<string, { readonly possible: Set<string>; readonly late: Set<string> }>()
   /** When Redis came back without its data. */
   readonly losses: Array<{ readonly at: number }> = []
   /** When which instance was stalled for seconds. */

@@ -101,7 +101,8 @@ export class User {
     const messageId = text(answer.result, "messageId")
     const { now } = this
     this.#history.sent.push({ roomId, author: client.user, messageId, body, key, sentAt, at: now })
-    if (!this.#history.bodies.has(messageId)) this.#history.bodies.set(messageId, { possible: new Set([body]) })
+    if (!this.#history.bodies.has(messageId))
+      this.#history.bodies.set(messageId, { possible: new Set([body]), late: new Set() })
     this.#own.push({ messageId, roomId, isBusy: false })
   }
 
@@ -120,12 +121,13 @@ export class User {
     const { messageId } = own
     const body = this.#label("e")
     const known = this.#history.bodies.get(messageId)
-    const before = known === undefined ? new Set<string>() : known.possible
+    const late = new Set(known?.late)
     own.isBusy = true
-    this.#history.bodies.set(messageId, { possible: new Set([...before, body]) })
+    this.#history.bodies.set(messageId, { possible: new Set([...(known?.possible ?? []), body]), late })
     this.client.request("messages.edit", { messageId, body }, (answer) => {
       own.isBusy = false
-      if (answer?.result !== undefined) this.#history.bodies.set(messageId, { possible: new Set([body]) })
+      if (answer?.result === undefined) late.add(body)
+      else this.#history.bodies.set(messageId, { possible: new Set([...late, body]), late })
     })
   }
 
