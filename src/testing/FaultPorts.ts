@@ -107,7 +107,7 @@ const healthOf = (health: () => StoreHealth, faults: FaultSwitch) => (): StoreHe
 export const redis = [
   port(RoomBus, {
     errors: bus,
-    passes: ["take", "gap"],
+    passes: ["receive", "take", "gap"],
     // A subscription: what is published while it is away does not arrive, and its return is a gap.
     adapt: (guarded, faults) => {
       let returns = faults.returns
@@ -170,7 +170,7 @@ export const redis = [
   }),
   port(RedisHealth, {
     errors: errorsOf(redisMs, causeOf),
-    passes: ["unfenced", "onReconnected", "onResubscribed"],
+    passes: ["unfenced", "listen", "onReconnected", "onResubscribed"],
     adapt: (guarded, faults) => ({
       ...guarded,
       health: healthOf(guarded.health, faults),

@@ -33,7 +33,9 @@ const two = Effect.gen(function* () {
   const a = yield* Scope.provide(memory.instance, scope)
   const b = yield* memory.instance
   for (const { presence } of [a, b]) assert.isTrue(yield* presence.beat)
-  return { memory, a, b, stop: Scope.close(scope, Exit.void), roomId: randomUUID() }
+  const roomId = randomUUID()
+  for (const { bus } of [a, b]) yield* bus.receive(roomId)
+  return { memory, a, b, stop: Scope.close(scope, Exit.void), roomId }
 })
 
 /** Lets time pass in which only this instance lives. */

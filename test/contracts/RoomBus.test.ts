@@ -1,8 +1,8 @@
 // One suite over every layer of RoomBus: memory of one instance and of several, a real Redis, a Redis Cluster.
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, Option, Schema } from "effect"
-import { maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
+import { Effect, Exit, Option, Schema, Scope } from "effect"
+import { type BusEvent, maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
 import { retention } from "../../src/infra/redis/RoomLog.ts"
 import { change, changesOf, instanceOf, passing, received, roomKinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -27,6 +27,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         const changes = [change(roomId, 1), change(roomId, 2, "member.joined", "größe 😀"), change(roomId, 3)]
         const events = [passing("presence.joined", "b"), passing("generate.delta", "", { text: `"\n\\` })]
         assert.isUndefined((yield* bus.publish(roomId, 0, changes, false)).missingAfter)
@@ -55,6 +56,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         const batches = [[1, 2], [1, 2], [2, 3, 4], [3], [1, 2, 3, 4, 5], [5]]
         for (const batch of batches) {
           assert.isUndefined((yield* bus.publish(roomId, 0, changesOf(roomId, ...batch), false)).missingAfter)
@@ -73,6 +75,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         const publish = (force: boolean, ...batch: ReadonlyArray<number>) =>
           Effect.map(bus.publish(roomId, 0, changesOf(roomId, ...batch), force), (_) => _.missingAfter)
         assert.strictEqual(yield* publish(false, 2, 3), 0)
@@ -136,6 +139,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         yield* bus.publish(roomId, 0, changesOf(roomId, ...upTo(10)), false)
         const history = (after: number, limit: number) =>
           Effect.map(bus.history(roomId, 0, after, limit), (_) => [seqs(_.events), _.isWhole, _.seq] as const)
@@ -153,6 +157,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         const last = retention.events + 400
         for (let n = 0; n < last; n += 200) {
           yield* bus.publish(roomId, 0, changesOf(roomId, ...upTo(200).map((m) => n + m)), false)
@@ -173,6 +178,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         const epochs: Array<string> = []
         const look = Effect.map(bus.history(roomId, 0, 0, 0), ({ epoch }) => epochs.push(epoch))
         yield* bus.publish(roomId, 1, changesOf(roomId, 1), false)
@@ -210,6 +216,7 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         assert.isUndefined(yield* bus.versions(roomId))
         assert.isUndefined(yield* bus.versions(roomId))
         const { epoch } = yield* bus.history(roomId, 0, 0, 0)
@@ -240,10 +247,40 @@ for (const [kind, start] of Object.entries(roomKinds)) {
       }).pipe(Effect.scoped)
     )
 
+    it.live("brings the events of rooms that are received, and of no others", () =>
+      Effect.gen(function* () {
+        const bus = yield* open
+        const [here, other] = [randomUUID(), randomUUID()]
+        yield* bus.receive(here)
+        // Received twice, and once again.
+        yield* Effect.scoped(bus.receive(here))
+        const scope = yield* Scope.make()
+        yield* Scope.provide(bus.receive(other), scope)
+        const emit = (roomId: string) => bus.emit(roomId, [passing("generate.delta")])
+        const all: Array<BusEvent> = []
+        const untilHere = Effect.gen(function* () {
+          yield* emit(here)
+          const count = all.filter(({ roomId }) => roomId === here).length + 1
+          while (all.filter(({ roomId }) => roomId === here).length < count) all.push(...(yield* bus.take))
+        })
+        yield* emit(other)
+        yield* untilHere
+        yield* Scope.close(scope, Exit.void)
+        yield* emit(other)
+        yield* untilHere
+        assert.deepEqual(all.map(({ roomId, seq }) => [roomId === here ? "here" : "other", seq]).sort(), [
+          ["here", 1],
+          ["here", 2],
+          ["other", 1]
+        ])
+      }).pipe(Effect.scoped)
+    )
+
     it.live("drops what waits beyond its bound, and says so by a gap", () =>
       Effect.gen(function* () {
         const bus = yield* open
         const roomId = randomUUID()
+        yield* bus.receive(roomId)
         // A subscription that was away before the first one says so once.
         yield* Effect.timeoutOption(bus.gap, "50 millis")
         const batch = Array.from({ length: 1000 }, () => passing("generate.delta"))

@@ -26,7 +26,9 @@ const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ c
 const two = Effect.gen(function* () {
   const server = yield* redisServer()
   const [a, b] = [yield* redisInstance(server.url), yield* redisInstance(server.url)]
-  return { server, a, b, roomId: randomUUID() }
+  const roomId = randomUUID()
+  for (const { bus } of [a, b]) yield* bus.receive(roomId)
+  return { server, a, b, roomId }
 })
 
 const restart = Effect.fnUntraced(function* (server: RunningServer, ...instances: ReadonlyArray<RedisInstance>) {

@@ -15,7 +15,9 @@ const changeNumbers = (events: ReadonlyArray<SequencedEvent>) => events.map(({ c
 const two = Effect.gen(function* () {
   const { bus: state, instance } = yield* sharedMemory
   const [a, b] = [(yield* instance).bus, (yield* instance).bus]
-  return { state, instance, a, b, roomId: randomUUID() }
+  const roomId = randomUUID()
+  for (const bus of [a, b]) yield* bus.receive(roomId)
+  return { state, instance, a, b, roomId }
 })
 
 /** Whether a gap is reported; it is not reported twice. */
@@ -88,6 +90,7 @@ describe("RoomBus: instances in memory", () => {
       yield* a.emit(roomId, [passing("presence.joined")])
       const scope = yield* Scope.make()
       const { bus: late } = yield* Scope.provide(instance, scope)
+      yield* Scope.provide(late.receive(roomId), scope)
       assert.isTrue(yield* hasGap(late))
       yield* a.emit(roomId, [passing("presence.left")])
       assert.deepEqual(seqs(yield* late.take), [2])

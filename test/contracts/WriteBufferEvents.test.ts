@@ -54,6 +54,7 @@ for (const [kind, world] of Object.entries({ memory: overMemory, Redis: overRedi
     it.live("a write publishes its event, once and in order; one that is refused publishes nothing", () =>
       Effect.gen(function* () {
         const { buffer, bus, events, publish, roomId } = inRoom(yield* world)
+        yield* bus.receive(roomId)
         yield* load(buffer, roomId, saved(0), true, 1)
         const message = saying(roomId)
         const sent = '{"type":"message.sent"}'

@@ -22,6 +22,8 @@ export const makeBus = Effect.fnUntraced(function* (
   yield* background("gaps on their way", Effect.map(bus.gap, openGap))
   return RoomBus.of({
     ...border(bus),
+    // A subscription takes its way, too: what is published meanwhile does not arrive.
+    receive: (roomId) => Effect.andThen(Effect.sleep("3 millis"), bus.receive(roomId)),
     take: Queue.takeBetween(queue, 1, maxTaken),
     gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
   })

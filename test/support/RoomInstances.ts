@@ -88,9 +88,10 @@ export type RedisInstance = Effect.Success<ReturnType<typeof redisInstance>>
 const subscribed = ({ bus }: Instance) =>
   Effect.gen(function* () {
     const roomId = randomUUID()
+    yield* bus.receive(roomId)
     yield* bus.emit(roomId, [{ at: "", type: "generate.delta", subject: "", event: "{}" }])
     yield* untilReceived(bus, roomId).pipe(Effect.timeout("200 millis"))
-  })
+  }).pipe(Effect.scoped)
 const untilReceived = (bus: Instance["bus"], roomId: string): Effect.Effect<void> =>
   Effect.flatMap(bus.take, (events) =>
     events.some((event) => event.roomId === roomId) ? Effect.void : untilReceived(bus, roomId)

@@ -4,7 +4,7 @@
 //
 // Each change gets one seq, however often it is published: a change number that is not above the last one is skipped.
 // In order: a change whose predecessors were not published is refused; the publisher brings those first.
-import { Context, Effect, Schema } from "effect"
+import { Context, Effect, Schema, type Scope } from "effect"
 import type { LoggedType, RoomChange } from "../../domain/RoomEvent.ts"
 import { isRefusal } from "../../infra/redis/RedisUnavailable.ts"
 
@@ -79,7 +79,13 @@ export class RoomBus extends Context.Service<
     ) => Effect.Effect<History, BusUnavailable>
     /** Undefined: the bus does not know the room. */
     readonly versions: (roomId: string) => Effect.Effect<Versions | undefined, BusUnavailable>
-    /** Waits for events of any room; those of one room come in its order. One consumer an instance. */
+    /**
+     * Receives the room's events until the scope is closed. Completes when they flow: one that was published before may
+     * be missed; while a room is received twice its events may come twice. While the bus is away it completes after a
+     * command's deadline, and a gap follows when it is back.
+     */
+    readonly receive: (roomId: string) => Effect.Effect<void, never, Scope.Scope>
+    /** Waits for events of rooms that are received; those of one room come in its order. One consumer an instance. */
     readonly take: Effect.Effect<ReadonlyArray<BusEvent>>
     /** Completes when events may have been missed: a subscription was away, or more than `maxQueued` events waited. */
     readonly gap: Effect.Effect<void>

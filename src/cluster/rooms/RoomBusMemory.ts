@@ -16,7 +16,7 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
   )
   const overflow = counter("room_bus_dropped_total", queueDropped)
   gauge("room_history_bytes", "Events kept in memory for connections that resume", bytes)
-  const { gap, queue } = yield* subscribe({ overflowed: () => overflow.add(), dropped: () => dropped.add() })
+  const { gap, queue, receive } = yield* subscribe({ overflowed: () => overflow.add(), dropped: () => dropped.add() })
   // What other instances published before this one subscribed is missed.
   if (kind === "shared") gap.openUnsafe()
 
@@ -46,6 +46,7 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
         return toHistory(room, found, after, limit)
       }),
     versions: (roomId) => Effect.sync(() => versions(roomId)),
+    receive,
     take: Queue.takeBetween(queue, 1, maxTaken),
     gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
   })

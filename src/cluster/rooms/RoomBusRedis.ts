@@ -1,10 +1,11 @@
-// The bus over Redis: one script numbers an event, adds it to the room's stream and publishes it. Every instance has
-// one subscription for all rooms.
+// The bus over Redis: one script numbers an event, adds it to the room's stream and publishes it, on the room's
+// channel. An instance subscribes to the channels of the rooms that it has connections in. In a Cluster rooms share 64
+// sharded channels, to all of which every instance subscribes.
 import { Effect, Latch, Layer, Queue } from "effect"
 import { Redis } from "effect/persistence"
 import type { LoggedType, RoomChange } from "../../domain/RoomEvent.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
-import { channel, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
+import { channelOf, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
 import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
@@ -165,7 +166,17 @@ export const layer = Layer.effect(
     const emitScript = redis.eval(emit(common))
     const historyScript = redis.eval(history(common))
     const versionsScript = redis.eval(versions(common))
-    const messages = state.isCluster ? yield* subscribeShards(redis) : yield* redis.subscribe(channel)
+    const messages = state.isCluster ? yield* subscribeShards(redis) : yield* Queue.unbounded<Redis.RedisMessage>()
+    /** In a Cluster: how often each room is received. A message begins with its room's id. */
+    const received = new Map<string, number>()
+    const isReceived = ({ message }: Redis.RedisMessage) =>
+      !state.isCluster || received.has(message.slice(0, message.indexOf("\n")))
+    const count = (roomId: string, more: number) =>
+      Effect.sync(() => {
+        const times = (received.get(roomId) ?? 0) + more
+        if (times === 0) received.delete(roomId)
+        else received.set(roomId, times)
+      })
     const { counter } = yield* Metrics
     const dropped = counter("room_bus_dropped_total", queueDropped)
     const gap = yield* Latch.make(false)
@@ -193,11 +204,20 @@ export const layer = Layer.effect(
         ),
       versions: (roomId) =>
         Effect.map(fromRedis(versionsScript(roomId)), (found) => (found === null ? undefined : toVersions(found))),
+      receive: (roomId) =>
+        state.isCluster
+          ? Effect.acquireRelease(count(roomId, 1), () => count(roomId, -1))
+          : state.listen(channelOf(roomId), (message) => void Queue.offerUnsafe(messages, message)),
       take: Queue.takeBetween(messages, 1, maxTaken).pipe(
         Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
         // The queue ends with the layer's scope only.
         Effect.orDie,
-        Effect.map((taken) => taken.map(({ message }) => parse(message)).filter((event) => event !== undefined))
+        Effect.map((taken) =>
+          taken
+            .filter(isReceived)
+            .map(({ message }) => parse(message))
+            .filter((event) => event !== undefined)
+        )
       ),
       gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
     })

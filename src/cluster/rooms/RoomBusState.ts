@@ -35,6 +35,8 @@ interface RoomEvents {
 /** The subscription of one instance. */
 export interface BusSubscription {
   readonly queue: Queue.Dequeue<BusEvent>
+  /** Receives the room's events until the scope is closed. */
+  readonly receive: (roomId: string) => Effect.Effect<void, never, Scope.Scope>
   /** Open when events were left out because too many waited. */
   readonly gap: Latch.Latch
 }
@@ -67,7 +69,10 @@ const withEvent = (before: RoomEvents | undefined, event: SequencedEvent): RoomE
 }
 
 export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
-  const subscribers = new Map<Queue.Queue<BusEvent>, { readonly gap: Latch.Latch; readonly watcher: BusWatcher }>()
+  const subscribers = new Map<
+    Queue.Queue<BusEvent>,
+    { readonly gap: Latch.Latch; readonly watcher: BusWatcher; readonly received: Map<string, number> }
+  >()
   const histories = new LRUCache<string, RoomEvents>({
     maxSize: maxBytes,
     sizeCalculation: ({ bytes }) => bytes,
@@ -135,7 +140,8 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     if (part === "all") room.parts = { messages: seq, threads: seq, people: seq }
     else if (part !== "none") room.parts = { ...room.parts, [part]: seq }
     if (type === "document.switched") room.switches = ++switches
-    for (const [queue, { gap, watcher }] of subscribers) {
+    for (const [queue, { gap, received, watcher }] of subscribers) {
+      if (!received.has(roomId)) continue
       if (Queue.offerUnsafe(queue, { ...sequenced, roomId, epoch: room.epoch })) continue
       watcher.overflowed()
       gap.openUnsafe()
@@ -178,14 +184,25 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     log,
     events: (roomId: string): ReadonlyArray<SequencedEvent> => histories.peek(roomId)?.events ?? [],
     bytes: () => histories.calculatedSize,
-    /** Receives every event from now on, until the scope is closed. */
+    /** Receives the events of the rooms that are received, until the scope is closed. */
     subscribe: (watcher: BusWatcher): Effect.Effect<BusSubscription, never, Scope.Scope> =>
       Effect.acquireRelease(
         Effect.gen(function* () {
           const queue = yield* Queue.dropping<BusEvent>(maxQueued)
           const gap = yield* Latch.make(false)
-          subscribers.set(queue, { gap, watcher })
-          return { queue, gap }
+          const received = new Map<string, number>()
+          subscribers.set(queue, { gap, watcher, received })
+          const count = (roomId: string, more: number) => {
+            const times = (received.get(roomId) ?? 0) + more
+            if (times === 0) received.delete(roomId)
+            else received.set(roomId, times)
+          }
+          const receive = (roomId: string) =>
+            Effect.acquireRelease(
+              Effect.sync(() => count(roomId, 1)),
+              () => Effect.sync(() => count(roomId, -1))
+            )
+          return { queue, gap, receive }
         }),
         ({ queue }) => Effect.sync(() => void subscribers.delete(queue))
       ),

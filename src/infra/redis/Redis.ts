@@ -197,6 +197,7 @@ export const layer = (options: RedisOptions): Layer.Layer<EffectRedis.Redis | Re
           check: Effect.asVoid(
             Effect.andThen(send("SET", "hotpath:check", "1", "PX", "10000"), send("DEL", "hotpath:check"))
           ),
+          listen: (channel, listener) => Effect.asVoid(subscribe(names.named(channel), listener)),
           onReconnected: reconnected.add,
           onResubscribed: resubscribed.add
         })

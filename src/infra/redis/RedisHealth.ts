@@ -30,6 +30,14 @@ export class RedisHealth extends Context.Service<
     readonly unfenced: Redis.Redis["Service"]["send"]
     /** Called on each new connection, before any command is sent: the server may have lost its data. */
     readonly onReconnected: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
+    /**
+     * `Redis.subscribe` without a queue and a fiber of its own: the listener gets the messages of the channel until the
+     * scope is closed. Completes as that does: when messages flow, or after a command's deadline.
+     */
+    readonly listen: (
+      channel: string,
+      listener: (message: Redis.RedisMessage) => void
+    ) => Effect.Effect<void, never, Scope.Scope>
     /** Called on each (re)subscription: messages published before it may be missed. */
     readonly onResubscribed: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   }
@@ -43,6 +51,7 @@ export class RedisHealth extends Context.Service<
     setFenced: () => {},
     unfenced: () => Effect.fail(new Redis.RedisError({ cause: new Error("there is no Redis") })),
     check: Effect.void,
+    listen: () => Effect.void,
     onReconnected: () => Effect.void,
     onResubscribed: () => Effect.void
   })

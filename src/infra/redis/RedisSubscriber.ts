@@ -5,7 +5,7 @@
 //
 // Redis does not report messages that were published in between, so a subscriber numbers its messages or re-reads.
 // Messages of one channel arrive in the order in which they were published.
-import { Duration, Effect, Latch, type Scope } from "effect"
+import { Deferred, Duration, Effect, Latch, type Scope } from "effect"
 import type { Redis } from "effect/persistence"
 import type { Redis as Client } from "ioredis"
 import { makeListeners } from "../Listeners.ts"
@@ -193,13 +193,26 @@ export const make = Effect.fnUntraced(function* (options: RedisOptions) {
       current?.unsubscribe(channel).catch(() => current?.disconnect())
     })
 
-  /** Completes when messages flow; if Redis is away, after a command's deadline, and they flow when Redis is back. */
+  /**
+   * Completes when messages flow; if Redis is away or slow, after a command's deadline. When they flow then,
+   * `resubscribed` says so.
+   */
   const subscribe = Effect.fnUntraced(function* (channel: string, onMessage: Listener) {
     listeners.set(channel, (listeners.get(channel) ?? new Set()).add(onMessage))
     yield* Effect.addFinalizer(() => remove(channel, onMessage))
     const { flows, start } = isSharded(channel) ? sharded : plain
     yield* start
-    yield* Effect.raceFirst(isSharded(channel) ? flows.await : confirmed(channel), sleepReal(patience))
+    const flowing = yield* Deferred.make<void>()
+    let isLate = false
+    const begun = Effect.map(isSharded(channel) ? flows.await : confirmed(channel), () => {
+      Deferred.doneUnsafe(flowing, Effect.void)
+      if (isLate) resubscribed.notify()
+    })
+    yield* Effect.forkIn(begun, scope, { startImmediately: true })
+    const late = Effect.map(sleepReal(patience), () => {
+      isLate = true
+    })
+    yield* Effect.raceFirst(Deferred.await(flowing), late)
     return Effect.never
   })
 

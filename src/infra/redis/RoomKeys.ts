@@ -17,8 +17,8 @@ export const totalsKey = (roomId: string): string => `${roomKey(roomId)}:present
 export const presentKey = (roomId: string, instance: string): string => `${roomKey(roomId)}:present:${instance}`
 export const sessionKey = (roomId: string, user: string): string => `${roomKey(roomId)}:session:${user}`
 
-/** The events of all rooms; each instance subscribes to it once. */
-export const channel = "hotpath:rooms:events"
+/** The events of a room: the instances that have connections in it subscribe to it. */
+export const channelOf = (roomId: string): string => `hotpath:room:${roomId}:events`
 /** In a Cluster: the channel of a room's events, on the node that owns the room; and all of these channels. */
 export const shardOf = (roomId: string): string => `${tagOf(roomId)}:events`
 export const shards: ReadonlyArray<string> = tags.map((tag) => `${tag}:events`)

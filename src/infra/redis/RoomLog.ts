@@ -8,7 +8,7 @@
 // published, the open document is looked up again (storage/buffer/WriteScripts.ts).
 import { SecureRandom } from "effect/crypto"
 import type { RedisHealth } from "./RedisHealth.ts"
-import { channel, shardOf } from "./RoomKeys.ts"
+import { channelOf, shardOf } from "./RoomKeys.ts"
 import { runIdLua } from "./RunId.ts"
 
 /**
@@ -84,13 +84,12 @@ end
 
 /** Makes ARGV 1 to 6. A random part of this process and a count make a new epoch unique. */
 export const makeCommon = ({ isCluster, named }: Pick<RedisHealth["Service"], "isCluster" | "named">) => {
-  const shared = named(channel)
   const process = SecureRandom.uuidV4Unsafe().slice(0, 8)
   let count = 0
   return (roomId: string, epochCounter: number): ReadonlyArray<unknown> => [
     `-${process}-${(count++).toString(36)}`,
     epochCounter,
-    isCluster ? named(shardOf(roomId)) : shared,
+    named(isCluster ? shardOf(roomId) : channelOf(roomId)),
     roomId,
     retention.forMs,
     retention.events

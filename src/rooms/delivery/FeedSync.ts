@@ -1,13 +1,15 @@
 // A room as the hub keeps it, and what brings its feed level with the bus: at its start, and whenever events are
 // missing. If those are in no stream any more, or the epoch has changed and changes are missing, the room's
 // connections are closed (4002): their clients reconnect and read the state again.
-import { Deferred, Effect, Fiber, FiberSet, Schedule } from "effect"
+import { Deferred, Effect, Exit, Fiber, FiberSet, Schedule, Scope } from "effect"
 import { type BusEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import type { RoomFeed } from "./RoomFeed.ts"
 
 const maxBacklog = 10_000
+/** How long a room's start waits for its events to flow. */
+const flowMs = 50
 /** While the bus is away: 50 ms, doubled each time, at most a second. */
 const untilBusAnswers = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")])
 
@@ -53,6 +55,8 @@ export class HubRoom {
   /** Done when the room is live for the first time. */
   readonly ready = Deferred.makeUnsafe<void>()
   readonly backlog = new EventBacklog()
+  /** As long as it is open, the bus brings the room's events. */
+  readonly receiving = Scope.makeUnsafe()
   /** Whether the room's epoch counter was advanced since it last caught up. */
   isEpochAdvanced = false
 
@@ -129,15 +133,40 @@ export const makeFeedSync = Effect.gen(function* () {
       )
   )
 
-  /** Starts a room behind this call. Without the bus it goes live all the same, for locally delivered events. */
+  /**
+   * Starts a room behind this call. Its position is read once its events flow, so that none is missed between them. If
+   * they don't flow soon it is read at once, and again when they do. Without the bus the room goes live all the same,
+   * for locally delivered events.
+   */
   const start = (room: HubRoom, { changeNumber, epochCounter }: StoredPosition): void => {
     const { feed } = room
-    const started = Effect.match(bus.history(feed.roomId, epochCounter, 0, 0), {
+    const flow = Deferred.makeUnsafe<void>()
+    let isLate = false
+    const received = Effect.ensuring(
+      Scope.provide(bus.receive(feed.roomId), room.receiving),
+      Effect.sync(() => Deferred.doneUnsafe(flow, Effect.void))
+    )
+    fork(
+      Effect.andThen(
+        received,
+        Effect.suspend(() => (isLate ? catchUpOnce(room) : Effect.void))
+      )
+    )
+    const flows = Effect.suspend(() => {
+      if (Deferred.isDoneUnsafe(flow)) return Effect.void
+      return Effect.map(Effect.timeoutOption(Deferred.await(flow), flowMs), () => {
+        isLate = !Deferred.isDoneUnsafe(flow)
+      })
+    })
+    const started = Effect.match(Effect.andThen(flows, bus.history(feed.roomId, epochCounter, 0, 0)), {
       onSuccess: (history) => feed.start(history, changeNumber),
       onFailure: () => feed.startLocally(changeNumber)
     })
     fork(Effect.flatMap(started, () => (goLive(room) ? Effect.void : catchUp(room))))
   }
+
+  /** The room's last subscription has ended. */
+  const end = (room: HubRoom): void => void fork(Scope.close(room.receiving, Exit.void))
 
   /** For a live room: begins to catch up, behind this call. Undefined: the room is not live. */
   const startCatchingUp = (room: HubRoom): Fiber.Fiber<void> | undefined => {
@@ -155,6 +184,14 @@ export const makeFeedSync = Effect.gen(function* () {
         : Effect.as(Fiber.join(catchingUp), true)
     })
 
-  return { start, startCatchingUp, tryCatchUp, flush, resync }
+  /** Catches up with what was published up to this call, unless the room ends. */
+  const catchUpOnce = (room: HubRoom): Effect.Effect<void> =>
+    Effect.suspend(() =>
+      hasSubscriptions(room)
+        ? Effect.flatMap(tryCatchUp(room), (isDone) => (isDone ? Effect.void : catchUpOnce(room)))
+        : Effect.void
+    )
+
+  return { start, end, startCatchingUp, tryCatchUp, flush, resync }
 })
 export type FeedSync = Effect.Success<typeof makeFeedSync>

@@ -103,7 +103,10 @@ export class Hub extends Context.Service<
       const open = (roomId: string): HubRoom => {
         const feed: RoomFeed = new RoomFeed(roomId, ({ id, user }, connections) => {
           roomsOf.get(id)?.delete(roomId)
-          if (feed.subscriptions.size === 0) rooms.delete(roomId)
+          if (feed.subscriptions.size === 0 && rooms.get(roomId) === room) {
+            rooms.delete(roomId)
+            sync.end(room)
+          }
           notify(roomId, user, connections)
         })
         const room = new HubRoom(feed)
