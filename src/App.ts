@@ -61,6 +61,7 @@ import { Metrics } from "./observability/Metrics.ts"
 import * as Telemetry from "./observability/Telemetry.ts"
 import { Access } from "./rooms/Access.ts"
 import { Contacts } from "./rooms/Contacts.ts"
+import { CustomEvents } from "./rooms/CustomEvents.ts"
 import { Documents } from "./rooms/Documents.ts"
 import { Hub } from "./rooms/delivery/Hub.ts"
 import { OutboxRelay } from "./rooms/delivery/OutboxRelay.ts"
@@ -196,6 +197,7 @@ const RoomServices = Layer.mergeAll(
   FlushOnLeave.layer,
   Messages.layer,
   Contacts.layer,
+  CustomEvents.layer,
   Rooms.layer,
   Threads.layer
 ).pipe(

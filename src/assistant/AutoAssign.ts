@@ -33,8 +33,8 @@ const workers = 32
 const maxInARow = 5
 /** Threads offered to the integration: the newest that are not archived. */
 const maxThreads = 200
-/** How long a room's `autoAssign` is cached. */
-const autoAssignTtl = "30 seconds"
+/** How long a room's `autoAssign` is cached: so much later at the most a change of it counts. */
+const autoAssignTtl = "5 seconds"
 const lockOptions = { ttl: "5 seconds", wait: "2 seconds" } as const
 
 /** What PostgreSQL can store. Texts inside a model's text were not checked with its answer. */

@@ -33,6 +33,8 @@ export const Room = Schema.Struct({
   createdAt: Time
 }).annotate({ identifier: "Room" })
 export type Room = typeof Room.Type
+/** What an owner may change of it. */
+export type RoomSettings = Partial<Pick<Room, "title" | "autoAssign">>
 
 export const Participant = Schema.Struct({ user: Schema.String, role: Role, joinedAt: Time }).annotate({
   identifier: "Participant"

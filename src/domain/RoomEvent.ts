@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { Document } from "./Document.ts"
 import { Message, Thread } from "./Message.ts"
+import { Room } from "./Room.ts"
 
 const of = <Type extends string, Fields extends Schema.Struct.Fields>(type: Type, fields: Fields) =>
   Schema.Struct({ type: Schema.Literal(type), ...fields }).annotate({ identifier: identifierOf(type) })
@@ -31,6 +32,9 @@ export const RoomEvent = Schema.Union([
   of("generate.delta", { messageId: Schema.String, text: Schema.String }),
   /** The deltas of that response so far are void. `reason` is an error's type, or `Restarted`: new deltas follow. */
   of("generate.ended", { messageId: Schema.String, promptId: Schema.String, reason: Schema.String }),
+  of("room.changed", { room: Room }),
+  /** Published by a member with `rooms.publish`. */
+  of("custom", { name: Schema.String, data: Schema.Unknown, user: Schema.String }),
   of("room.deleted", {})
 ]).annotate({ identifier: "RoomEvent" })
 export type RoomEvent = typeof RoomEvent.Type

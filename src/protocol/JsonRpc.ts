@@ -127,6 +127,16 @@ export const encodeResult = (id: Id, result: unknown): string =>
   `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${encodeValue(result ?? {})}}`
 
 /** `fields` are the error's own fields in `data`, besides `type`, `retryable` and `traceId`. */
+export const errorObject = (
+  type: ErrorType,
+  message: string,
+  traceId: string,
+  fields: Readonly<Record<string, unknown>> = {}
+) => {
+  const { code, retryable } = ErrorCodes[type]
+  return { code, message, data: { type, retryable, ...fields, traceId } }
+}
+
 export const encodeError = (
   id: Id,
   type: ErrorType,
@@ -134,9 +144,7 @@ export const encodeError = (
   traceId: string,
   fields: Readonly<Record<string, unknown>> = {}
 ): string => {
-  const { code, retryable } = ErrorCodes[type]
-  const data = { type, retryable, ...fields, traceId }
-  return JSON.stringify({ jsonrpc: "2.0", id, error: { code, message, data } })
+  return JSON.stringify({ jsonrpc: "2.0", id, error: errorObject(type, message, traceId, fields) })
 }
 
 export const encodeNotification = (method: string, params: unknown): string =>

@@ -4,7 +4,7 @@ import { SecureRandom } from "effect/crypto"
 import { RateLimits } from "../cluster/limits/RateLimits.ts"
 import { actorNow } from "../domain/Actor.ts"
 import type { RateLimited } from "../domain/Overload.ts"
-import { Forbidden, type Room, type RoomNotFound, type StorageUnavailable } from "../domain/Room.ts"
+import { Forbidden, type Room, type RoomNotFound, type RoomSettings, type StorageUnavailable } from "../domain/Room.ts"
 import { now } from "../domain/Time.ts"
 import { Settings } from "../Settings.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
@@ -27,6 +27,8 @@ export class Rooms extends Context.Service<
     readonly get: (user: string, roomId: string) => Effect.Effect<Room, AccessError>
     /** Newest first. */
     readonly list: (user: string, params: ListParams) => Effect.Effect<Reply<"rooms.list">, StorageUnavailable>
+    /** By an owner. */
+    readonly update: (user: string, roomId: string, change: RoomSettings) => Effect.Effect<Room, WriteRefused>
     readonly delete: (user: string, roomId: string) => Effect.Effect<void, WriteRefused>
     /** Ends the caller's membership. The room's maker stays its member: only the connection leaves. */
     readonly leave: (user: string, roomId: string, connectionId: string) => Effect.Effect<void, WriteRefused>
@@ -60,6 +62,10 @@ export class Rooms extends Context.Service<
           Effect.map(rooms.list(user, toQuery(params)), (found) =>
             listed("rooms.list", found, params, ({ createdAt, roomId }) => [createdAt, roomId])
           ),
+        update: Effect.fn("Rooms.update")(function* (user, roomId, change) {
+          yield* access.require(roomId, user, "owner")
+          return yield* hub.replyFirst(roomId, rooms.update(roomId, change, yield* actorNow(user)))
+        }),
         delete: Effect.fn("Rooms.delete")(function* (user, roomId) {
           yield* access.require(roomId, user, "owner")
           yield* hub.replyFirst(roomId, rooms.delete(roomId, yield* actorNow(user)))

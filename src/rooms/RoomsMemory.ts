@@ -12,6 +12,7 @@ import { Metrics } from "../observability/Metrics.ts"
 import { Settings } from "../Settings.ts"
 import * as StoresMemory from "../storage/rooms/memory/StoresMemory.ts"
 import { Access } from "./Access.ts"
+import { CustomEvents } from "./CustomEvents.ts"
 import { Hub } from "./delivery/Hub.ts"
 import { OutboxRelay } from "./delivery/OutboxRelay.ts"
 import { UnpublishedRooms } from "./delivery/UnpublishedRooms.ts"
@@ -22,7 +23,7 @@ import { Rooms } from "./Rooms.ts"
 import { Subscriptions } from "./Subscriptions.ts"
 import { Threads } from "./Threads.ts"
 
-export const layer = Layer.mergeAll(Rooms.layer, Subscriptions.layer, Threads.layer).pipe(
+export const layer = Layer.mergeAll(CustomEvents.layer, Rooms.layer, Subscriptions.layer, Threads.layer).pipe(
   Layer.provideMerge(Invites.layer),
   Layer.provide(PresenceTracker.layer),
   Layer.provideMerge(Layer.mergeAll(OutboxRelay.layer).pipe(Layer.provideMerge(Hub.layer))),

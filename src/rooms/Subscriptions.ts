@@ -1,14 +1,14 @@
 // Subscribes connections to rooms: a reply with the room's state, and every event after the state's cursor. The
 // connection is subscribed first, and its events are held back; then the state is read, which so contains everything
 // up to the cursor; and the events are released when the reply has left.
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Result } from "effect"
 import { RoomBus, type SequencedEvent, type Versions } from "../cluster/rooms/RoomBus.ts"
 import { type Document, emptyDocument, firstDocument } from "../domain/Document.ts"
-import type { RateLimited } from "../domain/Overload.ts"
+import { type RateLimited, ReplyTooLarge } from "../domain/Overload.ts"
 import type { InviteInvalid, Present, StorageUnavailable, TooManyRooms } from "../domain/Room.ts"
 import { RequestContext } from "../observability/RequestContext.ts"
 import { EncodedJson } from "../protocol/JsonRpc.ts"
-import type { Result } from "../protocol/methods/Methods.ts"
+import type { Result as MethodResult } from "../protocol/methods/Methods.ts"
 import type { WriteRefused } from "../storage/rooms/Committed.ts"
 import { DocumentStore } from "../storage/rooms/DocumentStore.ts"
 import { partOf } from "../storage/rooms/ListPart.ts"
@@ -33,6 +33,8 @@ export interface Guest extends Subscriber {
 const newest = 50
 /** How often a state that lacks messages is read: until an instance that left the write buffer has saved them. */
 const untilSaved = { times: 20, everyMs: 100 } as const
+/** Rooms that are resumed at a time. */
+const resumedAtOnce = 4
 /** Events of a resume: a client that missed more gets the state, which is smaller. */
 const resumeBytes = 524_288
 
@@ -55,6 +57,15 @@ export class Subscriptions extends Context.Service<
     ) => Effect.Effect<Reply<"rooms.join">, JoinError>
     /** `{recovered: true, events, cursor}`, or `{recovered: false, events: [], …}` with all that a join answers. */
     readonly resume: (guest: Guest, roomId: string, cursor: string) => Effect.Effect<Reply<"rooms.resume">, ResumeError>
+    /**
+     * `resume` of each room, in their order. What does not fit into `maxBytes` beside the rooms before it fails with
+     * ReplyTooLarge, and is not subscribed.
+     */
+    readonly resumeAll: (
+      guest: Guest,
+      places: ReadonlyArray<{ readonly roomId: string; readonly cursor: string }>,
+      maxBytes: number
+    ) => Effect.Effect<ReadonlyArray<Result.Result<Reply<"rooms.resume">, ResumeError | ReplyTooLarge>>>
     /** In the order of arrival. */
     readonly present: (
       user: string,
@@ -148,6 +159,22 @@ export class Subscriptions extends Context.Service<
           return yield* request === undefined ? Effect.ensuring(answered, Effect.sync(entrance.release)) : answered
         })
 
+      const resume = Effect.fn("Subscriptions.resume")(function* (guest: Guest, roomId: string, cursor: string) {
+        const { session } = yield* access.member(roomId, guest.user)
+        const membership = { user: guest.user, joinedAt: session.joinedAt }
+        return yield* subscribed<MethodResult<"rooms.resume">>(guest, roomId, (snapshot, entrance) =>
+          Effect.gen(function* () {
+            const missed = yield* entrance.missed(cursor, membership)
+            if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
+              const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
+              return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
+            }
+            // The search for missed events may have moved the cursor.
+            return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.advance())}}`
+          })
+        )
+      })
+
       return Subscriptions.of({
         join: Effect.fn("Subscriptions.join")(function* (guest, roomId, invite) {
           const { user } = guest
@@ -168,23 +195,32 @@ export class Subscriptions extends Context.Service<
               yield* Effect.catchTags(accept, { InviteInvalid: () => Effect.void, RateLimited: () => Effect.void })
             }
           }
-          return yield* subscribed<Result<"rooms.join">>(guest, roomId, (snapshot, { cursor }) =>
+          return yield* subscribed<MethodResult<"rooms.join">>(guest, roomId, (snapshot, { cursor }) =>
             Effect.map(state(snapshot, cursor), (text) => `{${text}}`)
           )
         }),
-        resume: Effect.fn("Subscriptions.resume")(function* (guest, roomId, cursor) {
-          const { session } = yield* access.member(roomId, guest.user)
-          const membership = { user: guest.user, joinedAt: session.joinedAt }
-          return yield* subscribed<Result<"rooms.resume">>(guest, roomId, (snapshot, entrance) =>
-            Effect.gen(function* () {
-              const missed = yield* entrance.missed(cursor, membership)
-              if (missed !== undefined && bytesOf(missed.events) <= resumeBytes) {
-                const events = missed.events.map((event) => eventParams(roomId, event.seq, event)).join(",")
-                return `{"recovered":true,"events":[${events}],"cursor":${JSON.stringify(missed.cursor)}}`
-              }
-              // The search for missed events may have moved the cursor.
-              return `{"recovered":false,"events":[],${yield* state(snapshot, entrance.advance())}}`
-            })
+        resume,
+        resumeAll: Effect.fn("Subscriptions.resumeAll")(function* (guest, places, maxBytes) {
+          let used = 0
+          return yield* Effect.forEach(
+            places,
+            Effect.fnUntraced(function* ({ cursor, roomId }) {
+              const fits = (bytes: number) =>
+                used + bytes <= maxBytes
+                  ? Effect.void
+                  : Effect.fail(new ReplyTooLarge({ bytes: used + bytes, most: maxBytes, isOfBatch: true }))
+              return yield* Effect.result(
+                Effect.gen(function* () {
+                  yield* fits(1)
+                  const reply = yield* resume(guest, roomId, cursor)
+                  const bytes = Buffer.byteLength(reply.text)
+                  yield* Effect.tapError(fits(bytes), () => Effect.sync(() => hub.leave(roomId, guest.id)))
+                  used += bytes
+                  return reply
+                })
+              )
+            }),
+            { concurrency: resumedAtOnce }
           )
         }),
         present: Effect.fn("Subscriptions.present")(function* (user, roomId, params) {

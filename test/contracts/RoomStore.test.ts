@@ -62,6 +62,12 @@ const matrix: ReadonlyArray<
     (_, { roomId }, user) => _.rooms.delete(roomId, by(user))
   ],
   [
+    "changes the room",
+    ["ok", "ok", "Forbidden", "Forbidden"],
+    "owner",
+    (_, { roomId }, user) => _.rooms.update(roomId, { title: "other" }, by(user))
+  ],
+  [
     "invites a member",
     ["ok", "ok", "ok", "Forbidden"],
     "member",
@@ -164,6 +170,7 @@ overStores("RoomStore", (it) => {
         const one = by("ann")
         const attempts: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }, AnyStore>> = [
           stores.rooms.get(roomId),
+          stores.rooms.update(roomId, { title: "t" }, one),
           stores.rooms.delete(roomId, one),
           stores.rooms.advanceEpoch(roomId),
           stores.members.get(roomId, "ann"),
@@ -221,6 +228,33 @@ overStores("RoomStore", (it) => {
       yield* stores.members.remove(roomId, "vic", by("olga"))
       yield* refuses(roomId, "NotAMember", stores.rooms.delete(roomId, by("vic")))
       yield* refuses(roomId, "NotAMember", send(roomId, "vic"))
+    })
+  )
+
+  it.effect("changes a room's title and whether it assigns; what changes nothing brings no event", () =>
+    Effect.gen(function* () {
+      const stores = yield* allStores
+      const { roomId } = yield* peopled
+      const { room: before } = yield* stores.rooms.get(roomId)
+      const after = { ...before, title: "other 😀" }
+      yield* changes(roomId, stores.rooms.update(roomId, { title: "other 😀" }, by("olga", 9)), () => ({
+        event: { type: "room.changed", room: after },
+        at: at(9)
+      }))
+      const count = (yield* stores.rooms.get(roomId)).changeNumber
+      const same = yield* stores.rooms.update(roomId, { title: "other 😀", autoAssign: false }, by("ann"))
+      assert.deepEqual(same, { value: after, changes: [] })
+      assert.deepEqual(yield* stores.rooms.get(roomId), {
+        room: after,
+        changeNumber: count,
+        epochCounter: (yield* stores.rooms.get(roomId)).epochCounter
+      })
+      const { value } = yield* stores.rooms.update(roomId, { autoAssign: true }, by("ann"))
+      assert.deepEqual(value, { ...after, autoAssign: true })
+      assert.deepEqual(
+        (yield* stores.rooms.list("ann")).find((one) => one.roomId === roomId),
+        value
+      )
     })
   )
 

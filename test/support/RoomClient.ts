@@ -126,7 +126,11 @@ export const roomClient = (user: string, client: Client): RoomClient => {
   const { answered, hear, seats, told, violations } = ledger(user)
   interface Sent {
     readonly method: string
-    readonly params: { readonly roomId?: string; readonly cursor?: string }
+    readonly params: {
+      readonly roomId?: string
+      readonly cursor?: string
+      readonly rooms?: ReadonlyArray<{ readonly roomId: string; readonly cursor: string }>
+    }
     readonly settle: (reply: Reply<MethodName>) => void
     readonly fail: (error: Error) => void
   }
@@ -143,7 +147,11 @@ export const roomClient = (user: string, client: Client): RoomClient => {
     if (frame.result !== undefined) {
       const wrong = undeclared(request.method, frame.result)
       if (wrong !== undefined) return request.fail(new Error(wrong))
-      answered(request.method, roomId, frame.result as Record<string, unknown>, cursor)
+      if (request.method === "rooms.resumeAll") {
+        const { rooms } = frame.result as Result<"rooms.resumeAll">
+        for (const [n, one] of rooms.entries())
+          if ("cursor" in one) answered("rooms.resume", one.roomId, { ...one }, request.params.rooms?.[n]?.cursor)
+      } else answered(request.method, roomId, frame.result as Record<string, unknown>, cursor)
     }
     request.settle(frame)
   }

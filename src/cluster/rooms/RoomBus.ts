@@ -67,7 +67,8 @@ export class RoomBus extends Context.Service<
       changes: ReadonlyArray<RoomChange>,
       force: boolean
     ) => Effect.Effect<{ readonly missingAfter: number | undefined }, BusUnavailable>
-    readonly emit: (roomId: string, events: ReadonlyArray<EphemeralEvent>) => Effect.Effect<void, BusUnavailable>
+    /** The seq of the last one. */
+    readonly emit: (roomId: string, events: ReadonlyArray<EphemeralEvent>) => Effect.Effect<number, BusUnavailable>
     /**
      * The events after a seq of the present epoch. `limit` 0: the room's position, with its last event if it is kept.
      */

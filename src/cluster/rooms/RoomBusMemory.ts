@@ -37,6 +37,7 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
       Effect.sync(() => {
         const room = open(roomId, 0)
         for (const event of added) append(roomId, room, 0, event)
+        return room.seq
       }),
     history: (roomId, epochCounter, after, limit) =>
       Effect.sync(() => {

@@ -73,9 +73,10 @@ const emit = (common: Common) =>
       lua: `${prologue}
     open(true)
     for i = ${own + 1}, #ARGV, 4 do append(0, ARGV[i], ARGV[i + 1], ARGV[i + 2], 'none', ARGV[i + 3]) end
-    close()`
+    close()
+    return seq`
     }
-  )
+  ).withReturnType<number>()
 
 /** Reads the versions from the room's hash, after `open`. */
 export const versionsLua = `
@@ -195,7 +196,7 @@ export const layer = Layer.effect(
         Effect.map(fromRedis(publishScript(roomId, epochCounter, changes, force)), (missing) => ({
           missingAfter: missing === -1 ? undefined : missing
         })),
-      emit: (roomId, events) => Effect.asVoid(fromRedis(emitScript(roomId, events))),
+      emit: (roomId, events) => fromRedis(emitScript(roomId, events)),
       history: (roomId, epochCounter, after, limit) =>
         Effect.map(
           fromRedis(historyScript(roomId, epochCounter, after, limit)),

@@ -13,12 +13,14 @@ import { EncodedJson } from "../../protocol/JsonRpc.ts"
 import type { MethodError, MethodName, Params, Result } from "../../protocol/methods/Methods.ts"
 import { openRpcText } from "../../protocol/OpenRpc.ts"
 import { Contacts } from "../../rooms/Contacts.ts"
+import { CustomEvents } from "../../rooms/CustomEvents.ts"
 import { Documents } from "../../rooms/Documents.ts"
 import { Invites } from "../../rooms/Invites.ts"
 import { Messages } from "../../rooms/Messages.ts"
 import { Rooms } from "../../rooms/Rooms.ts"
 import { type Guest, Subscriptions } from "../../rooms/Subscriptions.ts"
 import { Threads } from "../../rooms/Threads.ts"
+import { makeResumeAll } from "./ResumeAll.ts"
 
 /** What a handler may know of, and do with, the connection it works for. */
 export interface Caller extends Guest {
@@ -100,6 +102,7 @@ export const makeHandlers = Effect.gen(function* () {
   const call = yield* Call
   const coaching = yield* Coaching
   const contacts = yield* Contacts
+  const customEvents = yield* CustomEvents
   const documents = yield* Documents
   const generation = yield* Generation
   const invites = yield* Invites
@@ -108,6 +111,7 @@ export const makeHandlers = Effect.gen(function* () {
   const rooms = yield* Rooms
   const subscriptions = yield* Subscriptions
   const threads = yield* Threads
+  const resumeAll = yield* makeResumeAll
   const discovered = Effect.succeed(new EncodedJson(openRpcText))
   const stats = () => ({
     connections: metrics.connectionsOpened.value - metrics.connectionsEnded.value,
@@ -119,9 +123,19 @@ export const makeHandlers = Effect.gen(function* () {
     "rooms.get": ({ roomId }, { user }) => rooms.get(user, roomId),
     "rooms.list": (params, { user }) => rooms.list(user, params),
     "rooms.participants": ({ roomId, ...part }, { user }) => subscriptions.participants(user, roomId, part),
+    "rooms.update": counted(
+      ({ title = "" }) => title,
+      ({ roomId, ...change }, { user }) => rooms.update(user, roomId, change)
+    ),
     "rooms.delete": ({ roomId }, { user }) => nothing(rooms.delete(user, roomId)),
     "rooms.join": ({ invite, roomId }, caller) => subscriptions.join(caller, roomId, invite),
     "rooms.resume": ({ cursor, roomId }, caller) => subscriptions.resume(caller, roomId, cursor),
+    "rooms.resumeAll": ({ rooms }, caller) => resumeAll(caller, rooms),
+    "rooms.publish": counted(
+      ({ data }) => JSON.stringify(data),
+      ({ data, name, roomId }, { user }) =>
+        Effect.map(customEvents.publish(user, roomId, name, data), (seq) => ({ seq }))
+    ),
     "rooms.leave": ({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id)),
     "rooms.remove": ({ roomId, user }, caller) => nothing(rooms.remove(caller.user, roomId, user)),
     "rooms.invite": ({ roomId, ...options }, { user }) =>

@@ -20,7 +20,18 @@ import {
 } from "../../domain/Room.ts"
 import { RoomEvent } from "../../domain/RoomEvent.ts"
 import { textBetween } from "../../domain/Text.ts"
-import { Count, intBetween, listParams, listRest, Nothing, read, roomReads, roomWrites, write } from "./Method.ts"
+import {
+  AnyJson,
+  Count,
+  intBetween,
+  listParams,
+  listRest,
+  Nothing,
+  read,
+  roomReads,
+  roomWrites,
+  write
+} from "./Method.ts"
 
 const Text = (maxLength: number) => textBetween(1, maxLength)
 const Cursor = textBetween(0, 100)
@@ -43,6 +54,21 @@ const cut = {
 const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: RoomEvent }).annotate({
   identifier: "SequencedEvent"
 })
+
+const maxDataBytes = 16_384
+const CustomData = AnyJson.check(
+  Schema.makeFilter(
+    (data) => Buffer.byteLength(JSON.stringify(data)) <= maxDataBytes || `must be at most ${maxDataBytes} bytes of JSON`
+  )
+)
+
+const resumed = {
+  recovered: Schema.Boolean,
+  events: Schema.Array(Event),
+  cursor: Schema.String,
+  ...Struct.map(state, Schema.optionalKey),
+  ...cut
+}
 
 /** What methods may fail with that concern no single room. */
 const acrossRooms = [StorageUnavailable, StoresDiffer] as const
@@ -67,6 +93,12 @@ export const RoomMethods = {
     Schema.Struct({ participants: Schema.Array(Participant), ...listRest }),
     roomReads
   ),
+  "rooms.update": write(
+    "changes the room's title, or whether its messages are assigned to threads; for owners",
+    { roomId: Id, title: Schema.optionalKey(Title), autoAssign: Schema.optionalKey(Schema.Boolean) },
+    Room,
+    roomWrites
+  ),
   "rooms.delete": write("deletes a room for everyone; for owners", { roomId: Id }, Nothing, roomWrites),
   "rooms.join": write(
     "subscribes this connection to a room: returns its state, then every event after `cursor`; with an invite, the caller becomes a member first",
@@ -83,14 +115,35 @@ export const RoomMethods = {
   "rooms.resume": write(
     "subscribes this connection again after a reconnect: returns the events missed since `cursor`, or with `recovered: false` the state, as a join does",
     { roomId: Id, cursor: Cursor },
-    Schema.Struct({
-      recovered: Schema.Boolean,
-      events: Schema.Array(Event),
-      cursor: Schema.String,
-      ...Struct.map(state, Schema.optionalKey),
-      ...cut
-    }),
+    Schema.Struct(resumed),
     [...roomReads, TooManyRooms]
+  ),
+  "rooms.resumeAll": write(
+    "resumes up to 100 rooms in one request: for each of them, in their order, what `rooms.resume` returns or its error",
+    {
+      rooms: Schema.Array(Schema.Struct({ roomId: Id, cursor: Cursor })).check(
+        Schema.isMinLength(1),
+        Schema.isMaxLength(100)
+      )
+    },
+    Schema.Struct({
+      rooms: Schema.Array(
+        Schema.Union([
+          Schema.Struct({ roomId: Id, ...resumed }),
+          Schema.Struct({
+            roomId: Id,
+            error: Schema.Struct({ code: Schema.Int, message: Schema.String, data: AnyJson })
+          })
+        ])
+      )
+    }),
+    [StoresDiffer]
+  ),
+  "rooms.publish": write(
+    "publishes an event `custom` of any name and data, at most 16 KiB of JSON: in order with the others and resumable, kept in the room's stream only; for members",
+    { roomId: Id, name: Text(64), data: CustomData },
+    Schema.Struct({ seq: Count }),
+    roomWrites
   ),
   "rooms.invite": write(
     "creates an invite; members may invite members and viewers, owners anyone",

@@ -55,6 +55,8 @@ export class Hub extends Context.Service<
     readonly caughtUp: (roomId: string) => Effect.Effect<void>
     /** The ids of the last messages that the room's connections were sent, within seconds. */
     readonly latestMessages: (roomId: string) => ReadonlyArray<string>
+    /** The number under which connections here get the event that has this one on the bus. */
+    readonly toClientSeq: (roomId: string, seq: number) => number
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
     /** A write by the current request: its connection gets no event of a later change before the reply was sent. */
@@ -215,6 +217,7 @@ export class Hub extends Context.Service<
             if (room !== undefined) request?.whenAnswered(room.feed.subscriptions.beginWrite(request.connectionId))
             return write
           }),
+        toClientSeq: (roomId, seq) => seq + (rooms.get(roomId)?.feed.offset ?? 0),
         latestMessages: (roomId) => rooms.get(roomId)?.feed.latestMessages ?? [],
         leave: (roomId, connectionId) => rooms.get(roomId)?.feed.subscriptions.leave(connectionId),
         deliverLocally: Effect.fnUntraced(

@@ -29,9 +29,9 @@ const digestOf = (event: string) => hash("sha256", event, "base64")
 /** After it, subscribers have to read the room's state again (RoomEvent.ts); before it they lacked nothing. */
 export const isRescue = ({ type }: Pick<EphemeralEvent, "type">): boolean => type === rescued
 
-/** A change that was acknowledged by the write buffer and was not in Postgres yet. */
+/** What was acknowledged and is only on the bus: a change in the write buffer, or an event of a member's own. */
 const isBuffered = ({ changeNumber, type }: SequencedEvent): boolean =>
-  changeNumber === 0 && (type === "document.updated" || type.startsWith("message."))
+  changeNumber === 0 && (type === "document.updated" || type === "custom" || type.startsWith("message."))
 
 const decodeUpdate = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ name: Schema.String, version: Schema.Number }))

@@ -13,7 +13,7 @@ import {
   TooManyReactions,
   unreact
 } from "../../domain/Message.ts"
-import type { Role } from "../../domain/Room.ts"
+import type { Role, Room, RoomSettings } from "../../domain/Room.ts"
 import type { Change } from "./Committed.ts"
 
 /** What a rule may ask about the message's room. */
@@ -136,6 +136,17 @@ export const memberChange = <A>(type: "member.joined" | "member.left", user: str
   type,
   subject: user,
   event: JSON.stringify({ type, user })
+})
+
+export const changedRoom = (before: Room, change: RoomSettings): Room | undefined => {
+  const after = { ...before, ...change }
+  return after.title === before.title && after.autoAssign === before.autoAssign ? undefined : after
+}
+
+export const roomChange = (room: Room): Change<Room> => ({
+  value: room,
+  type: "room.changed",
+  event: JSON.stringify({ type: "room.changed", room })
 })
 
 export const roomDeleted: Change<void> = { value: undefined, type: "room.deleted", event: '{"type":"room.deleted"}' }

@@ -1,10 +1,10 @@
 // Rooms.
 import { Context, Effect, Layer } from "effect"
 import type { Actor } from "../../domain/Actor.ts"
-import { type Room, RoomNotFound } from "../../domain/Room.ts"
-import type { Operation, Write, Writes } from "./Committed.ts"
+import { type Room, RoomNotFound, type RoomSettings } from "../../domain/Room.ts"
+import { type Operation, Unchanged, type Write, type Writes } from "./Committed.ts"
 import { type ListOrder, type ListQuery, listLimits } from "./ListPart.ts"
-import { roomDeleted } from "./RoomRules.ts"
+import { changedRoom, roomChange, roomDeleted } from "./RoomRules.ts"
 import { type Counted, isoTime, makeRoomTransaction } from "./RoomTransaction.ts"
 
 export interface RoomSnapshot extends Counted {
@@ -30,12 +30,14 @@ export class RoomStore extends Context.Service<
     /** The rooms of a user, newest first; at most 1,000. */
     readonly list: (user: string, query?: ListQuery) => Operation<ReadonlyArray<Room>>
     /** By an owner. */
+    readonly update: (roomId: string, change: RoomSettings, actor: Actor) => Write<Room>
+    /** By an owner. */
     readonly delete: (roomId: string, actor: Actor) => Write<void>
     /** Raises the room's epoch counter, which voids every cursor of a lower one; the new counter. */
     readonly advanceEpoch: (roomId: string) => Operation<number, RoomNotFound>
   }
 >()("hotpath/storage/rooms/RoomStore") {
-  static readonly writes: Writes<RoomStore["Service"]> = { delete: true }
+  static readonly writes: Writes<RoomStore["Service"]> = { update: true, delete: true }
 
   static readonly layer = Layer.effect(
     RoomStore,
@@ -66,6 +68,23 @@ export class RoomStore extends Context.Service<
               WHERE m.user_id = ${user} AND r.deleted_at IS NULL`,
             order,
             query
+          ),
+        update: (roomId, change, actor) =>
+          write(
+            roomId,
+            actor,
+            "owner",
+            Effect.fnUntraced(function* () {
+              const before = yield* firstOf(
+                sql<Room>`SELECT ${columns} FROM rooms r WHERE r.room_id = ${uuid(roomId)}`,
+                () => new RoomNotFound()
+              )
+              const after = changedRoom(before, change)
+              if (after === undefined) return new Unchanged(before)
+              yield* sql`UPDATE rooms SET title = ${after.title}, auto_assign = ${after.autoAssign}
+                WHERE room_id = ${uuid(roomId)}`
+              return roomChange(after)
+            })
           ),
         delete: (roomId, actor) =>
           write(roomId, actor, "owner", () =>

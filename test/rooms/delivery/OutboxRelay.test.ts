@@ -30,7 +30,12 @@ const over = <A, E>(
                 return { missingAfter: undefined }
               })
           }),
-          Layer.mock(Hub, { latestMessages: () => [], leave: () => {}, present: () => new Map() }),
+          Layer.mock(Hub, {
+            latestMessages: () => [],
+            toClientSeq: (_roomId, seq) => seq,
+            leave: () => {},
+            present: () => new Map()
+          }),
           UnpublishedRooms.layerMemory,
           Metrics.layer
         ])

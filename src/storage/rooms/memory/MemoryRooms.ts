@@ -32,7 +32,7 @@ export interface StoredMessage {
 }
 
 export interface StoredRoom {
-  readonly room: Room
+  room: Room
   /** Milliseconds since the epoch. */
   deletedAt: number | undefined
   changeNumber: number

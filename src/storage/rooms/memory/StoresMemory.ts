@@ -14,8 +14,10 @@ import { MemberStore } from "../MemberStore.ts"
 import { Outbox, outboxLimits } from "../Outbox.ts"
 import { graceMs, RoomPurge } from "../RoomPurge.ts"
 import {
+  changedRoom,
   changedThread,
   memberChange,
+  roomChange,
   roomDeleted,
   switchedDocument,
   threadChange,
@@ -74,6 +76,13 @@ const stores = Layer.effectContext(
             true
           )
         ),
+      update: (roomId, change, actor) =>
+        write(state, roomId, actor, "owner", (stored) => {
+          const after = changedRoom(stored.room, change)
+          if (after === undefined) return Result.succeed(new Unchanged(stored.room))
+          stored.room = after
+          return Result.succeed(roomChange(after))
+        }),
       delete: (roomId, actor) =>
         write(state, roomId, actor, "owner", (room) => {
           room.deletedAt = Date.parse(actor.at)
