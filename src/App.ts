@@ -73,6 +73,7 @@ import { PresenceTracker } from "./rooms/PresenceTracker.ts"
 import * as PurgeJob from "./rooms/PurgeJob.ts"
 import { RoomReadCache } from "./rooms/RoomReadCache.ts"
 import { Rooms } from "./rooms/Rooms.ts"
+import { Signals } from "./rooms/Signals.ts"
 import { Subscriptions } from "./rooms/Subscriptions.ts"
 import { Threads } from "./rooms/Threads.ts"
 import { Settings } from "./Settings.ts"
@@ -198,6 +199,7 @@ const RoomServices = Layer.mergeAll(
   Messages.layer,
   Contacts.layer,
   CustomEvents.layer,
+  Signals.layer,
   Rooms.layer,
   Threads.layer
 ).pipe(

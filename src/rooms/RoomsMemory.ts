@@ -20,10 +20,17 @@ import { Invites } from "./Invites.ts"
 import { PresenceTracker } from "./PresenceTracker.ts"
 import { RoomReadCache } from "./RoomReadCache.ts"
 import { Rooms } from "./Rooms.ts"
+import { Signals } from "./Signals.ts"
 import { Subscriptions } from "./Subscriptions.ts"
 import { Threads } from "./Threads.ts"
 
-export const layer = Layer.mergeAll(CustomEvents.layer, Rooms.layer, Subscriptions.layer, Threads.layer).pipe(
+export const layer = Layer.mergeAll(
+  CustomEvents.layer,
+  Rooms.layer,
+  Signals.layer,
+  Subscriptions.layer,
+  Threads.layer
+).pipe(
   Layer.provideMerge(Invites.layer),
   Layer.provide(PresenceTracker.layer),
   Layer.provideMerge(Layer.mergeAll(OutboxRelay.layer).pipe(Layer.provideMerge(Hub.layer))),

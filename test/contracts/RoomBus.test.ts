@@ -2,7 +2,13 @@
 import { randomUUID } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Option, Schema, Scope } from "effect"
-import { type BusEvent, maxQueued, type RoomBus, type SequencedEvent } from "../../src/cluster/rooms/RoomBus.ts"
+import {
+  type BusEvent,
+  maxQueued,
+  type RoomBus,
+  type RoomSignal,
+  type SequencedEvent
+} from "../../src/cluster/rooms/RoomBus.ts"
 import { retention } from "../../src/infra/redis/RoomLog.ts"
 import { change, changesOf, instanceOf, passing, received, roomKinds } from "../support/RoomInstances.ts"
 import type { RunningServer } from "../support/Servers.ts"
@@ -273,6 +279,24 @@ for (const [kind, start] of Object.entries(roomKinds)) {
           ["here", 2],
           ["other", 1]
         ])
+      }).pipe(Effect.scoped)
+    )
+
+    it.live("brings the signals of these rooms apart from their events, as they were sent", () =>
+      Effect.gen(function* () {
+        const bus = yield* open
+        const [here, other] = [randomUUID(), randomUUID()]
+        yield* bus.receive(here)
+        const signal = (roomId: string, name: string) => {
+          return { roomId, connectionId: randomUUID(), name, params: JSON.stringify({ roomId, text: "a\nb ~é😀" }) }
+        }
+        const [one, two] = [signal(here, 'a "name"'), signal(here, "b")]
+        for (const each of [one, signal(other, "c"), two]) yield* bus.signal(each)
+        yield* bus.emit(here, [passing("generate.delta")])
+        const taken: Array<RoomSignal> = []
+        while (taken.length < 2) taken.push(...(yield* bus.takeSignals))
+        assert.deepEqual(taken, [one, two])
+        assert.deepEqual(seqs(yield* received(bus, here, 1)), [1])
       }).pipe(Effect.scoped)
     )
 

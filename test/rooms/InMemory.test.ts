@@ -16,6 +16,7 @@ const guest = (user: string): Guest & { readonly frames: Array<string> } => {
     frames,
     deliver: (bytes) => void frames.push(bytes.toString()),
     close: () => {},
+    signal: () => {},
     whenClosed: () => {}
   }
 }

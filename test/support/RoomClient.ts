@@ -54,6 +54,8 @@ export interface RoomClient {
   readonly seat: (roomId: string) => Seat | undefined
   /** Where a later connection resumes from. */
   readonly cursor: (roomId: string) => string
+  /** The params of each `room.signal`. */
+  readonly signals: ReadonlyArray<{ readonly [name: string]: unknown }>
   /** Gaps, repetitions and events without a seat. */
   readonly violations: ReadonlyArray<string>
   readonly hears: (roomId: string, isIt: (event: RoomEvent) => boolean, what: string) => Promise<Told>
@@ -135,11 +137,13 @@ export const roomClient = (user: string, client: Client): RoomClient => {
     readonly fail: (error: Error) => void
   }
   const sent = new Map<string, Sent>()
+  const signals: Array<{ readonly [name: string]: unknown }> = []
   let count = 0
 
   type Frame = Reply<MethodName> & { readonly id?: string; readonly method?: string; readonly params?: unknown }
   const take = (frame: Frame) => {
     if (frame.method === "room.event") return hear(frame.params as Told)
+    if (frame.method === "room.signal") return void signals.push(frame.params as (typeof signals)[number])
     const request = sent.get(frame.id ?? "")
     if (request === undefined) return
     sent.delete(frame.id ?? "")
@@ -184,6 +188,7 @@ export const roomClient = (user: string, client: Client): RoomClient => {
     user,
     client,
     ask,
+    signals,
     call: async (method, params) => {
       const { error, result } = await ask(method, params)
       if (result === undefined) throw new Error(`${user} ${method}: ${error?.data.type} ${error?.message}`)

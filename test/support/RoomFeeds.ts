@@ -55,6 +55,7 @@ export const makeSubscriber = (user: string): KeepingSubscriber => {
     close: (code) => {
       closed.push(code)
     },
+    signal: () => {},
     whenClosed: () => {},
     writes,
     closed,

@@ -44,6 +44,16 @@ export interface History {
   readonly isWhole: boolean
 }
 
+/** Something for the connections that are in a room now: without a number, and not kept. */
+export interface RoomSignal {
+  readonly roomId: string
+  /** Of the sender. */
+  readonly connectionId: string
+  readonly name: string
+  /** The params of the notification, as JSON. */
+  readonly params: string
+}
+
 /** The seq of the last event that changed each part of the room: a part read after it is valid until it grows. */
 export interface Versions {
   readonly epoch: string
@@ -80,14 +90,18 @@ export class RoomBus extends Context.Service<
     ) => Effect.Effect<History, BusUnavailable>
     /** Undefined: the bus does not know the room. */
     readonly versions: (roomId: string) => Effect.Effect<Versions | undefined, BusUnavailable>
+    /** Not retried, and lost for instances whose subscription is away. */
+    readonly signal: (signal: RoomSignal) => Effect.Effect<void, BusUnavailable>
     /**
-     * Receives the room's events until the scope is closed. Completes when they flow: one that was published before may
-     * be missed; while a room is received twice its events may come twice. While the bus is away it completes after a
-     * command's deadline, and a gap follows when it is back.
+     * Receives the room's events and signals until the scope is closed. Completes when they flow: one that was
+     * published before may be missed; while a room is received twice its events may come twice. While the bus is away
+     * it completes after a command's deadline, and a gap follows when it is back.
      */
     readonly receive: (roomId: string) => Effect.Effect<void, never, Scope.Scope>
     /** Waits for events of rooms that are received; those of one room come in its order. One consumer an instance. */
     readonly take: Effect.Effect<ReadonlyArray<BusEvent>>
+    /** Waits for signals of these rooms. The oldest of more than `maxSignals` are left out. */
+    readonly takeSignals: Effect.Effect<ReadonlyArray<RoomSignal>>
     /** Completes when events may have been missed: a subscription was away, or more than `maxQueued` events waited. */
     readonly gap: Effect.Effect<void>
   }
@@ -97,6 +111,8 @@ export class RoomBus extends Context.Service<
 export const maxTaken = 1000
 /** Events that may wait for `take`. Beyond it they are dropped, which is a gap: they are read from the streams. */
 export const maxQueued = 10_000
+/** Signals that may wait for `takeSignals`. */
+export const maxSignals = 1000
 export const queueDropped = "Events dropped because too many waited to be delivered, to be read from the streams"
 
 /** `found`: the events after the seq, one more than `limit` if there are more; with `limit` 0 the last event. */

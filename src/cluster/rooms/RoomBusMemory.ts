@@ -8,7 +8,7 @@ import { BusUnavailable, maxTaken, queueDropped, RoomBus, toHistory } from "./Ro
 import { RoomBusState } from "./RoomBusState.ts"
 
 const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
-  const { append, bytes, events, open, subscribe, versions } = yield* RoomBusState
+  const { append, bytes, events, open, signal, subscribe, versions } = yield* RoomBusState
   const { counter, gauge } = yield* Metrics
   const dropped = counter(
     "room_history_dropped_total",
@@ -16,7 +16,10 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
   )
   const overflow = counter("room_bus_dropped_total", queueDropped)
   gauge("room_history_bytes", "Events kept in memory for connections that resume", bytes)
-  const { gap, queue, receive } = yield* subscribe({ overflowed: () => overflow.add(), dropped: () => dropped.add() })
+  const { gap, queue, receive, signals } = yield* subscribe({
+    overflowed: () => overflow.add(),
+    dropped: () => dropped.add()
+  })
   // What other instances published before this one subscribed is missed.
   if (kind === "shared") gap.openUnsafe()
 
@@ -47,7 +50,9 @@ const make = Effect.fnUntraced(function* (kind: RoomBus["Service"]["kind"]) {
         return toHistory(room, found, after, limit)
       }),
     versions: (roomId) => Effect.sync(() => versions(roomId)),
+    signal: (one) => Effect.sync(() => signal(one)),
     receive,
+    takeSignals: Queue.takeBetween(signals, 1, maxTaken),
     take: Queue.takeBetween(queue, 1, maxTaken),
     gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
   })
@@ -84,7 +89,8 @@ export const layerAlone = Layer.effect(
     return RoomBus.of({
       ...bus,
       publish: (...change) => unlessRefused(bus.publish(...change)),
-      emit: (...events) => unlessRefused(bus.emit(...events))
+      emit: (...events) => unlessRefused(bus.emit(...events)),
+      signal: (signal) => unlessRefused(bus.signal(signal))
     })
   })
 ).pipe(Layer.provide(Layer.effect(RoomBus, make("in-process"))))

@@ -6,7 +6,7 @@ import { Redis } from "effect/persistence"
 import type { LoggedType, RoomChange } from "../../domain/RoomEvent.ts"
 import { RedisHealth } from "../../infra/redis/RedisHealth.ts"
 import { channelOf, partOf, roomKey, shards, streamKey } from "../../infra/redis/RoomKeys.ts"
-import { type Common, makeCommon, own, prologue } from "../../infra/redis/RoomLog.ts"
+import { type Common, makeCommon, own, prologue, publishLua } from "../../infra/redis/RoomLog.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
 import {
@@ -14,9 +14,11 @@ import {
   type EphemeralEvent,
   fromRedis,
   maxQueued,
+  maxSignals,
   maxTaken,
   queueDropped,
   RoomBus,
+  type RoomSignal,
   type SequencedEvent,
   toHistory,
   type Versions
@@ -98,6 +100,23 @@ const versions = (common: Common) =>
     return versions()`
   }).withReturnType<VersionsReply | null>()
 
+/** What a signal's message begins with; an event's begins with its room's id. */
+const signalMark = "~"
+
+const signal = (common: Common) =>
+  Redis.script(
+    ({ connectionId, name, params, roomId }: RoomSignal) => [
+      ...inRoom(common, roomId),
+      [`${signalMark}${roomId}`, connectionId, JSON.stringify(name), params].join("\n")
+    ],
+    { numberOfKeys: 2, lua: `redis.call(${publishLua}, ARGV[3], ARGV[${own + 1}])` }
+  )
+
+const parseSignal = (message: string): RoomSignal => {
+  const [roomId = "", connectionId = "", name = "", params = ""] = message.slice(signalMark.length).split("\n", 4)
+  return { roomId, connectionId, name, params }
+}
+
 type StreamEntry = readonly [id: string, fields: ReadonlyArray<string>]
 
 const history = (common: Common) =>
@@ -167,11 +186,18 @@ export const layer = Layer.effect(
     const emitScript = redis.eval(emit(common))
     const historyScript = redis.eval(history(common))
     const versionsScript = redis.eval(versions(common))
+    const signalScript = redis.eval(signal(common))
+    const signals = yield* Queue.sliding<RoomSignal>(maxSignals)
     const messages = state.isCluster ? yield* subscribeShards(redis) : yield* Queue.unbounded<Redis.RedisMessage>()
+    const takenAsSignal = ({ message }: Redis.RedisMessage) => {
+      if (!message.startsWith(signalMark)) return false
+      Queue.offerUnsafe(signals, parseSignal(message))
+      return true
+    }
     /** In a Cluster: how often each room is received. A message begins with its room's id. */
     const received = new Map<string, number>()
     const isReceived = ({ message }: Redis.RedisMessage) =>
-      !state.isCluster || received.has(message.slice(0, message.indexOf("\n")))
+      !state.isCluster || received.has(message.slice(message.startsWith(signalMark) ? 1 : 0, message.indexOf("\n")))
     const count = (roomId: string, more: number) =>
       Effect.sync(() => {
         const times = (received.get(roomId) ?? 0) + more
@@ -197,6 +223,8 @@ export const layer = Layer.effect(
           missingAfter: missing === -1 ? undefined : missing
         })),
       emit: (roomId, events) => fromRedis(emitScript(roomId, events)),
+      signal: (one) => Effect.asVoid(fromRedis(signalScript(one))),
+      takeSignals: Queue.takeBetween(signals, 1, maxTaken),
       history: (roomId, epochCounter, after, limit) =>
         Effect.map(
           fromRedis(historyScript(roomId, epochCounter, after, limit)),
@@ -208,14 +236,16 @@ export const layer = Layer.effect(
       receive: (roomId) =>
         state.isCluster
           ? Effect.acquireRelease(count(roomId, 1), () => count(roomId, -1))
-          : state.listen(channelOf(roomId), (message) => void Queue.offerUnsafe(messages, message)),
+          : state.listen(channelOf(roomId), (message) => {
+              if (!takenAsSignal(message)) Queue.offerUnsafe(messages, message)
+            }),
       take: Queue.takeBetween(messages, 1, maxTaken).pipe(
         Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
         // The queue ends with the layer's scope only.
         Effect.orDie,
         Effect.map((taken) =>
           taken
-            .filter(isReceived)
+            .filter((message) => isReceived(message) && !takenAsSignal(message))
             .map(({ message }) => parse(message))
             .filter((event) => event !== undefined)
         )

@@ -11,7 +11,15 @@ import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import type { RoomLog, RoomLogNumbers } from "../../infra/RoomLog.ts"
 import { partOf } from "../../infra/redis/RoomKeys.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
-import { type BusEvent, type EphemeralEvent, maxQueued, type SequencedEvent, type Versions } from "./RoomBus.ts"
+import {
+  type BusEvent,
+  type EphemeralEvent,
+  maxQueued,
+  maxSignals,
+  type RoomSignal,
+  type SequencedEvent,
+  type Versions
+} from "./RoomBus.ts"
 
 export interface RoomNumbers {
   epoch: string
@@ -35,6 +43,7 @@ interface RoomEvents {
 /** The subscription of one instance. */
 export interface BusSubscription {
   readonly queue: Queue.Dequeue<BusEvent>
+  readonly signals: Queue.Dequeue<RoomSignal>
   /** Receives the room's events until the scope is closed. */
   readonly receive: (roomId: string) => Effect.Effect<void, never, Scope.Scope>
   /** Open when events were left out because too many waited. */
@@ -71,7 +80,12 @@ const withEvent = (before: RoomEvents | undefined, event: SequencedEvent): RoomE
 export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
   const subscribers = new Map<
     Queue.Queue<BusEvent>,
-    { readonly gap: Latch.Latch; readonly watcher: BusWatcher; readonly received: Map<string, number> }
+    {
+      readonly gap: Latch.Latch
+      readonly watcher: BusWatcher
+      readonly received: Map<string, number>
+      readonly signals: Queue.Queue<RoomSignal>
+    }
   >()
   const histories = new LRUCache<string, RoomEvents>({
     maxSize: maxBytes,
@@ -148,6 +162,12 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     }
   }
 
+  const signal = (one: RoomSignal) => {
+    for (const { received, signals } of subscribers.values()) {
+      if (received.has(one.roomId)) Queue.offerUnsafe(signals, one)
+    }
+  }
+
   const numbersOf = ({ epoch, parts, switches }: RoomNumbers): RoomLogNumbers => ({
     epoch,
     people: parts.people,
@@ -180,6 +200,7 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
      * step, so that what else is done in the step and the event are one.
      */
     append,
+    signal,
     /** The same, as the write buffer appends. */
     log,
     events: (roomId: string): ReadonlyArray<SequencedEvent> => histories.peek(roomId)?.events ?? [],
@@ -189,9 +210,10 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
       Effect.acquireRelease(
         Effect.gen(function* () {
           const queue = yield* Queue.dropping<BusEvent>(maxQueued)
+          const signals = yield* Queue.sliding<RoomSignal>(maxSignals)
           const gap = yield* Latch.make(false)
           const received = new Map<string, number>()
-          subscribers.set(queue, { gap, watcher, received })
+          subscribers.set(queue, { gap, watcher, received, signals })
           const count = (roomId: string, more: number) => {
             const times = (received.get(roomId) ?? 0) + more
             if (times === 0) received.delete(roomId)
@@ -202,7 +224,7 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
               Effect.sync(() => count(roomId, 1)),
               () => Effect.sync(() => count(roomId, -1))
             )
-          return { queue, gap, receive }
+          return { queue, signals, gap, receive }
         }),
         ({ queue }) => Effect.sync(() => void subscribers.delete(queue))
       ),

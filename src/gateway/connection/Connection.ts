@@ -1,9 +1,8 @@
 // One socket: frames in, replies out, and the limits of what one client can do.
 //
-// At most MAX_IN_FLIGHT requests are in flight, and at most half of MAX_OUTBOUND_BYTES of replies wait to be read; at
-// either limit, and at those of Inbound, the socket is paused. Up to `maxAside` requests that wait for a model are not
-// counted as in flight. A client is closed (1013) if it reads nothing for `stallMs` while that much waits, or if
-// MAX_OUTBOUND_BYTES wait all the same (see SendQueue).
+// At most MAX_IN_FLIGHT requests are in flight, and at most half of MAX_OUTBOUND_BYTES of replies wait to be read (see
+// SendQueue); at either limit, and at those of Inbound, the socket is paused. Up to `maxAside` requests that wait for a
+// model are not counted as in flight. A client that reads nothing for `stallMs` while that much waits is closed (1013).
 //
 // States: open → (draining) → closing → closed. A draining connection answers what it received, refuses new requests
 // (see Dispatcher) and closes when the last reply is out. `close` sends a close frame; `closed` is called when the
@@ -67,7 +66,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
 
   constructor(socket: FrameSocket, wire: ByteSink, id: string, identity: Identity, use: UserUse, shared: Shared) {
     const now = shared.now()
-    const { REQUEST_BURST, REQUEST_RATE } = shared.settings
+    const { MAX_OUTBOUND_BYTES, REQUEST_BURST, REQUEST_RATE } = shared.settings
     this.id = id
     this.user = identity.user
     this.address = wire instanceof Socket ? (wire.remoteAddress ?? "") : ""
@@ -77,7 +76,7 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     this.#heartbeat = new Heartbeat(now)
     this.#socket = socket
     this.#inbound = new Inbound(socket, new TokenBucket(REQUEST_RATE, REQUEST_BURST, now), this, shared)
-    this.#outbound = new SendQueue(socket, wire, shared.settings.MAX_OUTBOUND_BYTES, this, shared)
+    this.#outbound = new SendQueue(socket, wire, MAX_OUTBOUND_BYTES, this, shared)
     this.#shared = shared
     this.#fibers = new ConnectionFibers(shared.fork)
   }
@@ -193,8 +192,8 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     return wait
   }
 
+  /** A paused socket receives no pong: the wait for it starts again. */
   resumed(): void {
-    // A paused socket receives no pong: the wait for it starts again.
     this.#heartbeat.alive()
   }
 
@@ -222,14 +221,16 @@ export class Connection implements Origin, InboundOwner, SendQueueOwner {
     this.#outbound.deliver(frames, this.inFlight > 0)
   }
 
+  signal(key: string, frame: Buffer): void {
+    this.#outbound.signal(key, frame)
+  }
+
   stalled(): void {
     this.#inbound.pause()
   }
-
   drained(): void {
     this.#inbound.workOff()
   }
-
   overloaded(): void {
     this.close(CloseCodes.overload)
   }

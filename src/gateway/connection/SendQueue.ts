@@ -4,6 +4,7 @@
 // and closes it after a while. With all of it waiting it is closed at once. Large replies are counted apart: several
 // may be under way for a client that reads, so together they may take `replyShare` times as much; one that would exceed
 // that is not written (see `replyRoom`). No more than (1 + replyShare) × MAX_OUTBOUND_BYTES ever wait.
+import { WaitingSignals } from "./WaitingSignals.ts"
 import type { ByteSink, FrameSocket } from "./Wire.ts"
 
 export interface SendQueueOwner {
@@ -80,6 +81,8 @@ export class SendQueue {
   #written = 0
   /** The large replies that still wait. */
   #large: Array<LargeReply> | undefined
+  /** Made with the first signal that has to wait. */
+  #signals: WaitingSignals | undefined
 
   constructor(socket: FrameSocket, wire: ByteSink, maxBytes: number, owner: SendQueueOwner, shared: SendQueueShared) {
     this.#socket = socket
@@ -127,6 +130,19 @@ export class SendQueue {
     if (!this.#mayWrite()) return
     if (isAnswering) this.#cork(true)
     this.#write(frames)
+  }
+
+  /** A frame that is left out rather than kept waiting: of those with one key that wait, the last is sent. */
+  signal(key: string, frame: Buffer): void {
+    const isOpen = () => this.#socket.readyState === this.#socket.OPEN
+    if (!isOpen()) return
+    if (this.#wire.writableLength === 0 && this.#signals?.isEmpty !== false) return this.#write(frame)
+    this.#signals ??= new WaitingSignals({
+      isOpen,
+      isIdle: () => this.#wire.writableLength === 0,
+      write: (waiting) => this.#write(waiting)
+    })
+    this.#signals.add(key, frame)
   }
 
   #cork(lingers: boolean): void {

@@ -18,6 +18,7 @@ import { Documents } from "../../rooms/Documents.ts"
 import { Invites } from "../../rooms/Invites.ts"
 import { Messages } from "../../rooms/Messages.ts"
 import { Rooms } from "../../rooms/Rooms.ts"
+import { Signals } from "../../rooms/Signals.ts"
 import { type Guest, Subscriptions } from "../../rooms/Subscriptions.ts"
 import { Threads } from "../../rooms/Threads.ts"
 import { makeResumeAll } from "./ResumeAll.ts"
@@ -109,6 +110,7 @@ export const makeHandlers = Effect.gen(function* () {
   const messages = yield* Messages
   const metrics = yield* Metrics
   const rooms = yield* Rooms
+  const signals = yield* Signals
   const subscriptions = yield* Subscriptions
   const threads = yield* Threads
   const resumeAll = yield* makeResumeAll
@@ -136,6 +138,7 @@ export const makeHandlers = Effect.gen(function* () {
       ({ data, name, roomId }, { user }) =>
         Effect.map(customEvents.publish(user, roomId, name, data), (seq) => ({ seq }))
     ),
+    "rooms.signal": ({ data, name, roomId }, caller) => nothing(signals.signal(caller, roomId, name, data)),
     "rooms.leave": ({ roomId }, { id, user }) => nothing(rooms.leave(user, roomId, id)),
     "rooms.remove": ({ roomId, user }, caller) => nothing(rooms.remove(caller.user, roomId, user)),
     "rooms.invite": ({ roomId, ...options }, { user }) =>

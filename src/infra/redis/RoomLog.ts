@@ -20,6 +20,9 @@ export const retention = { events: 1000, bytes: 2_000_000, forMs: 24 * 3_600_000
 /** Both keys get this much more time than they need, so that their time is set once an hour, not with each event. */
 const spareSeconds = 3600
 
+/** The command that publishes on the channel of ARGV 3. */
+export const publishLua = "string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'"
+
 /**
  * KEYS: the room's hash, its stream. ARGV: 1 the suffix of a new epoch, if one begins; 2 the room's epoch counter, or
  * 0; 3 the channel; 4 the room; 5 the time to live of the keys; 6 the number of events kept. `open(create, …)` returns
@@ -63,8 +66,7 @@ local function append(changeNumber, at, type, subject, part, event)
     set('people', seq)
   elseif part ~= 'none' then set(part, seq) end
   if type == 'document.switched' then redis.call('HDEL', KEYS[1], 'docmark') end
-  local publish = string.sub(ARGV[3], 1, 1) == '{' and 'SPUBLISH' or 'PUBLISH'
-  redis.call(publish, ARGV[3], table.concat({ARGV[4], epoch, seq, changeNumber, at, type, subject, event}, '\\n'))
+  redis.call(${publishLua}, ARGV[3], table.concat({ARGV[4], epoch, seq, changeNumber, at, type, subject, event}, '\\n'))
 end
 local function close()
   local needed = clock()[1] + math.ceil(ARGV[5] / 1000)

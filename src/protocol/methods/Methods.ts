@@ -98,6 +98,16 @@ export const Notifications = {
     summary: "an event of a room that this connection is subscribed to; `seq` increases by one with each",
     params: Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.String, event: RoomEvent })
   },
+  "room.signal": {
+    summary: "a user in the room signals something: a cursor, that they type; not numbered, and not kept",
+    params: Schema.Struct({
+      roomId: Schema.String,
+      user: Schema.String,
+      connectionId: Schema.String,
+      name: Schema.String,
+      data: AnyJson
+    })
+  },
   stats: {
     summary: "the instance's counters, after `stats.subscribe`",
     params: Schema.Struct({

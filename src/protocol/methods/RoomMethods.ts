@@ -22,6 +22,7 @@ import { RoomEvent } from "../../domain/RoomEvent.ts"
 import { textBetween } from "../../domain/Text.ts"
 import {
   AnyJson,
+  action,
   Count,
   intBetween,
   listParams,
@@ -55,12 +56,14 @@ const Event = Schema.Struct({ roomId: Schema.String, seq: Count, at: Schema.Stri
   identifier: "SequencedEvent"
 })
 
-const maxDataBytes = 16_384
-const CustomData = AnyJson.check(
-  Schema.makeFilter(
-    (data) => Buffer.byteLength(JSON.stringify(data)) <= maxDataBytes || `must be at most ${maxDataBytes} bytes of JSON`
+const jsonUpTo = (maxBytes: number) =>
+  AnyJson.check(
+    Schema.makeFilter(
+      (data) => Buffer.byteLength(JSON.stringify(data)) <= maxBytes || `must be at most ${maxBytes} bytes of JSON`
+    )
   )
-)
+const CustomData = jsonUpTo(16_384)
+const SignalData = jsonUpTo(4096)
 
 const resumed = {
   recovered: Schema.Boolean,
@@ -144,6 +147,12 @@ export const RoomMethods = {
     { roomId: Id, name: Text(64), data: CustomData },
     Schema.Struct({ seq: Count }),
     roomWrites
+  ),
+  "rooms.signal": action(
+    "notifies the connections that are in the room now, but this one, with `room.signal`; not numbered and not kept: of many in a short time the last one is sent",
+    { roomId: Id, name: Text(64), data: SignalData },
+    Nothing,
+    roomReads
   ),
   "rooms.invite": write(
     "creates an invite; members may invite members and viewers, owners anyone",

@@ -2,7 +2,7 @@
 // framed once, and all connections are sent the same bytes. FeedSync.ts: a room and its states. RoomFeed.ts: which
 // event is next, under which number. RoomSubscriptions.ts: which connections get its frame, and when.
 import { Context, Deferred, Effect, Layer, type Scope } from "effect"
-import { type BusEvent, type EphemeralEvent, RoomBus } from "../../cluster/rooms/RoomBus.ts"
+import { type BusEvent, type EphemeralEvent, RoomBus, type RoomSignal } from "../../cluster/rooms/RoomBus.ts"
 import { SharedStores } from "../../cluster/stores/SharedStores.ts"
 import { StorageUnavailable, TooManyRooms } from "../../domain/Room.ts"
 import { background } from "../../observability/Background.ts"
@@ -57,6 +57,9 @@ export class Hub extends Context.Service<
     readonly latestMessages: (roomId: string) => ReadonlyArray<string>
     /** The number under which connections here get the event that has this one on the bus. */
     readonly toClientSeq: (roomId: string, seq: number) => number
+    /** To the connections here, if the bus can't bring it. */
+    readonly signalLocally: (signal: RoomSignal) => void
+    readonly isSubscribed: (roomId: string, connectionId: string) => boolean
     /** Ends the subscription at the client's own wish. */
     readonly leave: (roomId: string, connectionId: string) => void
     /** A write by the current request: its connection gets no event of a later change before the reply was sent. */
@@ -87,6 +90,7 @@ export class Hub extends Context.Service<
         "Events left out of a full backlog, to be read from the stream"
       )
 
+      const signalled = counter("room_signals_total", "Signals that were sent to connections")
       const rooms = new Map<string, HubRoom>()
       /** By connection that ever subscribed: each is asked once to say when it ends. */
       const roomsOf = new Map<string, Set<string>>()
@@ -130,6 +134,12 @@ export class Hub extends Context.Service<
         for (const room of touched) sync.flush(room)
       }
       yield* background("room events", Effect.map(bus.take, receive))
+
+      const signal = (one: RoomSignal) => signalled.add(rooms.get(one.roomId)?.feed.subscriptions.signal(one) ?? 0)
+      const signalAll = (all: ReadonlyArray<RoomSignal>) => {
+        for (const one of all) signal(one)
+      }
+      yield* background("room signals", Effect.map(bus.takeSignals, signalAll))
 
       const catchUpAll = Effect.sync(() => {
         for (const room of rooms.values()) sync.startCatchingUp(room)
@@ -217,6 +227,8 @@ export class Hub extends Context.Service<
             if (room !== undefined) request?.whenAnswered(room.feed.subscriptions.beginWrite(request.connectionId))
             return write
           }),
+        signalLocally: signal,
+        isSubscribed: (roomId, connectionId) => rooms.get(roomId)?.feed.subscriptions.has(connectionId) === true,
         toClientSeq: (roomId, seq) => seq + (rooms.get(roomId)?.feed.offset ?? 0),
         latestMessages: (roomId) => rooms.get(roomId)?.feed.latestMessages ?? [],
         leave: (roomId, connectionId) => rooms.get(roomId)?.feed.subscriptions.leave(connectionId),

@@ -1,9 +1,11 @@
 // The connections that are subscribed to a room on this instance, and the frames on their way to them. No effects.
 // Frames are collected by `add` and sent by `flush`: one write a connection, however many events. They wait while the
 // reply to a join or resume (PendingFrames) or to a write of the connection (ReplyOrder) was not sent.
-import type { EphemeralEvent } from "../../cluster/rooms/RoomBus.ts"
+import type { EphemeralEvent, RoomSignal } from "../../cluster/rooms/RoomBus.ts"
 import { withoutText } from "../../domain/Document.ts"
 import { CloseCodes } from "../../protocol/CloseCodes.ts"
+import { EncodedJson, encodeNotification } from "../../protocol/JsonRpc.ts"
+import { textFrame } from "../../protocol/TextFrame.ts"
 import { EventFrame } from "./EventFrame.ts"
 import { maxWaitingBytes, type PendingFrames, ReplyOrder, type Subscriber, type Subscription } from "./Subscription.ts"
 
@@ -152,6 +154,19 @@ export class RoomSubscriptions {
       own.set(this.#frames.length, new EventFrame(this.#roomId, seq, short).bytes)
     }
     this.#frames.push(new EventFrame(this.#roomId, seq, event))
+  }
+
+  /** To every connection whose reply was sent, but the sender's. Returns how many those are. */
+  signal({ connectionId, name, params }: RoomSignal): number {
+    let count = 0
+    let frame: Buffer | undefined
+    for (const [id, { pending, subscriber }] of this.#byConnection) {
+      if (id === connectionId || pending !== undefined) continue
+      frame ??= textFrame(encodeNotification("room.signal", new EncodedJson(params)))
+      subscriber.signal(`${connectionId} ${this.#roomId} ${name}`, frame)
+      count++
+    }
+    return count
   }
 
   /** Sends what was added. Returns the number of deliveries: events times connections. */

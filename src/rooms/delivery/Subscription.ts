@@ -6,6 +6,8 @@ export interface Subscriber {
   readonly id: string
   readonly user: string
   readonly deliver: (frames: Buffer) => void
+  /** A frame that may be left out: of those with one key that wait for a slow reader, the last is sent. */
+  readonly signal: (key: string, frame: Buffer) => void
   readonly close: (code: CloseCode) => void
   /** Calls back when the connection has ended; at once if it already has. */
   readonly whenClosed: (callback: () => void) => void

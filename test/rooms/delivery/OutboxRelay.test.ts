@@ -33,6 +33,8 @@ const over = <A, E>(
           Layer.mock(Hub, {
             latestMessages: () => [],
             toClientSeq: (_roomId, seq) => seq,
+            signalLocally: () => {},
+            isSubscribed: () => false,
             leave: () => {},
             present: () => new Map()
           }),
