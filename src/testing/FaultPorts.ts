@@ -107,7 +107,7 @@ const healthOf = (health: () => StoreHealth, faults: FaultSwitch) => (): StoreHe
 export const redis = [
   port(RoomBus, {
     errors: bus,
-    passes: ["receive", "take", "gap"],
+    passes: ["receive", "take", "takeSignals", "gap"],
     // A subscription: what is published while it is away does not arrive, and its return is a gap.
     adapt: (guarded, faults) => {
       let returns = faults.returns

@@ -187,13 +187,14 @@ for (const [kind, start] of Object.entries(kinds)) {
         const ends = yield* Effect.all(all, { concurrency: "unbounded" })
         assert.deepEqual([...new Set(ends)], ["mine"])
         const stalling = Effect.gen(function* () {
-          const until = performance.now() + 300
+          const until = performance.now() + 1100
           while (performance.now() < until);
-          yield* Effect.sleep(100)
-          const busy = locks.withAdvisoryLock("soft", { ttl: 150, wait: 0 }, Effect.die("was begun"))
+          // It is renewed at once. Long enough for a busy machine, and short beside the time that it has then.
+          yield* Effect.sleep(300)
+          const busy = locks.withAdvisoryLock("soft", { ttl: 1000, wait: 0 }, Effect.die("was begun"))
           return (yield* Effect.flip(busy))._tag
         })
-        const stalled = yield* locks.withAdvisoryLock("soft", { ttl: 150, wait: 0 }, stalling)
+        const stalled = yield* locks.withAdvisoryLock("soft", { ttl: 1000, wait: 0 }, stalling)
         assert.strictEqual(stalled, "LockBusy")
         yield* locks.withAdvisoryLock("soft", short, Effect.void)
       }).pipe(Effect.scoped)

@@ -153,12 +153,19 @@ overPairs("rooms and their model", (start) => {
     const readers = places.filter(({ client, user }) => client !== undefined && members[user] !== undefined)
     return isDeleted || readers.length === 0 ? undefined : random.pick(readers).client
   }
-  const fitting = (roomId: string, page: Parameters<typeof plainPage>[0]) =>
+  const pages = async (client: RoomClient, roomId: string) => {
+    const [page, { threads }] = await Promise.all([
+      client.call("messages.list", { roomId, limit: 50 }),
+      client.call("threads.list", { roomId })
+    ])
+    return { page: plainPage(page), threads }
+  }
+  const fitting = (roomId: string, { page, threads }: Awaited<ReturnType<typeof pages>>) =>
     worlds.filter((candidate) => {
       const own = candidate.rooms.find((one) => one.roomId === roomId)
       if (own === undefined) return false
       const { messages, more } = stateOf(candidate, own)
-      return isDeepStrictEqual(plainPage(page), { messages, more })
+      return isDeepStrictEqual(page, { messages, more }) && isDeepStrictEqual(threads, own.threads)
     })
   /**
    * The pages show in which order was done what was asked for at once. The events alone don't: while none has come, they
@@ -168,7 +175,7 @@ overPairs("rooms and their model", (start) => {
     for (const room of worlds.length > 1 ? world().rooms : []) {
       const client = readerOf(room)
       if (client === undefined) continue
-      const fit = fitting(room.roomId, await client.call("messages.list", { roomId: room.roomId, limit: 50 }))
+      const fit = fitting(room.roomId, await pages(client, room.roomId))
       if (fit.length > 0) worlds = fit
     }
   }
@@ -195,16 +202,13 @@ overPairs("rooms and their model", (start) => {
       const client = readerOf(room)
       if (client === undefined) continue
       const present = async () => plainPresent((await client.call("presence.list", { roomId })).present)
-      const [page, threads] = await Promise.all([
-        client.call("messages.list", { roomId, limit: 50 }),
-        client.call("threads.list", { roomId })
-      ])
-      const fit = fitting(roomId, page)
+      const read = await pages(client, roomId)
+      const fit = fitting(roomId, read)
       if (fit.length > 0) worlds = fit
       const own = world().rooms.find((one) => one.roomId === roomId) ?? room
       const { messages, more } = stateOf(world(), own)
-      assert.deepEqual(plainPage(page), { messages, more })
-      assert.deepEqual(threads.threads, own.threads)
+      assert.deepEqual(read.page, { messages, more })
+      assert.deepEqual(read.threads, own.threads)
       // Who goes without a word is told a moment later.
       await until(async () => isDeepStrictEqual(await present(), presence(world(), roomId)), "presence").catch(
         async () =>

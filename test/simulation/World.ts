@@ -112,7 +112,16 @@ const database = () => new DatabaseUnavailable({ reason: "away" })
 const bus = () => new BusUnavailable({ cause: new Error("away") })
 
 /** Passed as they are: they wait for what comes, or make no call. */
-const untouched: ReadonlySet<string> = new Set(["receive", "take", "gap", "ready", "changes", "received", "onReturn"])
+const untouched: ReadonlySet<string> = new Set([
+  "receive",
+  "take",
+  "takeSignals",
+  "gap",
+  "ready",
+  "changes",
+  "received",
+  "onReturn"
+])
 
 const makePorts = (boundary: Boundary, shared: Context.Context<SharedServices>, deliver: Deliver) => {
   const bordered = <S extends object>(name: string, service: S, group: Group, away: (isSent: boolean) => unknown): S =>

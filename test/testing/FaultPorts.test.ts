@@ -142,6 +142,7 @@ describe("Redis", () => {
         yield* Layer.build(Layer.succeed(RoomBus, other).pipe(Faults.inFrontOf("redis", faults))),
         RoomBus
       )
+      yield* here.receive("room")
       const taken = yield* Queue.unbounded<number>()
       yield* Effect.forkScoped(
         Effect.forever(

@@ -107,14 +107,15 @@ const signal = (common: Common) =>
   Redis.script(
     ({ connectionId, name, params, roomId }: RoomSignal) => [
       ...inRoom(common, roomId),
-      [`${signalMark}${roomId}`, connectionId, JSON.stringify(name), params].join("\n")
+      // Last what may have line breaks.
+      [`${signalMark}${roomId}`, connectionId, params, name].join("\n")
     ],
     { numberOfKeys: 2, lua: `redis.call(${publishLua}, ARGV[3], ARGV[${own + 1}])` }
   )
 
 const parseSignal = (message: string): RoomSignal => {
-  const [roomId = "", connectionId = "", name = "", params = ""] = message.slice(signalMark.length).split("\n", 4)
-  return { roomId, connectionId, name, params }
+  const [roomId = "", connectionId = "", params = "", ...name] = message.slice(signalMark.length).split("\n")
+  return { roomId, connectionId, name: name.join("\n"), params }
 }
 
 type StreamEntry = readonly [id: string, fields: ReadonlyArray<string>]
@@ -166,14 +167,17 @@ const parse = (message: string): BusEvent | undefined => {
 }
 
 /** The channels of a Cluster's nodes, as one queue. */
-const subscribeShards = Effect.fnUntraced(function* (redis: Redis.Redis["Service"]) {
-  const all = yield* Queue.unbounded<Redis.RedisMessage, Redis.RedisError>()
+const subscribeShards = Effect.fnUntraced(function* (
+  redis: Redis.Redis["Service"],
+  take: (message: Redis.RedisMessage) => void
+) {
   const queues = yield* Effect.forEach(shards, (shard) => redis.subscribe(shard), { concurrency: "unbounded" })
   for (const queue of queues) {
-    const forward = Effect.flatMap(Queue.takeBetween(queue, 1, maxTaken), (taken) => Queue.offerAll(all, taken))
+    const forward = Effect.map(Queue.takeBetween(queue, 1, maxTaken), (taken) => {
+      for (const message of taken) take(message)
+    })
     yield* background("room shards", forward)
   }
-  return all
 })
 
 export const layer = Layer.effect(
@@ -188,16 +192,20 @@ export const layer = Layer.effect(
     const versionsScript = redis.eval(versions(common))
     const signalScript = redis.eval(signal(common))
     const signals = yield* Queue.sliding<RoomSignal>(maxSignals)
-    const messages = state.isCluster ? yield* subscribeShards(redis) : yield* Queue.unbounded<Redis.RedisMessage>()
-    const takenAsSignal = ({ message }: Redis.RedisMessage) => {
-      if (!message.startsWith(signalMark)) return false
-      Queue.offerUnsafe(signals, parseSignal(message))
-      return true
+    const messages = yield* Queue.unbounded<Redis.RedisMessage>()
+    const listener = (message: Redis.RedisMessage) => {
+      if (message.message.startsWith(signalMark)) Queue.offerUnsafe(signals, parseSignal(message.message))
+      else Queue.offerUnsafe(messages, message)
     }
-    /** In a Cluster: how often each room is received. A message begins with its room's id. */
+    /** In a Cluster: how often each room is received. */
     const received = new Map<string, number>()
-    const isReceived = ({ message }: Redis.RedisMessage) =>
-      !state.isCluster || received.has(message.slice(message.startsWith(signalMark) ? 1 : 0, message.indexOf("\n")))
+    if (state.isCluster) {
+      const start = ({ message }: Redis.RedisMessage) => (message.startsWith(signalMark) ? signalMark.length : 0)
+      const roomOf = (one: Redis.RedisMessage) => one.message.slice(start(one), one.message.indexOf("\n"))
+      yield* subscribeShards(redis, (message) => {
+        if (received.has(roomOf(message))) listener(message)
+      })
+    }
     const count = (roomId: string, more: number) =>
       Effect.sync(() => {
         const times = (received.get(roomId) ?? 0) + more
@@ -236,19 +244,12 @@ export const layer = Layer.effect(
       receive: (roomId) =>
         state.isCluster
           ? Effect.acquireRelease(count(roomId, 1), () => count(roomId, -1))
-          : state.listen(channelOf(roomId), (message) => {
-              if (!takenAsSignal(message)) Queue.offerUnsafe(messages, message)
-            }),
+          : state.listen(channelOf(roomId), (message) => listener(message)),
       take: Queue.takeBetween(messages, 1, maxTaken).pipe(
         Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
         // The queue ends with the layer's scope only.
         Effect.orDie,
-        Effect.map((taken) =>
-          taken
-            .filter((message) => isReceived(message) && !takenAsSignal(message))
-            .map(({ message }) => parse(message))
-            .filter((event) => event !== undefined)
-        )
+        Effect.map((taken) => taken.map(({ message }) => parse(message)).filter((event) => event !== undefined))
       ),
       gap: Effect.asVoid(Effect.andThen(gap.await, gap.close))
     })
