@@ -189,8 +189,8 @@ for (const [kind, start] of Object.entries(kinds)) {
         const stalling = Effect.gen(function* () {
           const until = performance.now() + 1100
           while (performance.now() < until);
-          // It is renewed at once. Long enough for a busy machine, and short beside the time that it has then.
-          yield* Effect.sleep(300)
+          // It is taken again with the next renewal, within a third of its ttl, and has its whole ttl then.
+          yield* Effect.sleep(600)
           const busy = locks.withAdvisoryLock("soft", { ttl: 1000, wait: 0 }, Effect.die("was begun"))
           return (yield* Effect.flip(busy))._tag
         })
@@ -204,7 +204,7 @@ for (const [kind, start] of Object.entries(kinds)) {
       Effect.gen(function* () {
         const locks = yield* open
         let interrupted = false
-        const stalling = locks.withLock("stall", { ttl: 150, wait: 0 }, () =>
+        const stalling = locks.withLock("stall", { ttl: 150, wait: 5000 }, () =>
           Effect.gen(function* () {
             const until = performance.now() + 300
             while (performance.now() < until);
