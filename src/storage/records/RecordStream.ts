@@ -106,18 +106,23 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
   let life: string | undefined
   let isOpen = true
   let loss: number | undefined
-  /** Compares the log's state with what is expected after `own` more entries. */
-  const observe = (now: LogState, own: number) => {
-    const missing = known.appended + own - now.appended
-    if (missing > 0) loss = (loss ?? 0) + Math.max(0, Math.min(missing, known.waiting + own - now.waiting))
-    known = now
+  /**
+   * Compares the log's state with what was known when it was asked, and `own` more entries: answers may overtake each
+   * other. A loss that another answer has shown meanwhile is not counted again.
+   */
+  const observe = (before: LogState, now: LogState, own: number) => {
+    const missing = before.appended + own - now.appended
+    const isLoss = missing > 0 && known.appended >= before.appended
+    if (isLoss) loss = (loss ?? 0) + Math.max(0, Math.min(missing, before.waiting + own - now.waiting))
+    if (isLoss || now.appended >= known.appended) known = now
   }
 
   const resolver = RequestResolver.make<Append>(
     Effect.fnUntraced(function* (entries) {
       const texts = entries.map(({ request }) => JSON.stringify(request.record))
+      const before = known
       const appending = Effect.map(log.append(RECORD_STREAM, texts), (now) => {
-        observe(now, texts.length)
+        observe(before, now, texts.length)
         for (const { request } of entries) copies.add(request.record.recordId, request.record)
       })
       const outcome = yield* Effect.exit(appending)
@@ -138,9 +143,12 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
       return removed
     }),
     sweep: log.sweep,
-    state: log.state.pipe(
-      Effect.map((now) => {
-        observe(now, 0)
+    state: Effect.suspend(() => {
+      const before = known
+      return Effect.map(log.state, (now) => ({ before, now }))
+    }).pipe(
+      Effect.map(({ before, now }) => {
+        observe(before, now, 0)
         // No life was read before the first record was appended: its life may have ended since.
         if (life !== now.life && (life !== undefined || copies.size > 0)) loss ??= 0
         life = now.life
