@@ -65,8 +65,10 @@ export const entry = async () => {
       writeFileSync(stampOf(made), wanted)
       rmSync(folder, { recursive: true, force: true })
       renameSync(made, folder)
-    } catch {
+    } catch (error) {
       rmSync(made, { recursive: true, force: true })
+      const isMissing = error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND"
+      if (!isMissing) process.stderr.write(`dist/server was not made, and src/main.ts runs as it is: ${error}\n`)
     }
   }
   return isMadeOf(wanted) ? join(folder, "main.js") : join(root, "src/main.ts")
