@@ -5,10 +5,10 @@ import { Deferred, Effect, type Scope } from "effect"
 export const makeSharedRun = <R>(
   run: Effect.Effect<void, never, R>,
   scope: Scope.Scope
-): Effect.Effect<void, never, R> => {
+): { readonly run: Effect.Effect<void, never, R>; readonly isUnderWay: () => boolean } => {
   let running: Deferred.Deferred<void> | undefined
   // It is begun by who can't be interrupted then: noted and not begun, it would never end.
-  return Effect.uninterruptibleMask((restore) => {
+  const shared = Effect.uninterruptibleMask((restore) => {
     if (running !== undefined) return restore(Deferred.await(running))
     const done = Deferred.makeUnsafe<void>()
     running = done
@@ -21,4 +21,5 @@ export const makeSharedRun = <R>(
       Effect.andThen(restore(Deferred.await(done)))
     )
   })
+  return { run: shared, isUnderWay: () => running !== undefined }
 }

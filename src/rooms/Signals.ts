@@ -40,6 +40,7 @@ export class Signals extends Context.Service<
       const hub = yield* Hub
       const clock = yield* Clock.Clock
       const scope = yield* Effect.scope
+      const run = Effect.runForkWith(yield* Effect.context<never>())
       const { counter } = yield* Metrics
       const thinned = counter(
         "room_signals_thinned_total",
@@ -109,8 +110,9 @@ export class Signals extends Context.Service<
           }
           sender.waiting.set(key, signal)
           if (sender.isSending) return
+          // In one step: a request that is interrupted in between would leave it noted and not begun.
           sender.isSending = true
-          yield* Effect.forkIn(sendWaiting(sender), scope)
+          run(Effect.forkIn(sendWaiting(sender), scope))
         })
       })
     })

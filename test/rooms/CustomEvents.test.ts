@@ -3,6 +3,7 @@
 import { afterAll, assert, beforeAll, it } from "vitest"
 import { overPairs } from "../support/OverPairs.ts"
 import { allHeardTheSame } from "../support/RoomClient.ts"
+import { crowd } from "../support/RoomCrowd.ts"
 import type { RoomPair } from "../support/RoomPair.ts"
 
 overPairs("custom events", (start) => {
@@ -12,16 +13,8 @@ overPairs("custom events", (start) => {
   })
   afterAll(() => pair?.stop())
 
-  const crowd = async () => {
-    const ann = await pair.client("ann", 0)
-    const roomId = await pair.room(ann, { bob: "member", cat: "viewer" })
-    const clients = [ann, await pair.client("bob", 1), await pair.client("cat", 1)] as const
-    for (const one of clients) await one.call("rooms.join", { roomId })
-    return { clients, roomId }
-  }
-
   it("reach everybody under the number that their publisher got, with any data, and can be resumed from", async () => {
-    const { clients, roomId } = await crowd()
+    const { clients, roomId } = await crowd(pair)
     const [ann, bob, cat] = clients
     const cursor = cat.cursor(roomId)
     await cat.close()
@@ -37,7 +30,7 @@ overPairs("custom events", (start) => {
   })
 
   it("are published by members only, up to 16 KiB", async () => {
-    const { clients, roomId } = await crowd()
+    const { clients, roomId } = await crowd(pair)
     const [ann, , cat] = clients
     assert.strictEqual(await cat.fails("rooms.publish", { roomId, name: "n", data: 1 }), "Forbidden")
     const dan = await pair.client("dan", 0)
@@ -50,7 +43,7 @@ overPairs("custom events", (start) => {
   })
 
   it("say how the room was changed, by an owner; a change of nothing says nothing", async () => {
-    const { clients, roomId } = await crowd()
+    const { clients, roomId } = await crowd(pair)
     const [ann, bob] = clients
     const before = await ann.call("rooms.get", { roomId })
     const after = { ...before, title: "Coffee", autoAssign: true }

@@ -1,6 +1,7 @@
 // Signals: to those who are in the room now, on both instances, and to nobody else; the last of many arrives.
 import { afterAll, assert, beforeAll, it } from "vitest"
 import { overPairs } from "../support/OverPairs.ts"
+import { crowd } from "../support/RoomCrowd.ts"
 import type { RoomPair } from "../support/RoomPair.ts"
 import { until } from "../support/Until.ts"
 
@@ -11,21 +12,16 @@ overPairs("signals", (start) => {
   })
   afterAll(() => pair?.stop())
 
-  const crowd = async () => {
-    const ann = await pair.client("ann", 0)
-    const roomId = await pair.room(ann, { bob: "member", cat: "viewer" })
-    const clients = [
-      ann,
-      await pair.client("bob", 1),
-      await pair.client("cat", 1),
-      await pair.client("ann", 1)
-    ] as const
-    for (const one of clients) await one.call("rooms.join", { roomId })
-    return { clients, roomId }
+  /** With a second connection of the owner's. */
+  const larger = async () => {
+    const { clients, roomId } = await crowd(pair)
+    const other = await pair.client("ann", 1)
+    await other.call("rooms.join", { roomId })
+    return { clients: [...clients, other] as const, roomId }
   }
 
   it("reach every other connection in the room, and take no number of its events", async () => {
-    const { clients, roomId } = await crowd()
+    const { clients, roomId } = await larger()
     const [ann, bob, cat, other] = clients
     const outside = await pair.client("bob", 0)
     const data = { at: [3, 7], text: "é😀\n" }
@@ -42,7 +38,7 @@ overPairs("signals", (start) => {
   })
 
   it("are thinned when they are many: the last one of each name arrives, and none is an error", async () => {
-    const { clients, roomId } = await crowd()
+    const { clients, roomId } = await larger()
     const [ann, bob] = clients
     const many = Array.from({ length: 90 }, (_, n) => n)
     await Promise.all(
@@ -58,7 +54,7 @@ overPairs("signals", (start) => {
   })
 
   it("are for members and viewers, up to 4 KiB", async () => {
-    const { clients, roomId } = await crowd()
+    const { clients, roomId } = await larger()
     const [ann] = clients
     const dan = await pair.client("dan", 0)
     assert.strictEqual(await dan.fails("rooms.signal", { roomId, name: "n", data: 1 }), "NotAMember")

@@ -9,6 +9,7 @@ import { channelOf, partOf, roomKey, shards, streamKey } from "../../infra/redis
 import { type Common, makeCommon, own, prologue, publishLua } from "../../infra/redis/RoomLog.ts"
 import { background } from "../../observability/Background.ts"
 import { Metrics } from "../../observability/Metrics.ts"
+import { makeReceivedRooms } from "./ReceivedRooms.ts"
 import {
   type BusEvent,
   type EphemeralEvent,
@@ -197,8 +198,8 @@ export const layer = Layer.effect(
       if (message.message.startsWith(signalMark)) Queue.offerUnsafe(signals, parseSignal(message.message))
       else Queue.offerUnsafe(messages, message)
     }
-    /** In a Cluster: how often each room is received. */
-    const received = new Map<string, number>()
+    /** In a Cluster. */
+    const received = makeReceivedRooms()
     if (state.isCluster) {
       const start = ({ message }: Redis.RedisMessage) => (message.startsWith(signalMark) ? signalMark.length : 0)
       const roomOf = (one: Redis.RedisMessage) => one.message.slice(start(one), one.message.indexOf("\n"))
@@ -206,12 +207,6 @@ export const layer = Layer.effect(
         if (received.has(roomOf(message))) listener(message)
       })
     }
-    const count = (roomId: string, more: number) =>
-      Effect.sync(() => {
-        const times = (received.get(roomId) ?? 0) + more
-        if (times === 0) received.delete(roomId)
-        else received.set(roomId, times)
-      })
     const { counter } = yield* Metrics
     const dropped = counter("room_bus_dropped_total", queueDropped)
     const gap = yield* Latch.make(false)
@@ -243,8 +238,9 @@ export const layer = Layer.effect(
         Effect.map(fromRedis(versionsScript(roomId)), (found) => (found === null ? undefined : toVersions(found))),
       receive: (roomId) =>
         state.isCluster
-          ? Effect.acquireRelease(count(roomId, 1), () => count(roomId, -1))
-          : state.listen(channelOf(roomId), (message) => listener(message)),
+          ? received.receive(roomId)
+          : // Another function each time: one that listens twice is removed by its first end.
+            state.listen(channelOf(roomId), (message) => listener(message)),
       take: Queue.takeBetween(messages, 1, maxTaken).pipe(
         Effect.tap(() => (Queue.sizeUnsafe(messages) > maxQueued ? dropQueued : Effect.void)),
         // The queue ends with the layer's scope only.

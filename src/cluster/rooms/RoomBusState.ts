@@ -11,6 +11,7 @@ import { entryBytes, heapBytes } from "../../domain/HeapBytes.ts"
 import type { RoomLog, RoomLogNumbers } from "../../infra/RoomLog.ts"
 import { partOf } from "../../infra/redis/RoomKeys.ts"
 import { retention } from "../../infra/redis/RoomLog.ts"
+import { makeReceivedRooms, type ReceivedRooms } from "./ReceivedRooms.ts"
 import {
   type BusEvent,
   type EphemeralEvent,
@@ -83,7 +84,7 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
     {
       readonly gap: Latch.Latch
       readonly watcher: BusWatcher
-      readonly received: Map<string, number>
+      readonly received: ReceivedRooms
       readonly signals: Queue.Queue<RoomSignal>
     }
   >()
@@ -212,19 +213,9 @@ export const makeRoomBusState = (clock: Clock.Clock, maxBytes: number) => {
           const queue = yield* Queue.dropping<BusEvent>(maxQueued)
           const signals = yield* Queue.sliding<RoomSignal>(maxSignals)
           const gap = yield* Latch.make(false)
-          const received = new Map<string, number>()
+          const received = makeReceivedRooms()
           subscribers.set(queue, { gap, watcher, received, signals })
-          const count = (roomId: string, more: number) => {
-            const times = (received.get(roomId) ?? 0) + more
-            if (times === 0) received.delete(roomId)
-            else received.set(roomId, times)
-          }
-          const receive = (roomId: string) =>
-            Effect.acquireRelease(
-              Effect.sync(() => count(roomId, 1)),
-              () => Effect.sync(() => count(roomId, -1))
-            )
-          return { queue, signals, gap, receive }
+          return { queue, signals, gap, receive: received.receive }
         }),
         ({ queue }) => Effect.sync(() => void subscribers.delete(queue))
       ),

@@ -1,5 +1,6 @@
 // Signals that wait for a client that reads slowly. Of those with one key the last one waits; of more than `maxKeys`
 // the oldest are left out; and all of them wait until everything else was read: they are the first to be left out.
+import { makeBoundedMap } from "../../infra/BoundedMap.ts"
 
 const maxKeys = 64
 /** How often it is checked whether the client has read everything else. */
@@ -14,8 +15,7 @@ export interface SignalSink {
 
 export class WaitingSignals {
   readonly #sink: SignalSink
-  /** Those that came last are last. */
-  readonly #byKey = new Map<string, Buffer>()
+  readonly #byKey = makeBoundedMap<Buffer>(maxKeys)
   #isProbing = false
 
   constructor(sink: SignalSink) {
@@ -23,12 +23,7 @@ export class WaitingSignals {
   }
 
   add(key: string, frame: Buffer): void {
-    this.#byKey.delete(key)
     this.#byKey.set(key, frame)
-    if (this.#byKey.size > maxKeys) {
-      const [oldest = ""] = this.#byKey.keys()
-      this.#byKey.delete(oldest)
-    }
     this.#probe()
   }
 
@@ -43,7 +38,8 @@ export class WaitingSignals {
       this.#isProbing = false
       if (!this.#sink.isOpen()) return this.#byKey.clear()
       if (!this.#sink.isIdle()) return this.#probe()
-      for (const frame of this.#byKey.values()) this.#sink.write(frame)
+      // The oldest first.
+      for (const frame of this.#byKey.rvalues()) if (frame !== undefined) this.#sink.write(frame)
       this.#byKey.clear()
     }, probeEveryMs)
   }

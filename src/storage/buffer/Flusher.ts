@@ -47,6 +47,7 @@ export interface BufferUse {
 }
 
 type Read = readonly [roomId: string, dirty: Dirty]
+const isUnread = ([, dirty]: Read, lease: number | undefined) => dirty.lease !== undefined && dirty.lease !== lease
 
 type Failed = StorageUnavailable | BufferUnavailable
 type Flushed<A> = Effect.Effect<A, Failed>
@@ -99,9 +100,8 @@ export class Flusher extends Context.Service<
         }
         const count = unsaved.documents.length + unsaved.messages.length
         if (count > 0) {
-          const isOver = use.lease() !== lease
-          const isUnread = batch.some(([, dirty]) => dirty.lease !== undefined && (isOver || dirty.lease !== lease))
-          const saved = yield* isUnread ? target.rescue(unsaved) : target.save(unsaved)
+          const still = use.lease() === lease ? lease : undefined
+          const saved = yield* batch.some((one) => isUnread(one, still)) ? target.rescue(unsaved) : target.save(unsaved)
           conflicts.add(saved.conflicts)
           dead.add(saved.dead)
           if (saved.conflicts > 0) yield* Effect.logWarning("documents were newer in Postgres", saved)
@@ -128,8 +128,11 @@ export class Flusher extends Context.Service<
             (roomId) => Effect.map(buffer.dirty(roomId), (dirty): Read => [roomId, dirty]),
             { concurrency: roomsAtOnce }
           )
-          const isOwn = ([, dirty]: Read) => dirty.lease === undefined || dirty.lease === lease
-          for (const some of [read.filter(isOwn), read.filter((one) => !isOwn(one))])
+          const [unread, others] = [
+            read.filter((one) => isUnread(one, lease)),
+            read.filter((one) => !isUnread(one, lease))
+          ]
+          for (const some of [others, unread])
             for (const part of chunksBy(some, { sizeOf: charactersOf, maxSize: maxCharacters }))
               count += yield* save(part, lease)
           const more = read.flatMap(([roomId, { isWhole }]) => (isWhole ? [] : [roomId]))

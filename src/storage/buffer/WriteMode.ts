@@ -208,22 +208,14 @@ export class WriteMode extends Context.Service<
         }
       })
 
-      let isProbing = false
-      const probed = makeSharedRun(
-        Effect.suspend(() => {
-          isProbing = true
-          return run({ _tag: "ProbeDue" })
-        }).pipe(
+      const probing = makeSharedRun(
+        run({ _tag: "ProbeDue" }).pipe(
           Effect.catchCause((cause) => Effect.logError("the buffer could not be probed", cause)),
-          Effect.ensuring(
-            Effect.sync(() => {
-              isProbing = false
-              send({ _tag: "ProbeEnded" })
-            })
-          )
+          Effect.ensuring(Effect.sync(() => send({ _tag: "ProbeEnded" })))
         ),
         scope
       )
+      const probed = probing.run
 
       yield* buffer.onReturn(() => send({ _tag: "Suspected" }))
       /** At the shutdown. */
@@ -273,7 +265,7 @@ export class WriteMode extends Context.Service<
           const lease = granted()
           if (lease !== undefined) return Effect.succeed(lease)
           const isFresh = State.isSaved(state) && now() - state.probedAt < timings.retryMs
-          if (isFresh && !isProbing) return Effect.undefined
+          if (isFresh && !probing.isUnderWay()) return Effect.undefined
           return Effect.map(Effect.timeoutOption(probedUntilUsed, 2 * timings.patienceMs), granted)
         }),
         isLeased: (lease) => State.isLeased(state, lease, now()),

@@ -145,16 +145,15 @@ const make = Effect.fnUntraced(function* (log: RecordLog) {
     sweep: log.sweep,
     state: Effect.suspend(() => {
       const before = known
-      return Effect.map(log.state, (now) => ({ before, now }))
-    }).pipe(
-      Effect.map(({ before, now }) => {
+      return Effect.map(log.state, (now) => {
         observe(before, now, 0)
         // No life was read before the first record was appended: its life may have ended since.
         if (life !== now.life && (life !== undefined || copies.size > 0)) loss ??= 0
         life = now.life
         isOpen = now.waiting < RECORD_STREAM
         return { waiting: now.waiting }
-      }),
+      })
+    }).pipe(
       Effect.tapError(() =>
         Effect.sync(() => {
           isOpen = false
