@@ -167,7 +167,7 @@ const parse = (message: string): BusEvent | undefined => {
   }
 }
 
-/** The channels of a Cluster's nodes, as one queue. */
+/** Takes the messages of all channels of a Cluster's nodes. */
 const subscribeShards = Effect.fnUntraced(function* (
   redis: Redis.Redis["Service"],
   take: (message: Redis.RedisMessage) => void
